@@ -1,0 +1,201 @@
+"""Every error that a user can cause: one message (what, expected, found, how to mend) and one exit code each.
+
+The exit codes are documented in docs/errors.md; a test compares that page with this file.
+"""
+
+from __future__ import annotations
+
+
+class EdgegdError(Exception):
+    """An error with a cause a user can mend; the CLI prints it without a traceback and exits with `exit_code`.
+
+    `what` says in one sentence what went wrong; `expected`, `found` and `mend` complete it where they apply.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, expected: str = "", found: str = "", mend: str = "") -> None:
+        self.what, self.expected, self.found, self.mend = what, expected, found, mend
+        super().__init__(self.message())
+
+    def message(self) -> str:
+        """The text shown to the user: a line each for what, expected, found and how to mend it."""
+        lines = [self.what]
+        for label, text in (("expected", self.expected), ("found", self.found), ("to mend it", self.mend)):
+            if text:
+                lines.append(f"  {label}: {text}")
+        return "\n".join(lines)
+
+
+class RecipeError(EdgegdError):
+    """A recipe, or a `--set` override, has unknown keys, wrong types or impossible values (all of them listed)."""
+
+    exit_code = 10
+
+
+class RecipeNotFoundError(EdgegdError):
+    """No recipe file, and no recipe that ships, has this name; or `recipe cp` would overwrite a file."""
+
+    exit_code = 11
+
+
+class DataNotFoundError(EdgegdError):
+    """The data set's YAML file is missing, or is not a detection data set description."""
+
+    exit_code = 20
+
+
+class NoImagesError(EdgegdError):
+    """An image folder (or list) of the data set is missing or empty."""
+
+    exit_code = 21
+
+
+class LabelError(EdgegdError):
+    """A label file is malformed, has boxes out of range, or classes that do not exist."""
+
+    exit_code = 22
+
+
+class UnreadableImageError(EdgegdError):
+    """An image file cannot be decoded."""
+
+    exit_code = 23
+
+
+class MissingLabelError(EdgegdError):
+    """An image has no label file, and the recipe does not say that such images are background."""
+
+    exit_code = 24
+
+
+class DownloadError(EdgegdError):
+    """A data set or checkpoint could not be downloaded; the message says which file to put where."""
+
+    exit_code = 25
+
+
+class WouldOverwriteError(EdgegdError):
+    """A command would have to overwrite files that it did not write itself."""
+
+    exit_code = 26
+
+
+class CheckpointNotFoundError(EdgegdError):
+    """The float checkpoint does not exist."""
+
+    exit_code = 30
+
+
+class CheckpointUnreadableError(EdgegdError):
+    """The float checkpoint is truncated or is not an Ultralytics checkpoint."""
+
+    exit_code = 31
+
+
+class CheckpointTaskError(EdgegdError):
+    """The checkpoint is of another task (segment, classify, ...) than detection."""
+
+    exit_code = 32
+
+
+class ClassCountError(EdgegdError):
+    """The checkpoint's classes are not the data set's."""
+
+    exit_code = 33
+
+
+class ImageSizeError(EdgegdError):
+    """imgsz is not a multiple of the model's stride."""
+
+    exit_code = 34
+
+
+class OnnxUnreadableError(EdgegdError):
+    """An ONNX file is missing, truncated, or cannot be loaded by onnxruntime."""
+
+    exit_code = 40
+
+
+class MetadataError(EdgegdError):
+    """An ONNX file carries no edgegd metadata, or metadata of another schema."""
+
+    exit_code = 41
+
+
+class OutputContractError(EdgegdError):
+    """An ONNX file's inputs or outputs are not those its metadata, or the caller, promise."""
+
+    exit_code = 42
+
+
+class RunFolderMismatchError(EdgegdError):
+    """The run folder belongs to another recipe, or is not a run folder."""
+
+    exit_code = 50
+
+
+class RunFolderBusyError(EdgegdError):
+    """Another process works in the run folder."""
+
+    exit_code = 51
+
+
+class NoSpaceError(EdgegdError):
+    """The disk is full; the artifact being written was removed, everything else is as it was."""
+
+    exit_code = 52
+
+
+class MissingArtifactError(EdgegdError):
+    """A stage was asked for before the stage whose artifact it needs."""
+
+    exit_code = 53
+
+
+class MissingExtraError(EdgegdError):
+    """A command needs packages of an extra (`edgegd[train]`, `edgegd[image]`) that is not installed."""
+
+    exit_code = 54
+
+
+class NaNLossError(EdgegdError):
+    """The loss became NaN or infinite; training stopped and the last good checkpoint was kept."""
+
+    exit_code = 60
+
+
+class UnsupportedModelError(EdgegdError):
+    """The model has operations or a structure that cannot be quantized or exported."""
+
+    exit_code = 61
+
+
+class CensusError(EdgegdError):
+    """A convolution that the plan quantizes runs in float (or the reverse) in onnxruntime."""
+
+    exit_code = 70
+
+
+class ParityError(EdgegdError):
+    """torch's fake quantization and onnxruntime disagree beyond the tolerance."""
+
+    exit_code = 71
+
+
+class SilentModelError(EdgegdError):
+    """The exported model detects nothing where the float model does (the canary)."""
+
+    exit_code = 72
+
+
+class WorkerError(EdgegdError):
+    """A latency worker process failed or timed out."""
+
+    exit_code = 80
+
+
+class InterruptedRunError(EdgegdError):
+    """Ctrl-C: the run stopped cleanly and the same command resumes it."""
+
+    exit_code = 130

@@ -1,0 +1,143 @@
+"""What a recipe may say: frozen dataclasses, one per section, each field with its default and its meaning.
+
+Names that Ultralytics has (`imgsz`, `epochs`, `batch`, `device`, `lr0`, `lrf`, `seed`, `workers`, ...) mean here what
+they mean there. A field's `help` metadata is the text that the documentation and error messages show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+def option(default: Any, text: str, *, choices: tuple[str, ...] = (), minimum: float | None = None,
+           maximum: float | None = None) -> Any:
+    """A dataclass field with its default, its help text and its limits (checked by edgegd.recipe.load)."""
+    metadata = {"help": text, "choices": choices, "minimum": minimum, "maximum": maximum}
+    if isinstance(default, (dict, list)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class FloatTraining:
+    """`model.float`: float training by Ultralytics before quantization; epochs 0 takes the weights as they are."""
+
+    epochs: int = option(0, "epochs of float training; 0 uses model.weights unchanged", minimum=0)
+    batch: int = option(16, "images a step", minimum=1)
+    optimizer: str = option("auto", "Ultralytics' optimizer name")
+    lr0: float = option(0.01, "initial learning rate (ignored by optimizer auto)", minimum=0)
+    lrf: float = option(0.01, "final learning rate as a fraction of lr0", minimum=0)
+    mosaic: float = option(1.0, "probability of mosaic augmentation", minimum=0, maximum=1)
+    close_mosaic: int = option(10, "epochs without mosaic at the end", minimum=0)
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """`model`: the float detector to quantize."""
+
+    weights: str = option("yolo26n.pt", "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml)")
+    imgsz: int = option(640, "side in pixels of the square network input; a multiple of the stride", minimum=32)
+    end2end: bool | None = option(None, "export the NMS-free head; null keeps the checkpoint's own form")
+    float: FloatTraining = field(default_factory=FloatTraining, metadata={"help": "float training"})
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """`data`: the detection data set."""
+
+    source: str = option("yaml", "which kind of data set", choices=("streets", "bccd", "yaml"))
+    path: str = option("", "the set's folder (streets, bccd), or an Ultralytics data set YAML (yaml)")
+    unlabelled: str = option("error", "what an image without a label file is", choices=("error", "background"))
+    train_images: int = option(0, "streets: images to generate for training", minimum=0)
+    val_images: int = option(0, "streets: images to generate for validation", minimum=0)
+    seed: int = option(0, "streets: seed of the generator", minimum=0)
+
+
+@dataclass(frozen=True)
+class QuantSection:
+    """`quant`: how the plan is calibrated."""
+
+    calibration_images: int = option(128, "training images that calibration sees (the first N in a seeded order)", minimum=1)
+    observer: str = option("mse", "how an activation's range is chosen", choices=("minmax", "mse"))
+
+
+@dataclass(frozen=True)
+class TrainSection:
+    """`train`: gradient descent under fake quantization (QAT)."""
+
+    epochs: int = option(10, "epochs of QAT", minimum=1)
+    batch: int = option(16, "images a step", minimum=1)
+    device: str = option("cpu", "torch device: cpu, cuda, cuda:0")
+    workers: int = option(0, "data loading processes; 0 loads in the training process", minimum=0)
+    seed: int = option(0, "seed of the order of images, of augmentation and of initial values", minimum=0)
+    optimizer: str = option("AdamW", "AdamW, Adam or SGD", choices=("AdamW", "Adam", "SGD"))
+    lr0: float = option(1e-4, "peak learning rate of the weights", minimum=0)
+    lrf: float = option(0.01, "final learning rate as a fraction of lr0 (cosine)", minimum=0, maximum=1)
+    momentum: float = option(0.9, "momentum (SGD) or beta1 (Adam, AdamW)", minimum=0, maximum=1)
+    weight_decay: float = option(0.0, "weight decay of convolution weights", minimum=0)
+    warmup_epochs: float = option(0.5, "epochs of linear warm-up of the learning rate", minimum=0)
+    grad_clip: float = option(10.0, "largest norm of the gradient", minimum=0)
+    ema_decay: float = option(0.998, "decay of the exponential moving average of the weights", minimum=0, maximum=1)
+    mosaic: float = option(0.0, "probability of mosaic augmentation", minimum=0, maximum=1)
+    fliplr: float = option(0.5, "probability of a horizontal flip", minimum=0, maximum=1)
+    scale: float = option(0.1, "random scaling by a factor of 1 +- scale", minimum=0, maximum=1)
+    translate: float = option(0.1, "random shift as a fraction of the image", minimum=0, maximum=1)
+    hsv_h: float = option(0.015, "random shift of hue", minimum=0, maximum=1)
+    hsv_s: float = option(0.4, "random shift of saturation", minimum=0, maximum=1)
+    hsv_v: float = option(0.3, "random shift of value", minimum=0, maximum=1)
+
+
+@dataclass(frozen=True)
+class ExportSection:
+    """`export`: the ONNX files."""
+
+    opset: int = option(17, "ONNX opset of all three files", minimum=13, maximum=20)
+
+
+@dataclass(frozen=True)
+class AccuracySection:
+    """`accuracy`: mAP in onnxruntime on the validation images."""
+
+    conf: float = option(0.001, "smallest score that counts", minimum=0, maximum=1)
+    iou: float = option(0.7, "IoU above which NMS drops a box (raw output only)", minimum=0, maximum=1)
+    max_det: int = option(300, "most boxes an image", minimum=1)
+    images: int = option(0, "validation images to use (the first N by name); 0 uses all", minimum=0)
+
+
+@dataclass(frozen=True)
+class LatencySection:
+    """`latency`: paired measurement of FP32, PTQ and QAT in fresh worker processes."""
+
+    threads: int = option(1, "intra-op threads of onnxruntime", minimum=1)
+    spinning: bool = option(False, "whether idle threads spin (session.intra_op.allow_spinning)")
+    launches: int = option(3, "fresh worker processes per model", minimum=1)
+    blocks: int = option(6, "blocks per launch; the models alternate block by block", minimum=1)
+    block_s: float = option(0.5, "seconds of inference in a block", minimum=0.01)
+    warmup_s: float = option(5.0, "longest warm-up; it ends earlier once the block median is stable", minimum=0)
+
+
+@dataclass(frozen=True)
+class TargetSection:
+    """`target`: where the model will run."""
+
+    profile: str = option("x86-vnni", "the rule table to plan for", choices=("x86-vnni",))
+    host: str = option("local", "where latency is measured", choices=("local",))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe: everything a run depends on, beside the files it names."""
+
+    version: int = option(SCHEMA_VERSION, "schema version of the recipe")
+    description: str = option("", "one line shown by `edgegd recipe ls`")
+    model: ModelSection = field(default_factory=ModelSection)
+    data: DataSection = field(default_factory=DataSection)
+    quant: QuantSection = field(default_factory=QuantSection)
+    train: TrainSection = field(default_factory=TrainSection)
+    export: ExportSection = field(default_factory=ExportSection)
+    accuracy: AccuracySection = field(default_factory=AccuracySection)
+    latency: LatencySection = field(default_factory=LatencySection)
+    target: TargetSection = field(default_factory=TargetSection)
