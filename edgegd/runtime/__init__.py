@@ -1,1 +1,24 @@
+"""Running an exported model: numpy, onnxruntime and, for images, OpenCV; never torch."""
 
+from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
+from edgegd.runtime.detector import Detections, Detector, detections_from_output
+from edgegd.runtime.draw import draw, read_image
+from edgegd.runtime.letterbox import LetterboxGeometry, letterbox, preprocess
+from edgegd.runtime.session import load_model, load_session, read_contract
+
+__all__ = [
+    "Detections",
+    "Detector",
+    "LetterboxGeometry",
+    "ModelContract",
+    "OutputContract",
+    "Preprocessing",
+    "detections_from_output",
+    "draw",
+    "letterbox",
+    "load_model",
+    "load_session",
+    "preprocess",
+    "read_contract",
+    "read_image",
+]

@@ -1,0 +1,151 @@
+"""What an exported model promises: its preprocessing, its output, its classes; stored in the ONNX file's metadata.
+
+Every value of the metadata is a JSON text, so that any reader of ONNX metadata_props (all strings) can take it apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edgegd.errors import MetadataError
+
+METADATA_SCHEMA = "1"
+INPUT_NAME = "images"
+OUTPUT_NAME = "output0"
+VARIANTS = ("fp32", "ptq", "qat")
+
+
+def _require(condition: bool, rule: str, found: object) -> None:
+    if not condition:
+        raise ValueError(f"{rule}, not {found!r}")
+
+
+def _are_integers(values: tuple[Any, ...], minimum: int) -> bool:
+    return all(type(value) is int and value >= minimum for value in values)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes the network's input; the one value that calibration, validation and runtime share.
+
+    `imgsz` is (height, width) in pixels; `letterbox_color` fills the border, in the image's own channel order (BGR);
+    `scale` multiplies the 8-bit values (computed as a float32 division by 1 / scale, as Ultralytics divides by 255).
+    Raises ValueError for values that the runtime has no implementation of.
+    """
+
+    imgsz: tuple[int, int]
+    letterbox_color: tuple[int, int, int] = (114, 114, 114)
+    scale: float = 1 / 255
+    channel_order: str = "rgb"
+    interpolation: str = "linear"
+    layout: str = "nchw"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        _require(len(self.imgsz) == 2 and _are_integers(self.imgsz, 1), "imgsz must be (height, width)", self.imgsz)
+        color = self.letterbox_color
+        _require(len(color) == 3 and _are_integers(color, 0) and max(color) <= 255,
+                 "letterbox_color must be three integers in 0..255", color)
+        _require(isinstance(self.scale, float) and self.scale > 0, "scale must be a positive float", self.scale)
+        _require(self.channel_order in ("rgb", "bgr"), "channel_order must be rgb or bgr", self.channel_order)
+        _require(self.interpolation == "linear", "interpolation must be linear", self.interpolation)
+        _require(self.layout == "nchw", "layout must be nchw", self.layout)
+        _require(self.dtype == "float32", "dtype must be float32", self.dtype)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape (1, 3, height, width) of the network's input."""
+        return (1, 3, *self.imgsz)
+
+
+@dataclass(frozen=True)
+class OutputContract:
+    """The network's one output, float32, boxes in pixels of the network's input.
+
+    `end2end`: shape (1, K, 6), rows x1 y1 x2 y2 score class, best score first, no NMS needed.
+    `raw`: shape (1, 4 + classes, N), columns cx cy w h and a score in 0..1 per class; needs NMS.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _require(self.kind in ("end2end", "raw"), "output kind must be end2end or raw", self.kind)
+        _require(len(self.shape) == 3 and _are_integers(self.shape, 1) and self.shape[0] == 1,
+                 "output shape must be three positive integers, the first 1", self.shape)
+        if self.kind == "end2end":
+            _require(self.shape[2] == 6, "an end2end output has shape (1, K, 6)", self.shape)
+        else:
+            _require(self.shape[1] > 4, "a raw output has shape (1, 4 + classes, N)", self.shape)
+
+
+@dataclass(frozen=True)
+class ModelContract:
+    """Everything a loader must know of a model: see the fields' types; `stride` in pixels.
+
+    `plan_sha256` is the hash of the quantization plan, empty for fp32; `versions` maps a package to its version.
+    Raises ValueError where the fields contradict each other.
+    """
+
+    preprocessing: Preprocessing
+    output: OutputContract
+    names: tuple[str, ...]
+    stride: int
+    variant: str = "fp32"
+    plan_sha256: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        are_names = isinstance(self.names, tuple) and all(isinstance(name, str) for name in self.names)
+        _require(are_names and len(self.names) > 0, "names must be a tuple of class names", self.names)
+        _require(_are_integers((self.stride,), 1), "stride must be a positive integer", self.stride)
+        _require(self.variant in VARIANTS, f"variant must be one of {', '.join(VARIANTS)}", self.variant)
+        _require(isinstance(self.plan_sha256, str), "plan_sha256 must be a string", self.plan_sha256)
+        _require(isinstance(self.versions, dict), "versions must be a mapping", self.versions)
+        _require(all(side % self.stride == 0 for side in self.preprocessing.imgsz),
+                 f"imgsz must be a multiple of the stride {self.stride}", self.preprocessing.imgsz)
+        if self.output.kind == "raw":
+            _require(self.output.shape[1] == 4 + len(self.names),
+                     f"a raw output for {len(self.names)} classes has {4 + len(self.names)} rows", self.output.shape)
+
+    def to_metadata(self) -> dict[str, str]:
+        """The contract as `edgegd.*` keys for ONNX metadata_props; `from_metadata` restores an equal contract."""
+        texts = {f"edgegd.{name}": json.dumps(value, sort_keys=True) for name, value in asdict(self).items()}
+        return {"edgegd.schema": METADATA_SCHEMA, **texts}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> ModelContract:
+        """The contract that `to_metadata` wrote; other keys are ignored.
+
+        Raises:
+            MetadataError: no edgegd metadata, another schema, or a value that is missing or malformed.
+        """
+        schema = metadata.get("edgegd.schema")
+        if schema != METADATA_SCHEMA:
+            raise MetadataError(
+                "the ONNX file carries no edgegd metadata" if schema is None
+                else "the ONNX file's edgegd metadata has another schema",
+                expected=f"edgegd.schema = {METADATA_SCHEMA}",
+                found="no such key" if schema is None else f"edgegd.schema = {schema}",
+                mend="export the model with this version of edgegd",
+            )
+        try:
+            values = {name: json.loads(metadata[f"edgegd.{name}"]) for name in cls.__dataclass_fields__}
+            preprocessing = {key: _tuple_if_list(value) for key, value in values.pop("preprocessing").items()}
+            output = {key: _tuple_if_list(value) for key, value in values.pop("output").items()}
+            names = _tuple_if_list(values.pop("names"))
+            return cls(Preprocessing(**preprocessing), OutputContract(**output), names, **values)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise MetadataError(
+                "the ONNX file's edgegd metadata is malformed",
+                expected="every edgegd.* key with the value that `edgegd export` writes",
+                found=f"{type(error).__name__}: {error}",
+                mend="export the model again; its metadata was edited or cut",
+            ) from error
+
+
+def _tuple_if_list(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,114 @@
+"""The detector a device runs: an image in, boxes in the image's own pixels out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegd.errors import OutputContractError
+from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, ModelContract
+from edgegd.runtime.decode import decode_end2end, decode_raw
+from edgegd.runtime.letterbox import LetterboxGeometry, preprocess
+from edgegd.runtime.session import load_model
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one image, best score first.
+
+    `xyxy` (N, 4) float32 in pixels of the original image, `scores` (N,) float32 in 0..1, `class_ids` (N,) int64 indices
+    into `names`.
+    """
+
+    xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The detections as plain lists, numbers and strings, ready for `json.dumps`."""
+        rows = zip(self.xyxy.tolist(), self.scores.tolist(), self.class_ids.tolist(), strict=True)
+        return {
+            "detections": [
+                {"xyxy": box, "score": score, "class_id": class_id, "name": self.names[class_id]}
+                for box, score, class_id in rows
+            ]
+        }
+
+
+def detections_from_output(
+    output: NDArray[np.float32],
+    contract: ModelContract,
+    geometry: LetterboxGeometry,
+    *,
+    conf: float = 0.25,
+    iou: float = 0.7,
+    max_det: int = 300,
+    multi_label: bool = False,
+) -> Detections:
+    """The detections in one output of a model with this contract, wherever the output was computed.
+
+    `output` has the contract's shape; `geometry` is the one `preprocess` returned. `conf` is the score a detection must
+    exceed; `iou` and `multi_label` matter for raw outputs only (see `decode_raw`).
+
+    Raises:
+        OutputContractError: the output has another shape.
+    """
+    if output.shape != contract.output.shape:
+        raise OutputContractError(
+            "a model's output has another shape than its contract says",
+            expected=f"{contract.output.kind} {contract.output.shape}",
+            found=str(output.shape),
+        )
+    output = output.astype(np.float32, copy=False)
+    if contract.output.kind == "end2end":
+        decoded = decode_end2end(output, conf=conf, max_det=max_det)
+    else:
+        decoded = decode_raw(output, conf=conf, iou=iou, max_det=max_det, multi_label=multi_label)
+    return Detections(geometry.to_original(decoded.boxes), decoded.scores, decoded.class_ids, contract.names)
+
+
+class Detector:
+    """An edgegd ONNX model in onnxruntime, called with one image at a time.
+
+    `conf`, `iou`, `max_det` and `multi_label` are those of `detections_from_output`; `threads` and `spinning` those of
+    `load_session`. The checked contract is in `.contract`.
+
+    Raises (on construction):
+        OnnxUnreadableError, MetadataError, OutputContractError: see `load_model`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        conf: float = 0.25,
+        iou: float = 0.7,
+        max_det: int = 300,
+        threads: int = 1,
+        spinning: bool = False,
+        multi_label: bool = False,
+    ) -> None:
+        self.session, self.contract = load_model(path, threads=threads, spinning=spinning)
+        self.conf, self.iou, self.max_det, self.multi_label = conf, iou, max_det, multi_label
+
+    def __call__(self, image: NDArray[np.uint8]) -> Detections:
+        """The detections in a BGR image (H, W, 3) uint8.
+
+        Raises:
+            ValueError: the image has another type or shape.
+            MissingExtraError: OpenCV is not installed.
+        """
+        network_input, geometry = preprocess(image, self.contract.preprocessing)
+        output = self.session.run([OUTPUT_NAME], {INPUT_NAME: network_input})[0]
+        return detections_from_output(
+            output, self.contract, geometry,
+            conf=self.conf, iou=self.iou, max_det=self.max_det, multi_label=self.multi_label,
+        )

@@ -1,0 +1,27 @@
+"""OpenCV, the runtime's one image library, imported only when an image is touched.
+
+Loading models and decoding outputs work without it; `pip install edgegd` therefore does not bring it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from edgegd.errors import MissingExtraError
+
+
+def require_opencv() -> ModuleType:
+    """The `cv2` module.
+
+    Raises:
+        MissingExtraError: OpenCV is not installed, or its shared libraries cannot be loaded.
+    """
+    try:
+        return importlib.import_module("cv2")
+    except ImportError as error:
+        raise MissingExtraError(
+            "reading and resizing images needs OpenCV",
+            found=str(error),
+            mend="pip install edgegd[image]",
+        ) from error

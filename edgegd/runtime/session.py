@@ -1,0 +1,113 @@
+"""onnxruntime sessions with every option that changes numbers or timing written out, and the check of the contract."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import onnxruntime
+
+from edgegd.errors import MetadataError, OnnxUnreadableError, OutputContractError
+from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, ModelContract
+
+OPTIMIZATION_LEVELS = {
+    "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+LONGEST_REASON = 200  # characters of onnxruntime's own text that a message shows
+
+
+def load_session(
+    path: str | Path,
+    *,
+    threads: int = 1,
+    spinning: bool = False,
+    optimized_path: str | Path | None = None,
+    optimization: str = "all",
+) -> onnxruntime.InferenceSession:
+    """A CPU session for the model file, whatever its inputs and outputs are.
+
+    `threads` is the intra-op thread count; `spinning` lets idle threads spin (session.intra_op.allow_spinning);
+    `optimized_path` makes onnxruntime write its optimized graph there; `optimization` is a key of OPTIMIZATION_LEVELS.
+
+    Raises:
+        OnnxUnreadableError: the file is missing, truncated, or onnxruntime cannot load it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise OnnxUnreadableError(f"there is no ONNX file {path}", mend="check the path, or export the model first")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = OPTIMIZATION_LEVELS[optimization]
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    options.log_severity_level = 3  # errors only: saving an optimized graph warns that it suits this machine
+    if optimized_path is not None:
+        options.optimized_model_filepath = str(optimized_path)
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions have no common base class
+        raise OnnxUnreadableError(
+            f"onnxruntime cannot load {path}",
+            expected=f"an ONNX file that onnxruntime {onnxruntime.__version__} can run",
+            found=_short_reason(error),
+            mend="the file may be truncated or no ONNX file: copy or export it again",
+        ) from error
+
+
+def read_contract(session: onnxruntime.InferenceSession, path: str | Path) -> ModelContract:
+    """The contract in the session's metadata, after checking that the session keeps it.
+
+    Raises:
+        MetadataError: the file carries no, another schema's, or malformed edgegd metadata.
+        OutputContractError: an input or output has another name, shape or type than the contract says.
+    """
+    try:
+        contract = ModelContract.from_metadata(session.get_modelmeta().custom_metadata_map)
+    except MetadataError as error:
+        raise MetadataError(
+            f"{path}: {error.what}", expected=error.expected, found=error.found, mend=error.mend
+        ) from error
+    _require_tensor(path, "inputs", session.get_inputs(), INPUT_NAME, contract.preprocessing.input_shape)
+    _require_tensor(path, "outputs", session.get_outputs(), OUTPUT_NAME, contract.output.shape)
+    return contract
+
+
+def load_model(
+    path: str | Path, *, threads: int = 1, spinning: bool = False
+) -> tuple[onnxruntime.InferenceSession, ModelContract]:
+    """A fully optimized session for an edgegd model together with its checked contract.
+
+    Raises:
+        OnnxUnreadableError, MetadataError, OutputContractError: see `load_session` and `read_contract`.
+    """
+    session = load_session(path, threads=threads, spinning=spinning)
+    return session, read_contract(session, path)
+
+
+def _require_tensor(
+    path: str | Path, what: str, nodes: list[onnxruntime.NodeArg], name: str, shape: tuple[int, ...]
+) -> None:
+    expected = _describe(name, shape, "tensor(float)")
+    found = "; ".join(_describe(node.name, tuple(node.shape), node.type) for node in nodes)
+    if found != expected:
+        raise OutputContractError(
+            f"the {what} of {path} are not those its metadata promises",
+            expected=expected,
+            found=found,
+            mend="export the model again; the file was changed after its export",
+        )
+
+
+def _describe(name: str, shape: tuple[object, ...], onnx_type: str) -> str:
+    return f"{name} {onnx_type} {list(shape)}"
+
+
+def _short_reason(error: Exception) -> str:
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from ..." -> "INVALID_PROTOBUF : Load model from ..."
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : ", "", first_line)
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 3] + "..."
