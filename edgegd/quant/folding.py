@@ -1,0 +1,77 @@
+"""The deployed form of an Ultralytics detector: BatchNorm folded into the convolutions, one output, a static shape.
+
+Folding for good, before any weight is quantized, makes training and export quantize the same numbers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from ultralytics.nn.modules import Conv, Detect
+from ultralytics.nn.modules.conv import ConvTranspose
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.torch_utils import fuse_conv_and_bn
+
+from edgegd.errors import UnsupportedModelError
+
+
+def detection_head(model: DetectionModel) -> Detect:
+    """The model's detection head; UnsupportedModelError where it is not an Ultralytics `Detect`."""
+    head = model.model[-1]
+    if not isinstance(head, Detect):
+        raise UnsupportedModelError(
+            f"The model's last layer is a {type(head).__name__}.",
+            expected="an Ultralytics Detect head (YOLOv8, YOLO11, YOLO26)",
+            found=type(head).__name__,
+            mend="choose a checkpoint of one of these families",
+        )
+    return head
+
+
+def deploy(model: DetectionModel, *, end2end: bool | None = None) -> DetectionModel:
+    """Folds BatchNorm in place and makes the head return one tensor; both heads of a dual-head model are kept.
+
+    The model is float32 afterwards. `end2end` chooses the deployed head of a dual-head model; None keeps its own.
+    """
+    head = detection_head(model)
+    if end2end and getattr(head, "one2one_cv2", None) is None:
+        raise UnsupportedModelError(
+            "model.end2end is true, but the checkpoint has no end-to-end head.",
+            mend="leave model.end2end out, or use a YOLO26 checkpoint",
+        )
+    model.float()
+    for module in model.modules():
+        if isinstance(module, ConvTranspose):
+            raise UnsupportedModelError("The model has a transposed convolution.", mend="use YOLOv8, YOLO11 or YOLO26")
+        if isinstance(module, Conv) and hasattr(module, "bn"):
+            if hasattr(module, "fuse_convs"):
+                module.fuse_convs()
+            if hasattr(module, "bn"):
+                module.conv = fuse_conv_and_bn(module.conv, module.bn)
+                del module.bn
+            module.forward = module.forward_fuse
+    if end2end is not None:
+        head.end2end = end2end
+    head.export, head.format = True, "onnx"
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    for module in model.modules():  # the expected value of a distribution is no weight to learn
+        if type(module).__name__ == "DFL":
+            module.requires_grad_(False)
+    return model
+
+
+def float_box_convolutions(head: Detect) -> set[str]:
+    """Paths, relative to the head, of the last convolution of every box branch and of the DFL expectation."""
+    paths = {f"cv2.{i}.{len(branch) - 1}" for i, branch in enumerate(head.cv2)}
+    return paths | {path.replace("cv2", "one2one_cv2", 1) for path in paths} | {"dfl.conv"}
+
+
+def example_image(imgsz: int, batch: int = 1) -> torch.Tensor:
+    """A black image, float32 of shape (batch, 3, imgsz, imgsz)."""
+    return torch.zeros(batch, 3, imgsz, imgsz)
+
+
+def parameters_of(model: nn.Module) -> int:
+    """How many numbers the model learns."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

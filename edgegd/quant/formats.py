@@ -1,0 +1,37 @@
+"""Number formats: how many bits, signed or not, symmetric or not, one range a tensor or one a channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Format:
+    """An integer format of onnxruntime's 8-bit kernels.
+
+    `symmetric` fixes the zero point at 0 and drops the lowest code of a signed format (-127..127 in 8 bits), so that
+    a weight and its negative have codes of equal size. `per_channel` gives each output channel its own scale.
+    """
+
+    name: str
+    bits: int
+    signed: bool
+    symmetric: bool
+    per_channel: bool
+
+    @property
+    def qmin(self) -> int:
+        """Smallest code."""
+        if not self.signed:
+            return 0
+        return -(2 ** (self.bits - 1)) + (1 if self.symmetric else 0)
+
+    @property
+    def qmax(self) -> int:
+        """Largest code."""
+        return 2**self.bits - 1 if not self.signed else 2 ** (self.bits - 1) - 1
+
+
+UINT8_ACTIVATION = Format("uint8-asymmetric-per-tensor", bits=8, signed=False, symmetric=False, per_channel=False)
+INT8_WEIGHT = Format("int8-symmetric-per-channel", bits=8, signed=True, symmetric=True, per_channel=True)
+FORMATS = {fmt.name: fmt for fmt in (UINT8_ACTIVATION, INT8_WEIGHT)}
