@@ -27,7 +27,8 @@ TESTED_ONNXRUNTIME = ((1, 23), (1, 32))
 GIB = 2**30
 LOW_DISK_GIB, LOW_MEMORY_GIB, TRAIN_MEMORY_GIB = 1.0, 0.5, 4.0
 IMPORT_TIMEOUT_S = 300
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_CPU_AFFINITY", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_CPU_AFFINITY", "MKL_NUM_THREADS",
+                    "OPENBLAS_NUM_THREADS")
 SAME_MODULE = (
     {"opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"},
     {"onnxruntime", "onnxruntime-gpu"},
@@ -64,7 +65,8 @@ def diagnose(*, deep: bool = True, folder: Path = Path()) -> Diagnosis:
     """
     machine = fingerprint()
     profile = needed_profile(machine["architecture"], machine["instruction_sets"])
-    installed = {_normal(d.metadata["Name"]): d.version for d in importlib.metadata.distributions() if d.metadata["Name"]}
+    installed = {_normal(d.metadata["Name"]): d.version for d in importlib.metadata.distributions()
+                 if d.metadata["Name"]}  # a half-removed package has no name
     findings = [*check_cpu(profile, machine["cpu"], machine["instruction_sets"]), check_cores(machine["usable_cores"]),
                 *check_governor(machine["governor"]), check_load(os.getloadavg()[0], machine["usable_cores"]),
                 *check_space(shutil.disk_usage(folder).free, _available_memory_bytes()),
@@ -91,14 +93,14 @@ def check_cpu(profile: str | None, cpu: str, instruction_sets: Collection[str]) 
         return [Finding("note", title, "neither x86-64 nor 64-bit ARM: INT8 was never tested here",
                         "compare the accuracy stage's INT8 results with FP32 on this machine before use")]
     if cpu == "unknown":
-        return [Finding("note", title, "its instruction sets cannot be read, so whether INT8 is exact and fast is unknown",
+        return [Finding("note", title, "its instruction sets cannot be read: INT8 may be slow or inexact",
                         f"plan for {profile}, then verify and measure on this machine before use")]
     if profile == "x86-vnni":
         cpu_finding = Finding("ok", title, "has VNNI: INT8 is exact and fast; target profile x86-vnni")
     elif profile == "x86-avx2":
         mend = "plan for the profile x86-avx2: its 7-bit weights (-63..63) cannot saturate; or use a CPU with VNNI"
-        detail = ("no VNNI: onnxruntime's uint8 x int8 kernels saturate at 16 bits, so a model with 8-bit weights gives "
-                  "other boxes here than where it was verified")
+        detail = ("no VNNI: onnxruntime's uint8 x int8 kernels saturate at 16 bits, so a model with 8-bit weights "
+                  "gives other boxes here than where it was verified")
         slow = "" if "avx2" in has else "; without AVX2 it is slow as well"
         cpu_finding = Finding("wrong", title, detail + slow, mend)
     elif has & {"asimddp", "i8mm"}:
@@ -149,7 +151,7 @@ def check_space(free_disk_bytes: int, available_memory_bytes: int | None) -> lis
     memory_gib = available_memory_bytes / GIB
     detail = f"{memory_gib:.1f} GiB available"
     if memory_gib < LOW_MEMORY_GIB:
-        findings.append(Finding("wrong", "memory", f"{detail}: too little for three models at once", "end other programs"))
+        findings.append(Finding("wrong", "memory", f"{detail}: too little for three models at once", "end others"))
     elif memory_gib < TRAIN_MEMORY_GIB:
         findings.append(Finding("note", "memory", f"{detail}: enough to run models, little for training",
                                 "train with a smaller train.batch, or on another machine"))

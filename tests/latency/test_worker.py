@@ -1,0 +1,169 @@
+"""The worker as a device sees it: a copy of its one file, run isolated, spoken to over its pipes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgegd.latency import worker as worker_module
+from edgegd.latency.worker import ModelError, make_feed
+
+CONFIGURATION = {"threads": 1, "spinning": False, "optimization": "all", "seed": 0, "input": None}
+
+
+class Conversation:
+    """One worker process; `ask` returns its answer to one message."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        text=True, cwd=folder, env={"PYTHONPATH": ""})
+
+    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Iterator[Conversation]:
+    """A copy of worker.py in an empty folder, run by `python -I`, where edgegd is not importable."""
+    file = tmp_path / "worker.py"
+    text = Path(worker_module.__file__).read_text()
+    block = "import sys as _s\n_s.modules['edgegd'] = _s.modules['torch'] = _s.modules['onnx'] = None\n"
+    file.write_text(text.replace("import os\n", block + "import os\n", 1))
+    conversation = Conversation([sys.executable, "-I", str(file)], tmp_path)
+    yield conversation
+    conversation.process.kill()
+    conversation.process.communicate()
+
+
+def test_copy_measures_without_edgegd(copied: Conversation, make_model: Any) -> None:
+    model = make_model("copied")
+    ready = copied.ask({"configure": {**CONFIGURATION, "model": str(model)}})
+    assert ready["ready"] is True and ready["load_ms"] > 0
+    assert ready["model_sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert ready["machine"]["onnxruntime"] and ready["machine"]["numpy"] == np.__version__
+    answer = copied.ask({"run": 0.05})
+    assert len(answer["durations_ns"]) >= 3 and all(isinstance(d, int) and d > 0 for d in answer["durations_ns"])
+    assert sum(answer["durations_ns"]) > 0.01e9, "most of a 0.05 s block is spent in inferences, in ns"
+
+
+@pytest.mark.parametrize("spinning", [True, False], ids=["spinning", "not spinning"])
+@pytest.mark.parametrize(("optimization", "level"), [("all", "ORT_ENABLE_ALL"), ("disable", "ORT_DISABLE_ALL")])
+def test_session_has_the_options_asked_for(copied: Conversation, make_model: Any, spinning: bool, optimization: str,
+                                           level: str) -> None:
+    asked = {**CONFIGURATION, "model": str(make_model("options")), "threads": 2, "spinning": spinning,
+             "optimization": optimization}
+    assert copied.ask({"configure": asked})["session"] == {
+        "threads": 2, "inter_op_threads": 1, "spinning": spinning, "optimization": level,
+        "execution_mode": "ORT_SEQUENTIAL", "providers": ["CPUExecutionProvider"]}
+
+
+def test_even_a_zero_block_has_three_inferences(copied: Conversation, make_model: Any) -> None:
+    copied.ask({"configure": {**CONFIGURATION, "model": str(make_model("three"))}})
+    assert len(copied.ask({"run": 0})["durations_ns"]) == 3
+
+
+def test_errors_are_answers_and_the_worker_lives_on(copied: Conversation, make_model: Any, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"not a model")
+    assert copied.ask({"run": 0.1}) == {"error": "no model is loaded: send configure first", "about": "worker"}
+    assert copied.ask({"configure": {**CONFIGURATION, "model": str(broken)}})["about"] == "model"
+    dynamic = copied.ask({"configure": {**CONFIGURATION, "model": str(make_model("dynamic", shape=("batch", 64)))}})
+    assert dynamic["about"] == "model" and "dynamic shape" in dynamic["error"]
+    assert copied.ask({"configure": {**CONFIGURATION, "model": str(make_model("good"))}})["ready"] is True
+    assert "unknown message" in copied.ask({"dance": 1})["error"]
+
+
+@pytest.mark.parametrize("end", ["quit", "closed stdin"])
+def test_the_worker_ends_with_its_conversation(copied: Conversation, end: str) -> None:
+    copied.process.communicate('{"quit": true}\n' if end == "quit" else None, timeout=30)
+    assert copied.process.returncode == 0
+
+
+def test_prints_of_libraries_do_not_break_the_protocol(make_model: Any, tmp_path: Path) -> None:
+    package = tmp_path / "onnxruntime_noise.py"
+    package.write_text("import os\nprint('python noise', flush=True)\nos.write(1, b'native noise\\n')\n")
+    file = tmp_path / "worker.py"
+    shutil.copy(worker_module.__file__, file)
+    text = file.read_text().replace("import onnxruntime as ort\n", "import onnxruntime as ort, onnxruntime_noise\n")
+    file.write_text(text.replace("sys.path.remove(_FOLDER)", "pass"))
+    conversation = Conversation([sys.executable, str(file)], tmp_path)
+    assert conversation.ask({"configure": {**CONFIGURATION, "model": str(make_model("noise"))}})["ready"] is True
+    _, stderr = conversation.process.communicate('{"quit": true}\n', timeout=30)
+    assert "python noise" in stderr and "native noise" in stderr
+
+
+def test_a_neighbouring_file_does_not_shadow_the_standard_library(tmp_path: Path) -> None:
+    shutil.copy(worker_module.__file__, tmp_path / "worker.py")
+    (tmp_path / "statistics.py").write_text("raise SystemExit('shadowed')")
+    conversation = Conversation([sys.executable, str(tmp_path / "worker.py")], tmp_path)
+    conversation.process.communicate('{"quit": true}\n', timeout=30)
+    assert conversation.process.returncode == 0
+
+
+class Node:
+    """What onnxruntime's get_inputs() yields."""
+
+    def __init__(self, type: str, shape: list[int]) -> None:
+        self.name, self.type, self.shape = "images", type, shape
+
+
+def test_feed_is_seeded_and_in_range() -> None:
+    float_node, byte_node = Node("tensor(float)", [1, 3, 8, 8]), Node("tensor(uint8)", [1, 64, 64, 3])
+    images = make_feed([float_node], 7, None)["images"]
+    assert images.dtype == np.float32 and images.shape == (1, 3, 8, 8) and 0 <= images.min() < images.max() < 1
+    assert np.array_equal(images, make_feed([float_node], 7, None)["images"])
+    assert not np.array_equal(images, make_feed([float_node], 8, None)["images"])
+    pixels = make_feed([byte_node], 7, None)["images"]
+    assert pixels.dtype == np.uint8 and pixels.min() == 0 and pixels.max() == 255
+
+
+def test_feed_from_a_file_is_that_file_or_an_error(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.npy", tmp_path / "bad.npy"
+    np.save(good, np.full((1, 2), 0.25, np.float32))
+    np.save(bad, np.zeros((1, 2), np.float64))
+    node = Node("tensor(float)", [1, 2])
+    assert make_feed([node], 0, str(good))["images"].tolist() == [[0.25, 0.25]]
+    with pytest.raises(ModelError, match="float64"):
+        make_feed([node], 0, str(bad))
+    with pytest.raises(ModelError, match=r"tensor\(double\)"):
+        make_feed([Node("tensor(double)", [1, 2])], 0, None)
+
+
+class PlayedClock(worker_module.LoadedModel):
+    """A loaded model whose inferences take the given times, on a clock that only they advance."""
+
+    def __init__(self, durations_ms: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left, self.now_s = list(durations_ms), 0.0
+        monkeypatch.setattr(worker_module.time, "monotonic", lambda: self.now_s)
+
+    def time_once(self) -> int:
+        duration_ms = self.left.pop(0)
+        self.now_s += duration_ms / 1000
+        return int(duration_ms * 1e6)
+
+
+@pytest.mark.parametrize(("durations_ms", "limit_s", "stable", "medians_ms"), [
+    ([100] * 5 + [90] * 5 + [89] * 5, 9, True, [100, 90, 89]),
+    ([100] * 5 + [101] * 5, 9, True, [100, 101]),
+    ([100, 90, 80, 70, 60, 50, 40, 30, 20, 10], 0.5, False, [80]),
+    ([5000], 1, False, []),
+], ids=["third window agrees", "1 % apart", "still getting faster at the limit", "one inference is over the limit"])
+def test_warm_up_rule(durations_ms: list[float], limit_s: float, stable: bool, medians_ms: list[float],
+                      monkeypatch: pytest.MonkeyPatch) -> None:
+    played = PlayedClock(durations_ms, monkeypatch)
+    answer = played.warm_up(limit_s)
+    assert (answer["stable"], answer["window_medians_ms"]) == (stable, medians_ms)
+    assert answer["inferences"] == len(durations_ms) - len(played.left)
