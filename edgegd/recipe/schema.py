@@ -23,9 +23,16 @@ def option(default: Any, text: str, *, choices: tuple[str, ...] = (), minimum: f
 
 @dataclass(frozen=True)
 class FloatTraining:
-    """`model.float`: float training by Ultralytics before quantization; epochs 0 takes the weights as they are."""
+    """`model.float`: float training by Ultralytics before quantization, where the weights need it.
 
-    epochs: int = option(0, "epochs of float training; 0 uses model.weights unchanged", minimum=0)
+    It happens only when `model.weights` is an architecture (.yaml), or a checkpoint whose classes are not the data
+    set's. A checkpoint that already has the data set's classes is used as it is, whatever `epochs` says. With epochs 0
+    nothing is trained: weights that would need it are refused.
+    """
+
+    epochs: int = option(0, "epochs of float training, done only when model.weights is an architecture (.yaml) or a "
+                            "checkpoint of other classes than the data set's; a checkpoint that has the data set's "
+                            "classes is used as it is. 0: never train, refuse weights that would need it", minimum=0)
     batch: int = option(16, "images a step", minimum=1)
     optimizer: str = option("auto", "Ultralytics' optimizer name")
     lr0: float = option(0.01, "initial learning rate (ignored by optimizer auto)", minimum=0)
@@ -38,7 +45,8 @@ class FloatTraining:
 class ModelSection:
     """`model`: the float detector to quantize."""
 
-    weights: str = option("yolo26n.pt", "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml)")
+    weights: str = option("yolo26n.pt", "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml); "
+                                        "relative to the working directory, then to the project's own files")
     imgsz: int = option(640, "side in pixels of the square network input; a multiple of the stride", minimum=32)
     end2end: bool | None = option(None, "export the NMS-free head; null keeps the checkpoint's own form")
     float: FloatTraining = field(default_factory=FloatTraining, metadata={"help": "float training"})
@@ -49,7 +57,8 @@ class DataSection:
     """`data`: the detection data set."""
 
     source: str = option("yaml", "which kind of data set", choices=("streets", "bccd", "yaml"))
-    path: str = option("", "the set's folder (streets, bccd), or an Ultralytics data set YAML (yaml)")
+    path: str = option("", "the set's folder (streets, bccd), or an Ultralytics data set YAML (yaml): a file, or a "
+                           "name such as coco.yaml")
     unlabelled: str = option("error", "what an image without a label file is", choices=("error", "background"))
     train_images: int = option(0, "streets: images to generate for training", minimum=0)
     val_images: int = option(0, "streets: images to generate for validation", minimum=0)
@@ -60,7 +69,8 @@ class DataSection:
 class QuantSection:
     """`quant`: how the plan is calibrated."""
 
-    calibration_images: int = option(128, "training images that calibration sees (the first N in a seeded order)", minimum=1)
+    calibration_images: int = option(128, "training images that calibration sees (a sample seeded by train.seed)",
+                                     minimum=1)
     observer: str = option("mse", "how an activation's range is chosen", choices=("minmax", "mse"))
 
 

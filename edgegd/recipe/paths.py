@@ -1,0 +1,32 @@
+"""Where a relative path of a recipe points: the working directory first, then the files shipped with the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def recipes_folder() -> Path:
+    """The folder of the shipped recipes: `recipes/` of a checkout, or `edgegd/recipes` of an installed wheel."""
+    checkout = PACKAGE.parent / "recipes"
+    # A wheel's parent folder is site-packages, where another project could have a `recipes` of its own.
+    return checkout if (PACKAGE.parent / "pyproject.toml").is_file() else PACKAGE / "recipes"
+
+
+def project_folder() -> Path:
+    """The folder beside the recipes, in which `models/` and other shipped files are looked for."""
+    return recipes_folder().parent
+
+
+def resolve_path(text: str | Path) -> Path:
+    """The absolute path that a recipe's `model.weights` or `data.path` means; it need not exist.
+
+    `~` is the home folder. A relative path is taken from the working directory; only when nothing is there, and the
+    project ships a file of that path (`models/...`), it is the shipped one.
+    """
+    path = Path(text).expanduser()
+    if path.is_absolute() or path.exists():
+        return path.absolute()
+    shipped = project_folder() / path
+    return shipped if shipped.exists() else path.absolute()
