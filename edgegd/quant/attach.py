@@ -44,7 +44,6 @@ class QuantizedModel(nn.Module):
             }
         )
         self._range_of = {address: self.range_of(group) for address, group in groups.items()}
-        self._ops = {op.address: op for op in plan.ops}
         self.observe: Callable[[str, torch.Tensor], None] | None = None
 
     def range_of(self, group: str) -> ActivationQuantizer:
@@ -69,7 +68,7 @@ class QuantizedModel(nn.Module):
 
     def run(self, address: str, func: Any, args: Any, kwargs: Any) -> Any:
         """Runs one operation of the forward pass with its operands and result as the plan wants them."""
-        op = self._ops.get(address)
+        op = self.plan.by_address.get(address)
         if op is None:
             return func(*args, **kwargs)
         if op.operation == "conv2d" and op.decision == INTEGER:
@@ -98,8 +97,17 @@ class QuantizedModel(nn.Module):
         input_scale = self._range_of[op.inputs[0]].scale
         if self.training:
             quantizer.follow(weight, bias, input_scale)  # type: ignore[operator]
-        if bias is not None and not torch.onnx.is_in_onnx_export():  # the exporter stores the int32 codes itself
-            bias = fake_quantize_bias(bias, input_scale * quantizer.scale)
+        if torch.onnx.is_in_onnx_export():  # the exporter stores the bias's int32 codes itself
+            return F.conv2d(x, quantizer(weight), bias, *args, **kwargs)
+        scale = input_scale * quantizer.scale  # (C_out,)
+        if not self.training:
+            # As QLinearConv accumulates: sums of products of codes, exact in float32 below 2^24, then one scaling.
+            codes = torch.div(x, input_scale).round_()
+            weight = torch.div(weight, quantizer.scale.view(-1, 1, 1, 1)).round_()
+            bias = None if bias is None else torch.div(bias, scale).round_()
+            return F.conv2d(codes, weight, bias, *args, **kwargs).mul_(scale.view(1, -1, 1, 1))
+        if bias is not None:
+            bias = fake_quantize_bias(bias, scale)
         return F.conv2d(x, quantizer(weight), bias, *args, **kwargs)
 
     @torch.no_grad()

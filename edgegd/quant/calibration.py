@@ -19,7 +19,7 @@ from edgegd.quant.formats import Format
 from edgegd.quant.tracing import INPUT
 
 _HALF_BINS = 4096
-_SEARCH_STEPS = 20  # candidates for each end of the range, from the whole range down to half of it
+_SEARCH_STEPS = 21  # candidates for each end of the range, from the whole of it down to half
 
 
 class Histogram:
@@ -85,19 +85,21 @@ def choose_range(histogram: Histogram, fmt: Format, observer: str) -> Range:
     """The range of a histogram: its extremes (`minmax`), or the one of least squared error within them (`mse`)."""
     centres, counts = histogram.bins()
     low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
-    shrink = np.linspace(1.0, 0.5, _SEARCH_STEPS) if observer == "mse" else np.ones(1)
-    # SiLU's lower end is short and dense: it is searched only where it is as wide as the upper one.
-    low_shrink = shrink if -low > 0.25 * high else np.ones(1)
-    best = None
-    for low_factor in low_shrink:
-        for high_factor in shrink:
-            scale, zero_point = affine_range(low * low_factor, high * high_factor, fmt)
-            error = quantization_error(centres, counts, scale, zero_point, fmt)
-            if best is None or error < best[0]:
-                best = (error, scale, zero_point)
-    assert best is not None
-    error, scale, zero_point = best
-    signal = float(np.dot(counts, np.square(centres)))
+
+    def error_of(low_factor: float, high_factor: float) -> float:
+        return quantization_error(centres, counts, *affine_range(low * low_factor, high * high_factor, fmt), fmt)
+
+    low_factor = high_factor = 1.0
+    if observer == "mse":  # one end after the other, the wider one first: their errors hardly depend on each other
+        factors = np.linspace(1.0, 0.5, _SEARCH_STEPS)
+        if high >= -low:
+            high_factor = min(factors, key=lambda factor: error_of(1.0, factor))
+            low_factor = min(factors, key=lambda factor: error_of(factor, high_factor))
+        else:
+            low_factor = min(factors, key=lambda factor: error_of(factor, 1.0))
+            high_factor = min(factors, key=lambda factor: error_of(low_factor, factor))
+    scale, zero_point = affine_range(low * low_factor, high * high_factor, fmt)
+    error, signal = error_of(low_factor, high_factor), float(np.dot(counts, np.square(centres)))
     sqnr_db = 10 * math.log10(signal / error) if error > 0 and signal > 0 else math.inf
     return Range(scale, zero_point, sqnr_db)
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from edgegd.quant.formats import FORMATS, Format
@@ -62,14 +63,15 @@ class QuantPlan:
         """The format of all weights of integer operations."""
         return TABLES[self.profile].weight
 
-    @property
+    @cached_property
     def groups(self) -> dict[str, str]:
         """Quantized tensor address -> scale group."""
         return {tensor.address: tensor.group for tensor in self.tensors}
 
-    def op(self, address: str) -> PlannedOp | None:
-        """The planned operation at an address."""
-        return next((op for op in self.ops if op.address == address), None)
+    @cached_property
+    def by_address(self) -> dict[str, PlannedOp]:
+        """Operation address -> planned operation."""
+        return {op.address: op for op in self.ops}
 
     def convolutions(self, *decisions: str) -> list[PlannedOp]:
         """The convolutions with one of these decisions."""

@@ -1,0 +1,68 @@
+"""The census: which convolutions onnxruntime really runs in integers, counted in the graph it optimized for this CPU."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from edgegd.errors import CensusError
+from edgegd.quant.plan import QuantPlan
+from edgegd.quant.rules import FLOAT, INTEGER
+from edgegd.runtime.session import load_session
+
+# Every name under which onnxruntime's CPU provider runs a float convolution after optimization.
+_FLOAT_CONVOLUTIONS = {"Conv", "FusedConv", "NhwcFusedConv", "NhwcConv"}
+_INTEGER_CONVOLUTIONS = {"QLinearConv", "ConvInteger"}
+
+
+@dataclass(frozen=True)
+class Census:
+    """Counts of onnxruntime's optimized graph.
+
+    `unintended` holds the addresses of convolutions that the plan quantizes but that run in float; `operators` counts
+    every operator of the optimized graph.
+    """
+
+    int8_convs: int
+    float_convs: int
+    planned_float_convs: int
+    unintended: tuple[str, ...]
+    operators: dict[str, int]
+
+
+def take_census(path: Path, plan: QuantPlan) -> Census:
+    """Loads an exported model in onnxruntime with all optimizations and counts what became of its convolutions."""
+    with tempfile.TemporaryDirectory() as folder:
+        optimized_path = Path(folder) / "optimized.onnx"
+        load_session(path, optimized_path=optimized_path)
+        nodes = onnx.load(optimized_path).graph.node
+    integer = [node for node in nodes if node.op_type in _INTEGER_CONVOLUTIONS]
+    weights = {name.removesuffix("/weight_int8") for node in integer for name in node.input}
+    return Census(
+        int8_convs=len(integer),
+        float_convs=sum(node.op_type in _FLOAT_CONVOLUTIONS for node in nodes),
+        planned_float_convs=len(plan.convolutions(FLOAT)),
+        unintended=tuple(op.address for op in plan.convolutions(INTEGER) if op.address not in weights),
+        operators=dict(Counter(node.op_type for node in nodes).most_common()),
+    )
+
+
+def require_planned(census: Census, plan: QuantPlan, name: str) -> None:
+    """CensusError that names every convolution that runs in float against the plan, and the rule that it breaks."""
+    if not census.unintended and census.float_convs <= census.planned_float_convs:
+        return
+    broken = []
+    for address in census.unintended:
+        op = plan.by_address[address]
+        broken.append(f"{address} (rule {op.rule}: {op.reason})")
+    raise CensusError(
+        f"{name} runs convolutions in float that the plan quantizes.",
+        expected=f"{census.planned_float_convs} float convolutions, all planned",
+        found=f"{census.float_convs} float convolutions; against the plan: {'; '.join(broken) or 'unnamed ones'}",
+        mend="this onnxruntime fuses differently from the rule table of the profile: see `edgegd explain`, "
+        "use a supported onnxruntime (`edgegd doctor`) or report it with verify.json",
+    )

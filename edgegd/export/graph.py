@@ -1,0 +1,144 @@
+"""torch -> ONNX: the trace of a model, with int8 weights, int32 biases and convolutions named by their address."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+
+from edgegd.errors import UnsupportedModelError
+from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.plan import QuantPlan
+
+INPUT_NAME, OUTPUT_NAME = "images", "output0"
+_IR_VERSION = 10  # the newest that every onnxruntime from 1.18 on reads
+
+
+def trace_to_onnx(model: torch.nn.Module, imgsz: int, opset: int) -> onnx.ModelProto:
+    """The ONNX graph of `model` (float, or a QuantizedModel) for one image (1, 3, imgsz, imgsz), in evaluation mode.
+
+    Uses torch's TorchScript exporter: its dynamo exporter takes fake quantization apart into arithmetic.
+    """
+    buffer = io.BytesIO()
+    was_training = model.training
+    model.eval()
+    image = torch.zeros(1, 3, imgsz, imgsz, device=next(model.parameters()).device)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            model(image)  # fills the head's anchors, so that they are constants of the trace
+            torch.onnx.export(
+                model, (image,), buffer, opset_version=opset, dynamo=False, do_constant_folding=True,
+                input_names=[INPUT_NAME], output_names=[OUTPUT_NAME],
+            )  # fmt: skip
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise UnsupportedModelError(f"torch cannot export this model to ONNX: {error}") from error
+    finally:
+        model.train(was_training)
+    graph = onnx.load_from_string(buffer.getvalue())
+    graph.ir_version = _IR_VERSION
+    return graph
+
+
+def name_convolutions(graph: onnx.ModelProto, plan: QuantPlan) -> None:
+    """Gives every Conv node the address of the operation it is, found through the name of its weight."""
+    address_of = {op.address.split(":")[0]: op.address for op in plan.ops if op.operation == "conv2d"}
+    made_by = {output: node for node in graph.graph.node for output in node.output}
+    for node in graph.graph.node:
+        if node.op_type != "Conv":
+            continue
+        weight = node.input[1]
+        while weight in made_by:  # back through DequantizeLinear, QuantizeLinear
+            weight = made_by[weight].input[0]
+        module = weight.removesuffix(".weight")
+        for path in (module, module.removeprefix("model.")):  # a QuantizedModel's parameters have one prefix more
+            if path in address_of:
+                node.name = address_of[path]
+                break
+        else:
+            raise UnsupportedModelError(f"The exported convolution {node.name} has a weight of no planned operation.")
+
+
+class _Initializers:
+    """Constants of a graph by name: initializers and the outputs of Constant nodes."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.graph = graph
+        self.values: dict[str, Any] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                self.values[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+
+    def add(self, name: str, value: np.ndarray) -> str:
+        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.values[name] = value
+        return name
+
+
+def store_integers(graph: onnx.ModelProto) -> None:
+    """Replaces QuantizeLinear(weight) by int8 initializers and float biases of integer convolutions by int32 ones.
+
+    The bias scale is input scale x weight scale, as onnxruntime demands for fusion (qdq_selectors.cc,
+    ConvNodeGroupSelector). Codes are computed as QuantizeLinear computes them: half to even of a float32 division.
+    """
+    constants = _Initializers(graph.graph)
+    made_by = {output: node for node in graph.graph.node for output in node.output}
+    folded = []
+    for node in list(graph.graph.node):
+        if node.op_type != "Conv":
+            continue
+        data, weight = made_by.get(node.input[0]), made_by.get(node.input[1])
+        if weight is None or weight.op_type != "DequantizeLinear":
+            continue
+        quantize = made_by[weight.input[0]]
+        scale = constants.values[weight.input[1]].astype(np.float32)
+        values = constants.values[quantize.input[0]]
+        codes = np.rint(values / scale.reshape(-1, 1, 1, 1)).astype(np.int8)
+        weight.input[0] = constants.add(f"{node.name}/weight_int8", codes)
+        folded.append(quantize)
+        if len(node.input) > 2:
+            if data is None or data.op_type != "DequantizeLinear":
+                raise UnsupportedModelError(f"{node.name} has integer weights but a float input.")
+            _store_bias(graph.graph, node, constants, constants.values[data.input[1]] * scale)
+    for quantize in folded:
+        graph.graph.node.remove(quantize)
+    _drop_unused(graph.graph)
+
+
+def _store_bias(graph: onnx.GraphProto, node: onnx.NodeProto, constants: _Initializers, scale: np.ndarray) -> None:
+    limit = 2**31 - 1
+    codes = np.rint(constants.values[node.input[2]] / scale).clip(-limit, limit).astype(np.int64)
+    dequantize = onnx.helper.make_node(
+        "DequantizeLinear",
+        [
+            constants.add(f"{node.name}/bias_int32", codes.clip(-limit, limit).astype(np.int32)),
+            constants.add(f"{node.name}/bias_scale", scale.astype(np.float32)),
+        ],
+        [f"{node.name}/bias"], name=f"{node.name}/bias_dequantize", axis=0,
+    )  # fmt: skip
+    node.input[2] = dequantize.output[0]
+    graph.node.insert(list(graph.node).index(node), dequantize)
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    for node in [n for n in graph.node if n.op_type == "Constant" and n.output[0] not in used]:
+        graph.node.remove(node)
+    kept = [initializer for initializer in graph.initializer if initializer.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def build_graph(model: torch.nn.Module, plan: QuantPlan, imgsz: int, opset: int) -> onnx.ModelProto:
+    """The finished ONNX graph, without metadata: Q/DQ with integer constants for a QuantizedModel, float otherwise."""
+    graph = trace_to_onnx(model, imgsz, opset)
+    name_convolutions(graph, plan)
+    if isinstance(model, QuantizedModel):
+        store_integers(graph)
+    onnx.checker.check_model(graph, full_check=True)
+    return graph

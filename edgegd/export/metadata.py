@@ -1,0 +1,54 @@
+"""What an exported file says of itself: Ultralytics' keys, so that `YOLO("model.onnx")` loads it, and edgegd's contract."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import onnx
+import torch
+from ultralytics.nn.tasks import DetectionModel
+
+from edgegd import __version__
+from edgegd.export.graph import OUTPUT_NAME
+from edgegd.quant.folding import detection_head
+from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
+
+
+def contract_of(graph: onnx.ModelProto, model: DetectionModel, imgsz: int, variant: str, plan_sha256: str) -> ModelContract:
+    """The contract of an exported graph: its preprocessing, the shape of its output, its classes and its origin."""
+    (output,) = [o for o in graph.graph.output if o.name == OUTPUT_NAME]
+    shape = tuple(dimension.dim_value for dimension in output.type.tensor_type.shape.dim)
+    return ModelContract(
+        preprocessing=Preprocessing(imgsz=(imgsz, imgsz)),
+        output=OutputContract("end2end" if detection_head(model).end2end else "raw", shape),
+        names=tuple(model.names[index] for index in sorted(model.names)),
+        stride=int(model.stride.max()),
+        variant=variant,
+        plan_sha256=plan_sha256,
+        versions={"edgegd": __version__, "torch": torch.__version__}
+        | {name: version(name) for name in ("ultralytics", "onnx", "onnxruntime")},
+    )
+
+
+def set_metadata(graph: onnx.ModelProto, model: DetectionModel, contract: ModelContract) -> None:
+    """Writes both sets of keys into the graph; Ultralytics reads str() of each of its own (engine/exporter.py)."""
+    ultralytics_keys: dict[str, Any] = {
+        "description": f"edgegd {contract.variant} detector",
+        "author": "edgegd",
+        "version": contract.versions["ultralytics"],
+        "license": "AGPL-3.0",
+        "stride": contract.stride,
+        "task": "detect",
+        "head": type(detection_head(model)).__name__,
+        "batch": 1,
+        "imgsz": list(contract.preprocessing.imgsz),
+        "names": dict(enumerate(contract.names)),
+        "args": {"batch": 1, "dynamic": False, "nms": False},
+        "channels": 3,
+        "end2end": contract.output.kind == "end2end",
+    }
+    onnx.helper.set_model_props(
+        graph, {key: str(value) for key, value in ultralytics_keys.items()} | contract.to_metadata()
+    )
+    graph.producer_name, graph.producer_version = "edgegd", __version__
