@@ -134,6 +134,26 @@ def test_a_full_disk_leaves_nothing_and_is_named(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("theirs", ["the same set", "a file"])
+def test_what_another_process_puts_there_meanwhile_is_kept(tmp_path: Path, theirs: str) -> None:
+    target = tmp_path / "streets"
+
+    def race(done: int, total: int) -> None:
+        if theirs == "the same set":
+            make_streets(target, train=1, val=0)
+        else:
+            target.mkdir()
+            (target / "mine.txt").write_text("mine")
+
+    if theirs == "the same set":
+        assert make_streets(target, train=1, val=0, progress=race) == target / "streets.yaml"
+    else:
+        with pytest.raises(WouldOverwriteError):
+            make_streets(target, train=1, val=0, progress=race)
+        assert _files(target) == {"mine.txt": b"mine"}
+    assert [p.name for p in tmp_path.iterdir()] == ["streets"]
+
+
 def test_progress_counts_every_image(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     make_streets(tmp_path / "streets", train=2, val=1, progress=lambda done, total: calls.append((done, total)))

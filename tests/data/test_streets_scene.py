@@ -14,7 +14,7 @@ from edgegd.data.streets.camera import Camera
 from edgegd.data.streets.cars import make_car
 from edgegd.data.streets.clutter import make_clutter
 from edgegd.data.streets.light import sample_light
-from edgegd.data.streets.paint import SUPERSAMPLING, Canvas, Drawable, full_area
+from edgegd.data.streets.paint import SUPERSAMPLING, Canvas, Drawable
 from edgegd.data.streets.pedestrians import make_pedestrian
 from edgegd.data.streets.scene import LEAST_VISIBLE, SMALLEST_PX
 from edgegd.data.streets.signs import make_sign
@@ -74,7 +74,7 @@ def test_the_mask_covers_exactly_the_pixels_that_an_actor_paints(kind: str, seed
     canvas.draw(actor, 1)
     painted = (canvas.image != (1, 254, 3)).any(axis=2)
     np.testing.assert_array_equal(painted, canvas.ids == 1)
-    assert canvas.visible(actor, 1)[0] == full_area(actor) == painted.sum()
+    assert canvas.visible(actor, 1)[0] == actor.full_area == painted.sum()
 
 
 def test_a_half_hidden_actor_is_half_visible_and_its_box_shrinks() -> None:

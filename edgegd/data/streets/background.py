@@ -71,7 +71,8 @@ def _sky(rng: np.random.Generator, canvas: Canvas, camera: Camera) -> None:
     bright = np.clip(245 * light.illumination.mean() ** 1.4, 0, 255)
     sky = np.clip((1 - clouds) * gradient + clouds * bright, 0, 255).astype(np.uint8)
     canvas.image[:end] = cv2.resize(sky, (columns, end), interpolation=cv2.INTER_LINEAR)
-    canvas.image[end:] = light.shade((70, 90, 85), 60.0)
+    b, g, r = light.shade((70, 90, 85), 60.0)
+    cv2.rectangle(canvas.image, (0, end), (columns, rows), (int(b), int(g), int(r)), -1)
 
 
 def _skyline(rng: np.random.Generator, canvas: Canvas, camera: Camera) -> None:

@@ -75,4 +75,5 @@ def expose(rng: np.random.Generator, image: NDArray[np.float32], light: Light) -
     image = image * cv2.merge([vignette * gain for gain in gains])
     sigma = np.float32(rng.uniform(1.0, 4.5) + rng.uniform(0.0, 8.0) * dark)
     noise = rng.standard_normal(image.shape, dtype=np.float32)
-    return np.asarray(cv2.convertScaleAbs(np.maximum(cv2.scaleAdd(noise, float(sigma), image), 0)), np.uint8)
+    cv2.scaleAdd(noise, float(sigma), image, dst=noise)
+    return np.asarray(cv2.convertScaleAbs(np.maximum(noise, 0, out=noise)), np.uint8)

@@ -61,6 +61,9 @@ def make_streets(directory: Path, *, train: int, val: int, seed: int = 0,
         (partial / _YAML_NAME).write_text(_description(recorded), encoding="utf-8")
         os.replace(partial, directory)  # onto nothing or an empty folder; anything else was refused above
     except OSError as error:
+        # another process may have put something there meanwhile: this same set is as good, anything else is refused
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and _is_unchanged(directory, recorded):
+            return directory / _YAML_NAME
         raise _no_space(error, directory) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

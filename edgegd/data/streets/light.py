@@ -37,12 +37,12 @@ class Light:
     def shade(self, colour: Colour, depth_m: float, emissive: bool = False) -> Colour:
         """The BGR colour (0..255) of a surface seen at `depth_m`: lit (unless it emits light itself), then hazed."""
         clear = math.exp(-self.haze_per_m * depth_m)
-
-        def channel(c: int) -> float:
-            lit = colour[c] if emissive else colour[c] * self.illumination[c]
-            return float(min(max(clear * lit + (1.0 - clear) * self.horizon[c], 0.0), 255.0))
-
-        return channel(0), channel(1), channel(2)
+        gain = (1.0, 1.0, 1.0) if emissive else self.illumination.tolist()
+        b, g, r = (
+            min(max(clear * (channel * factor) + (1.0 - clear) * haze, 0.0), 255.0)
+            for channel, factor, haze in zip(colour, gain, self.horizon.tolist(), strict=True)
+        )
+        return float(b), float(g), float(r)
 
 
 def _interpolate(hour: float) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -23,6 +24,11 @@ class Part:
     polygons: tuple[NDArray[np.float64], ...]
     colour: Colour  # BGR, 0..255, before light and haze
     emissive: bool = False
+
+    @cached_property
+    def vertices(self) -> list[NDArray[np.int32]]:
+        """The polygons as supersampled fixed-point vertices, for picture and mask alike."""
+        return _fixed_point(self.polygons)
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,32 @@ class Drawable:
     lamps: tuple[PointLight, ...] = field(default=())
     shadow: NDArray[np.float64] | None = None  # (N, 2) in pixels, on the ground
 
+    @cached_property
+    def extent(self) -> tuple[int, int, int, int]:
+        """The window (x0, y0, x1, y1) in supersampled pixels that holds all parts; it may reach out of the image."""
+        return _extent([polygon for part in self.parts for polygon in part.polygons])
 
-def _vertices(polygons: Sequence[NDArray[np.float64]], scale: float) -> list[NDArray[np.int32]]:
-    points = np.rint((polygons[0] if len(polygons) == 1 else np.concatenate(polygons)) * (scale * (1 << _SHIFT)))
+    @cached_property
+    def full_area(self) -> int:
+        """Supersampled pixels that the parts cover when nothing hides them and the image has no border."""
+        x0, y0, x1, y1 = self.extent
+        mask = np.zeros((y1 - y0 + 2, x1 - x0 + 2), np.uint8)
+        offset = np.array([x0 - 1, y0 - 1], np.int32) << _SHIFT
+        for part in self.parts:
+            cv2.fillPoly(mask, [polygon - offset for polygon in part.vertices], 1, shift=_SHIFT)
+        return int(cv2.countNonZero(mask))
+
+
+def _extent(polygons: Sequence[NDArray[np.float64]]) -> tuple[int, int, int, int]:
+    points = np.concatenate(list(polygons)) * SUPERSAMPLING
+    x0, y0 = np.floor(points.min(axis=0)).astype(int).tolist()
+    x1, y1 = np.ceil(points.max(axis=0)).astype(int).tolist()
+    return x0, y0, x1 + 1, y1 + 1
+
+
+def _fixed_point(polygons: Sequence[NDArray[np.float64]]) -> list[NDArray[np.int32]]:
+    scale = SUPERSAMPLING * (1 << _SHIFT)
+    points = np.rint((polygons[0] if len(polygons) == 1 else np.concatenate(polygons)) * scale)
     # far outside the image is enough; larger numbers overflow OpenCV's fixed point
     fixed = np.maximum(np.minimum(points, 1 << 20), -(1 << 20)).astype(np.int32)
     if len(polygons) == 1:
@@ -74,17 +103,17 @@ class Canvas:
     def fill(self, part: Part, depth_m: float) -> None:
         """Paint a part to the picture only (sky, ground and buildings: nothing is behind them)."""
         colour = self.light.shade(part.colour, depth_m, part.emissive)
-        cv2.fillPoly(self.image, _vertices(part.polygons, SUPERSAMPLING), colour, shift=_SHIFT)
+        cv2.fillPoly(self.image, part.vertices, colour, shift=_SHIFT)
 
     def darken(self, polygon: NDArray[np.float64], keep: float) -> None:
         """Cast a shadow: multiply the picture within the polygon (N, 2) by `keep`."""
-        x0, y0, x1, y1 = self._window([polygon])
+        x0, y0, x1, y1 = self._inside(_extent([polygon]))
         if x1 <= x0 or y1 <= y0:
             return
         window = self.image[y0:y1, x0:x1]
         mask = np.zeros(window.shape[:2], np.uint8)
         offset = polygon - np.array([x0, y0]) / SUPERSAMPLING
-        cv2.fillPoly(mask, _vertices([offset], SUPERSAMPLING), 255, shift=_SHIFT)
+        cv2.fillPoly(mask, _fixed_point([offset]), 255, shift=_SHIFT)
         cv2.copyTo(cv2.convertScaleAbs(window, alpha=keep), mask, window)
 
     def roughen(self, window: tuple[int, int, int, int], strength: float,
@@ -104,7 +133,7 @@ class Canvas:
         for part in thing.parts:
             self.fill(part, thing.depth_m)
         self.draw_mask(thing, ident)
-        window = self._window([p for part in thing.parts for p in part.polygons])
+        window = self._inside(thing.extent)
         if thing.texture > 0 and window[2] - window[0] > 8 and window[3] - window[1] > 8:
             x0, y0, x1, y1 = window
             own = (self.ids[y0:y1, x0:x1] == ident).astype(np.uint8) if ident else None
@@ -113,11 +142,11 @@ class Canvas:
     def draw_mask(self, thing: Drawable, ident: int) -> None:
         """Paint a drawable to the mask only."""
         for part in thing.parts:
-            cv2.fillPoly(self.ids, _vertices(part.polygons, SUPERSAMPLING), ident, shift=_SHIFT)
+            cv2.fillPoly(self.ids, part.vertices, ident, shift=_SHIFT)
 
     def visible(self, thing: Drawable, ident: int) -> tuple[int, tuple[int, int, int, int]]:
         """Supersampled pixels of an actor in the mask, and its box (x1, y1, x2, y2) in pixels of `id_mask`."""
-        x0, y0, x1, y1 = self._window([p for part in thing.parts for p in part.polygons])
+        x0, y0, x1, y1 = self._inside(thing.extent)
         x0, y0 = x0 - x0 % SUPERSAMPLING, y0 - y0 % SUPERSAMPLING  # so that the window starts on a kept pixel
         if x1 <= x0 or y1 <= y0:
             return 0, (0, 0, 0, 0)
@@ -130,22 +159,9 @@ class Canvas:
         """The id mask (H, W) at the resolution of the image."""
         return np.ascontiguousarray(self.ids[::SUPERSAMPLING, ::SUPERSAMPLING])
 
-    def _window(self, polygons: Sequence[NDArray[np.float64]]) -> tuple[int, int, int, int]:
-        points = np.concatenate(list(polygons)) * SUPERSAMPLING
-        x0, y0 = np.maximum(np.floor(points.min(axis=0)), 0).astype(int)
-        x1, y1 = np.ceil(points.max(axis=0)).astype(int) + 1
-        return int(x0), int(y0), min(int(x1), self.image.shape[1]), min(int(y1), self.image.shape[0])
-
-
-def full_area(thing: Drawable) -> int:
-    """Supersampled pixels that a drawable covers when nothing hides it and the image has no border."""
-    points = np.concatenate([p for part in thing.parts for p in part.polygons])
-    low = np.floor(points.min(axis=0)) - 1.0
-    columns, rows = ((np.ceil(points.max(axis=0)) - low + 2.0) * SUPERSAMPLING).astype(int)
-    mask = np.zeros((rows, columns), np.uint8)
-    for part in thing.parts:
-        cv2.fillPoly(mask, _vertices([polygon - low for polygon in part.polygons], SUPERSAMPLING), 1, shift=_SHIFT)
-    return int(cv2.countNonZero(mask))
+    def _inside(self, extent: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        x0, y0, x1, y1 = extent
+        return max(x0, 0), max(y0, 0), min(x1, self.image.shape[1]), min(y1, self.image.shape[0])
 
 
 def capsule(start: tuple[float, float], end: tuple[float, float], r0: float, r1: float) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from edgegd.data.streets.camera import sample_camera
 from edgegd.data.streets.degrade import add_glow, add_rain, expose
 from edgegd.data.streets.layout import place_everything
 from edgegd.data.streets.light import Light, sample_light
-from edgegd.data.streets.paint import SUPERSAMPLING, Canvas, Drawable, PointLight, full_area
+from edgegd.data.streets.paint import SUPERSAMPLING, Canvas, Drawable, PointLight
 
 CLASS_NAMES = ("pedestrian", "car", "traffic sign")
 SMALLEST_PX = 8  # the longer side of the smallest box that is drawn and labelled
@@ -48,7 +48,7 @@ def _measure(canvas: Canvas, actors: Sequence[Drawable]) -> tuple[NDArray[np.flo
     boxes, visibility = np.zeros((len(actors), 4), np.float32), np.zeros(len(actors), np.float32)
     for i, actor in enumerate(actors):
         seen, boxes[i] = canvas.visible(actor, i + 1)
-        visibility[i] = seen / max(full_area(actor), 1)
+        visibility[i] = seen / max(actor.full_area, 1)
     return boxes, visibility
 
 
