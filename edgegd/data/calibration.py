@@ -1,0 +1,44 @@
+"""The images that calibration sees: the same sample on every machine, one batch in memory at a time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegd.data.dataset import Dataset
+from edgegd.data.images import read_image
+from edgegd.runtime.contract import Preprocessing
+from edgegd.runtime.letterbox import preprocess
+
+
+def calibration_images(dataset: Dataset, count: int, seed: int) -> tuple[Path, ...]:
+    """A sample without replacement of `count` training images (all of them if there are fewer), in drawn order.
+
+    It depends on the seed and on the images' paths relative to the data set only, so not on where the data set lies.
+    A larger count starts with the smaller one's images.
+    """
+    root = dataset.root.resolve()
+
+    def key(image: Path) -> str:
+        resolved = image.resolve()
+        return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else resolved.as_posix()
+
+    images = sorted(dataset.train_images, key=key)
+    generator = random.Random(seed)
+    # random() is the one method whose sequence Python promises to keep between versions.
+    ranks = [generator.random() for _ in images]
+    drawn = sorted(range(len(images)), key=ranks.__getitem__)
+    return tuple(images[index] for index in drawn[:count])
+
+
+def batches(paths: Sequence[Path], preprocessing: Preprocessing, batch: int) -> Iterator[NDArray[np.float32]]:
+    """The images as network inputs, float32 (B, 3, h, w) with B = `batch` but for a smaller last one.
+
+    Letterboxing and scaling are those of edgegd.runtime. Raises UnreadableImageError.
+    """
+    for start in range(0, len(paths), batch):
+        yield np.concatenate([preprocess(read_image(path), preprocessing)[0] for path in paths[start : start + batch]])

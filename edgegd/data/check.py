@@ -1,0 +1,102 @@
+"""Check every image and label of a data set before hours are spent on it; the first offenders are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgegd.data.dataset import Dataset, Progress
+from edgegd.data.images import decode
+from edgegd.data.labels import label_path, read_labels
+from edgegd.errors import EdgegdError, LabelError, MissingLabelError, UnreadableImageError
+
+THREADS = 2
+"""OpenCV decodes outside Python's lock; more threads than this gain little beside the parsing of labels."""
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """What a data set holds: images and boxes of each split, boxes of each class id over both, unlabelled images."""
+
+    train_images: int
+    val_images: int
+    train_boxes: int
+    val_boxes: int
+    boxes_per_class: tuple[int, ...]
+    background_images: int
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """One image's result; at most one of the first two is set."""
+
+    unreadable: str = ""
+    unlabelled: bool = False
+    classes: tuple[int, ...] = ()
+    mistakes: tuple[str, ...] = field(default=())
+
+
+def check_dataset(dataset: Dataset, unlabelled: str = "error", progress: Progress | None = None) -> DataCheck:
+    """Decode every image and read every label file, and count what is there.
+
+    `unlabelled` is the recipe's `data.unlabelled`: "background" accepts images without a label file. An empty label
+    file always means background. Raises, in this order of precedence, UnreadableImageError, MissingLabelError and
+    LabelError, each with the first five offenders and their number.
+    """
+    images = (*dataset.train_images, *dataset.val_images)
+    findings: list[_Finding] = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for finding in pool.map(lambda image: _check_image(image, len(dataset.names)), images):
+            findings.append(finding)
+            if progress is not None:
+                progress(len(findings), len(images))
+    _refuse(UnreadableImageError, [finding.unreadable for finding in findings if finding.unreadable],
+            "image", "cannot be read", "replace these files, or remove them together with their label files")
+    if unlabelled == "error":
+        _refuse(MissingLabelError, [str(image) for image, finding in zip(images, findings, strict=True)
+                                    if finding.unlabelled], "image", "without a label file",
+                f"label files belong where {label_path(images[0])} would be; if such images show nothing to detect, "
+                "set data.unlabelled: background")
+    _refuse(LabelError, [mistake for finding in findings for mistake in finding.mistakes], "label", "wrong",
+            f"a row is `class cx cy w h` in fractions of the image, with classes 0 to {len(dataset.names) - 1}")
+    count = len(dataset.train_images)
+    boxes = [sum(len(finding.classes) for finding in part) for part in (findings[:count], findings[count:])]
+    for split, found in zip(("train", "val"), boxes, strict=True):
+        if found == 0:
+            example = getattr(dataset, f"{split}_images")[0]
+            raise LabelError(f"no {split} image of {dataset.yaml_path} has a box",
+                             expected=f"label files such as {label_path(example)}", found="none, or only empty ones")
+    classes = [kind for finding in findings for kind in finding.classes]
+    return DataCheck(count, len(images) - count, boxes[0], boxes[1],
+                     tuple(classes.count(kind) for kind in range(len(dataset.names))),
+                     sum(not finding.classes for finding in findings))
+
+
+def _check_image(image: Path, classes: int) -> _Finding:
+    pixels, problem = decode(image)
+    if pixels is None:
+        return _Finding(unreadable=f"{image}: {problem}")
+    labels = label_path(image)
+    try:
+        boxes, mistakes = read_labels(labels.read_text(encoding="utf-8"), classes)
+    except FileNotFoundError:
+        return _Finding(unlabelled=True)
+    except (OSError, UnicodeDecodeError) as error:
+        return _Finding(mistakes=(f"{labels}: cannot be read: {error}",))
+    return _Finding(classes=tuple(int(kind) for kind in boxes[:, 0]),
+                    mistakes=tuple(f"{labels}:{line}: {text}" for line, text in mistakes))
+
+
+def _refuse(error: Callable[..., EdgegdError], offenders: list[str], noun: str, problem: str, mend: str) -> None:
+    """Raise `error` with the first offenders, if there are any."""
+    if not offenders:
+        return
+    rows = [f"  {offender}" for offender in offenders[:SHOWN]]
+    if len(offenders) > SHOWN:
+        rows.append(f"  ... and {len(offenders) - SHOWN} more")
+    count = f"{len(offenders)} {noun}{'s' if len(offenders) > 1 else ''}"
+    raise error("\n".join([f"{count} {problem}:", *rows]), mend=mend)

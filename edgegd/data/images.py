@@ -1,0 +1,70 @@
+"""Reading images so that a truncated file is an error and not a half-grey picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegd.errors import UnreadableImageError
+
+IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif",
+                            ".tiff", ".webp"})
+"""The files of an image folder that count as images: Ultralytics' list (ultralytics/data/utils.py, IMG_FORMATS)."""
+
+SMALLEST_SIDE = 10
+"""Ultralytics leaves images with a smaller side out of training without an error."""
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The image as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation; raises UnreadableImageError."""
+    image, problem = decode(path)
+    if image is None:
+        raise UnreadableImageError(f"{path}: {problem}", expected="a complete image file",
+                                   mend="replace the file, or remove it together with its label file")
+    return image
+
+
+def decode(path: Path) -> tuple[NDArray[np.uint8] | None, str]:
+    """The image of a file, or None and what is wrong with the file."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return None, error.strerror or str(error)
+    if not content:
+        return None, "the file is empty"
+    if is_truncated(content):
+        return None, "the file is truncated"
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        return None, "the file is not an image, or is damaged"
+    if min(image.shape[:2]) < SMALLEST_SIDE:
+        return None, f"{image.shape[1]} x {image.shape[0]} pixels; the smallest side must be {SMALLEST_SIDE} or more"
+    return np.asarray(image, np.uint8), ""
+
+
+def is_truncated(content: bytes) -> bool:
+    """Whether a JPEG lacks its end-of-image marker, or a PNG its end chunk (OpenCV 4 decodes such files silently).
+
+    The marker FF D9 is looked for only behind the start of scan: an EXIF thumbnail before it is a JPEG with an end of
+    its own, while inside entropy-coded data a byte FF is always followed by 00 or a restart marker
+    (ITU-T T.81, B.1.1.5).
+    """
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return b"IEND" not in content[-4096:]
+    if not content.startswith(b"\xff\xd8"):
+        return False
+    position = 2
+    while position + 4 <= len(content) and content[position] == 0xFF:
+        if content[position + 1] == 0xFF:  # a fill byte before a marker
+            position += 1
+            continue
+        if content[position + 1] == 0xDA:
+            return content.find(b"\xff\xd9", position) < 0
+        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+    return True

@@ -1,0 +1,76 @@
+"""YOLO label files: where an image's labels are, and how their rows are read, both by Ultralytics' rules.
+
+A row is `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...` for a polygon, whose bounding box counts; coordinates are
+fractions of the image's width and height (ultralytics/data/utils.py, img2label_paths and verify_image_label).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOLERANCE = 0.01
+"""How far a coordinate may lie outside [0, 1]: Ultralytics' own tolerance, for rounding in annotation tools."""
+
+
+def label_path(image: Path) -> Path:
+    """The label file of an image: the last folder named `images` becomes `labels`, the suffix `.txt`."""
+    head, found, tail = str(image).rpartition(f"{os.sep}images{os.sep}")
+    path = f"{head}{os.sep}labels{os.sep}{tail}" if found else str(image)
+    return Path(path.rsplit(".", 1)[0] + ".txt")
+
+
+def read_labels(text: str, classes: int) -> tuple[NDArray[np.float64], list[tuple[int, str]]]:
+    """The rows of a label file's text as boxes (N, 5) float64 `class cx cy w h`, and its mistakes.
+
+    A mistake is a 1-based line and a sentence; rows with one are left out of the boxes. Duplicate rows stay.
+    """
+    boxes: list[tuple[float, ...]] = []
+    mistakes: list[tuple[int, str]] = []
+    lengths: set[bool] = set()
+    for line, row in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+        words = row.split()
+        if not words:
+            continue
+        lengths.add(len(words) > 6)
+        if len(lengths) > 1:
+            mistakes.append((line, "box rows and polygon rows in one file"))
+            break
+        box, problem = _read_row(words, classes)
+        if problem:
+            mistakes.append((line, problem))
+        else:
+            boxes.append(box)
+    return np.array(boxes, dtype=np.float64).reshape(-1, 5), mistakes  # [] -> (0, 5)
+
+
+def _read_row(words: list[str], classes: int) -> tuple[tuple[float, ...], str]:
+    """One row as (class, cx, cy, w, h), or a sentence on what is wrong with it."""
+    is_polygon = len(words) >= 7 and len(words) % 2 == 1
+    if len(words) != 5 and not is_polygon:
+        return (), f"expected 5 numbers (class cx cy w h), found {len(words)}"
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        return (), f"expected numbers, found {' '.join(words)[:60]!r}"
+    if not all(map(math.isfinite, numbers)):
+        return (), "expected finite numbers"
+    kind, *coordinates = numbers
+    if kind != int(kind):
+        return (), f"class {words[0]} is not a whole number"
+    if not 0 <= kind < classes:
+        return (), f"class {int(kind)} does not exist: the data set has classes 0 to {classes - 1}"
+    outside = [value for value in coordinates if not -TOLERANCE <= value <= 1 + TOLERANCE]
+    if outside:
+        return (), f"coordinate {outside[0]:g} is outside 0..1 (fractions of the image, not pixels)"
+    if is_polygon:
+        xs, ys = coordinates[0::2], coordinates[1::2]
+        left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
+        return (kind, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top), ""
+    if min(coordinates[2:]) <= 0:
+        return (), f"width and height must be positive, found {words[3]} {words[4]}"
+    return tuple(numbers), ""

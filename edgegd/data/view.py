@@ -1,0 +1,57 @@
+"""A folder of links through which Ultralytics sees a data set, so that nothing beside the user's files is written.
+
+Ultralytics' loaders write `labels/train.cache` beside the labels (data/dataset.py, get_labels) and re-save a JPEG that
+does not end with its end marker over the original (data/utils.py, check_image). Both follow the image's path. So each
+image folder k of the data set appears here as a folder of links to its images, its labels as a link to their folder:
+
+    images/k/NAME.jpg -> the image
+    labels/k          -> the folder of its label files
+    labels/k.cache       written by Ultralytics
+
+A re-saved JPEG replaces the link, not the image. The splits are list files: folders would be resolved to their targets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from edgegd.data.dataset import Dataset
+from edgegd.data.labels import label_path
+
+
+def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
+    """Make the view of a data set in `folder` and return its data.yaml, for Ultralytics' trainer and validator.
+
+    All paths are absolute. Calling it again with the same arguments changes nothing, so that a resumed run keeps the
+    label cache. Images keep the data set's order within each image folder, and folders keep their order by path.
+    """
+    folder = folder.absolute()
+    numbers = {parent: number for number, parent in enumerate(
+        sorted({image.parent for image in (*dataset.train_images, *dataset.val_images)}))}
+    (folder / "labels").mkdir(parents=True, exist_ok=True)
+    for parent, number in numbers.items():
+        (folder / f"images/{number:04d}").mkdir(parents=True, exist_ok=True)
+        _link(folder / f"labels/{number:04d}", label_path(parent / "any.jpg").parent)
+    for split, images in (("train", dataset.train_images), ("val", dataset.val_images)):
+        links = [folder / f"images/{numbers[image.parent]:04d}" / image.name for image in images]
+        for link, image in zip(links, images, strict=True):
+            _link(link, image)
+        (folder / f"{split}.txt").write_text("".join(f"{link}\n" for link in links), encoding="utf-8")
+    data = {"path": str(folder), "train": "train.txt", "val": "val.txt", "names": dict(enumerate(dataset.names))}
+    file = folder / "data.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return file
+
+
+def _link(link: Path, target: Path) -> None:
+    """Make or correct a link; what is not a link is a copy that Ultralytics re-saved, and stays."""
+    target = target.absolute()
+    if link.is_symlink():
+        if link.readlink() == target:
+            return
+        link.unlink()
+    elif link.exists():
+        return
+    link.symlink_to(target)

@@ -1,0 +1,189 @@
+"""Ultralytics' data set YAML: find it by path or name, read its keys, resolve its paths, list its images.
+
+The meaning of the keys is that of ultralytics/data/utils.py (check_det_dataset) and data/base.py (get_img_files).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgegd.data.download import datasets_folder, download_described
+from edgegd.data.images import IMAGE_SUFFIXES
+from edgegd.errors import DataNotFoundError, NoImagesError
+from edgegd.recipe.paths import resolve_path
+
+
+@dataclass(frozen=True)
+class DataYaml:
+    """A data set YAML with its paths resolved: each split is a list of folders, list files (.txt) or images."""
+
+    yaml_path: Path
+    root: Path
+    names: tuple[str, ...]
+    splits: dict[str, tuple[Path, ...]]
+
+
+def find_data_yaml(text: str) -> Path:
+    """The file of a data set YAML given as a path, a folder that holds one, or a name such as `coco.yaml`.
+
+    Names are looked up in the installed ultralytics package, which is not imported. Raises DataNotFoundError.
+    """
+    path = resolve_path(text)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        inside = sorted(path.glob("*.yaml"))
+        if len(inside) == 1:
+            return inside[0]
+        raise DataNotFoundError(f"{path} does not say which data set it is", expected="one .yaml file in the folder",
+                                found=", ".join(file.name for file in inside) or "none",
+                                mend="set data.path to the YAML file itself")
+    folder = _ultralytics_datasets()
+    name = text if text.endswith((".yaml", ".yml")) else f"{text}.yaml"
+    if os.sep not in name and folder is not None and (folder / name).is_file():
+        return folder / name
+    known = sorted(file.name for file in folder.glob("*.yaml")) if folder is not None else []
+    close = difflib.get_close_matches(Path(name).name, known, n=1)
+    raise DataNotFoundError(f"no data set YAML {text!r}", found=f"no file {path}",
+                            expected="a file, or the name of one of Ultralytics' data sets",
+                            mend=f"did you mean {close[0]}?" if close else "set data.path to your data set's YAML file")
+
+
+def _ultralytics_datasets() -> Path | None:
+    spec = importlib.util.find_spec("ultralytics")  # finds the package without importing it, and torch with it
+    locations = spec.submodule_search_locations if spec else None
+    return Path(locations[0]) / "cfg" / "datasets" if locations else None
+
+
+def read_data_yaml(path: Path) -> DataYaml:
+    """The data set that a YAML describes, downloaded by Ultralytics when it is absent and the YAML says from where.
+
+    Raises DataNotFoundError (all that is wrong with the YAML at once), NoImagesError, DownloadError.
+    """
+    data = _load(path)
+    names = _class_names(data)
+    root = _root(path, data)
+    if data.get("download") and not _exists(root, data["val"]):
+        download_described(path, data, root)
+        root = _root(path, data)
+    return DataYaml(path, root, names, {split: _entries(root, data[split]) for split in ("train", "val")})
+
+
+def list_images(split: str, described: DataYaml) -> tuple[Path, ...]:
+    """Every image of a split, sorted by path; raises NoImagesError if a folder or list is missing or empty."""
+    images: set[Path] = set()
+    for entry in described.splits[split]:
+        if entry.is_dir():
+            found = [Path(folder, name) for folder, _, names in os.walk(entry, followlinks=True) for name in names]
+        elif entry.is_file():
+            found = _read_list(entry) if entry.suffix == ".txt" else [entry]
+        else:
+            raise NoImagesError(f"the {split} images of {described.yaml_path} are missing", expected=str(entry),
+                                found=_nearest_existing(entry),
+                                mend=f"put the images there, or correct `path` and `{split}` in the YAML")
+        found = [image for image in found if _is_image(image)]
+        if not found:
+            raise NoImagesError(f"no {split} images in {entry}", expected="image files (.jpg, .png, ...)",
+                                found="none", mend=f"correct `{split}` in {described.yaml_path}")
+        images.update(found)
+    return tuple(sorted(images))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def _read_list(file: Path) -> list[Path]:
+    """The images a list file names: `./` and unknown relative paths are relative to the list's folder."""
+    images = []
+    for line in file.read_text(encoding="utf-8-sig").splitlines():
+        if line.strip():
+            image = Path(line.strip())
+            is_beside = line.startswith("./") or (not image.is_absolute() and not image.exists())
+            images.append((file.parent / image if is_beside else image).absolute())
+    return images
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataNotFoundError(f"{path} is not a readable YAML file", found=" ".join(str(error).split())) from error
+    if not isinstance(data, dict):
+        raise DataNotFoundError(f"{path} is not a data set description", expected="keys `train`, `val` and `names`")
+    if "val" not in data and "validation" in data:
+        data["val"] = data["validation"]
+    problems = []
+    for key in ("train", "val"):
+        entries = data.get(key) if isinstance(data.get(key), list) else [data.get(key)]
+        if not entries or not all(isinstance(entry, str) and entry for entry in entries):
+            problems.append(f"`{key}` must be a folder, a list file, or a list of those")
+    if not isinstance(data.get("names"), (list, dict)) and not isinstance(data.get("nc"), int):
+        problems.append("`names` must list the classes")
+    if not isinstance(data.get("path", ""), (str, type(None))):
+        problems.append("`path` must be a folder")
+    if "kpt_shape" in data:
+        problems.append("`kpt_shape` makes it a pose data set; this project detects boxes")
+    if problems:
+        raise DataNotFoundError(f"{path} is not a detection data set description", found="; ".join(problems),
+                                mend="see docs.ultralytics.com/datasets/detect for the format")
+    return data
+
+
+def _class_names(data: dict[str, Any]) -> tuple[str, ...]:
+    names = data.get("names")
+    if names is None:
+        return tuple(f"class_{index}" for index in range(data["nc"]))
+    pairs = names.items() if isinstance(names, dict) else enumerate(names)
+    try:
+        by_id = {int(index): str(name) for index, name in pairs}
+    except (TypeError, ValueError):
+        by_id = {}
+    if not by_id or sorted(by_id) != list(range(len(by_id))):
+        raise DataNotFoundError("the data set's `names` are not a class for each id",
+                                expected="ids 0, 1, 2, ... without a gap", found=str(names)[:200])
+    return tuple(by_id[index] for index in range(len(by_id)))
+
+
+def _root(yaml_path: Path, data: dict[str, Any]) -> Path:
+    """The folder that the splits are relative to.
+
+    `path` may be relative to the working directory, to the YAML, or to Ultralytics' datasets folder: the first of
+    those that holds the validation images; where none does, the last, into which Ultralytics downloads.
+    """
+    if not data.get("path"):
+        return yaml_path.parent.resolve()
+    path = Path(data["path"]).expanduser()
+    if path.is_absolute():
+        return path
+    for root in (path.absolute(), yaml_path.parent.resolve() / path):
+        if _exists(root, data["val"]):
+            return root
+    return datasets_folder() / path
+
+
+def _entries(root: Path, value: str | list[str]) -> tuple[Path, ...]:
+    entries = []
+    for text in [value] if isinstance(value, str) else value:
+        entry = root / text
+        if text.startswith("../") and not entry.exists() and (root / text[3:]).exists():
+            entry = root / text[3:]  # exports of other tools write ../train/images for a folder beside the YAML
+        entries.append(Path(os.path.normpath(entry)))
+    return tuple(entries)
+
+
+def _exists(root: Path, value: str | list[str]) -> bool:
+    return all(entry.exists() for entry in _entries(root, value))
+
+
+def _nearest_existing(path: Path) -> str:
+    parent = next(folder for folder in path.parents if folder.exists())
+    inside = sorted(child.name for child in parent.iterdir())[:8] if parent.is_dir() else []
+    return f"{parent} holds {', '.join(inside) or 'nothing'}"
