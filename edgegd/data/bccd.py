@@ -14,10 +14,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-import cv2
-import numpy as np
-
 from edgegd.data.download import download_file, refuse_full_disk
+from edgegd.data.images import decode_bytes
 from edgegd.data.voc import Conversion, convert_annotation
 from edgegd.errors import DownloadError, WouldOverwriteError
 
@@ -79,7 +77,7 @@ def _convert(archive: Path, target: Path, directory: Path, progress: Callable[[i
                         progress(len(conversions), total)
             licence = next((name for path, name in members.items() if path.name == "LICENSE"), None)
             text = content.read(licence).decode() if licence else "MIT License; see github.com/Shenggan/BCCD_Dataset\n"
-    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, StopIteration, UnicodeDecodeError, cv2.error) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, StopIteration, UnicodeDecodeError) as error:
         refuse_full_disk(error, target)
         raise DownloadError(f"{archive} is not a complete archive of the BCCD repository",
                             found=str(error) or "no ImageSets/Main/train.txt in it",
@@ -89,9 +87,9 @@ def _convert(archive: Path, target: Path, directory: Path, progress: Callable[[i
 
 
 def _write_pair(target: Path, split: str, stem: str, image: bytes, xml: bytes) -> Conversion:
-    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    pixels, problem = decode_bytes(image)
     if pixels is None:
-        raise KeyError(f"{stem}.jpg is not an image")
+        raise zipfile.BadZipFile(f"{stem}.jpg: {problem}")
     conversion = convert_annotation(xml, (pixels.shape[1], pixels.shape[0]), NAMES, f"{stem}.xml")
     (target / "images" / split / f"{stem}.jpg").write_bytes(image)
     (target / "labels" / split / f"{stem}.txt").write_text(conversion.text, encoding="ascii")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -50,10 +51,13 @@ def check_dataset(dataset: Dataset, unlabelled: str = "error", progress: Progres
     images = (*dataset.train_images, *dataset.val_images)
     findings: list[_Finding] = []
     with ThreadPoolExecutor(THREADS) as pool:
-        for finding in pool.map(lambda image: _check_image(image, len(dataset.names)), images):
-            findings.append(finding)
-            if progress is not None:
-                progress(len(findings), len(images))
+        try:
+            for finding in pool.map(lambda image: _check_image(image, len(dataset.names)), images):
+                findings.append(finding)
+                if progress is not None:
+                    progress(len(findings), len(images))
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the images that are left
     _refuse(UnreadableImageError, [finding.unreadable for finding in findings if finding.unreadable],
             "image", "cannot be read", "replace these files, or remove them together with their label files")
     if unlabelled == "error":
@@ -70,9 +74,9 @@ def check_dataset(dataset: Dataset, unlabelled: str = "error", progress: Progres
             example = getattr(dataset, f"{split}_images")[0]
             raise LabelError(f"no {split} image of {dataset.yaml_path} has a box",
                              expected=f"label files such as {label_path(example)}", found="none, or only empty ones")
-    classes = [kind for finding in findings for kind in finding.classes]
+    per_class = Counter(kind for finding in findings for kind in finding.classes)
     return DataCheck(count, len(images) - count, boxes[0], boxes[1],
-                     tuple(classes.count(kind) for kind in range(len(dataset.names))),
+                     tuple(per_class[kind] for kind in range(len(dataset.names))),
                      sum(not finding.classes for finding in findings))
 
 

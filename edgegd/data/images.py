@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgegd.errors import UnreadableImageError
+from edgegd.runtime.opencv import require_opencv
 
 IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif",
                             ".tiff", ".webp"})
@@ -28,11 +28,17 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def decode(path: Path) -> tuple[NDArray[np.uint8] | None, str]:
-    """The image of a file, or None and what is wrong with the file."""
+    """The image of a file as read_image gives it, or None and what is wrong with the file."""
     try:
         content = path.read_bytes()
     except OSError as error:
         return None, error.strerror or str(error)
+    return decode_bytes(content)
+
+
+def decode_bytes(content: bytes) -> tuple[NDArray[np.uint8] | None, str]:
+    """The image in an image file's content, or None and what is wrong with it; MissingExtraError without OpenCV."""
+    cv2 = require_opencv()
     if not content:
         return None, "the file is empty"
     if is_truncated(content):

@@ -27,9 +27,10 @@ def label_path(image: Path) -> Path:
 def read_labels(text: str, classes: int) -> tuple[NDArray[np.float64], list[tuple[int, str]]]:
     """The rows of a label file's text as boxes (N, 5) float64 `class cx cy w h`, and its mistakes.
 
-    A mistake is a 1-based line and a sentence; rows with one are left out of the boxes. Duplicate rows stay.
+    A mistake is a 1-based line and a sentence; rows with one are left out of the boxes. Equal rows count once, as
+    Ultralytics counts them in training and validation.
     """
-    boxes: list[tuple[float, ...]] = []
+    boxes: dict[tuple[float, ...], tuple[float, ...]] = {}
     mistakes: list[tuple[int, str]] = []
     lengths: set[bool] = set()
     for line, row in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
@@ -44,8 +45,8 @@ def read_labels(text: str, classes: int) -> tuple[NDArray[np.float64], list[tupl
         if problem:
             mistakes.append((line, problem))
         else:
-            boxes.append(box)
-    return np.array(boxes, dtype=np.float64).reshape(-1, 5), mistakes  # [] -> (0, 5)
+            boxes.setdefault(tuple(map(float, words)), box)
+    return np.array(list(boxes.values()), dtype=np.float64).reshape(-1, 5), mistakes  # [] -> (0, 5)
 
 
 def _read_row(words: list[str], classes: int) -> tuple[tuple[float, ...], str]:

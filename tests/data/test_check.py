@@ -152,6 +152,7 @@ def test_boxes_are_ultralytics_for_boxes_and_polygons(tmp_path: Path, write_imag
     utilities = pytest.importorskip("ultralytics.data.utils")
     write_image(tmp_path / "a.jpg")
     for text in ("1 0.5 0.25 0.125 0.5\n0 0.1 0.2 0.1 0.1\n",
+                 "0 0.5 0.5 0.2 0.2\n0 0.50 0.5 0.2 0.2\n",
                  "0 0.1 0.1 0.9 0.2 0.3 0.8\n1 0.2 0.2 0.4 0.2 0.4 0.3 0.2 0.3\n"):
         (tmp_path / "a.txt").write_text(text)
         oracle = utilities.verify_image_label(

@@ -115,6 +115,24 @@ def test_impossible_download_says_which_file_to_put_where(name: str, file: str, 
     assert "no network" in caught.value.found
 
 
+@pytest.mark.parametrize("works", [True, False], ids=["works", "fails"])
+def test_a_yamls_own_download_script_is_run_once(data_yaml: Path, tmp_path: Path, works: bool) -> None:
+    pytest.importorskip("ultralytics")
+    new = tmp_path / "new"
+    script = (f"import shutil\nshutil.copytree({str(data_yaml.parent)!r}, yaml['path'])\n" if works
+              else "raise OSError('server on fire')\n")
+    described = tmp_path / "described.yaml"
+    described.write_text(yaml.safe_dump({"path": str(new), "train": "images/train", "val": "images/val",
+                                         "names": ["cat", "dog"], "download": script}))
+    if works:
+        assert opened(described).train_images == (new / "images/train/0.jpg", new / "images/train/1.jpg")
+        assert len(opened(described).val_images) == 2  # a second run of the script would fail: the folder exists
+    else:
+        with pytest.raises(DownloadError, match="server on fire") as caught:
+            opened(described)
+        assert f"{new} must then hold images/train, images/val" in caught.value.mend
+
+
 def test_addresses_of_a_script_that_downloads_to_two_folders() -> None:
     script = ('urls = ["https://a.org/x.zip"]\ndownload(urls, dir=dir / "images")\n'
               'urls = [ASSETS_URL + "/y.zip"]\ndownload(urls, dir=dir.parent)\n')
