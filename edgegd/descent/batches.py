@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from torch.utils.data import DataLoader
 from ultralytics.cfg import get_cfg
-from ultralytics.data.build import build_dataloader
-from ultralytics.data.dataset import YOLODataset
+from ultralytics.data.build import build_dataloader, build_yolo_dataset
 from ultralytics.utils import IterableSimpleNamespace
 
 from edgegd.recipe.schema import TrainSection
@@ -26,29 +24,13 @@ def hyperparameters(settings: TrainSection, imgsz: int) -> IterableSimpleNamespa
     )  # fmt: skip
 
 
-class _Dataset(YOLODataset):
-    """Ultralytics' data set; the label cache goes to the run folder, not into the user's data set."""
-
-    def __init__(self, *args: Any, cache_folder: Path, **kwargs: Any) -> None:
-        self._cache_folder = cache_folder
-        super().__init__(*args, **kwargs)
-
-    def cache_labels(self, path: Path = Path("./labels.cache")) -> dict:
-        """Scans the labels and stores the result in the cache folder."""
-        self._cache_folder.mkdir(parents=True, exist_ok=True)
-        return super().cache_labels(self._cache_folder / path.name)
-
-
-def training_batches(image_list: Path, names: tuple[str, ...], settings: TrainSection, imgsz: int,
-                     cache_folder: Path) -> DataLoader:
+def training_batches(data_yaml: Path, names: tuple[str, ...], settings: TrainSection, imgsz: int) -> DataLoader:
     """A loader of augmented batches: img uint8 (N, 3, imgsz, imgsz), cls (M, 1), bboxes (M, 4) xywh in 0..1, batch_idx (M,).
 
-    `image_list` is a text file with one image path a line.
+    `data_yaml` is the view of the data set that edgegd.data.view.ultralytics_yaml made, beside its `train.txt`.
     """
-    hyp = hyperparameters(settings, imgsz)
-    dataset = _Dataset(
-        img_path=str(image_list), imgsz=imgsz, batch_size=settings.batch, augment=True, hyp=hyp, rect=False, cache=None,
-        stride=32, task="detect", data={"names": dict(enumerate(names)), "nc": len(names), "channels": 3},
-        cache_folder=cache_folder,
+    dataset = build_yolo_dataset(
+        hyperparameters(settings, imgsz), str(data_yaml.with_name("train.txt")), settings.batch,
+        {"names": dict(enumerate(names)), "nc": len(names), "channels": 3}, mode="train",
     )  # fmt: skip
     return build_dataloader(dataset, batch=settings.batch, workers=settings.workers, shuffle=True, device=settings.device)

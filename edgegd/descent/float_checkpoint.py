@@ -1,0 +1,110 @@
+"""Opens a float checkpoint of Ultralytics', or says in one message why it cannot be used."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from ultralytics.nn.tasks import DetectionModel, load_checkpoint
+from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
+
+from edgegd.errors import (
+    CheckpointNotFoundError,
+    CheckpointTaskError,
+    CheckpointUnreadableError,
+    ClassCountError,
+    DownloadError,
+    ImageSizeError,
+)
+from edgegd.recipe.paths import resolve_path
+
+_HUB = "https://github.com/ultralytics/assets/releases"
+
+
+def locate_checkpoint(weights: str) -> Path:
+    """The file of `model.weights`; a name of Ultralytics' hub is downloaded into the current folder if it is not there.
+
+    Raises CheckpointNotFoundError, or DownloadError that says which file to put where.
+    """
+    path = resolve_path(weights)
+    if path.is_file():
+        return path
+    if weights not in GITHUB_ASSETS_NAMES:
+        raise CheckpointNotFoundError(
+            f"The checkpoint {weights} does not exist.",
+            expected=f"an Ultralytics .pt file at {path}, or a name on Ultralytics' hub such as yolo26n.pt",
+            mend="correct model.weights, or give it with --set model.weights=PATH",
+        )
+    try:
+        downloaded = Path(attempt_download_asset(weights))
+    except Exception as error:  # Ultralytics raises whatever its downloaders raise
+        raise _download_error(weights, path) from error
+    if not downloaded.is_file():
+        raise _download_error(weights, path)
+    return downloaded
+
+
+def _download_error(weights: str, path: Path) -> DownloadError:
+    return DownloadError(
+        f"{weights} could not be downloaded from Ultralytics' hub.",
+        expected=f"a download from {_HUB}, or the file at {path}",
+        mend=f"download {weights} from {_HUB} on another machine and put it at {path}",
+    )
+
+
+def open_checkpoint(path: Path) -> DetectionModel:
+    """The detection model of an Ultralytics checkpoint, float32.
+
+    Raises CheckpointUnreadableError for a truncated or foreign file, CheckpointTaskError for another task.
+    """
+    try:
+        model: Any = load_checkpoint(path)[0]
+    except (RuntimeError, EOFError, OSError, KeyError, TypeError, AttributeError, ModuleNotFoundError, ValueError,
+            AssertionError, pickle.UnpicklingError, zipfile.BadZipFile) as error:  # fmt: skip
+        reason = str(error).strip().splitlines()
+        raise CheckpointUnreadableError(
+            f"{path} cannot be read as an Ultralytics checkpoint.",
+            expected="a whole .pt file that Ultralytics saved",
+            found=f"{path.stat().st_size} bytes; {reason[0][:200] if reason else type(error).__name__}",
+            mend="copy or download the file again",
+        ) from error
+    if model.task != "detect" or not isinstance(model, DetectionModel):
+        raise CheckpointTaskError(
+            f"{path} is no detection model.", expected="task detect", found=f"task {model.task}",
+            mend="choose a checkpoint without -seg, -cls, -pose or -obb in its name",
+        )  # fmt: skip
+    return model
+
+
+def knows_classes(model: DetectionModel, names: tuple[str, ...]) -> bool:
+    """Whether the checkpoint's classes are the data set's, by number and name."""
+    return tuple(model.names[index] for index in sorted(model.names)) == names
+
+
+def require_classes(model: DetectionModel, names: tuple[str, ...], source: str) -> None:
+    """ClassCountError where the checkpoint's classes are not the data set's in number and name."""
+    if not knows_classes(model, names):
+        found = ", ".join(model.names[index] for index in sorted(model.names))
+        raise ClassCountError(
+            f"The classes of {source} are not the data set's.",
+            expected=f"{len(names)}: {_shorten(', '.join(names))}",
+            found=f"{len(model.names)}: {_shorten(found)}",
+            mend="use a checkpoint trained on this data set, or set model.float.epochs to train one first",
+        )
+
+
+def require_stride(model: DetectionModel, imgsz: int) -> None:
+    """ImageSizeError where imgsz is no multiple of the model's stride."""
+    stride = int(model.stride.max())
+    if imgsz % stride:
+        near = [multiple for multiple in (imgsz // stride * stride, -(-imgsz // stride) * stride) if multiple]
+        raise ImageSizeError(
+            f"model.imgsz {imgsz} does not fit the model's stride.", expected=f"a multiple of {stride}",
+            found=str(imgsz), mend=f"set model.imgsz to {' or '.join(map(str, near))}",
+        )  # fmt: skip
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 120 else text[:117] + "..."

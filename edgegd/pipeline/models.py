@@ -1,0 +1,86 @@
+"""How the models of a run are put together from its artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from ultralytics.nn.tasks import DetectionModel
+
+from edgegd.accuracy.ground_truth import GroundTruth
+from edgegd.data.dataset import Dataset
+from edgegd.descent.float_checkpoint import open_checkpoint
+from edgegd.pipeline.run_folder import RunFolder
+from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.folding import deploy, detection_head
+from edgegd.quant.plan import QuantPlan
+from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
+from edgegd.runtime.detector import Detections, detections_from_output
+from edgegd.runtime.letterbox import preprocess
+
+
+def stored_dataset(folder: RunFolder) -> Dataset:
+    """The data set as the `data` stage recorded it."""
+    data = folder.read_json("data.json")
+    return Dataset(
+        Path(data["root"]), Path(data["yaml_path"]), tuple(data["names"]),
+        tuple(map(Path, data["train_images"])), tuple(map(Path, data["val_images"])),
+    )  # fmt: skip
+
+
+def validation_truth(folder: RunFolder) -> GroundTruth:
+    """The boxes of the validation images that the recipe's accuracy section names."""
+    dataset, count = stored_dataset(folder), folder.recipe.accuracy.images
+    return GroundTruth.from_yolo(list(dataset.val_images)[: count or None], dataset.names)
+
+
+def float_model(folder: RunFolder) -> DetectionModel:
+    """The run's float checkpoint in its deployed form."""
+    return deploy(open_checkpoint(folder.require("float.pt", "float")), end2end=folder.recipe.model.end2end)
+
+
+def stored_plan(folder: RunFolder) -> QuantPlan:
+    """The run's quantization plan."""
+    return QuantPlan.from_json(folder.require("plan.json", "ptq").read_text())
+
+
+def quantized_model(folder: RunFolder, variant: str) -> QuantizedModel:
+    """The calibrated (`ptq`) or fine-tuned (`qat`) model of the run, in evaluation mode."""
+    quantized = QuantizedModel(float_model(folder), stored_plan(folder))
+    state = safetensors.torch.load(folder.require(f"{variant}.safetensors", variant).read_bytes())
+    quantized.load_state_dict(state)
+    return quantized.eval()
+
+
+def store_state(folder: RunFolder, name: str, quantized: QuantizedModel) -> None:
+    """Stores weights and ranges in float32 under the plan's hash; nothing in the file can run code when it is read."""
+    state = {key: value.detach().cpu().contiguous() for key, value in quantized.state_dict().items()}
+    folder.write(name, safetensors.torch.save(state, {"plan_sha256": quantized.plan.sha256}))
+
+
+def torch_detector(model: torch.nn.Module, detector: DetectionModel, folder: RunFolder
+                   ) -> Callable[[np.ndarray], Detections]:
+    """A function from a BGR image to detections that runs `model` in torch with the runtime's own pre- and postprocessing.
+
+    `detector` is the deployed model inside `model`; thresholds are those of the recipe's accuracy section.
+    """
+    settings, imgsz = folder.recipe.accuracy, folder.recipe.model.imgsz
+    preprocessing = Preprocessing(imgsz=(imgsz, imgsz))
+    names = tuple(detector.names[index] for index in sorted(detector.names))
+    kind = "end2end" if detection_head(detector).end2end else "raw"
+    device = next(detector.parameters()).device
+
+    @torch.no_grad()
+    def detect(image: np.ndarray) -> Detections:
+        pixels, geometry = preprocess(image, preprocessing)
+        output: Any = model(torch.from_numpy(pixels).to(device)).cpu().numpy()
+        contract = ModelContract(preprocessing, OutputContract(kind, output.shape), names, int(detector.stride.max()))
+        return detections_from_output(
+            output, contract, geometry, conf=settings.conf, iou=settings.iou, max_det=settings.max_det, multi_label=True
+        )
+
+    return detect

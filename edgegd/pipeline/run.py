@@ -1,0 +1,33 @@
+"""A run: the stages in their order."""
+
+from __future__ import annotations
+
+from edgegd.errors import InterruptedRunError
+from edgegd.pipeline.prove import ACCURACY, EXPORT, LATENCY, REPORT, VERIFY
+from edgegd.pipeline.quantize import DATA, FLOAT, PTQ, QAT
+from edgegd.pipeline.run_folder import RunFolder, explaining_full_disk
+from edgegd.pipeline.stage import Progress, Stage, run_stage
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage for stage in (DATA, FLOAT, PTQ, QAT, EXPORT, VERIFY, ACCURACY, LATENCY, REPORT)
+}
+
+
+def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force: bool = False) -> dict[str, str]:
+    """Runs the named stages in order under the folder's lock; returns name -> `ran` or `unchanged`.
+
+    Raises InterruptedRunError on Ctrl-C, NoSpaceError on a full disk, and whatever a stage raises.
+    """
+    outcome = {}
+    with folder.locked(), explaining_full_disk(folder.path):
+        for name in names:
+            try:
+                ran = run_stage(STAGES[name], folder, progress, force=force)
+            except KeyboardInterrupt as interrupt:
+                raise InterruptedRunError(
+                    f"Interrupted in stage {name}.",
+                    mend="run the same command again: finished stages are kept, this one starts afresh",
+                ) from interrupt
+            outcome[name] = "ran" if ran else "unchanged"
+            progress.note(f"{name}: {'done' if ran else 'unchanged, skipped'}")
+    return outcome
