@@ -1,0 +1,167 @@
+"""Mean average precision of detections, by pycocotools.
+
+AP is COCO's: precision at 101 recall levels, averaged over the IoU thresholds 0.50, 0.55, ..., 0.95 (map50_95) or taken
+at 0.50 (map50), boxes of every area, averaged over the classes that have labelled boxes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegd.accuracy.ground_truth import GroundTruth
+from edgegd.data.images import read_image
+from edgegd.errors import ClassCountError, LabelError, MissingExtraError
+from edgegd.runtime.detector import Detections, Detector
+
+Predict = Callable[[NDArray[np.uint8]], Detections]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class AccuracyResult:
+    """mAP in 0..1, over all classes and per class name (`{"map50_95": ..., "map50": ...}`); images and boxes counted.
+
+    A class without labelled boxes has None for both values and does not enter the mean.
+    """
+
+    map50_95: float
+    map50: float
+    per_class: dict[str, dict[str, float | None]]
+    images: int
+    boxes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain dicts and numbers, ready for `json.dumps`."""
+        return asdict(self)
+
+
+def evaluate(
+    predict: Predict, ground_truth: GroundTruth, *, max_det: int = 300, progress: Progress | None = None
+) -> AccuracyResult:
+    """The accuracy of `predict`, called once for each image (H, W, 3) uint8 BGR of the ground truth, in its order.
+
+    `max_det` is the most detections per image and class that count; `progress(done, total)` is called after each image.
+
+    Raises:
+        LabelError: the ground truth has no box at all, so that no precision is defined.
+        UnreadableImageError: an image cannot be decoded.
+        MissingExtraError: pycocotools is not installed.
+    """
+    if not ground_truth.box_count:
+        raise LabelError(
+            f"none of the {len(ground_truth.image_paths)} images has a labelled box: there is nothing to measure",
+            mend="check the label files' folder: the image folder's path with `images` replaced by `labels`",
+        )
+    detections = []
+    for path in ground_truth.image_paths:
+        detections.append(predict(read_image(path)))
+        if progress is not None:
+            progress(len(detections), len(ground_truth.image_paths))
+    precision = _coco_precision(ground_truth, detections, max_det)  # (10 IoU thresholds, 101 recall levels, classes)
+    per_class: dict[str, dict[str, float | None]] = {}
+    for index, name in enumerate(ground_truth.names):
+        of_class = precision[:, :, index]
+        is_labelled = bool((of_class > -1).all())  # pycocotools marks classes without ground truth by -1
+        per_class[name] = {
+            "map50_95": float(of_class.mean()) if is_labelled else None,
+            "map50": float(of_class[0].mean()) if is_labelled else None,
+        }
+    return AccuracyResult(
+        map50_95=float(np.mean([ap["map50_95"] for ap in per_class.values() if ap["map50_95"] is not None])),
+        map50=float(np.mean([ap["map50"] for ap in per_class.values() if ap["map50"] is not None])),
+        per_class=per_class,
+        images=len(ground_truth.image_paths),
+        boxes=ground_truth.box_count,
+    )
+
+
+def evaluate_onnx(
+    path: str | Path,
+    ground_truth: GroundTruth,
+    *,
+    conf: float = 0.001,
+    iou: float = 0.7,
+    max_det: int = 300,
+    threads: int = 2,
+    progress: Progress | None = None,
+) -> AccuracyResult:
+    """The accuracy of an exported model in onnxruntime, through edgegd.runtime's Detector.
+
+    `conf`, `iou` (NMS of raw outputs only) and `max_det` are those of Ultralytics' validation, as is that one box may
+    carry several classes; `threads` are onnxruntime's intra-op threads.
+
+    Raises:
+        ClassCountError: the model's classes are not the ground truth's.
+        OnnxUnreadableError, MetadataError, OutputContractError: see `edgegd.runtime.load_model`.
+        LabelError, UnreadableImageError, MissingExtraError: see `evaluate`.
+    """
+    detector = Detector(path, conf=conf, iou=iou, max_det=max_det, threads=threads, multi_label=True)
+    if detector.contract.names != ground_truth.names:
+        raise ClassCountError(
+            f"the classes of {path} are not the data set's",
+            expected=", ".join(ground_truth.names),
+            found=", ".join(detector.contract.names),
+            mend="evaluate the model on the data set it was trained for",
+        )
+    return evaluate(detector, ground_truth, max_det=max_det, progress=progress)
+
+
+def _coco_precision(ground_truth: GroundTruth, detections: list[Detections], max_det: int) -> NDArray[np.float64]:
+    """pycocotools' precision array for area range `all` and `max_det`, without its axes of length 1."""
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise MissingExtraError(
+            "measuring accuracy needs pycocotools", found=str(error), mend="pip install edgegd[train]"
+        ) from error
+    truth, found = COCO(), COCO()
+    header = {
+        "images": [{"id": index} for index in range(len(ground_truth.image_paths))],
+        "categories": [{"id": index} for index in range(len(ground_truth.names))],
+    }
+    truth.dataset = {**header, "annotations": list(_truth_annotations(ground_truth))}
+    found.dataset = {**header, "annotations": list(_found_annotations(detections))}
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        truth.createIndex()
+        found.createIndex()
+        evaluation = COCOeval(truth, found, "bbox")
+        evaluation.params.maxDets = [max_det]
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return np.asarray(evaluation.eval["precision"][:, :, :, 0, 0])  # (T, R, K, 1, 1) -> (T, R, K)
+
+
+def _truth_annotations(ground_truth: GroundTruth) -> Iterator[dict[str, Any]]:
+    rows = zip(ground_truth.boxes, ground_truth.class_ids, strict=True)
+    number = 0
+    for image, (boxes, class_ids) in enumerate(rows):
+        for box, class_id in zip(boxes.tolist(), class_ids.tolist(), strict=True):
+            number += 1
+            yield _annotation(number, image, class_id, box)
+
+
+def _found_annotations(detections: list[Detections]) -> Iterator[dict[str, Any]]:
+    number = 0
+    for image, found in enumerate(detections):
+        rows = zip(found.xyxy.tolist(), found.class_ids.tolist(), found.scores.tolist(), strict=True)
+        for box, class_id, score in rows:
+            number += 1
+            yield {**_annotation(number, image, class_id, box), "score": score}
+
+
+def _annotation(number: int, image: int, class_id: int, box: list[float]) -> dict[str, Any]:
+    """A COCO annotation; `number` counts from 1, because pycocotools takes the id 0 for "not matched"."""
+    x1, y1, x2, y2 = box
+    width, height = x2 - x1, y2 - y1
+    return {"id": number, "image_id": image, "category_id": class_id, "bbox": [x1, y1, width, height],
+            "area": width * height, "iscrowd": 0}
