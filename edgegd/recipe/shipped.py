@@ -63,3 +63,10 @@ def copy_recipe(name: str | Path, destination: str | Path) -> Path:
     except FileExistsError as error:
         raise WouldOverwriteError(f"{target} exists and was left as it is", mend="give another file name") from error
     return target
+
+
+def recipe_name(path: Path) -> str:
+    """What identifies a recipe: its shipped name, or the absolute path of a file of the user's."""
+    folder = recipes_folder().resolve()
+    path = path.resolve()
+    return path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else str(path)

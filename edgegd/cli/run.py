@@ -1,0 +1,62 @@
+"""`edgegd run`: every stage of a recipe, from the float checkpoint to the report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgegd.cli.progress import TerminalProgress
+
+STAGE_NAMES = ("data", "float", "ptq", "qat", "export", "verify", "accuracy", "latency", "report")
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--set", "overrides", metavar="SECTION.KEY=VALUE", multiple=True, help="Override one key of the recipe.")
+@click.option("--run-dir", type=click.Path(path_type=Path, file_okay=False),
+              help="Where the run's files go.  [default: runs/RECIPE]")  # fmt: skip
+@click.option("--until", type=click.Choice(STAGE_NAMES), default="report", show_default=True, help="Last stage to run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: str, as_json: bool) -> None:
+    """Run RECIPE (a file, or a shipped name such as bccd/yolo26n) and print FP32, PTQ and QAT side by side.
+
+    Stages whose inputs have not changed are skipped; a run that was killed goes on with the same command.
+
+    \b
+    edgegd run recipes/bccd/yolo26n.yaml --set train.epochs=3 --run-dir runs/try1
+    """
+    from edgegd.recipe.load import load_recipe
+    from edgegd.recipe.shipped import find_recipe, recipe_name
+
+    path = find_recipe(recipe)
+    loaded, name = load_recipe(path, overrides), recipe_name(path)
+    folder_path = run_dir or Path("runs") / name.replace("/", "-")
+    # Ultralytics prints on stdout; what this command promises there is the table, or JSON.
+    with contextlib.redirect_stdout(sys.stderr):
+        from edgegd.pipeline.run import run_stages
+        from edgegd.pipeline.run_folder import RunFolder
+
+        folder = RunFolder.create(folder_path, loaded, name)
+        names = list(STAGE_NAMES[: STAGE_NAMES.index(until) + 1])
+        outcome = run_stages(folder, names, TerminalProgress())
+    show(folder, outcome, as_json)
+
+
+def show(folder: Any, outcome: dict[str, str], as_json: bool) -> None:
+    """Prints what a command did: JSON, or the summary table once there is a report, or the stages' outcome."""
+    report = folder.read_json("report.json") if "report" in outcome else None
+    if as_json:
+        click.echo(json.dumps({"run_dir": str(folder.path), "stages": outcome, "report": report}))
+    elif report:
+        from edgegd.report.markdown import summary_table
+
+        click.echo(summary_table(report))
+        click.echo(f"\n{folder.path / 'report.md'}")
+    else:
+        for name, what in outcome.items():
+            click.echo(f"{name}: {what}")
