@@ -1,0 +1,125 @@
+"""Oracles: pycocotools' own loadRes and summarize, and Ultralytics' metrics, on the same detections of real images.
+
+Why the tolerance to Ultralytics is 0.005: it integrates the precision envelope by trapezoids between interpolated
+points (ultralytics/utils/metrics.py, compute_ap), where COCO averages 101 samples of the step function. With few boxes
+of a class the two differ by some thousandths on the very same matches.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgegd.accuracy.evaluate import AccuracyResult, evaluate, evaluate_onnx
+from edgegd.accuracy.ground_truth import GroundTruth
+from edgegd.runtime.detector import Detections, Detector
+
+TOLERANCE = {
+    "pycocotools": 1e-9,  # the same library on the same numbers; only the order of the mean's additions differs
+    "ultralytics": 0.005,  # another integration rule, see above
+}
+
+
+@pytest.fixture(scope="module")
+def real(bccd_truth: GroundTruth, bccd_onnx: Path) -> tuple[AccuracyResult, list[Detections]]:
+    detector = Detector(bccd_onnx, conf=0.001, multi_label=True, threads=2)
+    seen: list[Detections] = []
+
+    def remember(image: np.ndarray) -> Detections:
+        seen.append(detector(image))
+        return seen[-1]
+
+    return evaluate(remember, bccd_truth), seen
+
+
+@pytest.mark.slow
+def test_equals_pycocotools_summary(
+    real: tuple[AccuracyResult, list[Detections]], bccd_truth: GroundTruth, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    result, detections = real
+    coco = COCO()
+    coco.dataset = {
+        "info": {},
+        "images": [{"id": index} for index in range(len(bccd_truth.image_paths))],
+        "categories": [{"id": index} for index in range(3)],
+        "annotations": [
+            {"id": number, **annotation} for number, annotation in enumerate(_annotations(bccd_truth), start=1)
+        ],
+    }
+    coco.createIndex()
+    rows = [
+        [image, x1, y1, x2 - x1, y2 - y1, score, class_id]
+        for image, found in enumerate(detections)
+        for (x1, y1, x2, y2), score, class_id in zip(
+            found.xyxy.astype(np.float64), found.scores, found.class_ids, strict=True
+        )
+    ]
+    evaluation = COCOeval(coco, coco.loadRes(np.array(rows)), "bbox")
+    evaluation.params.maxDets = [1, 10, 300]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()  # stats[1]: AP at IoU 0.5 for maxDets[2]; stats[0] looks for maxDets 100
+    assert result.map50 == pytest.approx(evaluation.stats[1], abs=TOLERANCE["pycocotools"])
+    evaluation.params.maxDets = [1, 10, 100]  # every image has fewer than 100 true boxes, but not fewer detections
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    with_100 = evaluate(iter_over(detections), bccd_truth, max_det=100)
+    assert with_100.map50_95 == pytest.approx(evaluation.stats[0], abs=TOLERANCE["pycocotools"])
+    capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_agrees_with_ultralytics_metrics(
+    real: tuple[AccuracyResult, list[Detections]], bccd_truth: GroundTruth
+) -> None:
+    import torch
+    from ultralytics.engine.validator import BaseValidator
+    from ultralytics.utils.metrics import DetMetrics, box_iou
+
+    result, detections = real
+    metrics: Any = DetMetrics(dict(enumerate(bccd_truth.names)))
+    thresholds = SimpleNamespace(iouv=torch.linspace(0.5, 0.95, 10))
+    for path, boxes, class_ids, found in zip(
+        bccd_truth.image_paths, bccd_truth.boxes, bccd_truth.class_ids, detections, strict=True
+    ):
+        iou = box_iou(torch.from_numpy(boxes).float(), torch.from_numpy(found.xyxy))
+        predicted, actual = torch.from_numpy(found.class_ids), torch.from_numpy(class_ids)
+        correct = BaseValidator.match_predictions(thresholds, predicted, actual, iou)  # type: ignore[arg-type]
+        metrics.update_stats({
+            "tp": correct.numpy(), "conf": found.scores, "pred_cls": found.class_ids, "target_cls": class_ids,
+            "target_img": np.unique(class_ids), "im_name": path.name,
+        })  # fmt: skip
+    metrics.process()
+    assert result.map50_95 == pytest.approx(metrics.box.map, abs=TOLERANCE["ultralytics"])
+    assert result.map50 == pytest.approx(metrics.box.map50, abs=TOLERANCE["ultralytics"])
+    assert 0.4 < result.map50_95 < 0.7, "agreement on nothing would prove nothing"
+
+
+@pytest.mark.slow
+def test_evaluate_onnx_is_the_detector_of_ultralytics_validation(
+    real: tuple[AccuracyResult, list[Detections]], bccd_truth: GroundTruth, bccd_onnx: Path
+) -> None:
+    assert evaluate_onnx(bccd_onnx, bccd_truth) == real[0]
+
+
+def iter_over(detections: list[Detections]) -> Any:
+    """A predict function that plays the detections back in order."""
+    remaining = iter(detections)
+    return lambda image: next(remaining)
+
+
+def _annotations(truth: GroundTruth) -> list[dict[str, Any]]:
+    return [
+        {"image_id": image, "category_id": int(class_id), "bbox": [x1, y1, x2 - x1, y2 - y1],
+         "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+        for image, (boxes, class_ids) in enumerate(zip(truth.boxes, truth.class_ids, strict=True))
+        for (x1, y1, x2, y2), class_id in zip(boxes, class_ids, strict=True)
+    ]  # fmt: skip

@@ -1,0 +1,74 @@
+"""Small ONNX models with a fixed output and edgegd metadata, and the real checkpoint exported by Ultralytics."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+BCCD_NAMES = ("RBC", "WBC", "Platelets")
+
+
+@pytest.fixture
+def save_model(tmp_path: Path) -> Callable[..., Path]:
+    """save_model(contract, output, metadata=None): a file whose output is `output`, plus 0 x the input's mean."""
+
+    def save(contract: ModelContract, output: np.ndarray, metadata: dict[str, str] | None = None) -> Path:
+        graph = onnx.helper.make_graph(
+            [
+                onnx.helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
+                onnx.helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+                onnx.helper.make_node("Add", ["fixed", "nothing"], ["output0"]),
+            ],
+            "fixed",
+            [onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, contract.preprocessing.input_shape)],
+            [onnx.helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, output.shape)],
+            [
+                onnx.numpy_helper.from_array(output.astype(np.float32), "fixed"),
+                onnx.numpy_helper.from_array(np.float32(0), "zero"),
+            ],
+        )
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+        onnx.helper.set_model_props(model, contract.to_metadata() if metadata is None else metadata)
+        path = tmp_path / "model.onnx"
+        onnx.save(model, path)
+        return path
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def bccd_images() -> list[Path]:
+    images = sorted((SHARED / "data/bccd/images/val").glob("*.jpg"))[:6]
+    if not images:
+        pytest.skip("../shared/data/bccd is absent")
+    return images
+
+
+@pytest.fixture(scope="session", params=["raw", "end2end"])
+def bccd_onnx(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The BCCD checkpoint in either form, by Ultralytics' exporter, with edgegd metadata added."""
+    checkpoint = SHARED / "models/bccd-yolo26n-320.pt"
+    if not checkpoint.is_file():
+        pytest.skip("../shared/models/bccd-yolo26n-320.pt is absent")
+    from ultralytics import YOLO
+
+    folder = tmp_path_factory.mktemp("bccd")
+    shutil.copyfile(checkpoint, folder / "bccd.pt")
+    options = {"end2end": True} if request.param == "end2end" else {}  # the checkpoint's own form is raw
+    path = Path(YOLO(folder / "bccd.pt").export(format="onnx", imgsz=320, simplify=False, verbose=False, **options))
+    model = onnx.load(path)
+    shape = tuple(side.dim_value for side in model.graph.output[0].type.tensor_type.shape.dim)
+    contract = ModelContract(Preprocessing((320, 320)), OutputContract(request.param, shape), BCCD_NAMES, stride=32)
+    onnx.helper.set_model_props(
+        model, {**{entry.key: entry.value for entry in model.metadata_props}, **contract.to_metadata()}
+    )
+    onnx.save(model, path)
+    return path

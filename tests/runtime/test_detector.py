@@ -1,0 +1,67 @@
+"""Oracles: boxes worked out by hand on models of fixed output, and Ultralytics' own prediction on the same file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgegd.errors import OutputContractError
+from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
+from edgegd.runtime.detector import Detector, detections_from_output
+from edgegd.runtime.draw import read_image
+from edgegd.runtime.letterbox import LetterboxGeometry
+
+NAMES = ("car", "sign")
+IMAGE = np.zeros((32, 64, 3), np.uint8)  # in a 64 x 64 network: gain 1, 16 pixels of border above and below
+SaveModel = Callable[..., Path]
+
+
+def contract(kind: str, shape: tuple[int, ...]) -> ModelContract:
+    return ModelContract(Preprocessing((64, 64)), OutputContract(kind, shape), NAMES, 32)
+
+
+def test_end2end_rows_become_boxes_in_image_pixels(save_model: SaveModel) -> None:
+    output = np.array([[[10, 20, 30, 40, 0.9, 1], [-5, 0, 70, 60, 0.5, 0], [1, 17, 2, 18, 0.2, 0]]], np.float32)
+    found = Detector(save_model(contract("end2end", (1, 3, 6)), output))(IMAGE)
+    assert found.xyxy.tolist() == [[10, 4, 30, 24], [0, 0, 64, 32]]
+    assert (found.xyxy.dtype, found.scores.dtype, found.class_ids.dtype) == (np.float32, np.float32, np.int64)
+    assert json.loads(json.dumps(found.to_dict()))["detections"][0]["name"] == "sign"
+
+
+def test_raw_columns_are_suppressed_by_class(save_model: SaveModel) -> None:
+    columns = [[20, 30, 20, 20, 0.9, 0.3], [20, 30, 20, 19, 0.8, 0.1], [20, 30, 20, 20, 0.1, 0.7]]
+    path = save_model(contract("raw", (1, 6, 3)), np.array(columns, np.float32).T[None])
+    found = Detector(path)(IMAGE)
+    assert found.scores.tolist() == pytest.approx([0.9, 0.7])
+    assert found.class_ids.tolist() == [0, 1]
+    assert found.xyxy[0].tolist() == [10, 4, 30, 24]
+    assert len(Detector(path, max_det=1)(IMAGE)) == 1
+    assert len(Detector(path, iou=0.99)(IMAGE)) == 3
+    # one box may carry both classes: column 0 as a sign (0.3) falls to column 2 (0.7), column 2 as a car is below conf
+    assert len(Detector(path, iou=1.0, multi_label=True)(IMAGE)) == 4
+
+
+def test_an_output_of_another_shape_is_refused() -> None:
+    geometry = LetterboxGeometry.fit((32, 64), (64, 64))
+    with pytest.raises(OutputContractError, match=r"\(1, 3, 6\)"):
+        detections_from_output(np.zeros((1, 2, 6), np.float32), contract("end2end", (1, 3, 6)), geometry)
+
+
+@pytest.mark.slow
+def test_equals_ultralytics_prediction_on_real_images(bccd_onnx: Path, bccd_images: list[Path]) -> None:
+    from ultralytics import YOLO
+
+    detector, yolo, boxes = Detector(bccd_onnx, conf=0.1, threads=2), YOLO(bccd_onnx, task="detect"), 0
+    for path in bccd_images:
+        found = detector(read_image(path))
+        expected = yolo.predict(path, imgsz=320, conf=0.1, iou=0.7, verbose=False)[0].boxes
+        assert found.class_ids.tolist() == expected.cls.int().tolist()
+        # the inputs are bit-identical; onnxruntime's thread count may change the order of a sum, nothing else
+        np.testing.assert_allclose(found.xyxy, expected.xyxy.numpy(), atol=1e-3)
+        np.testing.assert_allclose(found.scores, expected.conf.numpy(), atol=1e-5)
+        boxes += len(found)
+    assert boxes > 10 * len(bccd_images)

@@ -1,0 +1,61 @@
+"""Oracle: Ultralytics' LetterBox, predictor preprocessing and scale_boxes; every comparison is exact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ultralytics.data.augment import LetterBox
+from ultralytics.utils.ops import scale_boxes
+
+from edgegd.runtime.contract import Preprocessing
+from edgegd.runtime.letterbox import letterbox, preprocess
+
+side = st.integers(1, 400)
+network_size = st.sampled_from([(320, 320), (64, 96), (256, 128)])
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@settings(max_examples=150, deadline=None)
+@given(height=side, width=side, imgsz=network_size)
+def test_pixels_and_values_are_ultralytics(height: int, width: int, imgsz: tuple[int, int]) -> None:
+    image = noise(height, width)
+    expected = LetterBox(new_shape=imgsz, auto=False, scaleup=True, center=True)(image=image)
+    padded, _ = letterbox(image, Preprocessing(imgsz))
+    np.testing.assert_array_equal(padded, expected)
+    # ultralytics/engine/predictor.py, preprocess: BHWC -> BCHW, flip to RGB, float32 divided by 255
+    tensor = torch.from_numpy(expected)[None].permute(0, 3, 1, 2).contiguous().flip(1).float().div_(255)
+    values, _ = preprocess(image, Preprocessing(imgsz))
+    assert values.dtype == np.float32 and values.flags.c_contiguous
+    np.testing.assert_array_equal(values, tensor.numpy())
+
+
+@settings(max_examples=150, deadline=None)
+@given(height=side, width=side, imgsz=network_size)
+def test_boxes_return_as_by_scale_boxes(height: int, width: int, imgsz: tuple[int, int]) -> None:
+    boxes = np.random.default_rng(width).uniform(-20, max(imgsz) + 20, (40, 4)).astype(np.float32)
+    expected = scale_boxes(imgsz, torch.from_numpy(boxes.copy()), (height, width)).numpy()
+    _, geometry = letterbox(noise(height, width), Preprocessing(imgsz))
+    np.testing.assert_array_equal(geometry.to_original(boxes), expected)
+
+
+def test_bgr_networks_keep_the_channels() -> None:
+    image = noise(32, 32)
+    values, _ = preprocess(image, Preprocessing((32, 32), channel_order="bgr"))
+    np.testing.assert_array_equal(values[0, 0], image[:, :, 0].astype(np.float32) / np.float32(255))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32),
+     np.zeros((0, 8, 3), np.uint8), [[1]]],
+    ids=["grey", "four channels", "float", "empty", "list"],
+)
+def test_other_arrays_are_refused(image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"BGR image as a numpy array \(H, W, 3\) of uint8"):
+        letterbox(image, Preprocessing((32, 32)))
