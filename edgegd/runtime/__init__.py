@@ -2,7 +2,7 @@
 
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import Detections, Detector, detections_from_output
-from edgegd.runtime.draw import draw, read_image
+from edgegd.runtime.draw import draw, read_image, write_image
 from edgegd.runtime.letterbox import LetterboxGeometry, letterbox, preprocess
 from edgegd.runtime.session import load_model, load_session, read_contract
 
@@ -21,4 +21,5 @@ __all__ = [
     "preprocess",
     "read_contract",
     "read_image",
+    "write_image",
 ]

@@ -39,6 +39,14 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     return image
 
 
+def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
+    """Writes a BGR image (H, W, 3) uint8 as PNG."""
+    done, content = require_opencv().imencode(".png", image)
+    if not done:
+        raise ValueError(f"OpenCV cannot encode an image of shape {image.shape} as PNG")
+    Path(path).write_bytes(content.tobytes())
+
+
 def draw(image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
     """A copy of the BGR image (H, W, 3) uint8 with a box and a "name score" label per detection, the best on top.
 

@@ -11,7 +11,7 @@ import pytest
 
 from edgegd.errors import MissingExtraError, UnreadableImageError
 from edgegd.runtime.detector import Detections
-from edgegd.runtime.draw import PALETTE, draw, read_image
+from edgegd.runtime.draw import PALETTE, draw, read_image, write_image
 
 
 def test_a_box_and_its_label_are_drawn_on_a_copy() -> None:
@@ -60,3 +60,9 @@ def test_without_opencv_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(MissingExtraError, match=r"pip install edgegd\[image\]"):
         read_image(tmp_path / "any.jpg")
+
+
+def test_a_written_image_is_read_back_unchanged(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    write_image(tmp_path / "bild-ä.png", image)
+    np.testing.assert_array_equal(read_image(tmp_path / "bild-ä.png"), image)
