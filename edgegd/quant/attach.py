@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from edgegd.quant import integer
 from edgegd.quant.fake_quantize import ActivationQuantizer, WeightQuantizer, fake_quantize_bias
 from edgegd.quant.plan import PlannedOp, QuantPlan
 from edgegd.quant.rules import INTEGER, MOVE
@@ -71,11 +72,14 @@ class QuantizedModel(nn.Module):
         op = self.plan.by_address.get(address)
         if op is None:
             return func(*args, **kwargs)
-        if op.operation == "conv2d" and op.decision == INTEGER:
-            return self.quantize(address, self._convolution(op, *args, **kwargs))
-        if op.operation == "silu" and op.decision == INTEGER:
-            gate = self.quantize(f"{address}/sigmoid", torch.sigmoid(args[0]))
-            return self.quantize(address, args[0] * gate)
+        if op.decision == INTEGER and op.operation in ("conv2d", "silu", "add"):
+            if self.observe is None and not self.training and not torch.onnx.is_in_onnx_export():
+                return self._as_onnxruntime(op, *args, **kwargs)
+            if op.operation == "conv2d":
+                return self.quantize(address, self._convolution(op, *args, **kwargs))
+            if op.operation == "silu":
+                gate = self.quantize(f"{address}/sigmoid", torch.sigmoid(args[0]))
+                return self.quantize(address, args[0] * gate)
         result = func(*args, **kwargs)
         if op.decision == MOVE:
             return self._moved(address, result)
@@ -99,16 +103,21 @@ class QuantizedModel(nn.Module):
             quantizer.follow(weight, bias, input_scale)  # type: ignore[operator]
         if torch.onnx.is_in_onnx_export():  # the exporter stores the bias's int32 codes itself
             return F.conv2d(x, quantizer(weight), bias, *args, **kwargs)
-        scale = input_scale * quantizer.scale  # (C_out,)
-        if not self.training:
-            # As QLinearConv accumulates: sums of products of codes, exact in float32 below 2^24, then one scaling.
-            codes = torch.div(x, input_scale).round_()
-            weight = torch.div(weight, quantizer.scale.view(-1, 1, 1, 1)).round_()
-            bias = None if bias is None else torch.div(bias, scale).round_()
-            return F.conv2d(codes, weight, bias, *args, **kwargs).mul_(scale.view(1, -1, 1, 1))
         if bias is not None:
-            bias = fake_quantize_bias(bias, scale)
+            bias = fake_quantize_bias(bias, input_scale * quantizer.scale)
         return F.conv2d(x, quantizer(weight), bias, *args, **kwargs)
+
+    def _as_onnxruntime(self, op: PlannedOp, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """One integer operation in evaluation mode, with onnxruntime's order of float32 operations (quant/integer.py)."""
+        result, source = self._range_of[op.address], self._range_of[op.inputs[0]]
+        if op.operation == "conv2d":
+            weight, bias, *rest = args
+            scale = self.weights[module_key(op.weight)].scale
+            return integer.convolution(x, weight, bias, source, scale, result, *rest, **kwargs)  # type: ignore[arg-type]
+        if op.operation == "silu":
+            gate_range = self._range_of[f"{op.address}/sigmoid"]
+            return integer.multiply(x, source, gate_range(torch.sigmoid(x)), gate_range, result)
+        return integer.add(x, source, args[0], self._range_of[op.inputs[1]], result)
 
     @torch.no_grad()
     def follow_weights(self) -> None:

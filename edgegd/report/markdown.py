@@ -75,9 +75,9 @@ def _descent_text(descent: dict[str, Any]) -> str:
 
 def _parity_table(report: dict[str, Any]) -> str:
     rows = [
-        [_TITLES[variant], parity["detections"], f"{100 * parity['matched_share']:.2f} %",
+        [_TITLES[variant], parity["detections"], f"{100 * parity['agreeing_share']:.2f} %",
          f"{parity['largest_shift_px']:.3g}", f"{parity['largest_score_change']:.2g}"]
         for variant, parity in report["parity"].items()
     ]  # fmt: skip
-    headers = ["", "detections", "matched", "largest shift px", "largest score change"]
+    headers = ["", "detections", "agree", "largest shift px", "largest score change"]
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)

@@ -1,0 +1,62 @@
+"""onnxruntime's integer kernels in torch, in the order of float32 operations that MLAS uses, for evaluation.
+
+Arguments and results are fake-quantized float32 tensors: codes times scale. Training computes the same values up to the
+last bit of float32; here the last bit counts, because where a sum lies next to a half-way value it decides a code, and
+one code decides thousands after it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from edgegd.quant.fake_quantize import ActivationQuantizer
+
+
+def codes_of(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """The codes of a fake-quantized tensor, less its zero point, as whole numbers in float32."""
+    return torch.div(x, scale).round_()
+
+
+def requantize(value: torch.Tensor, result: ActivationQuantizer) -> torch.Tensor:
+    """Rounds half to even and saturates `value` (in units of the result's scale; overwritten) and scales it."""
+    zero_point, fmt = result.zero_point, result.format
+    return value.round_().clamp_(fmt.qmin - zero_point, fmt.qmax - zero_point).mul_(result.scale)
+
+
+def convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, source: ActivationQuantizer,
+                weight_scale: torch.Tensor, result: ActivationQuantizer, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """QLinearConv: exact sums of codes, times (input scale x weight scale / result scale) as one float32 number.
+
+    Source: core/providers/cpu/quantization/qlinearconv.cc (output_scales), core/mlas/lib/quantize.cpp. Sums are exact
+    in float32 below 2^24.
+    """
+    scale = source.scale * weight_scale  # (C_out,)
+    bias = None if bias is None else torch.div(bias, scale).round_()
+    weight = codes_of(weight, weight_scale.view(-1, 1, 1, 1))
+    sums = F.conv2d(codes_of(x, source.scale), weight, bias, *args, **kwargs)
+    return requantize(sums.mul_((scale / result.scale).view(1, -1, 1, 1)), result)
+
+
+def multiply(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tensor, b_range: ActivationQuantizer,
+             result: ActivationQuantizer) -> torch.Tensor:
+    """QLinearMul: the product of codes times (scale a x scale b / result scale). Source: core/mlas/lib/qlmul.cpp."""
+    product = codes_of(a, a_range.scale).mul_(codes_of(b, b_range.scale))
+    return requantize(product.mul_(a_range.scale * b_range.scale / result.scale), result)
+
+
+def add(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tensor, b_range: ActivationQuantizer,
+        result: ActivationQuantizer) -> torch.Tensor:
+    """QLinearAdd: fused multiply-adds of the raw codes, the zero points in one constant. Source: core/mlas/lib/qladd.cpp.
+
+    A fused multiply-add rounds once: it is computed in float64 and rounded to float32.
+    """
+    ratio_a, ratio_b = (a_range.scale / result.scale).double(), (b_range.scale / result.scale).double()
+    constant = result.zero_point - (ratio_a.float() * a_range.zero_point + ratio_b.float() * b_range.zero_point)
+    raw_a = codes_of(a, a_range.scale).add_(a_range.zero_point)
+    raw_b = codes_of(b, b_range.scale).add_(b_range.zero_point)
+    partial = (raw_a.double() * ratio_a + constant.double()).float()
+    total = (raw_b.double() * ratio_b + partial.double()).float()
+    return requantize(total - result.zero_point, result)
