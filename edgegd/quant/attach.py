@@ -81,12 +81,12 @@ class QuantizedModel(nn.Module):
                 gate = self.quantize(f"{address}/sigmoid", torch.sigmoid(args[0]))
                 return self.quantize(address, args[0] * gate)
         result = func(*args, **kwargs)
-        if op.decision == MOVE:
+        if op.decision == MOVE or (op.operation == "cat" and op.decision == INTEGER and self.observe is None):
             return self._moved(address, result)
         return self.quantize(address, result) if isinstance(result, torch.Tensor) else result
 
     def _moved(self, address: str, result: Any) -> Any:
-        # Codes stay the codes they were: only the exported graph needs the Q/DQ pair around a movement.
+        # One range on both sides: codes stay the codes they were, and only the exported graph needs the Q/DQ pair.
         if not torch.onnx.is_in_onnx_export():
             return result
         if isinstance(result, torch.Tensor):

@@ -18,6 +18,8 @@ from edgegd.quant.formats import Format
 # A scale below this cannot be divided by in float32 without overflow of ordinary activations.
 SMALLEST_SCALE = 1e-12
 _INT32_MAX = 2**31 - 1
+# The int32 accumulator holds bias and products: half of it is left for the products (33 thousand of 255 * 127).
+_LARGEST_BIAS_CODE = 2**30
 
 
 class FakeQuantizeActivation(torch.autograd.Function):
@@ -85,6 +87,11 @@ class ActivationQuantizer(nn.Module):
         # Python numbers of the buffers: read once, not at every call.
         self._scale_value, self._zero_point_value = 1.0, 0
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Smallest and largest code, less the zero point."""
+        return self.format.qmin - self._zero_point_value, self.format.qmax - self._zero_point_value
+
     def set_range(self, scale: float, zero_point: int) -> None:
         """Sets the range; ValueError for a scale that is not finite and positive or a zero point outside the codes."""
         if not SMALLEST_SCALE <= scale < float("inf") or not self.format.qmin <= zero_point <= self.format.qmax:
@@ -122,7 +129,7 @@ class WeightQuantizer(nn.Module):
         """Sets each channel's scale to max |w| / qmax; larger where the int32 bias would overflow (dead channels)."""
         scale = weight.detach().abs().amax(dim=(1, 2, 3)).div_(self.format.qmax)
         if bias is not None:
-            scale = torch.maximum(scale, bias.detach().abs() / (input_scale * (0.99 * _INT32_MAX)))
+            scale = torch.maximum(scale, bias.detach().abs() / (input_scale * _LARGEST_BIAS_CODE))
         self.scale.copy_(scale.clamp_(min=SMALLEST_SCALE))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:

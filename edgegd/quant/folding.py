@@ -39,6 +39,11 @@ def deploy(model: DetectionModel, *, end2end: bool | None = None) -> DetectionMo
             "model.end2end is true, but the checkpoint has no end-to-end head.",
             mend="leave model.end2end out, or use a YOLO26 checkpoint",
         )
+    if head.cv2 is None:
+        raise UnsupportedModelError(
+            "The checkpoint was fused: its one-to-many head, which training needs, is gone.",
+            mend="use the checkpoint as Ultralytics' training saved it",
+        )
     model.float()
     for module in model.modules():
         if isinstance(module, ConvTranspose):
@@ -50,6 +55,12 @@ def deploy(model: DetectionModel, *, end2end: bool | None = None) -> DetectionMo
                 module.conv = fuse_conv_and_bn(module.conv, module.bn)
                 del module.bn
             module.forward = module.forward_fuse
+    left = [name for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if left:
+        raise UnsupportedModelError(
+            f"The model has a BatchNorm that no convolution precedes: {left[0]}.",
+            expected="BatchNorm in Ultralytics' Conv blocks only", mend="use YOLOv8, YOLO11 or YOLO26",
+        )  # fmt: skip
     if end2end is not None:
         head.end2end = end2end
     head.export, head.format = True, "onnx"
@@ -65,13 +76,3 @@ def float_box_convolutions(head: Detect) -> set[str]:
     """Paths, relative to the head, of the last convolution of every box branch and of the DFL expectation."""
     paths = {f"cv2.{i}.{len(branch) - 1}" for i, branch in enumerate(head.cv2)}
     return paths | {path.replace("cv2", "one2one_cv2", 1) for path in paths} | {"dfl.conv"}
-
-
-def example_image(imgsz: int, batch: int = 1) -> torch.Tensor:
-    """A black image, float32 of shape (batch, 3, imgsz, imgsz)."""
-    return torch.zeros(batch, 3, imgsz, imgsz)
-
-
-def parameters_of(model: nn.Module) -> int:
-    """How many numbers the model learns."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,8 +1,8 @@
 """onnxruntime's integer kernels in torch, in the order of float32 operations that MLAS uses, for evaluation.
 
-Arguments and results are fake-quantized float32 tensors: codes times scale. Training computes the same values up to the
-last bit of float32; here the last bit counts, because where a sum lies next to a half-way value it decides a code, and
-one code decides thousands after it.
+Activations, as arguments and results, are fake-quantized float32 tensors: codes times scale; weight and bias are the
+learned ones. Training computes the same values up to the last bit of float32; here the last bit counts, because where a
+sum lies next to a half-way value it decides a code, and one code decides thousands after it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from edgegd.quant.fake_quantize import ActivationQuantizer
 
 
 def codes_of(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """The codes of a fake-quantized tensor, less its zero point, as whole numbers in float32."""
-    return torch.div(x, scale).round_()
+    """The codes of a fake-quantized tensor, less its zero point, as whole numbers in float32.
+
+    The reciprocal is faster than a division and as good here: a code is off by 256 * 2^-22 at most before it is rounded.
+    """
+    return torch.mul(x, scale.reciprocal()).round_()
 
 
 def requantize(value: torch.Tensor, result: ActivationQuantizer) -> torch.Tensor:
     """Rounds half to even and saturates `value` (in units of the result's scale; overwritten) and scales it."""
-    zero_point, fmt = result.zero_point, result.format
-    return value.round_().clamp_(fmt.qmin - zero_point, fmt.qmax - zero_point).mul_(result.scale)
+    return value.round_().clamp_(*result.bounds).mul_(result.scale)
 
 
 def convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, source: ActivationQuantizer,
@@ -35,7 +37,7 @@ def convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     """
     scale = source.scale * weight_scale  # (C_out,)
     bias = None if bias is None else torch.div(bias, scale).round_()
-    weight = codes_of(weight, weight_scale.view(-1, 1, 1, 1))
+    weight = torch.div(weight, weight_scale.view(-1, 1, 1, 1)).round_()
     sums = F.conv2d(codes_of(x, source.scale), weight, bias, *args, **kwargs)
     return requantize(sums.mul_((scale / result.scale).view(1, -1, 1, 1)), result)
 

@@ -59,7 +59,7 @@ class AddressedMode(TorchFunctionMode):
         kwargs = kwargs or {}
         operation = operation_name(func)
         if operation is None:
-            return func(*args, **kwargs)
+            return self.on_bookkeeping(func, args, kwargs)
         path = self._path[-1]
         index = self._calls[path, operation]
         self._calls[path, operation] += 1
@@ -68,6 +68,10 @@ class AddressedMode(TorchFunctionMode):
     def on_operation(self, address: str, operation: str, func: Any, args: Any, kwargs: Any) -> Any:
         """Runs one operation; the mode itself is not active inside."""
         raise NotImplementedError
+
+    def on_bookkeeping(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Runs a call that computes nothing; its result may still be a tensor with the values of its argument."""
+        return func(*args, **kwargs)
 
     def _enter(self, paths: list[str]) -> None:
         # Ultralytics shares one SiLU among all its Conv blocks: of a shared module's names, the one below the caller counts.
@@ -117,6 +121,13 @@ class _Tracer(AddressedMode):
         self.ops: list[TracedOp] = []
         self.made_by: dict[int, str] = {id(image): INPUT}
         self._alive: list[torch.Tensor] = [image]  # keeps ids unique during the trace
+
+    def on_bookkeeping(self, func: Any, args: Any, kwargs: Any) -> Any:
+        result = func(*args, **kwargs)
+        if isinstance(result, torch.Tensor) and args and id(args[0]) in self.made_by:
+            self.made_by[id(result)] = self.made_by[id(args[0])]
+            self._alive.append(result)
+        return result
 
     def on_operation(self, address: str, operation: str, func: Any, args: Any, kwargs: Any) -> Any:
         result = func(*args, **kwargs)
