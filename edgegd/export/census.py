@@ -52,17 +52,22 @@ def take_census(path: Path, plan: QuantPlan) -> Census:
 
 
 def require_planned(census: Census, plan: QuantPlan, name: str) -> None:
-    """CensusError that names every convolution that runs in float against the plan, and the rule that it breaks."""
-    if not census.unintended and census.float_convs <= census.planned_float_convs:
+    """CensusError that names every convolution that runs in float against the plan, and the rule that it breaks.
+
+    A convolution that runs in integers although the plan keeps it float is an error too.
+    """
+    planned = len(plan.convolutions(INTEGER))
+    if not census.unintended and census.int8_convs == planned and census.float_convs <= census.planned_float_convs:
         return
     broken = []
     for address in census.unintended:
         op = plan.by_address[address]
         broken.append(f"{address} (rule {op.rule}: {op.reason})")
     raise CensusError(
-        f"{name} runs convolutions in float that the plan quantizes.",
-        expected=f"{census.planned_float_convs} float convolutions, all planned",
-        found=f"{census.float_convs} float convolutions; against the plan: {'; '.join(broken) or 'unnamed ones'}",
+        f"{name} runs convolutions otherwise than the plan says.",
+        expected=f"{planned} integer and {census.planned_float_convs} float convolutions, as planned",
+        found=f"{census.int8_convs} integer and {census.float_convs} float ones"
+        + (f"; in float against the plan: {'; '.join(broken)}" if broken else ""),
         mend="this onnxruntime fuses differently from the rule table of the profile: see `edgegd explain`, "
         "use a supported onnxruntime (`edgegd doctor`) or report it with verify.json",
     )
