@@ -73,13 +73,19 @@ def prepare_loss(model: Any, hyp: IterableSimpleNamespace) -> None:
     """Gives the model Ultralytics' criterion, weighted for the head that is deployed.
 
     A dual-head model's end-to-end head sends no gradient into the backbone, so its deployment keeps the one-to-many
-    loss at the weight that Ultralytics' schedule ends with (E2ELoss.final_o2m); a raw deployment trains that head alone.
+    loss at the weight that Ultralytics' schedule ends with (E2ELoss.final_o2m); a raw deployment trains that head alone,
+    and its end-to-end head gets no gradient.
     """
     model.args = hyp
     model.criterion = model.init_criterion()
-    if isinstance(model.criterion, E2ELoss):
-        model.criterion.o2m = model.criterion.final_o2m if detection_head(model).end2end else 1.0
+    if not isinstance(model.criterion, E2ELoss):
+        return
+    if detection_head(model).end2end:
+        model.criterion.o2m = model.criterion.final_o2m
         model.criterion.o2o = 1.0 - model.criterion.o2m
+    else:
+        one_to_many = model.criterion.one2many
+        model.criterion = lambda predictions, batch: one_to_many.loss(predictions["one2many"], batch)
 
 
 def fine_tune(
@@ -89,12 +95,14 @@ def fine_tune(
     evaluate: Callable[[], float],
     save_best: Callable[[int], None],
     progress: Callable[[int, int, str], None] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Descent:
     """Runs `settings.epochs` epochs over `batches` (one iteration is one epoch; it must have a length).
 
     `evaluate()` returns the mAP of `quantized` as it is then; `save_best(epoch)` stores it whenever that is the best so
-    far, the calibrated model (epoch 0) included. `progress(step, steps, text)` is called after every step.
-    Raises NaNLossError at the first loss that is not finite; what save_best stored stays valid.
+    far, the calibrated model (epoch 0) included. `progress(step, steps, text)` is called after every step, `on_epoch` after every
+    epoch.
+    Raises NaNLossError at the first loss or gradient that is not finite; what save_best stored stays valid.
     """
     model: Any = quantized.model
     optimizer = make_optimizer(model, settings)
@@ -114,9 +122,10 @@ def fine_tune(
             step += 1
             if not math.isfinite(loss):
                 raise NaNLossError(
-                    f"The loss became {loss} at step {step} of {steps} (epoch {epoch}), learning rate {lr:.3g}.",
+                    f"The loss or its gradient became {loss} at step {step} of {steps} (epoch {epoch}), "
+                    f"learning rate {lr:.3g}.",
                     expected="a finite loss",
-                    mend="lower train.lr0 or train.grad_clip; the best model so far was kept",
+                    mend="lower train.lr0 or train.grad_clip",
                 )
             average.update(model)
             total += loss
@@ -131,12 +140,17 @@ def fine_tune(
                 save_best(epoch)
         means = {name: value / per_epoch for name, value in parts.items()}
         record.append(Epoch(epoch, total / per_epoch, means, lr, score))
+        if on_epoch:
+            on_epoch(record[-1])
     return Descent(best_epoch, best, tuple(record))
 
 
 def _step(quantized: QuantizedModel, batch: dict[str, Any], optimizer: torch.optim.Optimizer,
           settings: TrainSection) -> tuple[float, dict[str, float]]:
-    """One step on one batch: the loss per image and its parts. A loss that is not finite changes no weight."""
+    """One step on one batch: the loss per image and its parts.
+
+    A loss, or the norm of its gradient, that is not finite changes no weight and is returned as the loss.
+    """
     device = torch.device(settings.device)
     batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
     batch["img"] = batch["img"].float() / 255
@@ -146,7 +160,8 @@ def _step(quantized: QuantizedModel, batch: dict[str, Any], optimizer: torch.opt
         return float(loss), {}
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    if settings.grad_clip > 0:
-        torch.nn.utils.clip_grad_norm_(quantized.model.parameters(), settings.grad_clip)
+    norm = torch.nn.utils.clip_grad_norm_(quantized.model.parameters(), settings.grad_clip or math.inf)
+    if not torch.isfinite(norm):
+        return float(norm), {}
     optimizer.step()
     return float(loss.detach()), {name: float(value) for name, value in parts.items()}

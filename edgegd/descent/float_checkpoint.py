@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from ultralytics.nn.tasks import DetectionModel, load_checkpoint
+from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoint, yaml_model_load
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
 from edgegd.errors import (
@@ -76,6 +76,40 @@ def open_checkpoint(path: Path) -> DetectionModel:
             mend="choose a checkpoint without -seg, -cls, -pose or -obb in its name",
         )  # fmt: skip
     return model
+
+
+def is_architecture(weights: str) -> bool:
+    """Whether `model.weights` names an architecture, which has no weights yet, and not a checkpoint."""
+    return weights.endswith((".yaml", ".yml"))
+
+
+def open_architecture(weights: str) -> DetectionModel:
+    """The model of an architecture file (the user's, or one of Ultralytics' by name), with random weights.
+
+    Raises CheckpointNotFoundError where there is no such file, CheckpointUnreadableError where it describes no model,
+    CheckpointTaskError for another task.
+    """
+    own = resolve_path(weights)
+    try:
+        description = yaml_model_load(str(own) if own.is_file() else weights)
+        task = guess_model_task(description)
+        if task == "detect":
+            return DetectionModel(description, verbose=False)
+    except FileNotFoundError as error:
+        raise CheckpointNotFoundError(
+            f"The architecture {weights} does not exist.",
+            expected=f"a file at {own}, or one of Ultralytics' architectures such as yolo26n.yaml",
+            mend="correct model.weights, or give it with --set model.weights=PATH",
+        ) from error
+    except Exception as error:  # Ultralytics evaluates the file's entries, which can raise anything
+        raise CheckpointUnreadableError(
+            f"{weights} does not describe a model.", expected="an Ultralytics architecture file",
+            found=f"{type(error).__name__}: {error}"[:200], mend="correct the file, or choose another model.weights",
+        ) from error  # fmt: skip
+    raise CheckpointTaskError(
+        f"{weights} is no detection model.", expected="task detect", found=f"task {task}",
+        mend="choose an architecture without -seg, -cls, -pose or -obb in its name",
+    )  # fmt: skip
 
 
 def knows_classes(model: DetectionModel, names: tuple[str, ...]) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ultralytics import YOLO
 from ultralytics.engine.trainer import BaseTrainer
@@ -12,12 +14,15 @@ from edgegd.recipe.schema import FloatTraining, TrainSection
 
 
 def train_float(weights: str, data_yaml: Path, destination: Path, *, imgsz: int, settings: FloatTraining,
-                train: TrainSection, work_folder: Path) -> None:
+                train: TrainSection, work_folder: Path, progress: Callable[[int, int, str], None],
+                note: Callable[[str], None]) -> None:
     """Trains `weights` (a checkpoint, or an architecture .yaml) and copies the best checkpoint to `destination`.
 
     `train` gives device, workers and seed; `work_folder` holds Ultralytics' own output (results.csv, last.pt).
+    `progress(steps done, steps, text)` is called after each batch, `note(line)` after each epoch.
     """
     model = YOLO(weights, task="detect")
+    _show_epochs(model, progress, note)
     model.train(
         data=str(data_yaml), imgsz=imgsz, epochs=settings.epochs, batch=settings.batch, optimizer=settings.optimizer,
         lr0=settings.lr0, lrf=settings.lrf, mosaic=settings.mosaic, close_mosaic=settings.close_mosaic, cos_lr=True,
@@ -28,3 +33,29 @@ def train_float(weights: str, data_yaml: Path, destination: Path, *, imgsz: int,
     trainer = model.trainer
     assert isinstance(trainer, BaseTrainer)
     shutil.copyfile(trainer.best, destination)
+
+
+def _show_epochs(model: YOLO, progress: Callable[[int, int, str], None], note: Callable[[str], None]) -> None:
+    """Ultralytics is kept silent; these callbacks of its trainer tell how far it is."""
+    done, noted = 0, set[int]()
+
+    def after_batch(trainer: BaseTrainer) -> None:
+        nonlocal done
+        done += 1
+        steps = trainer.epochs * len(trainer.train_loader)
+        progress(done, steps, f"float epoch {trainer.epoch + 1}/{trainer.epochs} {_losses(trainer)}")
+
+    def after_epoch(trainer: BaseTrainer) -> None:
+        if trainer.epoch in noted:
+            return  # the same event also ends the last validation, that of the best checkpoint
+        noted.add(trainer.epoch)
+        accuracy = (trainer.metrics or {}).get("metrics/mAP50-95(B)", 0.0)
+        note(f"float epoch {trainer.epoch + 1}/{trainer.epochs}: {_losses(trainer)}, mAP50-95 {100 * accuracy:.1f}")
+
+    model.add_callback("on_train_batch_end", after_batch)
+    model.add_callback("on_fit_epoch_end", after_epoch)
+
+
+def _losses(trainer: BaseTrainer) -> str:
+    losses: Any = trainer.tloss or {}
+    return " ".join(f"{name} {float(value):.3f}" for name, value in losses.items())
