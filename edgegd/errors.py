@@ -5,6 +5,8 @@ The exit codes are documented in docs/errors.md; a test compares that page with 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class EdgegdError(Exception):
     """An error with a cause a user can mend; the CLI prints it without a traceback and exits with `exit_code`.
@@ -12,7 +14,7 @@ class EdgegdError(Exception):
     `what` says in one sentence what went wrong; `expected`, `found` and `mend` complete it where they apply.
     """
 
-    exit_code = 1
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, what: str, *, expected: str = "", found: str = "", mend: str = "") -> None:
         self.what, self.expected, self.found, self.mend = what, expected, found, mend
@@ -27,6 +29,12 @@ class EdgegdError(Exception):
         return "\n".join(lines)
 
 
+class UnexpectedError(EdgegdError):
+    """A fault of edgegd or of a library that it uses; `edgegd --debug` shows the traceback."""
+
+    exit_code = 1
+
+
 class RecipeError(EdgegdError):
     """A recipe, or a `--set` override, has unknown keys, wrong types or impossible values (all of them listed)."""
 
@@ -34,7 +42,7 @@ class RecipeError(EdgegdError):
 
 
 class RecipeNotFoundError(EdgegdError):
-    """No recipe file, and no recipe that ships, has this name; or `recipe cp` would overwrite a file."""
+    """No recipe file, and no recipe that ships, has this name."""
 
     exit_code = 11
 
@@ -82,7 +90,7 @@ class WouldOverwriteError(EdgegdError):
 
 
 class CheckpointNotFoundError(EdgegdError):
-    """The float checkpoint does not exist."""
+    """The float checkpoint or architecture does not exist, or an architecture is given 0 epochs of float training."""
 
     exit_code = 30
 
@@ -148,7 +156,7 @@ class NoSpaceError(EdgegdError):
 
 
 class MissingArtifactError(EdgegdError):
-    """A stage was asked for before the stage whose artifact it needs."""
+    """A stage was asked for whose inputs are missing, damaged or out of date; the message says what to run first."""
 
     exit_code = 53
 
@@ -157,6 +165,12 @@ class MissingExtraError(EdgegdError):
     """A command needs packages of an extra (`edgegd[train]`, `edgegd[image]`) that is not installed."""
 
     exit_code = 54
+
+
+class FileAccessError(EdgegdError):
+    """The operating system refused access to a file or folder (permissions, a file where a folder is needed)."""
+
+    exit_code = 55
 
 
 class NaNLossError(EdgegdError):

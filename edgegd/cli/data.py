@@ -34,9 +34,9 @@ def make(name: str, directory: Path, train: int, val: int, seed: int, as_json: b
     """
     from edgegd.data.streets import make_streets
 
-    progress = TerminalProgress()
-    path = make_streets(directory, train=train, val=val, seed=seed,
-                        progress=lambda done, total: progress.update(done, total, f"drawing {name}"))  # fmt: skip
+    with TerminalProgress() as progress:
+        path = make_streets(directory, train=train, val=val, seed=seed,
+                            progress=lambda done, total: progress.update(done, total, f"drawing {name}"))  # fmt: skip
     progress.note(f"{train} training and {val} validation images")
     _show(path, as_json)
 
@@ -55,7 +55,9 @@ def fetch(name: str, directory: Path, archive: Path | None, as_json: bool) -> No
     """
     from edgegd.data.bccd import fetch_bccd
 
-    progress = TerminalProgress()
-    path = fetch_bccd(directory, lambda done, total: progress.update(done, total, f"fetching {name}"), archive=archive)
+    with TerminalProgress() as progress:
+        path = fetch_bccd(
+            directory, lambda done, total: progress.update(done, total, f"fetching {name}"), archive=archive
+        )
     progress.note(f"{name} is in {directory}")
     _show(path, as_json)

@@ -21,13 +21,18 @@ def explain(run_dir: Path, as_json: bool) -> None:
     """
     with contextlib.redirect_stdout(sys.stderr):
         from edgegd.pipeline.run_folder import RunFolder
+        from edgegd.pipeline.stage import require_current
         from edgegd.quant.plan import QuantPlan
         from edgegd.report.plan import explain_plan
 
         folder = RunFolder.open_existing(run_dir)
-        plan = QuantPlan.from_json(folder.require("plan.json", "ptq").read_text())
+        for name in ("plan.json", "calibration.json"):
+            require_current(folder, name, "ptq")
+        plan = QuantPlan.from_json(folder.artifact("plan.json").read_text())
         ranges = folder.read_json("calibration.json")["ranges"]
     if as_json:
         click.echo(json.dumps({"plan": json.loads(plan.to_json()), "sha256": plan.sha256, "ranges": ranges}))
+    elif sys.stdout.isatty():
+        click.echo_via_pager(explain_plan(plan, ranges))
     else:
-        click.echo_via_pager(explain_plan(plan, ranges)) if sys.stdout.isatty() else click.echo(explain_plan(plan, ranges))
+        click.echo(explain_plan(plan, ranges))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
 
 import click
 
@@ -17,7 +16,7 @@ from edgegd.cli.predict import predict
 from edgegd.cli.recipe import recipe
 from edgegd.cli.run import run
 from edgegd.cli.stages import stage_commands
-from edgegd.errors import EdgegdError, InterruptedRunError, MissingExtraError
+from edgegd.errors import EdgegdError, FileAccessError, InterruptedRunError, MissingExtraError, UnexpectedError
 
 
 class _Commands(click.Group):
@@ -29,16 +28,16 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="edgegd")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def edgegd(ctx: click.Context, debug: bool) -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; goes before the command.")
+def edgegd(debug: bool) -> None:
     """Turn a float Ultralytics detector into an INT8 ONNX model that runs fast in onnxruntime, and prove it.
 
     \b
     edgegd run streets/yolo26n          the demo: every stage, then a table of FP32, PTQ and QAT
     edgegd recipe cp bccd/yolo26n my.yaml    a recipe of your own to edit
+
+    The exit code says what went wrong: see docs/errors.md.
     """
-    ctx.obj = {"debug": debug}
 
 
 for command in (run, *stage_commands(), explain, predict, recipe, data, doctor):
@@ -46,7 +45,10 @@ for command in (run, *stage_commands(), explain, predict, recipe, data, doctor):
 
 
 def main() -> None:
-    """Runs the command; a user's error is one message on stderr and its own exit code, without a traceback."""
+    """Runs the command; any error is one message on stderr and its own exit code, without a traceback.
+
+    With --json it is a JSON object on stdout as well. `edgegd --debug` shows the traceback instead.
+    """
     # Ultralytics must neither install packages behind the user's back nor log into the middle of our output.
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_VERBOSE", "false")
@@ -55,29 +57,47 @@ def main() -> None:
         code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
+        if "--json" in arguments:
+            _print_json(type(error).__name__, error.exit_code, error.format_message())
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail(InterruptedRunError("Interrupted."), arguments)
-    except EdgegdError as error:
-        if "--debug" in arguments:
+        _fail(InterruptedRunError("Interrupted.", mend="run the same command again"), arguments)
+    except Exception as error:
+        # Only before the command's name: after it, --debug would be refused as an unknown option of the command.
+        if "--debug" in arguments[:1]:
             raise
-        _fail(error, arguments)
-    except ModuleNotFoundError as error:
-        if "--debug" in arguments or (error.name or "").startswith("edgegd"):
-            raise
-        _fail(MissingExtraError(
+        _fail(error if isinstance(error, EdgegdError) else _explain(error), arguments)
+
+
+def _explain(error: Exception) -> EdgegdError:
+    """The message for an exception that no stage foresaw."""
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "edgegd").startswith("edgegd"):
+        return MissingExtraError(
             f"This command needs the package {error.name}, which is not installed.",
             mend='pip install "edgegd[train]"',
-        ), arguments)  # fmt: skip
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        return FileAccessError(
+            f"{error.filename}: {error.strerror}.", expected="a file or folder that this user may read and write",
+            found=type(error).__name__, mend="correct the path or its permissions",
+        )  # fmt: skip
+    return UnexpectedError(
+        f"Unexpected {type(error).__name__}: {error}",
+        mend="run it again as `edgegd --debug ...` for the traceback; finished stages are kept",
+    )
 
 
 def _fail(error: EdgegdError, arguments: list[str]) -> None:
     if "--json" in arguments:
-        fields: dict[str, Any] = {name: getattr(error, name) for name in ("what", "expected", "found", "mend")}
-        click.echo(json.dumps({"error": type(error).__name__, "exit_code": error.exit_code, **fields}))
+        _print_json(type(error).__name__, error.exit_code, error.what, error.expected, error.found, error.mend)
     click.echo(f"edgegd: {error.message()}", err=True)
     sys.exit(error.exit_code)
+
+
+def _print_json(kind: str, exit_code: int, what: str, expected: str = "", found: str = "", mend: str = "") -> None:
+    fields = {"what": what, "expected": expected, "found": found, "mend": mend}
+    click.echo(json.dumps({"error": kind, "exit_code": exit_code, **fields}))
 
 
 if __name__ == "__main__":

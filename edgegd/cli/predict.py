@@ -12,7 +12,7 @@ import click
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--save", "save_dir", type=click.Path(path_type=Path, file_okay=False),
-              help="Draw the boxes into copies of the images in this folder.")  # fmt: skip
+              help="Draw the boxes into copies of the images in this folder; nothing is overwritten.")  # fmt: skip
 @click.option("--conf", type=click.FloatRange(0, 1), default=0.25, show_default=True, help="Smallest score shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print the detections as JSON.")
 def predict(model: Path, images: tuple[Path, ...], save_dir: Path | None, conf: float, as_json: bool) -> None:
@@ -21,22 +21,21 @@ def predict(model: Path, images: tuple[Path, ...], save_dir: Path | None, conf: 
     \b
     edgegd predict runs/try1/qat.onnx street.jpg --save drawn/
     """
-    from edgegd.errors import WouldOverwriteError
+    from edgegd.pipeline.run_folder import replaced_atomically
     from edgegd.runtime.detector import Detector
     from edgegd.runtime.draw import draw, read_image, write_image
 
+    targets = _targets(images, save_dir) if save_dir else [None] * len(images)
     detector = Detector(model, conf=conf)
     results = []
-    for path in images:
-        target = save_dir / f"{path.stem}.png" if save_dir else None
-        if target and target.exists():
-            raise WouldOverwriteError(f"{target} exists already.", mend="choose another --save folder")
+    for path, target in zip(images, targets, strict=True):
         image = read_image(path)
         found = detector(image)
-        results.append({"image": str(path), **found.to_dict()})
+        results.append({"image": str(path), "saved": str(target) if target else None, **found.to_dict()})
         if target:
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_image(target, draw(image, found))
+            with replaced_atomically(target) as temporary:
+                write_image(temporary, draw(image, found))
         if not as_json:
             click.echo(f"{path}: {len(found)} detections" + (f" -> {target}" if target else ""))
             for box, score, class_id in zip(found.xyxy, found.scores, found.class_ids, strict=True):
@@ -44,3 +43,26 @@ def predict(model: Path, images: tuple[Path, ...], save_dir: Path | None, conf: 
                 click.echo(f"  {found.names[class_id]:<16} {score:.2f}  {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}")
     if as_json:
         click.echo(json.dumps(results))
+
+
+def _targets(images: tuple[Path, ...], save_dir: Path) -> list[Path]:
+    """A file in `save_dir` for each image: STEM.png, STEM-2.png for the second of a stem, and so on.
+
+    Raises WouldOverwriteError if one of them exists.
+    """
+    from edgegd.errors import WouldOverwriteError
+
+    targets: list[Path] = []
+    for image in images:
+        target, number = save_dir / f"{image.stem}.png", 1
+        while target in targets:
+            number += 1
+            target = save_dir / f"{image.stem}-{number}.png"
+        targets.append(target)
+    existing = [str(target) for target in targets if target.exists()]
+    if existing:
+        raise WouldOverwriteError(
+            f"{existing[0]} exists already" + (f", and {len(existing) - 1} more." if existing[1:] else "."),
+            expected="no files of these names", mend="choose another --save folder, or remove them",
+        )  # fmt: skip
+    return targets

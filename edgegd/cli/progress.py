@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
@@ -9,14 +10,24 @@ import click
 
 _REDRAW_S = 0.1
 _WIDTH = 24
+_CLEAR = "\r\x1b[K"
 
 
 class TerminalProgress:
-    """A pipeline Progress that draws a bar on a terminal and prints notes everywhere."""
+    """A pipeline Progress that draws a bar on a terminal and prints notes everywhere.
+
+    Use it in a `with` statement: the bar is gone before anything else is printed, an error's message too.
+    """
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
         self._drawn, self._last = False, 0.0
+
+    def __enter__(self) -> TerminalProgress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._clear()
 
     def update(self, done: int, total: int, text: str) -> None:
         """Redraws the line, at most ten times a second."""
@@ -25,11 +36,16 @@ class TerminalProgress:
             return
         self._last, self._drawn = now, True
         filled = _WIDTH * done // max(total, 1)
-        click.echo(f"\r\x1b[K{'#' * filled}{'.' * (_WIDTH - filled)} {done}/{total} {text}", nl=False, err=True)
+        line = f"{'#' * filled}{'.' * (_WIDTH - filled)} {done}/{total} {text}"
+        # A line that wraps could not be rewritten.
+        click.echo(_CLEAR + line[: shutil.get_terminal_size().columns - 1], nl=False, err=True)
 
     def note(self, text: str) -> None:
         """Prints a line, over the bar if there is one."""
-        if self._drawn:
-            click.echo("\r\x1b[K", nl=False, err=True)
-            self._drawn = False
+        self._clear()
         click.echo(text, err=True)
+
+    def _clear(self) -> None:
+        if self._drawn:
+            click.echo(_CLEAR, nl=False, err=True)
+            self._drawn = False

@@ -18,7 +18,7 @@ STAGE_NAMES = ("data", "float", "ptq", "qat", "export", "verify", "accuracy", "l
 @click.command()
 @click.argument("recipe")
 @click.option("--set", "overrides", metavar="SECTION.KEY=VALUE", multiple=True, help="Override one key of the recipe.")
-@click.option("--run-dir", type=click.Path(path_type=Path, file_okay=False),
+@click.option("--run-dir", type=click.Path(path_type=Path),
               help="Where the run's files go.  [default: runs/RECIPE]")  # fmt: skip
 @click.option("--until", type=click.Choice(STAGE_NAMES), default="report", show_default=True, help="Last stage to run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -43,7 +43,8 @@ def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: st
 
         folder = RunFolder.create(folder_path, loaded, name)
         names = list(STAGE_NAMES[: STAGE_NAMES.index(until) + 1])
-        outcome = run_stages(folder, names, TerminalProgress())
+        with TerminalProgress() as progress:
+            outcome = run_stages(folder, names, progress)
     show(folder, outcome, as_json)
 
 

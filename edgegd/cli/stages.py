@@ -39,7 +39,8 @@ def _command(name: str, text: str) -> click.Command:
             from edgegd.pipeline.run_folder import RunFolder
 
             folder = RunFolder.open_existing(run_dir)
-            outcome = run_stages(folder, [name], TerminalProgress(), force=force)
+            with TerminalProgress() as progress:
+                outcome = run_stages(folder, [name], progress, force=force)
         show(folder, outcome, as_json)
 
     return command

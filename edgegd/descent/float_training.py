@@ -49,7 +49,8 @@ def _show_epochs(model: YOLO, progress: Callable[[int, int, str], None], note: C
         if trainer.epoch in noted:
             return  # the same event also ends the last validation, that of the best checkpoint
         noted.add(trainer.epoch)
-        accuracy = (trainer.metrics or {}).get("metrics/mAP50-95(B)", 0.0)
+        metrics: dict[str, float] = trainer.metrics or {}
+        accuracy = metrics.get("metrics/mAP50-95(B)", 0.0)
         note(f"float epoch {trainer.epoch + 1}/{trainer.epochs}: {_losses(trainer)}, mAP50-95 {100 * accuracy:.1f}")
 
     model.add_callback("on_train_batch_end", after_batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from edgegd.accuracy.evaluate import evaluate_onnx
+from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
 from edgegd.export.census import require_planned, take_census
 from edgegd.export.graph import build_graph
 from edgegd.export.metadata import contract_of, set_metadata
@@ -13,8 +13,9 @@ from edgegd.export.parity import Tolerance, measure_parity, require_parity
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.latency.measure import measure
 from edgegd.pipeline.models import float_model, quantized_model, stored_dataset, stored_plan, validation_truth
-from edgegd.pipeline.run_folder import IDENTITY, RunFolder
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.stage import Progress, Stage, sources_hash
+from edgegd.recipe.schema import Recipe
 from edgegd.report.build import build_report
 from edgegd.report.markdown import to_markdown
 from edgegd.targets.local import LocalTarget
@@ -59,14 +60,15 @@ def run_verify(folder: RunFolder, progress: Progress) -> None:
 def run_accuracy(folder: RunFolder, progress: Progress) -> None:
     """mAP of the three files in onnxruntime on the validation images."""
     settings, truth = folder.recipe.accuracy, validation_truth(folder)
-    result = {}
-    for variant in VARIANTS:
-        found = evaluate_onnx(
+
+    def measured(variant: str) -> AccuracyResult:
+        return evaluate_onnx(
             folder.require(f"{variant}.onnx", "export"), truth, conf=settings.conf, iou=settings.iou,
             max_det=settings.max_det,
-            progress=lambda done, total, variant=variant: progress.update(done, total, f"mAP of {variant}"),
+            progress=lambda done, total: progress.update(done, total, f"mAP of {variant}"),
         )  # fmt: skip
-        result[variant] = dataclasses.asdict(found)
+
+    result = {variant: dataclasses.asdict(measured(variant)) for variant in VARIANTS}
     folder.write_json("accuracy.json", result)
 
 
@@ -82,9 +84,13 @@ def run_report(folder: RunFolder, progress: Progress) -> None:
     """Puts everything into report.json and report.md."""
     stages = {name: folder.read_json(f"{name}.json")
               for name in ("data", "calibration", "descent", "verify", "accuracy", "latency")}  # fmt: skip
-    report = build_report(folder.recipe, folder.read_json(IDENTITY)["recipe"], stages)
+    report = build_report(folder.recipe, folder.owner(), stages)
     folder.write_json("report.json", report)
     folder.write("report.md", to_markdown(report).encode())
+
+
+def _report_sources(folder: RunFolder) -> str:
+    return sources_hash(only="report")  # which the code version of the other stages leaves out
 
 
 EXPORT = Stage("export", "FP32, PTQ and QAT as ONNX files",
@@ -102,4 +108,5 @@ LATENCY = Stage("latency", "paired latency on the target", dict.fromkeys(MODELS,
 REPORT = Stage("report", "report.json and report.md",
                {"data.json": "data", "calibration.json": "ptq", "descent.json": "qat", "verify.json": "verify",
                 "accuracy.json": "accuracy", "latency.json": "latency"},
-               ("report.json", "report.md"), ("model", "data", "quant", "train", "target"), run_report)  # fmt: skip
+               ("report.json", "report.md"), tuple(field.name for field in dataclasses.fields(Recipe)), run_report,
+               _report_sources)  # fmt: skip

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from edgegd.errors import InterruptedRunError
+from edgegd.pipeline.prepare import DATA, FLOAT
 from edgegd.pipeline.prove import ACCURACY, EXPORT, LATENCY, REPORT, VERIFY
-from edgegd.pipeline.quantize import DATA, FLOAT, PTQ, QAT
+from edgegd.pipeline.quantize import PTQ, QAT
 from edgegd.pipeline.run_folder import RunFolder, explaining_full_disk
 from edgegd.pipeline.stage import Progress, Stage, run_stage
 
@@ -21,6 +22,7 @@ def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force
     outcome = {}
     with folder.locked(), explaining_full_disk(folder.path):
         for name in names:
+            progress.update(0, 1, STAGES[name].text)
             try:
                 ran = run_stage(STAGES[name], folder, progress, force=force)
             except KeyboardInterrupt as interrupt:

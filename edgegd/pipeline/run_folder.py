@@ -11,6 +11,8 @@ import fcntl
 import hashlib
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,9 @@ from edgegd.recipe.schema import Recipe
 IDENTITY = "run.json"
 RECIPE = "recipe.yaml"
 LOCK = ".lock"
+TRAINING = ".float-"  # prefix of the folder in which Ultralytics trains
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # what write_atomically leaves when it is killed
+_NEARLY_FULL_BYTES = 1 << 20
 
 
 def sha256_of(path: Path) -> str:
@@ -37,11 +42,18 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def explaining_full_disk(where: Path) -> Iterator[None]:
-    """Turns the operating system's 'no space left' into NoSpaceError."""
+    """Turns the operating system's 'no space left' into NoSpaceError.
+
+    torch reports a failed write as a RuntimeError without the reason, so that one counts if the disk is full now.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, OSError):
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        else:
+            is_full = where.exists() and shutil.disk_usage(where).free < _NEARLY_FULL_BYTES
+        if not is_full:
             raise
         raise NoSpaceError(
             f"No space is left on the disk of {where}.",
@@ -50,18 +62,27 @@ def explaining_full_disk(where: Path) -> Iterator[None]:
         ) from error
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that it is either whole or as it was; NoSpaceError where the disk is full."""
+@contextmanager
+def replaced_atomically(path: Path) -> Iterator[Path]:
+    """A temporary path to write to, which becomes `path` at the end and is removed if anything fails.
+
+    So `path` is either whole or as it was. Raises NoSpaceError where the disk is full.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with explaining_full_disk(path.parent):
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
+            yield temporary
+            with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file through replaced_atomically."""
+    with replaced_atomically(path) as temporary:
+        temporary.write_bytes(content)
 
 
 class RunFolder:
@@ -77,15 +98,14 @@ class RunFolder:
         `name` identifies the recipe (its path below the recipes folder, or its file's path). Raises
         RunFolderMismatchError for a folder of another recipe, or one with files but no run.
         """
-        identity = path / IDENTITY
-        if identity.exists():
-            owner = json.loads(identity.read_text())["recipe"]
+        if (path / IDENTITY).exists():
+            owner = cls(path, recipe).owner()
             if owner != name:
                 raise RunFolderMismatchError(
                     f"{path} is the run folder of another recipe.", expected=name, found=owner,
                     mend="choose another --run-dir, or delete the folder if you do not need it",
                 )  # fmt: skip
-        elif path.exists() and (not path.is_dir() or any(entry.name != LOCK for entry in path.iterdir())):
+        elif path.exists() and not _is_untouched(path):
             raise RunFolderMismatchError(
                 f"{path} exists and is no run folder.", expected="a new or empty folder, or one that `edgegd run` made",
                 mend="choose another --run-dir",
@@ -94,8 +114,9 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         folder = cls(path, recipe)
         with folder.locked():
-            write_atomically(path / RECIPE, recipe_to_yaml(recipe).encode())
-            write_atomically(identity, json.dumps({"schema": 1, "recipe": name}).encode())
+            # The identity first: a process killed between the two writes leaves a folder that the next one takes up.
+            folder.write(IDENTITY, json.dumps({"schema": 1, "recipe": name}).encode())
+            folder.write(RECIPE, recipe_to_yaml(recipe).encode())
         return folder
 
     @classmethod
@@ -104,14 +125,30 @@ class RunFolder:
         if not (path / IDENTITY).exists() or not (path / RECIPE).exists():
             raise RunFolderMismatchError(
                 f"{path} is no run folder.", expected=f"a folder with {IDENTITY} and {RECIPE}",
+                found="a folder without them" if path.is_dir() else f"{'a file' if path.exists() else 'nothing'} there",
                 mend="start one with `edgegd run RECIPE --run-dir DIR`",
             )  # fmt: skip
-        return cls(path, load_recipe(path / RECIPE))
+        folder = cls(path, load_recipe(path / RECIPE))
+        folder.owner()
+        return folder
+
+    def owner(self) -> str:
+        """The name of the recipe whose run this is; RunFolderMismatchError where run.json is damaged."""
+        try:
+            return str(self.read_json(IDENTITY)["recipe"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunFolderMismatchError(
+                f"{self.path / IDENTITY} is damaged.", expected='{"schema": 1, "recipe": NAME}',
+                found=f"{type(error).__name__}: {error}", mend="restore the file, or choose another --run-dir",
+            ) from error  # fmt: skip
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the folder for this process; RunFolderBusyError where another one works in it."""
-        with (self.path / LOCK).open("a+") as file:
+        """Holds the folder for this process; RunFolderBusyError where another one works in it.
+
+        What a killed process left half-written is removed first: under the lock nobody else can be writing it.
+        """
+        with explaining_full_disk(self.path), (self.path / LOCK).open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -120,10 +157,18 @@ class RunFolder:
                     f"Another process works in {self.path}.", found=f"process {file.read().strip() or 'unknown'}",
                     mend="wait until it ends, or choose another --run-dir",
                 ) from error  # fmt: skip
+            self._remove_leftovers()
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+    def _remove_leftovers(self) -> None:
+        for entry in [*self.path.iterdir(), *self.path.glob("manifests/.*")]:
+            if _TEMPORARY.fullmatch(entry.name):
+                entry.unlink(missing_ok=True)
+            elif entry.name.startswith(TRAINING) and entry.is_dir():
+                shutil.rmtree(entry)
 
     def artifact(self, name: str) -> Path:
         """The path of an artifact, which need not exist."""
@@ -133,11 +178,17 @@ class RunFolder:
         """The path of an artifact that another stage makes; MissingArtifactError where it is not there yet."""
         path = self.artifact(name)
         if not path.exists():
-            raise MissingArtifactError(
-                f"{path} does not exist yet.", expected=f"the artifact of stage `{stage}`",
-                mend=f"run `edgegd {stage} {self.path}` first, or `edgegd run`, which runs what is missing",
-            )  # fmt: skip
+            raise self.missing(f"{path} does not exist yet.", stage)
         return path
+
+    def missing(self, what: str, stage: str) -> MissingArtifactError:
+        """The error for an artifact of another stage that is not there, or not as that stage left it."""
+        whole_run = f"`edgegd run {self.owner()} --run-dir {self.path}` with the --set options of before"
+        return MissingArtifactError(
+            what, expected=f"the artifact of stage `{stage}`",
+            # `edgegd data` draws and fetches data sets; that stage has no command of its own.
+            mend=f"run {whole_run}" if stage == "data" else f"run `edgegd {stage} {self.path}` first, or {whole_run}",
+        )  # fmt: skip
 
     def write(self, name: str, content: bytes) -> Path:
         """Stores an artifact atomically."""
@@ -152,3 +203,8 @@ class RunFolder:
     def read_json(self, name: str) -> Any:
         """An artifact's JSON."""
         return json.loads(self.artifact(name).read_text())
+
+
+def _is_untouched(path: Path) -> bool:
+    """Whether a folder is empty but for what a process leaves that was killed while it made a run folder of it."""
+    return path.is_dir() and all(entry.name == LOCK or _TEMPORARY.fullmatch(entry.name) for entry in path.iterdir())

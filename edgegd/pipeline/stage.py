@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -55,15 +54,20 @@ class Stage:
     outside: Callable[[RunFolder], Any] = lambda folder: None
 
 
+def sources_hash(*excluded: str, only: str = "") -> str:
+    """Hash of edgegd's own sources without the folders named, or of the one folder `only`."""
+    digest = hashlib.sha256()
+    root = Path(edgegd.__file__).parent
+    for file in sorted((root / only).rglob("*.py")):
+        if file.relative_to(root).parts[0] not in excluded:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 @cache
 def code_version() -> dict[str, str]:
     """The versions of everything that computes: edgegd's own sources by hash, the packages by version."""
-    digest = hashlib.sha256()
-    root = Path(edgegd.__file__).parent
-    for file in sorted(root.rglob("*.py")):
-        if file.relative_to(root).parts[0] not in ("cli", "report"):
-            digest.update(file.read_bytes())
-    versions = {"edgegd": edgegd.__version__, "sources": digest.hexdigest()}
+    versions = {"edgegd": edgegd.__version__, "sources": sources_hash("cli", "report")}
     for package in _PACKAGES:
         try:
             versions[package] = version(package)
@@ -75,32 +79,58 @@ def code_version() -> dict[str, str]:
 def run_stage(stage: Stage, folder: RunFolder, progress: Progress, *, force: bool = False) -> bool:
     """Runs a stage whose inputs changed, or whose artifacts are gone or damaged; returns whether it ran.
 
-    Raises MissingArtifactError where a stage before it was not run yet.
+    Raises MissingArtifactError where an artifact that it reads is missing, damaged or out of date.
     """
     inputs = {
         "code": code_version(),
         "recipe": section_hash(folder.recipe, *stage.sections) if stage.sections else "",
-        "artifacts": {name: sha256_of(folder.require(name, maker)) for name, maker in stage.reads.items()},
+        "artifacts": {name: require_current(folder, name, maker) for name, maker in stage.reads.items()},
         "outside": stage.outside(folder),
     }
     if not force and _is_current(stage, folder, inputs):
         return False
-    manifest = f"manifests/{stage.name}.json"
     (folder.path / "manifests").mkdir(exist_ok=True)
-    folder.artifact(manifest).unlink(missing_ok=True)
+    folder.artifact(_manifest(stage.name)).unlink(missing_ok=True)
     stage.run(folder, progress)
     outputs = {name: sha256_of(folder.artifact(name)) for name in stage.makes}
     inputs["outside"] = stage.outside(folder)  # a data set drawn or fetched just now counts as it is now
-    folder.write_json(manifest, {"schema": 1, "stage": stage.name, "inputs": inputs, "outputs": outputs})
+    folder.write_json(_manifest(stage.name), {"schema": 1, "stage": stage.name, "inputs": inputs, "outputs": outputs})
     return True
 
 
+def require_current(folder: RunFolder, name: str, maker: str) -> str:
+    """The hash of an artifact that stage `maker` finished from artifacts that are still the same.
+
+    Raises MissingArtifactError where it is missing, damaged, half of an interrupted stage, or older than its inputs.
+    """
+    digest = sha256_of(folder.require(name, maker))
+    manifest = _read_manifest(folder, maker)
+    if manifest is None:
+        raise folder.missing(f"Stage {maker}, which makes {name}, was interrupted.", maker)
+    if manifest["outputs"].get(name) != digest:
+        raise folder.missing(f"{folder.artifact(name)} is not as stage {maker} left it.", maker)
+    for source, expected in manifest["inputs"]["artifacts"].items():
+        if not folder.artifact(source).exists() or sha256_of(folder.artifact(source)) != expected:
+            raise folder.missing(f"{folder.artifact(name)} is out of date: {source} has changed since.", maker)
+    return digest
+
+
+def _manifest(stage_name: str) -> str:
+    return f"manifests/{stage_name}.json"
+
+
+def _read_manifest(folder: RunFolder, stage_name: str) -> Any:
+    """A stage's manifest, None where there is none that can be read: the stage then counts as not run."""
+    try:
+        manifest = folder.read_json(_manifest(stage_name))
+        return manifest if manifest["schema"] == 1 and {"inputs", "outputs"} <= manifest.keys() else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def _is_current(stage: Stage, folder: RunFolder, inputs: dict[str, Any]) -> bool:
-    manifest = folder.artifact(f"manifests/{stage.name}.json")
-    if not manifest.exists():
-        return False
-    recorded = json.loads(manifest.read_text())
-    return recorded["inputs"] == inputs and all(
+    recorded = _read_manifest(folder, stage.name)
+    return recorded is not None and recorded["inputs"] == inputs and all(
         folder.artifact(name).exists() and sha256_of(folder.artifact(name)) == digest
         for name, digest in recorded["outputs"].items()
     )

@@ -9,6 +9,7 @@ from edgegd.recipe.schema import Recipe
 
 REPORT_SCHEMA = 1
 VARIANTS = ("fp32", "ptq", "qat")
+CENSUS_KEYS = ("int8_convs", "float_convs", "planned_float_convs")
 
 
 def build_report(recipe: Recipe, name: str, stages: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any]) -> dict[str,
             for variant in VARIANTS
         },
         "census": {
-            variant: {key: verify["census"][variant][key] for key in ("int8_convs", "float_convs", "planned_float_convs")}
+            variant: {key: verify["census"][variant][key] for key in CENSUS_KEYS}
             for variant in ("ptq", "qat")
         },
         "parity": verify["parity"],

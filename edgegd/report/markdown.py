@@ -45,7 +45,8 @@ def to_markdown(report: dict[str, Any]) -> str:
         f"{'on' if latency['spinning'] else 'off'}, {latency['launches']} launches of {latency['blocks']} alternating "
         f"blocks; the interval is a 95 % bootstrap."
         + ("" if conditions["stable"] else " **Not every warm-up became stable: measure again on an idle machine.**"),
-        "", "## mAP50-95 by class", "", _class_table(report), "", "## The descent", "", _descent_text(report["descent"]), "",
+        "", "## mAP50-95 by class", "", _class_table(report), "",
+        "## The descent", "", _descent_text(report), "",
         "## Parity of torch and onnxruntime", "", _parity_table(report), "",
         "## Ranges with the least signal over quantization noise", "",
         tabulate([[w["group"], f"{w['sqnr_db']:.1f}"] for w in report["weakest_ranges"]], ["scale group", "SQNR dB"],
@@ -62,7 +63,8 @@ def _class_table(report: dict[str, Any]) -> str:
     return tabulate(rows, ["class", *_TITLES.values()], tablefmt="github", disable_numparse=True)
 
 
-def _descent_text(descent: dict[str, Any]) -> str:
+def _descent_text(report: dict[str, Any]) -> str:
+    descent = report["descent"]
     rows = [[e["epoch"], f"{e['loss']:.4f}", *(f"{v:.4f}" for v in e["parts"].values()), f"{e['lr']:.2e}",
              percent(e["map50_95"])] for e in descent["epochs"]]  # fmt: skip
     headers = ["epoch", "loss", *descent["epochs"][0]["parts"], "learning rate", "mAP50-95 (torch, fake-quantized)"]
@@ -70,7 +72,12 @@ def _descent_text(descent: dict[str, Any]) -> str:
         "No epoch was better than the calibrated model, which was kept." if descent["best_epoch"] == 0
         else f"Epoch {descent['best_epoch']} was the best and was kept."
     )  # fmt: skip
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True) + f"\n\n{best}"
+    fp32 = percent(report["accuracy"]["fp32"]["map50_95"])
+    beside = (
+        f"For comparison, mAP50-95: FP32 in onnxruntime {fp32}, the calibrated "
+        f"model before the first step {percent(descent['calibrated_map50_95'])} (torch, fake-quantized)."
+    )
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True) + f"\n\n{best} {beside}"
 
 
 def _parity_table(report: dict[str, Any]) -> str:

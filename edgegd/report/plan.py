@@ -30,7 +30,8 @@ def explain_plan(plan: QuantPlan, ranges: dict[str, dict[str, Any]]) -> str:
     return "\n".join([
         f"Profile {plan.profile}: {fmt}; plan {plan.sha256[:12]}", "",
         tabulate([[*key, count] for key, count in sorted(decisions.items())], ["operation", "runs in", "count"]), "",
-        f"Rules (onnxruntime source in the last column)\n\n{tabulate(rules, ['rule', 'runs in', 'why', 'mirrors'])}", "",
+        "Rules (onnxruntime source in the last column)", "",
+        tabulate(rules, ["rule", "runs in", "why", "mirrors"]), "",
         f"{len(plan.tensors)} quantized tensors in {len(set(plan.groups.values()))} scale groups", "",
         tabulate(tensors, ["tensor", "scale", "zero point", "SQNR dB", "rule", "shares the range of"]), "",
         f"{len(left)} operations stay float", "", tabulate(left, ["operation", "rule", "why"]),

@@ -1,0 +1,129 @@
+"""The stages before quantization: data, float."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ultralytics.nn.tasks import DetectionModel
+
+from edgegd.data.check import check_dataset
+from edgegd.data.dataset import Dataset, open_dataset
+from edgegd.data.labels import label_path
+from edgegd.data.view import ultralytics_yaml
+from edgegd.descent.float_checkpoint import (
+    is_architecture,
+    knows_classes,
+    locate_checkpoint,
+    open_architecture,
+    open_checkpoint,
+    require_classes,
+    require_stride,
+)
+from edgegd.descent.float_training import train_float
+from edgegd.errors import CheckpointNotFoundError
+from edgegd.pipeline.models import stored_dataset
+from edgegd.pipeline.run_folder import TRAINING, RunFolder, sha256_of
+from edgegd.pipeline.stage import Progress, Stage
+from edgegd.quant.folding import detection_head
+from edgegd.recipe.paths import resolve_path
+
+
+def _data_now(folder: RunFolder) -> str:
+    """The files of the data set as they are now; empty before the first run, which may have to draw or fetch them."""
+    return _files_of(open_dataset(folder.recipe.data)) if folder.artifact("data.json").exists() else ""
+
+
+def _files_of(dataset: Dataset) -> str:
+    """Hash of the names, sizes and modification times of all images and labels."""
+    digest = hashlib.sha256()
+    for image in (*dataset.train_images, *dataset.val_images):
+        for file in (image, label_path(image)):
+            stat = os.stat(file) if file.exists() else None
+            digest.update(f"{file} {(stat.st_size, stat.st_mtime_ns) if stat else None}\n".encode())
+    return digest.hexdigest()
+
+
+def run_data(folder: RunFolder, progress: Progress) -> None:
+    """Opens (draws, downloads) the data set, checks every image and label, and records what is there.
+
+    A checkpoint that cannot be used is refused first: that takes a second, images take minutes.
+    """
+    section = folder.recipe.data
+    open_weights(folder)
+    dataset = open_dataset(section, lambda done, total: progress.update(done, total, "drawing or fetching images"))
+    check = check_dataset(
+        dataset, section.unlabelled, lambda done, total: progress.update(done, total, "checking images and labels")
+    )
+    progress.note(
+        f"{check.train_images} training images with {check.train_boxes} boxes, "
+        f"{check.val_images} validation images with {check.val_boxes}; {', '.join(dataset.names)}"
+    )
+    folder.write_json("data.json", {
+        "root": str(dataset.root), "yaml_path": str(dataset.yaml_path), "names": dataset.names,
+        "check": dataclasses.asdict(check), "files": _files_of(dataset),
+        "train_images": [str(path) for path in dataset.train_images],
+        "val_images": [str(path) for path in dataset.val_images],
+    })  # fmt: skip
+
+
+def _weights_now(folder: RunFolder) -> Any:
+    weights = folder.recipe.model.weights
+    if not is_architecture(weights):
+        return sha256_of(locate_checkpoint(weights))
+    own = resolve_path(weights)
+    return sha256_of(own) if own.is_file() else weights
+
+
+def open_weights(folder: RunFolder) -> DetectionModel:
+    """The model that `model.weights` names, after checking that it detects boxes and takes `model.imgsz`.
+
+    Raises the errors of locate_checkpoint, open_checkpoint, open_architecture, require_stride and detection_head.
+    """
+    section = folder.recipe.model
+    weights = section.weights
+    model = open_architecture(weights) if is_architecture(weights) else open_checkpoint(locate_checkpoint(weights))
+    require_stride(model, section.imgsz)
+    detection_head(model)
+    return model
+
+
+def run_float(folder: RunFolder, progress: Progress) -> None:
+    """Takes the user's checkpoint as it is, or trains one with Ultralytics where it does not know the classes yet."""
+    section, names = folder.recipe.model, stored_dataset(folder).names
+    model = open_weights(folder)
+    if is_architecture(section.weights):
+        if section.float.epochs == 0:
+            raise CheckpointNotFoundError(
+                f"{section.weights} is an architecture without weights, and model.float.epochs is 0.",
+                expected="a checkpoint (.pt), or epochs of float training", found="neither",
+                mend="set model.float.epochs, or set model.weights to a checkpoint",
+            )  # fmt: skip
+        own = resolve_path(section.weights)
+        weights = str(own) if own.is_file() else section.weights
+    else:
+        path = locate_checkpoint(section.weights)
+        if section.float.epochs == 0:
+            require_classes(model, names, section.weights)
+        if knows_classes(model, names):
+            folder.write("float.pt", path.read_bytes())
+            return
+        weights = str(path)
+    progress.note(f"training {weights} in float for {section.float.epochs} epochs with Ultralytics")
+    data_yaml = ultralytics_yaml(stored_dataset(folder), folder.artifact("view"))
+    with tempfile.TemporaryDirectory(dir=folder.path, prefix=TRAINING) as work:
+        best = Path(work) / "best.pt"
+        train_float(weights, data_yaml, best, imgsz=section.imgsz, settings=section.float, train=folder.recipe.train,
+                    work_folder=Path(work), progress=progress.update, note=progress.note)  # fmt: skip
+        open_checkpoint(best)
+        folder.write("float.pt", best.read_bytes())
+
+
+DATA = Stage("data", "open and check the data set", {}, ("data.json",), ("data",), run_data, _data_now)
+FLOAT = Stage("float", "the float checkpoint", {"data.json": "data"}, ("float.pt",),
+              ("model.weights", "model.imgsz", "model.float", "train.device", "train.workers", "train.seed"),
+              run_float, _weights_now)  # fmt: skip
