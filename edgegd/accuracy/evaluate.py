@@ -95,15 +95,15 @@ def evaluate_onnx(
 ) -> AccuracyResult:
     """The accuracy of an exported model in onnxruntime, through edgegd.runtime's Detector.
 
-    `conf`, `iou` (NMS of raw outputs only) and `max_det` are those of Ultralytics' validation, as is that one box may
-    carry several classes; `threads` are onnxruntime's intra-op threads.
+    `conf`, `iou` (NMS of raw outputs only) and `max_det` are those of Ultralytics' validation; as there, one box may
+    carry several classes and boxes are not cut at the image's border. `threads` are onnxruntime's intra-op threads.
 
     Raises:
         ClassCountError: the model's classes are not the ground truth's.
         OnnxUnreadableError, MetadataError, OutputContractError: see `edgegd.runtime.load_model`.
         LabelError, UnreadableImageError, MissingExtraError: see `evaluate`.
     """
-    detector = Detector(path, conf=conf, iou=iou, max_det=max_det, threads=threads, multi_label=True)
+    detector = Detector(path, conf=conf, iou=iou, max_det=max_det, threads=threads, multi_label=True, clip=False)
     if detector.contract.names != ground_truth.names:
         raise ClassCountError(
             f"the classes of {path} are not the data set's",

@@ -52,11 +52,13 @@ def detections_from_output(
     iou: float = 0.7,
     max_det: int = 300,
     multi_label: bool = False,
+    clip: bool = True,
 ) -> Detections:
     """The detections in one output of a model with this contract, wherever the output was computed.
 
     `output` has the contract's shape; `geometry` is the one `preprocess` returned. `conf` is the score a detection must
-    exceed; `iou` and `multi_label` matter for raw outputs only (see `decode_raw`).
+    exceed; `iou` and `multi_label` matter for raw outputs only (see `decode_raw`). `clip` cuts boxes at the image's
+    border.
 
     Raises:
         OutputContractError: the output has another shape.
@@ -72,14 +74,14 @@ def detections_from_output(
         decoded = decode_end2end(output, conf=conf, max_det=max_det)
     else:
         decoded = decode_raw(output, conf=conf, iou=iou, max_det=max_det, multi_label=multi_label)
-    return Detections(geometry.to_original(decoded.boxes), decoded.scores, decoded.class_ids, contract.names)
+    return Detections(geometry.to_original(decoded.boxes, clip=clip), decoded.scores, decoded.class_ids, contract.names)
 
 
 class Detector:
     """An edgegd ONNX model in onnxruntime, called with one image at a time.
 
-    `conf`, `iou`, `max_det` and `multi_label` are those of `detections_from_output`; `threads` and `spinning` those of
-    `load_session`. The checked contract is in `.contract`.
+    `conf`, `iou`, `max_det`, `multi_label` and `clip` are those of `detections_from_output`; `threads` and `spinning`
+    those of `load_session`. The checked contract is in `.contract`.
 
     Raises (on construction):
         OnnxUnreadableError, MetadataError, OutputContractError: see `load_model`.
@@ -95,9 +97,10 @@ class Detector:
         threads: int = 1,
         spinning: bool = False,
         multi_label: bool = False,
+        clip: bool = True,
     ) -> None:
         self.session, self.contract = load_model(path, threads=threads, spinning=spinning)
-        self.conf, self.iou, self.max_det, self.multi_label = conf, iou, max_det, multi_label
+        self.conf, self.iou, self.max_det, self.multi_label, self.clip = conf, iou, max_det, multi_label, clip
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
         """The detections in a BGR image (H, W, 3) uint8.
@@ -110,5 +113,5 @@ class Detector:
         output = self.session.run([OUTPUT_NAME], {INPUT_NAME: network_input})[0]
         return detections_from_output(
             output, self.contract, geometry,
-            conf=self.conf, iou=self.iou, max_det=self.max_det, multi_label=self.multi_label,
+            conf=self.conf, iou=self.iou, max_det=self.max_det, multi_label=self.multi_label, clip=self.clip,
         )

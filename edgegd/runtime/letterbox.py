@@ -39,13 +39,17 @@ class LetterboxGeometry:
         pad_top, pad_left = round((imgsz[0] - height) / 2 - 0.1), round((imgsz[1] - width) / 2 - 0.1)
         return cls(width / original[1], height / original[0], pad_left, pad_top, (height, width), original)
 
-    def to_original(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Boxes (N, 4) x1 y1 x2 y2 in network pixels -> the same in original pixels, clipped to the image, float32."""
+    def to_original(self, boxes: NDArray[np.float32], *, clip: bool = True) -> NDArray[np.float32]:
+        """Boxes (N, 4) x1 y1 x2 y2 in network pixels -> the same in original pixels, float32.
+
+        `clip` cuts them at the image's border, as prediction does; validation compares whole boxes.
+        """
         height, width = self.original
         pad = np.array([self.pad_left, self.pad_top] * 2, dtype=np.float32)
         gain = np.array([self.gain_x, self.gain_y] * 2, dtype=np.float32)
         limit = np.array([width, height] * 2, dtype=np.float32)
-        return np.clip((boxes.astype(np.float32) - pad) / gain, np.float32(0), limit)
+        moved = (boxes.astype(np.float32) - pad) / gain
+        return np.clip(moved, np.float32(0), limit) if clip else moved
 
 
 def letterbox(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate, evaluate_onnx
 from edgegd.accuracy.ground_truth import GroundTruth
@@ -26,7 +27,7 @@ TOLERANCE = {
 
 @pytest.fixture(scope="module")
 def real(bccd_truth: GroundTruth, bccd_onnx: Path) -> tuple[AccuracyResult, list[Detections]]:
-    detector = Detector(bccd_onnx, conf=0.001, multi_label=True, threads=2)
+    detector = Detector(bccd_onnx, conf=0.001, multi_label=True, threads=2, clip=False)
     seen: list[Detections] = []
 
     def remember(image: np.ndarray) -> Detections:
@@ -108,6 +109,23 @@ def test_evaluate_onnx_is_the_detector_of_ultralytics_validation(
     real: tuple[AccuracyResult, list[Detections]], bccd_truth: GroundTruth, bccd_onnx: Path
 ) -> None:
     assert evaluate_onnx(bccd_onnx, bccd_truth) == real[0]
+
+
+@pytest.mark.slow
+def test_agrees_with_ultralytics_own_validation_of_the_file(
+    real: tuple[AccuracyResult, list[Detections]], bccd_truth: GroundTruth, bccd_onnx: Path, tmp_path: Path
+) -> None:
+    from ultralytics import YOLO
+
+    (tmp_path / "val.txt").write_text("".join(f"{path}\n" for path in bccd_truth.image_paths))
+    data = {"path": str(tmp_path), "train": "val.txt", "val": "val.txt", "names": dict(enumerate(bccd_truth.names))}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(data))
+    theirs = YOLO(bccd_onnx, task="detect").val(
+        data=str(tmp_path / "data.yaml"), imgsz=320, batch=1, rect=False, plots=False, verbose=False,
+        project=str(tmp_path), device="cpu", workers=0,
+    )  # fmt: skip
+    assert real[0].map50_95 == pytest.approx(theirs.box.map, abs=TOLERANCE["ultralytics"])
+    assert real[0].map50 == pytest.approx(theirs.box.map50, abs=TOLERANCE["ultralytics"])
 
 
 def iter_over(detections: list[Detections]) -> Any:
