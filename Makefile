@@ -1,0 +1,65 @@
+# edgegd: `make demo` and `make test` need nothing but Python 3.10 to 3.13; every target sets up .venv itself.
+#
+#   make demo                                        the demo recipe: draw scenes, quantize, prove, report
+#   make qat RECIPE=recipes/bccd/yolo26n.yaml        a recipe up to one stage (float, ptq, qat, export, verify, ...)
+#   make report RECIPE=my.yaml SET="train.epochs=3"  SET holds overrides, RUN the run folder
+#
+# PIP_ARGS goes to pip, for example to take CPU-only wheels of torch and torchvision from PyTorch's own index.
+
+PYTHON ?= python3
+PIP_ARGS ?=
+RECIPE ?= recipes/streets/yolo26n.yaml
+RUN ?=
+SET ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+RUN_RECIPE = $(BIN)/edgegd run $(RECIPE) $(foreach pair,$(SET),--set $(pair)) $(if $(RUN),--run-dir $(RUN))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; ok = (3, 10) <= v[:2] <= (3, 13); \
+	  sys.exit(0 if ok else f"edgegd needs Python 3.10 to 3.13, found {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[train,dev]"
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/edgegd run streets/yolo26n --run-dir runs/demo
+
+data float ptq qat export verify accuracy latency report: $(INSTALLED)
+	$(RUN_RECIPE) --until $@
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check edgegd tests benchmarks
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	set -e; for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark; done
+
+# The checkpoint that ships. About 70 minutes on two cores.
+models: $(INSTALLED)
+	$(BIN)/edgegd run streets/yolo26n-float --run-dir runs/streets-yolo26n-float --until float
+	cp runs/streets-yolo26n-float/float.pt models/streets-yolo26n-320.pt
+
+docs: $(INSTALLED)
+	$(BIN)/python -m edgegd.cli.document
+
+# One resolution for every supported Python; needs uv.
+constraints:
+	uv pip compile --universal --python-version 3.10 pyproject.toml --all-extras --no-annotate --no-header --upgrade -q -o constraints.new
+	(head -1 constraints.txt; cat constraints.new) > constraints.txt.new && mv constraints.txt.new constraints.txt && rm constraints.new
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info
