@@ -12,7 +12,11 @@ from edgegd.cli.progress import TerminalProgress
 
 @click.group()
 def data() -> None:
-    """Draw the generated data set, or fetch a public one."""
+    """Draw the generated data set, or fetch a public one.
+
+    \b
+    edgegd data make streets datasets/streets
+    """
 
 
 def _show(yaml_path: Path, as_json: bool) -> None:

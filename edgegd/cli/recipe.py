@@ -10,7 +10,11 @@ import click
 
 @click.group()
 def recipe() -> None:
-    """List, copy and validate recipes."""
+    """List, copy and validate recipes.
+
+    \b
+    edgegd recipe ls
+    """
 
 
 @recipe.command("ls")
