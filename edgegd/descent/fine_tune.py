@@ -1,4 +1,4 @@
-"""Gradient descent under fake quantization: Ultralytics' loss, a low learning rate with warm-up and cosine, an average."""
+"""Gradient descent under fake quantization: Ultralytics' loss, warm-up and cosine, an average of the weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edgegd.recipe.schema import TrainSection
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of the descent's record: mean losses over the epoch, the last learning rate, mAP of the averaged model."""
+    """A row of the descent's record: mean losses of the epoch, its last learning rate, mAP of the averaged model."""
 
     epoch: int
     loss: float
@@ -73,8 +73,8 @@ def prepare_loss(model: Any, hyp: IterableSimpleNamespace) -> None:
     """Gives the model Ultralytics' criterion, weighted for the head that is deployed.
 
     A dual-head model's end-to-end head sends no gradient into the backbone, so its deployment keeps the one-to-many
-    loss at the weight that Ultralytics' schedule ends with (E2ELoss.final_o2m); a raw deployment trains that head alone,
-    and its end-to-end head gets no gradient.
+    loss at the weight that Ultralytics' schedule ends with (E2ELoss.final_o2m); a raw deployment trains that head
+    alone, and its end-to-end head gets no gradient.
     """
     model.args = hyp
     model.criterion = model.init_criterion()
@@ -100,8 +100,8 @@ def fine_tune(
     """Runs `settings.epochs` epochs over `batches` (one iteration is one epoch; it must have a length).
 
     `evaluate()` returns the mAP of `quantized` as it is then; `save_best(epoch)` stores it whenever that is the best so
-    far, the calibrated model (epoch 0) included. `progress(step, steps, text)` is called after every step, `on_epoch` after every
-    epoch.
+    far, the calibrated model (epoch 0) included. `progress(step, steps, text)` is called after every step, `on_epoch`
+    with every row of the record.
     Raises NaNLossError at the first loss or gradient that is not finite; what save_best stored stays valid.
     """
     model: Any = quantized.model

@@ -1,4 +1,4 @@
-"""The census: which convolutions onnxruntime really runs in integers, counted in the graph it optimized for this CPU."""
+"""The census: the convolutions that onnxruntime runs in integers, counted in the graph it optimized for this CPU."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def trace_to_onnx(model: torch.nn.Module, imgsz: int, opset: int) -> onnx.ModelP
 
     Uses torch's TorchScript exporter: its dynamo exporter takes fake quantization apart into arithmetic.
     """
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # torch's annotation knows paths only
     was_training = model.training
     model.eval()
     image = torch.zeros(1, 3, imgsz, imgsz, device=next(model.parameters()).device)

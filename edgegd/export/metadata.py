@@ -1,4 +1,4 @@
-"""What an exported file says of itself: Ultralytics' keys, so that `YOLO("model.onnx")` loads it, and edgegd's contract."""
+"""What an exported file says of itself: Ultralytics' keys, for `YOLO("model.onnx")`, and edgegd's contract."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from edgegd.quant.folding import detection_head
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 
 
-def contract_of(graph: onnx.ModelProto, model: DetectionModel, imgsz: int, variant: str, plan_sha256: str) -> ModelContract:
+def contract_of(graph: onnx.ModelProto, model: DetectionModel, imgsz: int, variant: str,
+                plan_sha256: str) -> ModelContract:
     """The contract of an exported graph: its preprocessing, the shape of its output, its classes and its origin."""
     (output,) = [o for o in graph.graph.output if o.name == OUTPUT_NAME]
     shape = tuple(dimension.dim_value for dimension in output.type.tensor_type.shape.dim)

@@ -126,7 +126,8 @@ def require_parity(parity: Parity, name: str, tolerance: Tolerance | None = None
             f"{name}: torch and onnxruntime disagree.",
             expected=f"{tolerance.agreeing_share:.0%} of detections within {tolerance.shift_px} px and "
             f"{tolerance.score_change} of score",
-            found=f"{parity.agreeing_share:.1%} of {parity.detections}; largest shift {parity.largest_shift_px:.2f} px, "
-            f"largest score change {parity.largest_score_change:.3f}",
-            mend="check with `edgegd doctor` that this CPU is of the recipe's target profile (AVX2 without VNNI saturates)",
+            found=f"{parity.agreeing_share:.1%} of {parity.detections}; largest shift "
+            f"{parity.largest_shift_px:.2f} px, largest score change {parity.largest_score_change:.3f}",
+            mend="check with `edgegd doctor` that this CPU is of the recipe's target profile: AVX2 without VNNI "
+            "saturates",
         )

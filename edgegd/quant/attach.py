@@ -38,7 +38,7 @@ class QuantizedModel(nn.Module):
         self.weights = nn.ModuleDict(
             {
                 module_key(op.weight): WeightQuantizer(
-                    plan.weight_format, model.get_submodule(op.weight).weight.shape[0]  # type: ignore[union-attr,index]
+                    plan.weight_format, len(model.get_submodule(op.weight).weight)  # type: ignore[arg-type]
                 )
                 for op in plan.ops
                 if op.weight and op.decision == INTEGER
@@ -97,10 +97,10 @@ class QuantizedModel(nn.Module):
                      *args: Any, **kwargs: Any) -> torch.Tensor:
         if self.observe is not None:
             return F.conv2d(x, weight, bias, *args, **kwargs)
-        quantizer = self.weights[module_key(op.weight)]
+        quantizer: Any = self.weights[module_key(op.weight)]
         input_scale = self._range_of[op.inputs[0]].scale
         if self.training:
-            quantizer.follow(weight, bias, input_scale)  # type: ignore[operator]
+            quantizer.follow(weight, bias, input_scale)
         if torch.onnx.is_in_onnx_export():  # the exporter stores the bias's int32 codes itself
             return F.conv2d(x, quantizer(weight), bias, *args, **kwargs)
         if bias is not None:
@@ -108,7 +108,7 @@ class QuantizedModel(nn.Module):
         return F.conv2d(x, quantizer(weight), bias, *args, **kwargs)
 
     def _as_onnxruntime(self, op: PlannedOp, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """One integer operation in evaluation mode, with onnxruntime's order of float32 operations (quant/integer.py)."""
+        """One integer operation in evaluation mode, in onnxruntime's order of float32 operations (quant/integer.py)."""
         result, source = self._range_of[op.address], self._range_of[op.inputs[0]]
         if op.operation == "conv2d":
             weight, bias, *rest = args

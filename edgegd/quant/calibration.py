@@ -1,7 +1,7 @@
 """Streaming calibration: one pass over the images, constant memory, one histogram a scale group.
 
-A histogram has a fixed number of bins of width 2^k around zero; when a value falls outside, neighbouring bins are merged
-and the width doubles, so no value is ever lost or counted twice and ranges of tied tensors are resolved jointly.
+A histogram has a fixed number of bins of width 2^k around zero; when a value falls outside, neighbouring bins are
+merged and the width doubles, so no value is ever lost or counted twice and tied tensors are resolved jointly.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ class Histogram:
         while self.width < needed:
             self._double()
         # The width is a power of two, so the division by it is exact; three times faster than torch.histc.
-        bins = torch.mul(values.flatten().float(), 1 / self.width).floor_().add_(_HALF_BINS).clamp_(max=2 * _HALF_BINS - 1)
-        self.counts += torch.bincount(bins.to(torch.int32), minlength=2 * _HALF_BINS)
+        bins = torch.mul(values.flatten().float(), 1 / self.width).floor_().add_(_HALF_BINS)
+        bins = bins.clamp_(0, 2 * _HALF_BINS - 1).to(torch.int32)
+        self.counts += torch.bincount(bins, minlength=2 * _HALF_BINS).cpu()
 
     def _double(self) -> None:
         merged = self.counts.view(-1, 2).sum(1)  # (8192,) -> (4096,)
@@ -135,7 +136,8 @@ def calibrate(quantized: QuantizedModel, batches: Iterable[torch.Tensor], observ
     if not seen:
         raise ValueError("calibration needs at least one image")
     fmt = quantized.plan.activation_format
-    ranges = {group: choose_range(histogram, fmt, observer) for group, histogram in histograms.items() if group != INPUT}
+    measured = {group: histogram for group, histogram in histograms.items() if group != INPUT}
+    ranges = {group: choose_range(histogram, fmt, observer) for group, histogram in measured.items()}
     if INPUT in histograms:
         ranges[INPUT] = Range(float(np.float32(1 / 255)), 0, math.inf)
     for group, chosen in ranges.items():

@@ -5,7 +5,8 @@ Folding for good, before any weight is quantized, makes training and export quan
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from torch import nn
 from ultralytics.nn.modules import Conv, Detect
 from ultralytics.nn.modules.conv import ConvTranspose
@@ -17,7 +18,7 @@ from edgegd.errors import UnsupportedModelError
 
 def detection_head(model: DetectionModel) -> Detect:
     """The model's detection head; UnsupportedModelError where it is not an Ultralytics `Detect`."""
-    head = model.model[-1]
+    head = model.model[-1]  # type: ignore[index]
     if not isinstance(head, Detect):
         raise UnsupportedModelError(
             f"The model's last layer is a {type(head).__name__}.",
@@ -33,7 +34,7 @@ def deploy(model: DetectionModel, *, end2end: bool | None = None) -> DetectionMo
 
     The model is float32 afterwards. `end2end` chooses the deployed head of a dual-head model; None keeps its own.
     """
-    head = detection_head(model)
+    head: Any = detection_head(model)
     if end2end and getattr(head, "one2one_cv2", None) is None:
         raise UnsupportedModelError(
             "model.end2end is true, but the checkpoint has no end-to-end head.",
@@ -50,11 +51,11 @@ def deploy(model: DetectionModel, *, end2end: bool | None = None) -> DetectionMo
             raise UnsupportedModelError("The model has a transposed convolution.", mend="use YOLOv8, YOLO11 or YOLO26")
         if isinstance(module, Conv) and hasattr(module, "bn"):
             if hasattr(module, "fuse_convs"):
-                module.fuse_convs()
+                module.fuse_convs()  # type: ignore[operator]
             if hasattr(module, "bn"):
                 module.conv = fuse_conv_and_bn(module.conv, module.bn)
                 del module.bn
-            module.forward = module.forward_fuse
+            module.forward = module.forward_fuse  # type: ignore[method-assign]
     left = [name for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if left:
         raise UnsupportedModelError(
@@ -74,5 +75,5 @@ def deploy(model: DetectionModel, *, end2end: bool | None = None) -> DetectionMo
 
 def float_box_convolutions(head: Detect) -> set[str]:
     """Paths, relative to the head, of the last convolution of every box branch and of the DFL expectation."""
-    paths = {f"cv2.{i}.{len(branch) - 1}" for i, branch in enumerate(head.cv2)}
+    paths = {f"cv2.{i}.{len(branch) - 1}" for i, branch in enumerate(head.cv2)}  # type: ignore[arg-type]
     return paths | {path.replace("cv2", "one2one_cv2", 1) for path in paths} | {"dfl.conv"}

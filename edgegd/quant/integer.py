@@ -18,7 +18,7 @@ from edgegd.quant.fake_quantize import ActivationQuantizer
 def codes_of(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """The codes of a fake-quantized tensor, less its zero point, as whole numbers in float32.
 
-    The reciprocal is faster than a division and as good here: a code is off by 256 * 2^-22 at most before it is rounded.
+    The reciprocal is faster than a division and as good here: before rounding a code is off by 256 * 2^-22 at most.
     """
     return torch.mul(x, scale.reciprocal()).round_()
 
@@ -51,9 +51,9 @@ def multiply(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tensor, b_r
 
 def add(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tensor, b_range: ActivationQuantizer,
         result: ActivationQuantizer) -> torch.Tensor:
-    """QLinearAdd: fused multiply-adds of the raw codes, the zero points in one constant. Source: core/mlas/lib/qladd.cpp.
+    """QLinearAdd: fused multiply-adds of the raw codes, the zero points in one constant.
 
-    A fused multiply-add rounds once: it is computed in float64 and rounded to float32.
+    Source: core/mlas/lib/qladd.cpp. A fused multiply-add rounds once: it is computed in float64 and rounded to float32.
     """
     ratio_a, ratio_b = (a_range.scale / result.scale).double(), (b_range.scale / result.scale).double()
     constant = result.zero_point - (ratio_a.float() * a_range.zero_point + ratio_b.float() * b_range.zero_point)

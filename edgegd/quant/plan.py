@@ -11,7 +11,7 @@ from typing import Any
 
 from edgegd.quant.formats import FORMATS, Format
 from edgegd.quant.rules import FLOAT, INTEGER, MOVE, TABLES
-from edgegd.quant.rules.table import HeadPaths
+from edgegd.quant.rules.table import HeadPaths, Rule
 from edgegd.quant.tracing import INPUT, TracedOp
 
 PLAN_SCHEMA = 1
@@ -180,8 +180,9 @@ def build_plan(ops: tuple[TracedOp, ...], head: HeadPaths, profile: str) -> Quan
     )
 
 
-def _planned_op(op: TracedOp, rule: Any, quantized: bool) -> PlannedOp:
+def _planned_op(op: TracedOp, rule: Rule, quantized: bool) -> PlannedOp:
     decision, reason = rule.decision, rule.reason
     if decision == MOVE and not quantized:
         decision, reason = FLOAT, "moves float values"
-    return PlannedOp(op.address, op.operation, op.inputs, decision, rule.name, reason, op.module if rule.weights else "")
+    weight = op.module if rule.weights else ""
+    return PlannedOp(op.address, op.operation, op.inputs, decision, rule.name, reason, weight)

@@ -74,7 +74,7 @@ class AddressedMode(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _enter(self, paths: list[str]) -> None:
-        # Ultralytics shares one SiLU among all its Conv blocks: of a shared module's names, the one below the caller counts.
+        # Ultralytics shares one SiLU among its Conv blocks: of its names, the one below the caller counts.
         here = self._path[-1]
         self._path.append(next((path for path in paths if path.rpartition(".")[0] == here), paths[0]))
 

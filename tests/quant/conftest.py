@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import pytest
@@ -50,7 +50,7 @@ def head_of(model: Any) -> HeadPaths:
     return HeadPaths(path, frozenset(f"{path}.{name}" for name in float_box_convolutions(detection_head(model))))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _deployed(architecture: str, end2end: bool | None) -> Deployed:
     model = deploy(random_detector(architecture), end2end=end2end)
     head = head_of(model)

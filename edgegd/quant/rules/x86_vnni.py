@@ -43,7 +43,8 @@ X86_VNNI = RuleTable(
         ),
         Rule(
             "silu", INTEGER,
-            "runs as QLinearSigmoid and QLinearMul; the convolution before it fuses only if its own result is quantized",
+            "runs as QLinearSigmoid and QLinearMul; the convolution before it fuses only if its own result is "
+            "quantized",
             f"{_SELECTORS} UnaryNodeGroupSelector, BinaryNodeGroupSelector",
             lambda op, head: op.operation == "silu", inner=("sigmoid",),
         ),
