@@ -70,8 +70,8 @@ def error_classes() -> list[type[errors.EdgegdError]]:
 def recipes_page() -> str:
     """Every key of a recipe with its type, default, limits and meaning."""
     lines = ["# Recipes", "", "Written by `python -m edgegd.cli.document recipes > docs/recipes.md`; do not edit.", "",
-             "A recipe is a YAML file. A key that is left out takes its default; `--set section.key=value` overrides one",
-             "on the command line. `edgegd recipe validate FILE` shows every mistake of a file at once.", "",
+             "A recipe is a YAML file. A key that is left out takes its default; `--set section.key=value` overrides",
+             "one on the command line. `edgegd recipe validate FILE` shows every mistake of a file at once.", "",
              "| key | type | default | limits | meaning |", "|---|---|---|---|---|"]  # fmt: skip
     return "\n".join([*lines, *_rows(Recipe, "")]) + "\n"
 

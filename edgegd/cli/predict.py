@@ -23,7 +23,8 @@ def predict(model: Path, images: tuple[Path, ...], save_dir: Path | None, conf: 
     """
     from edgegd.pipeline.run_folder import replaced_atomically
     from edgegd.runtime.detector import Detector
-    from edgegd.runtime.draw import draw, read_image, write_image
+    from edgegd.runtime.draw import draw, write_image
+    from edgegd.runtime.images import read_image
 
     targets = _targets(images, save_dir) if save_dir else [None] * len(images)
     detector = Detector(model, conf=conf)
