@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegd.accuracy.ground_truth import GroundTruth
-from edgegd.data.images import read_image
+from edgegd.runtime.images import read_image
 from edgegd.errors import ClassCountError, LabelError, MissingExtraError
 from edgegd.runtime.detector import Detections, Detector
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegd.data.images import read_image
+from edgegd.runtime.images import read_image
 from edgegd.data.labels import label_path, read_labels
 from edgegd.errors import LabelError
 

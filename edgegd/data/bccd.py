@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from edgegd.data.download import download_file, refuse_full_disk
-from edgegd.data.images import decode_bytes
 from edgegd.data.voc import Conversion, convert_annotation
 from edgegd.errors import DownloadError, WouldOverwriteError
+from edgegd.runtime.images import decode_bytes
 
 NAMES = ("RBC", "WBC", "Platelets")
 COMMIT = "d272fb14cdff6e473fafeeeba32aba5f560e9e43"

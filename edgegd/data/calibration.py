@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegd.data.dataset import Dataset
-from edgegd.data.images import read_image
 from edgegd.runtime.contract import Preprocessing
+from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import preprocess
 
 

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgegd.data.dataset import Dataset, Progress
-from edgegd.data.images import decode
 from edgegd.data.labels import label_path, read_labels
 from edgegd.errors import EdgegdError, LabelError, MissingLabelError, UnreadableImageError
+from edgegd.runtime.images import decode
 
 THREADS = 2
 """OpenCV decodes outside Python's lock; more threads than this gain little beside the parsing of labels."""
 
 SHOWN = 5
+
+SMALLEST_SIDE = 10
+"""Pixels; Ultralytics leaves images with a smaller side out of training without an error."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,9 @@ def _check_image(image: Path, classes: int) -> _Finding:
     pixels, problem = decode(image)
     if pixels is None:
         return _Finding(unreadable=f"{image}: {problem}")
+    if min(pixels.shape[:2]) < SMALLEST_SIDE:
+        return _Finding(unreadable=f"{image}: {pixels.shape[1]} x {pixels.shape[0]} pixels; the smallest side must be "
+                                   f"{SMALLEST_SIDE} or more")
     labels = label_path(image)
     try:
         boxes, mistakes = read_labels(labels.read_text(encoding="utf-8"), classes)

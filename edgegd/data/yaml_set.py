@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from edgegd.data.download import datasets_folder, download_described
-from edgegd.data.images import IMAGE_SUFFIXES
 from edgegd.errors import DataNotFoundError, NoImagesError
 from edgegd.recipe.paths import resolve_path
+from edgegd.runtime.images import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from edgegd.errors import ParityError, SilentModelError
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME
 from edgegd.runtime.detector import Detections, detections_from_output
-from edgegd.runtime.draw import read_image
+from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import preprocess
 from edgegd.runtime.session import load_model
 

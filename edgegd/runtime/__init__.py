@@ -2,7 +2,8 @@
 
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import Detections, Detector, detections_from_output
-from edgegd.runtime.draw import draw, read_image, write_image
+from edgegd.runtime.draw import draw, write_image
+from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import LetterboxGeometry, letterbox, preprocess
 from edgegd.runtime.session import load_model, load_session, read_contract
 

@@ -1,4 +1,4 @@
-"""Image files in and annotated images out."""
+"""Annotated images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegd.errors import UnreadableImageError
 from edgegd.runtime.detector import Detections
 from edgegd.runtime.letterbox import require_image
 from edgegd.runtime.opencv import require_opencv
@@ -18,25 +17,6 @@ PALETTE = (
     (31, 112, 255), (134, 219, 61), (147, 69, 52),
 )
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-
-
-def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """The image file as (H, W, 3) uint8 BGR, turned as its EXIF orientation says (as cv2.imread does).
-
-    Raises:
-        UnreadableImageError: the file is missing, empty, or no image that OpenCV can decode.
-        MissingExtraError: OpenCV is not installed.
-    """
-    cv2 = require_opencv()
-    try:
-        # Bytes first: cv2.imread cannot open a path with non-ASCII characters on every platform.
-        data = np.frombuffer(Path(path).read_bytes(), dtype=np.uint8)
-        image: NDArray[np.uint8] | None = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except (OSError, cv2.error) as error:
-        raise _unreadable(path, str(error).strip().splitlines()[-1]) from error
-    if image is None:
-        raise _unreadable(path, f"{data.size} bytes that OpenCV cannot decode")
-    return image
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
@@ -83,10 +63,3 @@ def _draw_label(
     ink = BLACK if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else WHITE  # luma, ITU-R BT.601
     origin = (left, top + height + 1)
     cv2.putText(canvas, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, stroke, cv2.LINE_AA)
-
-
-def _unreadable(path: str | Path, found: str) -> UnreadableImageError:
-    return UnreadableImageError(
-        f"cannot read the image {path}", expected="a JPEG, PNG or other image file that OpenCV decodes", found=found,
-        mend="replace or remove the file",
-    )

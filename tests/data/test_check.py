@@ -11,10 +11,10 @@ import pytest
 
 from edgegd.data.check import DataCheck, check_dataset
 from edgegd.data.dataset import Dataset, open_dataset
-from edgegd.data.images import is_truncated, read_image
 from edgegd.data.labels import label_path, read_labels
 from edgegd.errors import EdgegdError, LabelError, MissingLabelError, UnreadableImageError
 from edgegd.recipe.schema import DataSection
+from edgegd.runtime.images import is_truncated, read_image
 
 
 @pytest.fixture

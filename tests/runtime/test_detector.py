@@ -12,7 +12,7 @@ import pytest
 from edgegd.errors import OutputContractError
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import Detector, detections_from_output
-from edgegd.runtime.draw import read_image
+from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import LetterboxGeometry
 
 NAMES = ("car", "sign")

@@ -11,7 +11,8 @@ import pytest
 
 from edgegd.errors import MissingExtraError, UnreadableImageError
 from edgegd.runtime.detector import Detections
-from edgegd.runtime.draw import PALETTE, draw, read_image, write_image
+from edgegd.runtime.draw import PALETTE, draw, write_image
+from edgegd.runtime.images import read_image
 
 
 def test_a_box_and_its_label_are_drawn_on_a_copy() -> None:

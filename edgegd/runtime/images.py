@@ -14,16 +14,13 @@ IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", "
                             ".tiff", ".webp"})
 """The files of an image folder that count as images: Ultralytics' list (ultralytics/data/utils.py, IMG_FORMATS)."""
 
-SMALLEST_SIDE = 10
-"""Ultralytics leaves images with a smaller side out of training without an error."""
 
-
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: str | Path) -> NDArray[np.uint8]:
     """The image as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation; raises UnreadableImageError."""
-    image, problem = decode(path)
+    require_opencv()  # before the file is looked at: without OpenCV no file can be read
+    image, problem = decode(Path(path))
     if image is None:
-        raise UnreadableImageError(f"{path}: {problem}", expected="a complete image file",
-                                   mend="replace the file, or remove it together with its label file")
+        raise UnreadableImageError(f"{path}: {problem}", expected="a complete image file", mend="replace the file")
     return image
 
 
@@ -49,8 +46,6 @@ def decode_bytes(content: bytes) -> tuple[NDArray[np.uint8] | None, str]:
         image = None
     if image is None:
         return None, "the file is not an image, or is damaged"
-    if min(image.shape[:2]) < SMALLEST_SIDE:
-        return None, f"{image.shape[1]} x {image.shape[0]} pixels; the smallest side must be {SMALLEST_SIDE} or more"
     return np.asarray(image, np.uint8), ""
 
 
