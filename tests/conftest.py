@@ -1,4 +1,4 @@
-"""A small data set, a small checkpoint, and one finished run of both, shared by the tests of CLI, pipeline and report."""
+"""A small data set, a small checkpoint, and one finished run of both, for the tests of CLI, pipeline and report."""
 
 from __future__ import annotations
 
