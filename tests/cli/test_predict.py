@@ -75,8 +75,8 @@ def test_two_images_of_one_stem_are_two_files(edgegd_command: Command, finished_
     import cv2
 
     other = Path(shutil.copy(sorted((tiny_set / "images/val").iterdir())[1], tmp_path / image.name))
-    drawn = tmp_path / "drawn"
-    outcome = edgegd_command("predict", finished_run / "qat.onnx", image, other, "--save", drawn, "--conf", 0.3, "--json")
+    drawn, model = tmp_path / "drawn", finished_run / "qat.onnx"
+    outcome = edgegd_command("predict", model, image, other, "--save", drawn, "--conf", 0.3, "--json")
     results = json.loads(outcome.out)
     assert outcome.code == 0 and [result["image"] for result in results] == [str(image), str(other)]
     assert [Path(result["saved"]).name for result in results] == [f"{image.stem}.png", f"{image.stem}-2.png"]
@@ -86,6 +86,7 @@ def test_two_images_of_one_stem_are_two_files(edgegd_command: Command, finished_
 
 
 def test_an_unreadable_image_is_refused(edgegd_command: Command, finished_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "image.jpg").write_text("not an image")
-    outcome = edgegd_command("predict", finished_run / "fp32.onnx", tmp_path / "image.jpg", "--save", tmp_path / "drawn")
-    assert outcome.code == 23 and "image.jpg" in outcome.err and not (tmp_path / "drawn").exists()
+    image, drawn = tmp_path / "image.jpg", tmp_path / "drawn"
+    image.write_text("not an image")
+    outcome = edgegd_command("predict", finished_run / "fp32.onnx", image, "--save", drawn)
+    assert outcome.code == 23 and "image.jpg" in outcome.err and not drawn.exists()

@@ -1,0 +1,96 @@
+"""The report of a real run has the promised schema, FP32 beside every number; oracle: the stages' records."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="session")
+def report(finished_run: Path) -> dict[str, Any]:
+    return dict(json.loads((finished_run / "report.json").read_text()))
+
+
+def test_report_json_has_the_schema(report: dict[str, Any], finished_run: Path) -> None:
+    assert report["schema"] == 1
+    accuracy = json.loads((finished_run / "accuracy.json").read_text())
+    latency = json.loads((finished_run / "latency.json").read_text())["models"]
+    for variant in ("fp32", "ptq", "qat"):
+        for key in ("map50_95", "map50"):
+            assert 0 <= report["accuracy"][variant][key] <= 1
+            assert report["accuracy"][variant][key] == accuracy[variant][key]
+        measured = report["latency"][variant]
+        assert 0 < measured["median_ms"] <= measured["p90_ms"] == latency[variant]["p90_ms"]
+        assert measured["speedup_vs_fp32"] > 0
+    assert report["latency"]["fp32"]["speedup_vs_fp32"] == 1.0
+    for variant in ("ptq", "qat"):
+        census = report["census"][variant]
+        assert census["int8_convs"] > 90 and census["float_convs"] == census["planned_float_convs"] > 0
+
+
+def test_the_table_shows_the_three_side_by_side(report: dict[str, Any]) -> None:
+    from edgegd.report.markdown import percent, summary_table
+
+    rows = [re.split(r"\s{2,}", line) for line in summary_table(report).splitlines()]
+    assert rows[0] == ["onnxruntime", "mAP50-95", "mAP50", "median ms", "p90 ms", "speed vs FP32", "int8 convolutions"]
+    titles = (("FP32", "fp32"), ("INT8 PTQ", "ptq"), ("INT8 QAT", "qat"))
+    for row, (title, variant) in zip(rows[2:], titles, strict=True):
+        latency = report["latency"][variant]
+        assert row[:5] == [title, percent(report["accuracy"][variant]["map50_95"]),
+                           percent(report["accuracy"][variant]["map50"]), f"{latency['median_ms']:.2f}",
+                           f"{latency['p90_ms']:.2f}"]
+        assert row[5].startswith(f"{latency['speedup_vs_fp32']:.2f}x [")
+    census = report["census"]["qat"]
+    assert rows[4][6] == f"{census['int8_convs']} of {census['int8_convs'] + census['float_convs']}"
+
+
+def test_fp32_stands_beside_every_number(finished_run: Path, report: dict[str, Any]) -> None:
+    sections = re.split(r"^## ", (finished_run / "report.md").read_text(), flags=re.MULTILINE)
+    titles = [section.splitlines()[0] for section in sections]
+    assert titles[1:] == ["mAP50-95 by class", "The descent", "Parity of torch and onnxruntime",
+                          "Ranges with the least signal over quantization noise"]
+    for section in sections[:4]:
+        assert "FP32" in section
+    for name in report["data"]["names"]:
+        assert f"| {name} " in sections[1]
+    fp32 = 100 * report["accuracy"]["fp32"]["map50_95"]
+    calibrated = 100 * report["descent"]["calibrated_map50_95"]
+    assert f"FP32 in onnxruntime {fp32:.1f}, the calibrated model before the first step {calibrated:.1f}" in sections[2]
+    assert len(re.findall(r"^\| [12] ", sections[2], re.MULTILINE)) == len(report["descent"]["epochs"]) == 2
+
+
+def test_an_unstable_warm_up_and_a_class_without_boxes_are_said(report: dict[str, Any]) -> None:
+    from edgegd.report.markdown import to_markdown
+
+    changed = json.loads(json.dumps(report))
+    changed["latency_conditions"]["stable"] = False
+    for variant in ("fp32", "ptq", "qat"):
+        changed["accuracy"][variant]["per_class"]["car"] = {"map50_95": None, "map50": None}
+    text = to_markdown(changed)
+    assert "Not every warm-up became stable" in text
+    assert re.search(r"^\| car +\| - +\| - +\| - +\|$", text, re.MULTILINE)
+
+
+def test_explain_has_every_tensor_and_every_float_operation_with_its_reason(
+    edgegd_command: Callable[..., Any], finished_run: Path
+) -> None:
+    text = edgegd_command("explain", finished_run).out
+    lines = text.splitlines()
+    plan = json.loads((finished_run / "plan.json").read_text())
+    ranges = json.loads((finished_run / "calibration.json").read_text())["ranges"]
+    assert len(plan["tensors"]) > 100
+    for tensor in plan["tensors"]:
+        (line,) = [line for line in lines if line.split("  ")[0] == tensor["address"] and tensor["rule"] in line
+                   and f"{ranges[tensor['group']]['scale']:.6g}" in line]
+        assert tensor["group"] == tensor["address"] or line.rstrip().endswith(tensor["group"])
+    stays_float = [op for op in plan["ops"] if op["decision"] == "float"]
+    assert f"{len(stays_float)} operations stay float" in text and stays_float
+    for op in stays_float:
+        assert op["reason"] and any(line.startswith(op["address"]) and op["reason"] in line for line in lines)
