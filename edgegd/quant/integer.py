@@ -28,6 +28,11 @@ def requantize(value: torch.Tensor, result: ActivationQuantizer) -> torch.Tensor
     return value.round_().clamp_(*result.bounds).mul_(result.scale)
 
 
+def from_raw_codes(value: torch.Tensor, result: ActivationQuantizer) -> torch.Tensor:
+    """As `requantize` for a `value` with the zero point in it: an odd one changes to which side a tie goes."""
+    return value.round_().clamp_(result.format.qmin, result.format.qmax).sub_(result.zero_point).mul_(result.scale)
+
+
 def convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, source: ActivationQuantizer,
                 weight_scale: torch.Tensor, result: ActivationQuantizer, *args: Any, **kwargs: Any) -> torch.Tensor:
     """QLinearConv: exact sums of codes, times (input scale x weight scale / result scale) as one float32 number.
@@ -44,21 +49,27 @@ def convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 
 def multiply(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tensor, b_range: ActivationQuantizer,
              result: ActivationQuantizer) -> torch.Tensor:
-    """QLinearMul: the product of codes times (scale a x scale b / result scale). Source: core/mlas/lib/qlmul.cpp."""
+    """QLinearMul: the product of codes times (scale a x scale b / result scale), plus the zero point, then rounded.
+
+    Source: core/mlas/lib/qlmul.cpp.
+    """
     product = codes_of(a, a_range.scale).mul_(codes_of(b, b_range.scale))
-    return requantize(product.mul_(a_range.scale * b_range.scale / result.scale), result)
+    product.mul_(a_range.scale * b_range.scale / result.scale)
+    return from_raw_codes(product.add_(result.zero_point), result)
 
 
 def add(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tensor, b_range: ActivationQuantizer,
         result: ActivationQuantizer) -> torch.Tensor:
     """QLinearAdd: fused multiply-adds of the raw codes, the zero points in one constant.
 
-    Source: core/mlas/lib/qladd.cpp. A fused multiply-add rounds once: it is computed in float64 and rounded to float32.
+    Source: core/mlas/lib/intrinsics/avx2/qladd_avx2.cpp, as compilers contract it: the constant's first product is fused
+    too. A fused multiply-add rounds once: it is computed in float64 and rounded to float32.
     """
     ratio_a, ratio_b = (a_range.scale / result.scale).double(), (b_range.scale / result.scale).double()
-    constant = result.zero_point - (ratio_a.float() * a_range.zero_point + ratio_b.float() * b_range.zero_point)
+    offset_b = (ratio_b.float() * b_range.zero_point).double()
+    constant = result.zero_point - (ratio_a * a_range.zero_point + offset_b).float()
     raw_a = codes_of(a, a_range.scale).add_(a_range.zero_point)
     raw_b = codes_of(b, b_range.scale).add_(b_range.zero_point)
-    partial = (raw_a.double() * ratio_a + constant.double()).float()
-    total = (raw_b.double() * ratio_b + partial.double()).float()
-    return requantize(total - result.zero_point, result)
+    partial = (raw_b.double() * ratio_b + constant.double()).float()
+    total = (raw_a.double() * ratio_a + partial.double()).float()
+    return from_raw_codes(total, result)
