@@ -64,8 +64,9 @@ def store_state(folder: RunFolder, name: str, quantized: QuantizedModel) -> None
 
 def torch_detector(model: torch.nn.Module, detector: DetectionModel, folder: RunFolder
                    ) -> Callable[[np.ndarray], Detections]:
-    """A function from a BGR image to detections that runs `model` in torch with the runtime's own pre- and postprocessing.
+    """A function from a BGR image to detections that runs `model` in torch.
 
+    Pre- and postprocessing are the runtime's.
     `detector` is the deployed model inside `model`; thresholds are those of the recipe's accuracy section.
     """
     settings, imgsz = folder.recipe.accuracy, folder.recipe.model.imgsz
@@ -80,7 +81,8 @@ def torch_detector(model: torch.nn.Module, detector: DetectionModel, folder: Run
         output: Any = model(torch.from_numpy(pixels).to(device)).cpu().numpy()
         contract = ModelContract(preprocessing, OutputContract(kind, output.shape), names, int(detector.stride.max()))
         return detections_from_output(
-            output, contract, geometry, conf=settings.conf, iou=settings.iou, max_det=settings.max_det, multi_label=True
+            output, contract, geometry, conf=settings.conf, iou=settings.iou, max_det=settings.max_det, multi_label=True,
+            clip=False,
         )
 
     return detect
