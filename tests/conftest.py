@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
-# Images of 64 px: more threads would only wait for each other. Set before torch is imported.
+# Both are read when torch and ultralytics are imported. Images of 64 px: more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("YOLO_VERBOSE", "false")  # as the command itself sets it
 
 
 class Outcome(NamedTuple):

@@ -37,7 +37,7 @@ def train_float(weights: str, data_yaml: Path, destination: Path, *, imgsz: int,
 
 def _show_epochs(model: YOLO, progress: Callable[[int, int, str], None], note: Callable[[str], None]) -> None:
     """Ultralytics is kept silent; these callbacks of its trainer tell how far it is."""
-    done, noted = 0, set[int]()
+    done = shown = 0
 
     def after_batch(trainer: BaseTrainer) -> None:
         nonlocal done
@@ -46,9 +46,10 @@ def _show_epochs(model: YOLO, progress: Callable[[int, int, str], None], note: C
         progress(done, steps, f"float epoch {trainer.epoch + 1}/{trainer.epochs} {_losses(trainer)}")
 
     def after_epoch(trainer: BaseTrainer) -> None:
-        if trainer.epoch in noted:
-            return  # the same event also ends the last validation, that of the best checkpoint
-        noted.add(trainer.epoch)
+        nonlocal shown
+        if shown == done:
+            return  # the same event also ends the last validation, that of the best checkpoint, without a batch before
+        shown = done
         metrics: dict[str, float] = trainer.metrics or {}
         accuracy = metrics.get("metrics/mAP50-95(B)", 0.0)
         note(f"float epoch {trainer.epoch + 1}/{trainer.epochs}: {_losses(trainer)}, mAP50-95 {100 * accuracy:.1f}")

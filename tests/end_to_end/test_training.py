@@ -1,0 +1,85 @@
+"""Training, float and quantized: what a user sees of it, where it writes, how it stops on a loss that is not finite."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., Any]
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["checkpoint of other classes", "architecture"])
+def test_float_training_is_shown_and_writes_only_into_the_run(
+    edgegd_command: Command, tiny_recipe: Path, tiny_set: Path, tmp_path: Path, contents: Callable[[Path], Any],
+    monkeypatch: pytest.MonkeyPatch, weights: str,
+) -> None:
+    from ultralytics import YOLO
+
+    from edgegd.descent.float_checkpoint import open_checkpoint
+
+    monkeypatch.chdir(tmp_path)
+    chosen, expected = "yolo26n.yaml", ["run"]
+    if weights != "architecture":
+        chosen, expected = "coco.pt", ["coco.pt", "run"]
+        YOLO("yolo26n.yaml").save(chosen)
+    before = contents(tiny_set)
+    overrides = [f"--set=model.weights={chosen}", "--set=model.float.epochs=2", "--set=model.float.batch=4"]
+    outcome = edgegd_command("run", tiny_recipe, *overrides, "--run-dir", "run", "--until", "ptq", "--json")
+    assert outcome.code == 0, outcome.err
+    epochs = re.findall(r"^float epoch (\d)/2: .*box_loss [\d.]+ .*mAP50-95 [\d.]+$", outcome.err, re.MULTILINE)
+    assert epochs == ["1", "2"]
+    assert json.loads(outcome.out)["stages"] == dict.fromkeys(("data", "float", "ptq"), "ran")
+    names = open_checkpoint(tmp_path / "run/float.pt").names
+    assert names == {0: "pedestrian", 1: "car", 2: "traffic sign"}
+    assert contents(tiny_set) == before and sorted(path.name for path in tmp_path.iterdir()) == expected
+    assert not list((tmp_path / "run").glob(".float-*"))
+
+
+def test_quantized_training_is_shown_epoch_by_epoch(edgegd_command: Command, run_copy: Path) -> None:
+    outcome = edgegd_command("qat", run_copy, "--force")
+    lines = outcome.err.splitlines()
+    assert re.fullmatch(r"calibrated, before the first step: mAP50-95 [\d.]+ under fake quantization", lines[0])
+    for number in (1, 2):
+        told = rf"epoch {number}/2: loss [\d.]+, learning rate [\d.e-]+, mAP50-95 [\d.]+ under fake quantization"
+        assert re.fullmatch(told, lines[number])
+    record = json.loads((run_copy / "descent.json").read_text())
+    assert f"loss {record['epochs'][0]['loss']:.4f}" in lines[1]
+    assert f"mAP50-95 {100 * record['calibrated_map50_95']:.1f} " in lines[0]
+
+
+@pytest.mark.parametrize("cause", ["loss", "learning rate"])
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_model(
+    edgegd_command: Command, tiny_recipe: Path, run_copy: Path, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    import safetensors.torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    overrides = ["--set", "train.warmup_epochs=0"]
+    if cause == "learning rate":
+        overrides += ["--set", "train.lr0=1e30"]
+    else:
+        real, calls = DetectionModel.loss, []
+
+        def third_is_nan(self: Any, *arguments: Any) -> Any:
+            loss, parts = real(self, *arguments)
+            calls.append(loss)
+            return (loss * float("nan") if len(calls) == 3 else loss), parts
+
+        monkeypatch.setattr(DetectionModel, "loss", third_is_nan)
+    finished = (run_copy / "qat.safetensors").read_bytes()
+    outcome = edgegd_command("run", tiny_recipe, "--run-dir", run_copy, *overrides)
+    assert outcome.code == 60 and "Traceback" not in outcome.err
+    step = {"loss": r"at step 3 of 4 \(epoch 2\), learning rate \d", "learning rate": r"learning rate [\d.]+e\+\d+"}
+    assert re.search(step[cause], outcome.err)
+    kept = run_copy / "qat-last-good.safetensors"
+    assert f"the best model so far is kept in {kept}" in outcome.err
+    state = safetensors.torch.load(kept.read_bytes())
+    assert len(state) > 300 and all(bool(torch.isfinite(value).all()) for value in state.values())
+    assert (run_copy / "qat.safetensors").read_bytes() == finished
