@@ -1,0 +1,70 @@
+"""A tiny calibrated detector and hand-made batches for gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from edgegd.descent.batches import hyperparameters
+from edgegd.descent.fine_tune import prepare_loss, seed_everything
+from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.calibration import calibrate
+from edgegd.quant.folding import deploy, detection_head, float_box_convolutions
+from edgegd.quant.plan import build_plan
+from edgegd.quant.rules.table import HeadPaths
+from edgegd.quant.tracing import trace
+from edgegd.recipe.schema import TrainSection
+
+torch.set_num_threads(1)
+
+
+def _batch(seed: int) -> dict[str, Any]:
+    """Four images (64 px) of a bright square each, with its box and class, as Ultralytics' loader gives them."""
+    random = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 60, (4, 3, 64, 64), generator=random, dtype=torch.uint8)
+    boxes, classes = [], []
+    for image in images:
+        x, y = (int(v) for v in torch.randint(4, 30, (2,), generator=random))
+        kind = int(torch.randint(0, 2, (1,), generator=random))
+        image[kind, y : y + 24, x : x + 24] = 230
+        boxes.append([(x + 12) / 64, (y + 12) / 64, 24 / 64, 24 / 64])
+        classes.append([float(kind)])
+    return {"img": images, "bboxes": torch.tensor(boxes), "cls": torch.tensor(classes), "batch_idx": torch.arange(4.0)}
+
+
+@pytest.fixture(scope="session")
+def batches() -> list[dict[str, Any]]:
+    """Two batches; one iteration is an epoch."""
+    return [_batch(0), _batch(1)]
+
+
+@pytest.fixture(scope="session")
+def calibrated(batches: list[dict[str, Any]]) -> Callable[..., QuantizedModel]:
+    """calibrated(architecture, end2end=None): a new model of two classes each call, equal for equal arguments."""
+
+    def make(architecture: str = "yolov8n", end2end: bool | None = None) -> QuantizedModel:
+        from ultralytics.nn.tasks import DetectionModel
+
+        seed_everything(0)
+        model = DetectionModel(f"{architecture}.yaml", nc=2, verbose=False).train()
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0  # BatchNorm of these images: without it a random model's activations vanish
+        with torch.no_grad():
+            model(torch.cat([batch["img"] for batch in batches]).float() / 255)
+        for name in ("cv3", "one2one_cv3"):  # past the start, where targets grow with the scores and the loss with them
+            for branch in getattr(model.model[-1], name, None) or ():
+                nn.init.constant_(branch[-1].bias, -1.0)
+        deploy(model.eval(), end2end=end2end)
+        path = f"model.{len(model.model) - 1}"
+        head = HeadPaths(path, frozenset(f"{path}.{name}" for name in float_box_convolutions(detection_head(model))))
+        quantized = QuantizedModel(model, build_plan(trace(model, torch.zeros(1, 3, 64, 64)), head, "x86-vnni"))
+        calibrate(quantized, [batch["img"].float() / 255 for batch in batches], "mse")
+        prepare_loss(model, hyperparameters(TrainSection(), 64))
+        return quantized
+
+    return make

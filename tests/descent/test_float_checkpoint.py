@@ -1,0 +1,98 @@
+"""Float checkpoints. Oracle: files that Ultralytics itself saved, whole and damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgegd.descent.float_checkpoint import locate_checkpoint, open_checkpoint, require_classes, require_stride
+from edgegd.errors import (
+    CheckpointNotFoundError,
+    CheckpointTaskError,
+    CheckpointUnreadableError,
+    ClassCountError,
+    ImageSizeError,
+    UnsupportedModelError,
+)
+from edgegd.quant.folding import deploy
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    from ultralytics import YOLO
+
+    path = tmp_path_factory.mktemp("checkpoints") / "detect.pt"
+    YOLO("yolov8n.yaml").save(path)
+    return path
+
+
+def test_a_checkpoint_opens_in_float32(checkpoint):
+    model = open_checkpoint(checkpoint)
+    assert model.task == "detect" and {p.dtype for p in model.parameters()} == {torch.float32}
+    assert locate_checkpoint(str(checkpoint)) == checkpoint
+
+
+def test_a_missing_checkpoint_is_named():
+    with pytest.raises(CheckpointNotFoundError, match=r"nowhere\.pt") as caught:
+        locate_checkpoint("nowhere.pt")
+    assert caught.value.exit_code == 30
+
+
+@pytest.mark.parametrize("share", [0.0, 0.00001, 0.001, 0.5, 0.9, 0.9999], ids=lambda share: f"{share:.3%}")
+def test_a_truncated_checkpoint_is_unreadable(checkpoint, tmp_path, share):
+    whole = checkpoint.read_bytes()
+    path = tmp_path / "cut.pt"
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(CheckpointUnreadableError, match=r"cut\.pt") as caught:
+        open_checkpoint(path)
+    assert caught.value.exit_code == 31 and f"{path.stat().st_size} bytes" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"hello, I am no checkpoint\n", b"PK\x03\x04 nor am I", b"\x80\x02N."],
+                         ids=["text", "zip", "pickle of None"])  # fmt: skip
+def test_a_foreign_file_is_unreadable(tmp_path, content):
+    path = tmp_path / "foreign.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointUnreadableError):
+        open_checkpoint(path)
+
+
+def test_a_state_dict_alone_is_unreadable(tmp_path):
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "state.pt")
+    with pytest.raises(CheckpointUnreadableError):
+        open_checkpoint(tmp_path / "state.pt")
+
+
+@pytest.mark.parametrize("architecture", ["yolo26n-seg", "yolo11n-cls", "yolov8n-pose"])
+def test_another_task_is_refused(tmp_path, architecture):
+    from ultralytics import YOLO
+
+    YOLO(f"{architecture}.yaml").save(tmp_path / "other.pt")
+    with pytest.raises(CheckpointTaskError, match="task") as caught:
+        open_checkpoint(tmp_path / "other.pt")
+    assert caught.value.exit_code == 32
+
+
+def test_other_classes_are_refused(checkpoint):
+    model = open_checkpoint(checkpoint)
+    names = tuple(model.names[index] for index in range(80))
+    require_classes(model, names, "detect.pt")
+    for wrong in (names[:3], (names[1], names[0], *names[2:])):
+        with pytest.raises(ClassCountError, match=f"expected: {len(wrong)}") as caught:
+            require_classes(model, wrong, "detect.pt")
+        assert caught.value.exit_code == 33
+
+
+def test_a_size_off_the_stride_is_refused_with_the_nearest_ones(checkpoint):
+    model = open_checkpoint(checkpoint)
+    require_stride(model, 320)
+    with pytest.raises(ImageSizeError, match="96 or 128") as caught:
+        require_stride(model, 100)
+    assert caught.value.exit_code == 34
+
+
+def test_end2end_of_a_model_without_such_a_head_is_refused(checkpoint):
+    with pytest.raises(UnsupportedModelError, match="end-to-end"):
+        deploy(open_checkpoint(checkpoint), end2end=True)
