@@ -34,8 +34,11 @@ def test_bccd_recipe_takes_a_local_copy_and_checkpoint() -> None:
     assert (recipe.model.weights, recipe.data.path, recipe.data.source) == ("../mine.pt", "../bccd", "bccd")
 
 
-def test_demo_and_float_recipe_draw_the_same_images() -> None:
-    assert load_recipe("streets/yolo26n").data == load_recipe("streets/yolo26n-float").data
+def test_demo_draws_a_part_of_the_float_recipes_images() -> None:
+    demo, full = load_recipe("streets/yolo26n").data, load_recipe("streets/yolo26n-float").data
+    assert (demo.seed, demo.val_images) == (full.seed, full.val_images)
+    assert 0 < demo.train_images <= full.train_images  # image k depends on the seed and k alone
+    assert demo.path != full.path, "one folder cannot hold two sizes of the set"
 
 
 @pytest.mark.parametrize("spelling", ["bccd/yolo26n", "bccd/yolo26n.yaml", "recipes/bccd/yolo26n.yaml"])
