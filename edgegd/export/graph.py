@@ -42,7 +42,18 @@ def trace_to_onnx(model: torch.nn.Module, imgsz: int, opset: int) -> onnx.ModelP
         model.train(was_training)
     graph = onnx.load_from_string(buffer.getvalue())
     graph.ir_version = _IR_VERSION
+    _separate_equal_constants(graph.graph)
     return graph
+
+
+def _separate_equal_constants(graph: onnx.GraphProto) -> None:
+    # The exporter stores equal parameters once and gives the others an Identity node; each needs its own name here.
+    stored = {initializer.name: initializer for initializer in graph.initializer}
+    for node in [n for n in graph.node if n.op_type == "Identity" and n.input[0] in stored]:
+        copied = graph.initializer.add()
+        copied.CopyFrom(stored[node.input[0]])
+        copied.name = node.output[0]
+        graph.node.remove(node)
 
 
 def name_convolutions(graph: onnx.ModelProto, plan: QuantPlan) -> None:

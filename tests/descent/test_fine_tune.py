@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine():
     assert rates[4] == pytest.approx(0.1)
     assert rates[54] == pytest.approx(0.1 * (0.01 + 0.99 / 2))  # half-way
     assert rates[104] == pytest.approx(0.001)
-    assert all(earlier > later for earlier, later in zip(rates[4:], rates[5:], strict=False))
+    assert all(earlier > later for earlier, later in pairwise(rates[4:]))
     assert learning_rate(0, 1, 0, settings) == pytest.approx(0.1)
 
 
