@@ -62,8 +62,8 @@ def add(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tensor, b_range:
         result: ActivationQuantizer) -> torch.Tensor:
     """QLinearAdd: fused multiply-adds of the raw codes, the zero points in one constant.
 
-    Source: core/mlas/lib/intrinsics/avx2/qladd_avx2.cpp, as compilers contract it: the constant's first product is fused
-    too. A fused multiply-add rounds once: it is computed in float64 and rounded to float32.
+    Source: core/mlas/lib/intrinsics/avx2/qladd_avx2.cpp, as compilers contract it: the constant's first product is
+    fused too. A fused multiply-add rounds once: it is computed in float64 and rounded to float32.
     """
     ratio_a, ratio_b = (a_range.scale / result.scale).double(), (b_range.scale / result.scale).double()
     offset_b = (ratio_b.float() * b_range.zero_point).double()

@@ -37,4 +37,4 @@ def test_the_first_step_weighs_most_of_the_new_values():
     nn.init.ones_(model.weight)
     average.update(model)
     with average.applied(model):
-        assert float(model.weight) == pytest.approx(9 / 11)
+        assert model.weight.item() == pytest.approx(9 / 11)
