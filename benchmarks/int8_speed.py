@@ -2,8 +2,8 @@
 
     python benchmarks/int8_speed.py
 
-Latency depends on the graph, not on the weights' values, so YOLO11n and YOLOv8n run with random weights. All models of a
-row are measured in one run, in alternating blocks of fresh processes. Writes benchmarks/results/int8_speed.json.
+Latency depends on the graph, not on the weights' values, so YOLO11n and YOLOv8n run with random weights. All files of a
+model are measured in one run, in alternating blocks of fresh processes. Writes benchmarks/results/int8_speed.json.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegd.accuracy.ground_truth import GroundTruth
-from edgegd.runtime.images import read_image
 from edgegd.errors import ClassCountError, LabelError, MissingExtraError
 from edgegd.runtime.detector import Detections, Detector
+from edgegd.runtime.images import read_image
 
 Predict = Callable[[NDArray[np.uint8]], Detections]
 Progress = Callable[[int, int], None]
@@ -55,16 +55,25 @@ def evaluate(
         UnreadableImageError: an image cannot be decoded.
         MissingExtraError: pycocotools is not installed.
     """
-    if not ground_truth.box_count:
-        raise LabelError(
-            f"none of the {len(ground_truth.image_paths)} images has a labelled box: there is nothing to measure",
-            mend="check the label files' folder: the image folder's path with `images` replaced by `labels`",
-        )
     detections = []
     for path in ground_truth.image_paths:
         detections.append(predict(read_image(path)))
         if progress is not None:
             progress(len(detections), len(ground_truth.image_paths))
+    return score(detections, ground_truth, max_det=max_det)
+
+
+def score(detections: list[Detections], ground_truth: GroundTruth, *, max_det: int = 300) -> AccuracyResult:
+    """The accuracy of detections that were made elsewhere, one entry for each image of the ground truth, in its order.
+
+    Raises:
+        LabelError, MissingExtraError: see `evaluate`.
+    """
+    if not ground_truth.box_count:
+        raise LabelError(
+            f"none of the {len(ground_truth.image_paths)} images has a labelled box: there is nothing to measure",
+            mend="check the label files' folder: the image folder's path with `images` replaced by `labels`",
+        )
     precision = _coco_precision(ground_truth, detections, max_det)  # (10 IoU thresholds, 101 recall levels, classes)
     per_class: dict[str, dict[str, float | None]] = {}
     for index, name in enumerate(ground_truth.names):

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegd.runtime.images import read_image
 from edgegd.data.labels import label_path, read_labels
 from edgegd.errors import LabelError
+from edgegd.runtime.images import read_image
 
 
 @dataclass(frozen=True)

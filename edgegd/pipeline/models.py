@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ from edgegd.quant.folding import deploy, detection_head
 from edgegd.quant.plan import QuantPlan
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import Detections, detections_from_output
+from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import preprocess
+
+_BATCH = 8  # images at a time in torch: enough to amortise the calls, little memory
 
 
 def stored_dataset(folder: RunFolder) -> Dataset:
@@ -62,27 +65,29 @@ def store_state(folder: RunFolder, name: str, quantized: QuantizedModel) -> None
     folder.write(name, safetensors.torch.save(state, {"plan_sha256": quantized.plan.sha256}))
 
 
-def torch_detector(model: torch.nn.Module, detector: DetectionModel, folder: RunFolder
-                   ) -> Callable[[np.ndarray], Detections]:
-    """A function from a BGR image to detections that runs `model` in torch.
+def torch_detections(model: torch.nn.Module, detector: DetectionModel, folder: RunFolder, paths: Sequence[Path]
+                     ) -> Iterator[Detections]:
+    """What `model` detects in each image in torch, with the runtime's own pre- and postprocessing.
 
-    Pre- and postprocessing are the runtime's.
-    `detector` is the deployed model inside `model`; thresholds are those of the recipe's accuracy section.
+    `detector` is the deployed model inside `model`; thresholds are those of the recipe's accuracy section. Images run
+    in batches: on a CPU eight together take a third of the time of eight one by one.
     """
     settings, imgsz = folder.recipe.accuracy, folder.recipe.model.imgsz
     preprocessing = Preprocessing(imgsz=(imgsz, imgsz))
     names = tuple(detector.names[index] for index in sorted(detector.names))
     kind = "end2end" if detection_head(detector).end2end else "raw"
     device = next(detector.parameters()).device
-
-    @torch.no_grad()
-    def detect(image: np.ndarray) -> Detections:
-        pixels, geometry = preprocess(image, preprocessing)
-        output: Any = model(torch.from_numpy(pixels).to(device)).cpu().numpy()
-        contract = ModelContract(preprocessing, OutputContract(kind, output.shape), names, int(detector.stride.max()))
-        return detections_from_output(
-            output, contract, geometry, conf=settings.conf, iou=settings.iou, max_det=settings.max_det, multi_label=True,
-            clip=False,
+    for start in range(0, len(paths), _BATCH):
+        pixels, geometries = zip(
+            *(preprocess(read_image(path), preprocessing) for path in paths[start : start + _BATCH]), strict=True
         )
-
-    return detect
+        with torch.no_grad():
+            outputs: Any = model(torch.from_numpy(np.concatenate(pixels)).to(device)).cpu().numpy()
+        contract = ModelContract(
+            preprocessing, OutputContract(kind, (1, *outputs.shape[1:])), names, int(detector.stride.max())
+        )
+        for output, geometry in zip(outputs, geometries, strict=True):
+            yield detections_from_output(
+                output[None], contract, geometry, conf=settings.conf, iou=settings.iou, max_det=settings.max_det,
+                multi_label=True, clip=False,
+            )  # fmt: skip

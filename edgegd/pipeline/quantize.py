@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from edgegd.accuracy.evaluate import evaluate
+from edgegd.accuracy.evaluate import score
 from edgegd.data.calibration import batches, calibration_images
 from edgegd.data.view import ultralytics_yaml
 from edgegd.descent.batches import hyperparameters, training_batches
@@ -18,7 +18,7 @@ from edgegd.pipeline.models import (
     quantized_model,
     store_state,
     stored_dataset,
-    torch_detector,
+    torch_detections,
     validation_truth,
 )
 from edgegd.pipeline.run_folder import RunFolder
@@ -31,6 +31,7 @@ from edgegd.quant.rules.table import HeadPaths
 from edgegd.quant.tracing import trace
 from edgegd.report.markdown import percent
 from edgegd.runtime.contract import Preprocessing
+from edgegd.runtime.detector import Detections
 
 LAST_GOOD = "qat-last-good.safetensors"  # the best model while QAT runs; it outlives a run that fails
 _CALIBRATION_BATCH = 4  # images at a time: enough to keep the histograms cheap, little memory
@@ -70,19 +71,18 @@ def run_qat(folder: RunFolder, progress: Progress) -> None:
     prepare_loss(model, hyperparameters(settings, imgsz))
     loader = training_batches(ultralytics_yaml(dataset, folder.artifact("view")), dataset.names, settings, imgsz)
     truth = validation_truth(folder)
-    detect = torch_detector(quantized, model, folder)
-
     scores: list[float] = []
 
-    def score() -> float:
+    def validate() -> float:
         quantized.eval()
-        result = evaluate(
-            detect, truth, progress=lambda done, total: progress.update(done, total, "mAP under fake quantization")
-        )
-        scores.append(result.map50_95)
+        found: list[Detections] = []
+        for detections in torch_detections(quantized, model, folder, truth.image_paths):
+            found.append(detections)
+            progress.update(len(found), len(truth.image_paths), "mAP under fake quantization")
+        scores.append(score(found, truth, max_det=recipe.accuracy.max_det).map50_95)
         if len(scores) == 1:
             progress.note(f"calibrated, before the first step: mAP50-95 {percent(scores[0])} under fake quantization")
-        return result.map50_95
+        return scores[-1]
 
     def keep(epoch: int) -> None:
         store_state(folder, LAST_GOOD, quantized)
@@ -92,7 +92,7 @@ def run_qat(folder: RunFolder, progress: Progress) -> None:
                       f"mAP50-95 {percent(epoch.map50_95)} under fake quantization")  # fmt: skip
 
     try:
-        descent = fine_tune(quantized, loader, settings, score, keep, progress.update, tell)
+        descent = fine_tune(quantized, loader, settings, validate, keep, progress.update, tell)
     except NaNLossError as error:
         kept = f"the best model so far is kept in {folder.artifact(LAST_GOOD)}"
         raise NaNLossError(
