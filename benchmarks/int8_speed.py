@@ -9,7 +9,9 @@ model are measured in one run, in alternating blocks of fresh processes. Writes 
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
+import logging
 import sys
 import tempfile
 from datetime import datetime, timezone
@@ -20,6 +22,7 @@ import onnx
 import torch
 from tabulate import tabulate
 from ultralytics import YOLO
+from ultralytics.utils import LOGGER
 
 from edgegd.data.streets import render_scene
 from edgegd.export.census import require_planned, take_census
@@ -28,10 +31,7 @@ from edgegd.export.metadata import contract_of, set_metadata
 from edgegd.latency.measure import measure
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, detection_head, float_box_convolutions
-from edgegd.quant.plan import build_plan
-from edgegd.quant.rules.table import HeadPaths
-from edgegd.quant.tracing import trace
+from edgegd.quant.folding import deploy, plan_detector
 from edgegd.recipe.schema import LatencySection
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.letterbox import preprocess
@@ -45,18 +45,12 @@ OPSET = 17
 
 def export(weights: str, imgsz: int, folder: Path) -> tuple[dict[str, Path], dict[str, int]]:
     """The three files of one model, and the census of the INT8 one."""
-    theirs = YOLO(weights, task="detect")
-    if weights.endswith(".pt"):  # Ultralytics exports beside the checkpoint
-        copied = folder / "model.pt"
-        copied.write_bytes(Path(weights).read_bytes())
-        theirs = YOLO(copied)
-    model = deploy(YOLO(weights, task="detect").model)
-    files = {"ultralytics fp32": Path(theirs.export(format="onnx", imgsz=imgsz, simplify=False, opset=OPSET))}
-    files["ultralytics fp32"] = files["ultralytics fp32"].rename(folder / "ultralytics.onnx")
-
-    path = f"model.{len(model.model) - 1}"
-    head = HeadPaths(path, frozenset(f"{path}.{name}" for name in float_box_convolutions(detection_head(model))))
-    plan = build_plan(trace(model, torch.zeros(1, 3, imgsz, imgsz)), head, "x86-vnni")
+    ours = YOLO(weights, task="detect").model
+    checkpoint = folder / "model.pt"  # Ultralytics exports beside the checkpoint
+    torch.save({"model": copy.deepcopy(ours)}, checkpoint)
+    exported = Path(YOLO(checkpoint).export(format="onnx", imgsz=imgsz, simplify=False, opset=OPSET))
+    model = deploy(ours)
+    plan = plan_detector(model, imgsz, "x86-vnni")
     quantized = QuantizedModel(model, plan)
     scenes = [render_scene(np.random.default_rng(seed)).image for seed in range(4)]
     size = Preprocessing(imgsz=(imgsz, imgsz))
@@ -67,14 +61,14 @@ def export(weights: str, imgsz: int, folder: Path) -> tuple[dict[str, Path], dic
         onnx.save(graph, folder / f"{variant}.onnx")
     census = take_census(folder / "ptq.onnx", plan)
     require_planned(census, plan, "ptq.onnx")
-    files |= {"edgegd fp32": folder / "fp32.onnx", "edgegd int8": folder / "ptq.onnx"}
-    return {"edgegd fp32": files.pop("edgegd fp32"), **files}, {
-        "int8": census.int8_convs, "float": census.float_convs, "planned float": census.planned_float_convs,
-    }  # fmt: skip
+    files = {"edgegd fp32": folder / "fp32.onnx", "ultralytics fp32": exported, "edgegd int8": folder / "ptq.onnx"}
+    counts = {"int8": census.int8_convs, "float": census.float_convs, "planned float": census.planned_float_convs}
+    return files, counts
 
 
 def main() -> None:
     """Measures every model at both sizes, prints the table and writes the JSON."""
+    LOGGER.setLevel(logging.ERROR)
     rows, results = [], []
     for imgsz in (320, 640):
         for name, weights in MODELS.items():

@@ -25,10 +25,7 @@ from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress, Stage
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import detection_head, float_box_convolutions
-from edgegd.quant.plan import build_plan
-from edgegd.quant.rules.table import HeadPaths
-from edgegd.quant.tracing import trace
+from edgegd.quant.folding import plan_detector
 from edgegd.report.markdown import percent
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.detector import Detections
@@ -41,10 +38,8 @@ def run_ptq(folder: RunFolder, progress: Progress) -> None:
     """Traces the float model, makes the plan, and calibrates its ranges on training images."""
     recipe = folder.recipe
     model: Any = float_model(folder)
-    path = f"model.{len(model.model) - 1}"
-    head = HeadPaths(path, frozenset(f"{path}.{name}" for name in float_box_convolutions(detection_head(model))))
     imgsz = recipe.model.imgsz
-    plan = build_plan(trace(model, torch.zeros(1, 3, imgsz, imgsz)), head, recipe.target.profile)
+    plan = plan_detector(model, imgsz, recipe.target.profile)
     quantized = QuantizedModel(model, plan)
     paths = calibration_images(stored_dataset(folder), recipe.quant.calibration_images, recipe.train.seed)
     stream = batches(paths, Preprocessing(imgsz=(imgsz, imgsz)), _CALIBRATION_BATCH)

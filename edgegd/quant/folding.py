@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 from ultralytics.nn.modules import Conv, Detect
 from ultralytics.nn.modules.conv import ConvTranspose
@@ -14,6 +15,9 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
 from edgegd.errors import UnsupportedModelError
+from edgegd.quant.plan import QuantPlan, build_plan
+from edgegd.quant.rules.table import HeadPaths
+from edgegd.quant.tracing import trace
 
 
 def detection_head(model: DetectionModel) -> Detect:
@@ -73,7 +77,15 @@ def deploy(model: DetectionModel, *, end2end: bool | None = None) -> DetectionMo
     return model
 
 
-def float_box_convolutions(head: Detect) -> set[str]:
-    """Paths, relative to the head, of the last convolution of every box branch and of the DFL expectation."""
-    paths = {f"cv2.{i}.{len(branch) - 1}" for i, branch in enumerate(head.cv2)}  # type: ignore[arg-type]
-    return paths | {path.replace("cv2", "one2one_cv2", 1) for path in paths} | {"dfl.conv"}
+def head_paths(model: DetectionModel) -> HeadPaths:
+    """The head's path, and the paths of the last convolution of every box branch and of the DFL expectation."""
+    head, path = detection_head(model), f"model.{len(model.model) - 1}"
+    last = {f"cv2.{i}.{len(branch) - 1}" for i, branch in enumerate(head.cv2)}  # type: ignore[arg-type]
+    last |= {name.replace("cv2", "one2one_cv2", 1) for name in last} | {"dfl.conv"}
+    return HeadPaths(path, frozenset(f"{path}.{name}" for name in last))
+
+
+def plan_detector(model: DetectionModel, imgsz: int, profile: str) -> QuantPlan:
+    """The plan of a deployed detector for images of (imgsz, imgsz) px and a runtime profile."""
+    device = next(model.parameters()).device
+    return build_plan(trace(model, torch.zeros(1, 3, imgsz, imgsz, device=device)), head_paths(model), profile)

@@ -13,10 +13,7 @@ from edgegd.descent.batches import hyperparameters
 from edgegd.descent.fine_tune import prepare_loss, seed_everything
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, detection_head, float_box_convolutions
-from edgegd.quant.plan import build_plan
-from edgegd.quant.rules.table import HeadPaths
-from edgegd.quant.tracing import trace
+from edgegd.quant.folding import deploy, plan_detector
 from edgegd.recipe.schema import TrainSection
 
 torch.set_num_threads(1)
@@ -60,9 +57,7 @@ def calibrated(batches: list[dict[str, Any]]) -> Callable[..., QuantizedModel]:
             for branch in getattr(model.model[-1], name, None) or ():
                 nn.init.constant_(branch[-1].bias, -1.0)
         deploy(model.eval(), end2end=end2end)
-        path = f"model.{len(model.model) - 1}"
-        head = HeadPaths(path, frozenset(f"{path}.{name}" for name in float_box_convolutions(detection_head(model))))
-        quantized = QuantizedModel(model, build_plan(trace(model, torch.zeros(1, 3, 64, 64)), head, "x86-vnni"))
+        quantized = QuantizedModel(model, plan_detector(model, 64, "x86-vnni"))
         calibrate(quantized, [batch["img"].float() / 255 for batch in batches], "mse")
         prepare_loss(model, hyperparameters(TrainSection(), 64))
         return quantized

@@ -19,10 +19,8 @@ from edgegd.export.graph import build_graph
 from edgegd.export.metadata import contract_of, set_metadata
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, detection_head, float_box_convolutions
-from edgegd.quant.plan import QuantPlan, build_plan
-from edgegd.quant.rules.table import HeadPaths
-from edgegd.quant.tracing import trace
+from edgegd.quant.folding import deploy, detection_head, plan_detector
+from edgegd.quant.plan import QuantPlan
 
 IMGSZ, OPSET = 96, 17
 torch.set_num_threads(1)
@@ -64,9 +62,7 @@ def random_model(architecture: str, images: torch.Tensor) -> Any:
 
 def quantize(model: Any, images: torch.Tensor) -> QuantizedModel:
     """Plans and calibrates a deployed model."""
-    path = f"model.{len(model.model) - 1}"
-    head = HeadPaths(path, frozenset(f"{path}.{name}" for name in float_box_convolutions(detection_head(model))))
-    quantized = QuantizedModel(model, build_plan(trace(model, images[:1]), head, "x86-vnni"))
+    quantized = QuantizedModel(model, plan_detector(model, images.shape[-1], "x86-vnni"))
     calibrate(quantized, images.split(2), "mse")
     return quantized.eval()
 

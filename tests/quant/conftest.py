@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgegd.quant.folding import deploy, detection_head, float_box_convolutions
+from edgegd.quant.folding import deploy, head_paths
 from edgegd.quant.plan import QuantPlan, build_plan
 from edgegd.quant.rules.table import HeadPaths
 from edgegd.quant.tracing import TracedOp, trace
@@ -44,16 +44,10 @@ def random_detector(architecture: str) -> Any:
     return model
 
 
-def head_of(model: Any) -> HeadPaths:
-    """The head's path and its float box convolutions, as the pipeline names them."""
-    path = f"model.{len(model.model) - 1}"
-    return HeadPaths(path, frozenset(f"{path}.{name}" for name in float_box_convolutions(detection_head(model))))
-
-
 @cache
 def _deployed(architecture: str, end2end: bool | None) -> Deployed:
     model = deploy(random_detector(architecture), end2end=end2end)
-    head = head_of(model)
+    head = head_paths(model)
     ops = trace(model, torch.zeros(1, 3, 64, 64))
     return Deployed(model, head, ops, build_plan(ops, head, "x86-vnni"))
 
