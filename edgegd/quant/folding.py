@@ -79,7 +79,8 @@ def deploy(model: DetectionModel, *, end2end: bool | None = None) -> DetectionMo
 
 def head_paths(model: DetectionModel) -> HeadPaths:
     """The head's path, and the paths of the last convolution of every box branch and of the DFL expectation."""
-    head, path = detection_head(model), f"model.{len(model.model) - 1}"
+    layers: Any = model.model
+    head, path = detection_head(model), f"model.{len(layers) - 1}"
     last = {f"cv2.{i}.{len(branch) - 1}" for i, branch in enumerate(head.cv2)}  # type: ignore[arg-type]
     last |= {name.replace("cv2", "one2one_cv2", 1) for name in last} | {"dfl.conv"}
     return HeadPaths(path, frozenset(f"{path}.{name}" for name in last))
