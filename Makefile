@@ -54,7 +54,7 @@ models: $(INSTALLED)
 	cp runs/streets-yolo26n-float/float.pt models/streets-yolo26n-320.pt
 
 docs: $(INSTALLED)
-	$(BIN)/python -m edgegd.cli.document
+	set -e; for page in cli errors recipes; do $(BIN)/python -m edgegd.cli.document $$page > docs/$$page.md; done
 
 # One resolution for every supported Python; needs uv.
 constraints:
