@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from ultralytics import YOLO
 from ultralytics.engine.trainer import BaseTrainer
 
@@ -32,7 +32,20 @@ def train_float(weights: str, data_yaml: Path, destination: Path, *, imgsz: int,
     )  # fmt: skip
     trainer = model.trainer
     assert isinstance(trainer, BaseTrainer)
-    shutil.copyfile(trainer.best, destination)
+    store_checkpoint(trainer.best, destination)
+
+
+def store_checkpoint(source: Path, destination: Path) -> None:
+    """Copies an Ultralytics checkpoint without what names the machine that trained it: paths, git state, date."""
+    checkpoint: dict[str, Any] = torch.load(source, map_location="cpu", weights_only=False)  # written a moment ago
+    for key in ("git", "date"):
+        checkpoint.pop(key, None)
+    model = checkpoint.get("ema") or checkpoint["model"]
+    for arguments in (checkpoint["train_args"], getattr(model, "args", {}), model.yaml, vars(model)):
+        for key, value in arguments.items():
+            if isinstance(value, str) and Path(value).is_absolute():
+                arguments[key] = Path(value).name
+    torch.save(checkpoint, destination)
 
 
 def _show_epochs(model: YOLO, progress: Callable[[int, int, str], None], note: Callable[[str], None]) -> None:

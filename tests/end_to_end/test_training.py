@@ -40,6 +40,7 @@ def test_float_training_is_shown_and_writes_only_into_the_run(
     assert names == {0: "pedestrian", 1: "car", 2: "traffic sign"}
     assert contents(tiny_set) == before and sorted(path.name for path in tmp_path.iterdir()) == expected
     assert not list((tmp_path / "run").glob(".float-*"))
+    assert str(tmp_path).encode() not in (tmp_path / "run/float.pt").read_bytes(), "no path of this machine is shared"
 
 
 def test_quantized_training_is_shown_epoch_by_epoch(edgegd_command: Command, run_copy: Path) -> None:
