@@ -48,7 +48,7 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	set -e; for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark; done
 
-# The checkpoint that ships. About 70 minutes on two cores.
+# The checkpoint that ships. It took 83 minutes on two cores that other work shared.
 models: $(INSTALLED)
 	$(BIN)/edgegd run streets/yolo26n-float --run-dir runs/streets-yolo26n-float --until float
 	cp runs/streets-yolo26n-float/float.pt models/streets-yolo26n-320.pt

@@ -17,7 +17,8 @@ from edgegd.runtime.letterbox import preprocess
 from edgegd.runtime.session import load_model
 
 COMPARED_SCORE = 0.05  # detections below this score are noise of both sides
-SILENT_SCORE = 0.01  # a detector whose best score on real images is below this detects nothing
+# A detector whose best score is below the compared ones detects nothing; above, at least one detection is compared.
+SILENT_SCORE = COMPARED_SCORE
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""/proc/cpuinfo of a server, a laptop and Raspberry Pis, as their kernels print it (first and last cores kept)."""
+"""/proc/cpuinfo of a server, a laptop and Raspberry Pis, in the form that their kernels print.
+
+The server's text was read off a machine and shortened; the others were written by hand, with invented serials.
+"""
 
 from __future__ import annotations
 
