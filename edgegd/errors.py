@@ -213,3 +213,9 @@ class InterruptedRunError(EdgegdError):
     """Ctrl-C: the run stopped cleanly and the same command resumes it."""
 
     exit_code = 130
+
+
+class PlanError(EdgegdError):
+    """A quantization plan, or the recipe's changes to it, name what the model or the rules do not have."""
+
+    exit_code = 62

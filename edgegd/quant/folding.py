@@ -5,6 +5,7 @@ Folding for good, before any weight is quantized, makes training and export quan
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,9 +16,10 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
 from edgegd.errors import UnsupportedModelError
-from edgegd.quant.plan import QuantPlan, build_plan
+from edgegd.quant.plan import QuantPlan
+from edgegd.quant.planning import build_plan
 from edgegd.quant.rules.table import HeadPaths
-from edgegd.quant.tracing import trace
+from edgegd.quant.tracing import TracedOp, trace
 
 
 def detection_head(model: DetectionModel) -> Detect:
@@ -82,11 +84,23 @@ def head_paths(model: DetectionModel) -> HeadPaths:
     layers: Any = model.model
     head, path = detection_head(model), f"model.{len(layers) - 1}"
     last = {f"cv2.{i}.{len(branch) - 1}" for i, branch in enumerate(head.cv2)}  # type: ignore[arg-type]
-    last |= {name.replace("cv2", "one2one_cv2", 1) for name in last} | {"dfl.conv"}
+    last |= {name.replace("cv2", "one2one_cv2", 1) for name in last}
     return HeadPaths(path, frozenset(f"{path}.{name}" for name in last))
 
 
-def plan_detector(model: DetectionModel, imgsz: int, profile: str) -> QuantPlan:
-    """The plan of a deployed detector for images of (imgsz, imgsz) px and a runtime profile."""
+def plan_detector(model: DetectionModel, imgsz: int, profile: str, *, float_patterns: Sequence[str] = (),
+                  rules: Mapping[str, str] | None = None) -> QuantPlan:
+    """The plan of a deployed detector for images of (imgsz, imgsz) px and a runtime profile.
+
+    `float_patterns` and `rules` are a recipe's quant.float and quant.rules (see build_plan, also for PlanError).
+    """
+    return build_plan(
+        trace_detector(model, imgsz), head_paths(model), profile,
+        imgsz=(imgsz, imgsz), float_patterns=float_patterns, rules=rules,
+    )  # fmt: skip
+
+
+def trace_detector(model: DetectionModel, imgsz: int) -> tuple[TracedOp, ...]:
+    """The operations of a deployed detector for images of (imgsz, imgsz) px; `require_plan_fits` takes them too."""
     device = next(model.parameters()).device
-    return build_plan(trace(model, torch.zeros(1, 3, imgsz, imgsz, device=device)), head_paths(model), profile)
+    return trace(model, torch.zeros(1, 3, imgsz, imgsz, device=device))

@@ -33,5 +33,8 @@ class Format:
 
 
 UINT8_ACTIVATION = Format("uint8-asymmetric-per-tensor", bits=8, signed=False, symmetric=False, per_channel=False)
+INT8_ACTIVATION = Format("int8-asymmetric-per-tensor", bits=8, signed=True, symmetric=False, per_channel=False)
 INT8_WEIGHT = Format("int8-symmetric-per-channel", bits=8, signed=True, symmetric=True, per_channel=True)
-FORMATS = {fmt.name: fmt for fmt in (UINT8_ACTIVATION, INT8_WEIGHT)}
+# 2 * 255 * 63 < 2^15: the int16 sums of VPMADDUBSW, which AVX2 kernels use, cannot saturate.
+INT7_WEIGHT = Format("int7-symmetric-per-channel", bits=7, signed=True, symmetric=True, per_channel=True)
+FORMATS = {fmt.name: fmt for fmt in (UINT8_ACTIVATION, INT8_ACTIVATION, INT8_WEIGHT, INT7_WEIGHT)}

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from edgegd.quant.formats import FORMATS, Format
-from edgegd.quant.rules import FLOAT, INTEGER, MOVE, TABLES
-from edgegd.quant.rules.table import HeadPaths, Rule
+from edgegd.errors import PlanError
+from edgegd.quant.formats import Format
+from edgegd.quant.rules import ABSORBED, FLOAT, INTEGER, MOVE, TABLES
 from edgegd.quant.tracing import INPUT, TracedOp
 
-PLAN_SCHEMA = 1
+PLAN_SCHEMA = 2
+LEARNS = ("range", "scale", "nothing")
+_REGENERATE = "run the stage `ptq` again without quant.plan, and change the plan.json that it writes"
 
 
 @dataclass(frozen=True)
 class PlannedOp:
     """What happens to one operation.
 
-    `inputs` are addresses, `decision` is integer, move or float, `weight` the path of the module whose weight and bias
-    are quantized (empty: none).
+    `inputs` are addresses; `decision` is integer, move, absorbed or float; `weight` is the path of the module whose
+    weight and bias are quantized (empty: none). `result` is the planned tensor to which an integer kernel requantizes:
+    the operation's own address, or that of the ReLU which onnxruntime absorbs into it; empty for all other decisions.
     """
 
     address: str
@@ -32,24 +37,35 @@ class PlannedOp:
     rule: str
     reason: str
     weight: str = ""
+    result: str = ""
 
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """One quantized activation: its address, format, scale group (the address of the group's first member) and why."""
+    """One quantized activation: its address, format, scale group (the address of the group's first member) and why.
+
+    `learns` says what training may change of its group: `range` (scale and zero point), `scale` (no value is negative:
+    the zero point stays 0) or `nothing` (the range is known: the image, a sigmoid).
+    """
 
     address: str
     format: str
     group: str
+    learns: str
     rule: str
     reason: str
 
 
 @dataclass(frozen=True)
 class QuantPlan:
-    """Every operation's decision and every quantized activation of one model for one runtime profile."""
+    """Every operation's decision and every quantized activation of one model for one runtime profile.
+
+    `imgsz` is the (height, width) in px that the model was traced for, `model` the hash of its trace (`model_hash`).
+    """
 
     profile: str
+    imgsz: tuple[int, int]
+    model: str
     ops: tuple[PlannedOp, ...]
     tensors: tuple[PlannedTensor, ...]
 
@@ -77,30 +93,58 @@ class QuantPlan:
         """The convolutions with one of these decisions."""
         return [op for op in self.ops if op.operation == "conv2d" and op.decision in decisions]
 
+    def keeps_codes(self, op: PlannedOp) -> bool:
+        """Whether the codes of the operation's result are codes that it read: a move, a concat of one scale group."""
+        if op.decision == MOVE:
+            return True
+        groups = {self.groups.get(address) for address in (op.address, *op.inputs)}
+        return op.decision == INTEGER and op.operation == "cat" and len(groups) == 1
+
+    def for_profile(self, profile: str) -> QuantPlan:
+        """The same decisions, scale groups and reasons in another profile's formats."""
+        name = TABLES[profile].activation.name
+        tensors = tuple(dataclasses.replace(tensor, format=name) for tensor in self.tensors)
+        return dataclasses.replace(self, profile=profile, tensors=tensors)
+
     def to_json(self) -> str:
         """The plan as JSON with one line an entry, fit for diff."""
         def lines(items: tuple[Any, ...]) -> str:
             return ",\n".join("  " + json.dumps(dataclasses.asdict(item)) for item in items)
 
+        head = {"schema": PLAN_SCHEMA, "profile": self.profile, "imgsz": self.imgsz, "model": self.model}
         return (
-            f'{{"schema": {PLAN_SCHEMA}, "profile": {json.dumps(self.profile)},\n'
-            f' "ops": [\n{lines(self.ops)}\n ],\n "tensors": [\n{lines(self.tensors)}\n ]}}\n'
+            f'{json.dumps(head)[:-1]},\n "ops": [\n{lines(self.ops)}\n ],\n'
+            f' "tensors": [\n{lines(self.tensors)}\n ]}}\n'
         )
 
     @staticmethod
     def from_json(text: str) -> QuantPlan:
-        """Reads `to_json`'s text; ValueError for another schema, an unknown profile or an unknown format."""
-        data = json.loads(text)
-        if data.get("schema") != PLAN_SCHEMA or data.get("profile") not in TABLES:
-            raise ValueError(f"not a plan of schema {PLAN_SCHEMA} for one of {sorted(TABLES)}")
-        plan = QuantPlan(
-            data["profile"],
-            tuple(PlannedOp(**{**op, "inputs": tuple(op["inputs"])}) for op in data["ops"]),
-            tuple(PlannedTensor(**tensor) for tensor in data["tensors"]),
-        )
-        unknown = {tensor.format for tensor in plan.tensors} - FORMATS.keys()
-        if unknown:
-            raise ValueError(f"unknown formats {sorted(unknown)}")
+        """Reads `to_json`'s text, also one edited by hand.
+
+        Raises:
+            PlanError: not such a text; another schema; an unknown profile, format, decision or key; or decisions that
+                contradict each other, such as an integer operation that reads a tensor which is not quantized.
+        """
+        try:
+            data = json.loads(text, parse_constant=_refuse_constant)
+            head = {"schema": data.pop("schema", None), "profile": data.pop("profile", None)}
+            if head["schema"] != PLAN_SCHEMA or head["profile"] not in TABLES:
+                raise PlanError(
+                    "The plan is of another schema or for an unknown profile.",
+                    expected=f"schema {PLAN_SCHEMA}, a profile of {', '.join(TABLES)}",
+                    found=f"schema {head['schema']}, profile {head['profile']}", mend=_REGENERATE,
+                )  # fmt: skip
+            ops = tuple(PlannedOp(**{**op, "inputs": tuple(op["inputs"])}) for op in data.pop("ops"))
+            tensors = tuple(PlannedTensor(**tensor) for tensor in data.pop("tensors"))
+            height, width = data.pop("imgsz")
+            plan = QuantPlan(head["profile"], (height, width), ops=ops, tensors=tensors, **data)
+            _require_types(plan)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PlanError(
+                "The plan is malformed.", expected=f"JSON of schema {PLAN_SCHEMA} as the stage `ptq` writes",
+                found=f"{type(error).__name__}: {error}", mend=_REGENERATE,
+            ) from error  # fmt: skip
+        _require_consistent(plan)
         return plan
 
     @property
@@ -109,80 +153,115 @@ class QuantPlan:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
-class _Groups:
-    """Union-find over tensor addresses; a group is named by its earliest member."""
-
-    def __init__(self) -> None:
-        self.parent: dict[str, str] = {}
-        self.order: dict[str, int] = {}
-
-    def add(self, address: str) -> None:
-        self.parent.setdefault(address, address)
-        self.order.setdefault(address, len(self.order))
-
-    def find(self, address: str) -> str:
-        while self.parent[address] != address:
-            address = self.parent[address]
-        return address
-
-    def tie(self, a: str, b: str) -> None:
-        first, second = sorted((self.find(a), self.find(b)), key=self.order.__getitem__)
-        self.parent[second] = first
+def model_hash(ops: Iterable[TracedOp]) -> str:
+    """Hash of a trace: addresses, inputs and the output channels of convolutions, nothing that depends on imgsz."""
+    lines = []
+    for op in ops:
+        channels = op.shape[1] if op.operation.startswith("conv") else 0
+        lines.append(f"{op.address} {channels} {' '.join(op.inputs)}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def build_plan(ops: tuple[TracedOp, ...], head: HeadPaths, profile: str) -> QuantPlan:
-    """Applies a profile's rule table to a traced model.
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The two known names closest to `name`, for a message; empty where none is close."""
+    return " or ".join(difflib.get_close_matches(name, list(known), n=2, cutoff=0.5))
 
-    A float operation whose result an integer operation reads has its result quantized too (rule `boundary`).
+
+def require_plan_fits(plan: QuantPlan, ops: tuple[TracedOp, ...], imgsz: tuple[int, int]) -> None:
+    """Compares a plan with the model it is meant for, whose trace for images of `imgsz` (height, width) px is `ops`.
+
+    Raises:
+        PlanError: the plan names operations that the model does not have; it is of another model; it was traced for
+            another image size.
     """
-    table = TABLES[profile]
-    rules = {op.address: table.rule_for(op, head) for op in ops}
-    by_address = {op.address: op for op in ops}
-    why: dict[str, tuple[str, str]] = {}
-
-    def quantize_source(address: str, reader: str) -> None:
-        """Makes sure that what an integer operation reads is quantized, back through movements."""
-        if address in why:
-            return
-        if address == INPUT:
-            why[address] = ("input", "the image itself: codes 0..255 of scale 1/255")
-        elif rules[address].decision == MOVE:
-            for source in by_address[address].inputs:
-                quantize_source(source, reader)
-            why[address] = (rules[address].name, rules[address].reason)
-        else:
-            why[address] = ("boundary", f"float result that the integer operation {reader} reads")
-
-    for op in ops:
-        rule = rules[op.address]
-        if rule.decision == INTEGER:
-            for source in op.inputs:
-                quantize_source(source, op.address)
-            for inner in rule.inner:
-                why[f"{op.address}/{inner}"] = (rule.name, rule.reason)
-            why[op.address] = (rule.name, rule.reason)
-        elif rule.decision == MOVE and all(source in why for source in op.inputs):
-            why[op.address] = (rule.name, rule.reason)
-
-    running_order = {INPUT: -1} | {op.address: index for index, op in enumerate(ops)}
-    quantized = sorted(why, key=lambda address: (running_order[address.split("/")[0]], "/" not in address))
-    groups = _Groups()
-    for address in quantized:
-        groups.add(address)
-    for op in ops:
-        if rules[op.address].ties and op.address in why:
-            for source in op.inputs:
-                groups.tie(source, op.address)
-    return QuantPlan(
-        profile,
-        tuple(_planned_op(op, rules[op.address], op.address in why) for op in ops),
-        tuple(PlannedTensor(a, table.activation.name, groups.find(a), *why[a]) for a in quantized),
-    )
+    known = {op.address: op for op in ops}
+    missing = [op.address for op in plan.ops if op.address not in known]
+    if missing:
+        close = [f"nearest to {address}: {nearest(address, known)}" for address in missing[:3] if nearest(address, known)]
+        raise PlanError(
+            f"The plan names {len(missing)} operations that the model does not have.",
+            expected="; ".join(["addresses of this model", *close]),
+            found=", ".join(missing[:3]) + (", ..." if len(missing) > 3 else ""),
+            mend="correct the addresses, or use the plan with the model that it was made for",
+        )  # fmt: skip
+    if plan.model != model_hash(ops):
+        raise PlanError(
+            "The plan was made for another model.", expected=f"the trace {plan.model[:12]}",
+            found=f"the trace {model_hash(ops)[:12]}", mend="use the plan with the model that it was made for",
+        )  # fmt: skip
+    if plan.imgsz != tuple(imgsz):
+        raise PlanError(
+            "The plan was traced for another image size.", expected=f"{plan.imgsz[0]}x{plan.imgsz[1]} px",
+            found=f"{imgsz[0]}x{imgsz[1]} px", mend="set model.imgsz to the plan's, or make the plan again",
+        )  # fmt: skip
 
 
-def _planned_op(op: TracedOp, rule: Rule, quantized: bool) -> PlannedOp:
-    decision, reason = rule.decision, rule.reason
-    if decision == MOVE and not quantized:
-        decision, reason = FLOAT, "moves float values"
-    weight = op.module if rule.weights else ""
-    return PlannedOp(op.address, op.operation, op.inputs, decision, rule.name, reason, weight)
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no value of a plan")
+
+
+def _require_types(plan: QuantPlan) -> None:
+    items: tuple[PlannedOp | PlannedTensor, ...] = (*plan.ops, *plan.tensors)
+    for item in items:
+        for field in dataclasses.fields(item):
+            value = getattr(item, field.name)
+            texts = value if field.name == "inputs" else (value,)
+            if not all(isinstance(text, str) for text in texts):
+                raise TypeError(f"{field.name} of {item.address} must be text, not {value!r}")
+    if not isinstance(plan.model, str) or not all(type(side) is int and side > 0 for side in plan.imgsz):
+        raise TypeError("model must be text and imgsz two positive integers")
+
+
+def _require_consistent(plan: QuantPlan) -> None:
+    """PlanError with every contradiction of a plan, at most five."""
+    checks: list[Callable[[QuantPlan], Iterable[str]]] = [_wrong_names, _wrong_tensors, _wrong_ops]
+    for check in checks:
+        if problems := list(check(plan)):
+            raise PlanError("The plan contradicts itself or names what there is not.", found="; ".join(problems[:5]),
+                            mend="undo the change, or leave it to quant.float and quant.rules")  # fmt: skip
+
+
+def _wrong_names(plan: QuantPlan) -> Iterable[str]:
+    for op in plan.ops:
+        if op.decision not in (INTEGER, MOVE, ABSORBED, FLOAT):
+            yield f"{op.address} has the decision {op.decision!r}"
+    for tensor in plan.tensors:
+        if tensor.format != plan.activation_format.name:
+            yield f"{tensor.address} has the format {tensor.format!r}, not the profile's {plan.activation_format.name}"
+        if tensor.learns not in LEARNS:
+            yield f"{tensor.address} learns {tensor.learns!r}, not one of {', '.join(LEARNS)}"
+    for items in (plan.ops, plan.tensors):
+        addresses = [item.address for item in items]  # type: ignore[attr-defined]
+        yield from (f"{a} appears twice" for a in dict.fromkeys(addresses) if addresses.count(a) > 1)
+
+
+def _wrong_tensors(plan: QuantPlan) -> Iterable[str]:
+    learns: dict[str, str] = {}
+    for tensor in plan.tensors:
+        owner, _, inner = tensor.address.partition("/")
+        if owner != INPUT and owner not in plan.by_address:
+            yield f"the tensor {tensor.address} is of no operation"
+        elif inner and plan.by_address[owner].decision != INTEGER:
+            yield f"the tensor {tensor.address} is inside an operation that does not run in integers: take its line out"
+        if plan.groups.get(tensor.group) != tensor.group:
+            yield f"{tensor.address} is in the group {tensor.group}, which is no group of the plan"
+        if learns.setdefault(tensor.group, tensor.learns) != tensor.learns:
+            yield f"{tensor.address} learns {tensor.learns!r}, but its group learns {learns[tensor.group]!r}"
+
+
+def _wrong_ops(plan: QuantPlan) -> Iterable[str]:
+    for op in plan.ops:
+        for source in op.inputs:
+            if source != INPUT and source not in plan.by_address:
+                yield f"{op.address} reads {source}, which is no operation"
+        if op.decision in (INTEGER, MOVE):
+            yield from (f"{op.address} runs as {op.decision} and reads {source}, which is not quantized"
+                        for source in op.inputs if source not in plan.groups)  # fmt: skip
+        if op.decision == INTEGER and op.result not in plan.groups:
+            yield f"{op.address} runs in integers and its result {op.result!r} is not quantized"
+        if op.decision == MOVE and len({plan.groups.get(a) for a in (op.address, *op.inputs)}) > 1:
+            yield f"{op.address} moves codes between tensors of different scale groups"
+        if op.decision == ABSORBED and any(
+            plan.by_address[a].result != op.address for a in op.inputs if a in plan.by_address
+        ):
+            yield f"{op.address} is absorbed, but the operation before it has another result"

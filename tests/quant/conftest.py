@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from edgegd.quant.folding import deploy, head_paths
-from edgegd.quant.plan import QuantPlan, build_plan
+from edgegd.quant.plan import QuantPlan
+from edgegd.quant.planning import build_plan
 from edgegd.quant.rules.table import HeadPaths
 from edgegd.quant.tracing import TracedOp, trace
 
@@ -49,7 +50,7 @@ def _deployed(architecture: str, end2end: bool | None) -> Deployed:
     model = deploy(random_detector(architecture), end2end=end2end)
     head = head_paths(model)
     ops = trace(model, torch.zeros(1, 3, 64, 64))
-    return Deployed(model, head, ops, build_plan(ops, head, "x86-vnni"))
+    return Deployed(model, head, ops, build_plan(ops, head, "x86-vnni", imgsz=(64, 64)))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from edgegd.quant.tracing import TracedOp
 
 INTEGER = "integer"  # runs in an integer kernel: every tensor it reads and its result are quantized
 MOVE = "move"  # moves 8-bit codes without arithmetic: the result shares the range of what it reads
+ABSORBED = "absorbed"  # done by the kernel before it, which requantizes straight to this operation's result
 FLOAT = "float"  # runs in float32
 
 
@@ -25,10 +26,15 @@ class HeadPaths:
 class Rule:
     """One placement rule.
 
-    `applies(op, head)` tests an operation; the first rule of a table that applies decides. `ties` puts the ranges of
-    all inputs and of the result into one scale group; `weights` quantizes the operation's weight and bias; `inner`
-    names tensors inside the operation that are quantized too (the sigmoid of a SiLU). `mirrors` names the
-    onnxruntime source that the rule follows.
+    `applies(op, head)` tests an operation; the first rule of a table that applies decides. `reason` may name the
+    `{operation}`; `mirrors` names the onnxruntime source that the rule follows.
+
+    `weights`: a convolution, whose weight and bias are quantized where it runs in integers. `inner`: tensors inside
+    the operation that are quantized too (the sigmoid of a SiLU). `ties`: all inputs and the result share one range.
+    `on_demand`: float where no convolution reads the result, through movements and other such operations at most.
+    `absorbs`: a ReLU that is its only reader becomes part of its kernel. `non_negative`: the result has no value below
+    zero, so that its zero point is 0; `keeps_sign`: that holds if it holds for all inputs. `may_be_integer`: a recipe
+    may turn the float rule into an integer one.
     """
 
     name: str
@@ -36,9 +42,14 @@ class Rule:
     reason: str
     mirrors: str
     applies: Callable[[TracedOp, HeadPaths], bool]
-    ties: bool = False
     weights: bool = False
     inner: tuple[str, ...] = ()
+    ties: bool = False
+    on_demand: bool = False
+    absorbs: bool = False
+    non_negative: bool = False
+    keeps_sign: bool = False
+    may_be_integer: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,11 @@ class RuleTable:
     weight: Format
     rules: tuple[Rule, ...]
 
-    def rule_for(self, op: TracedOp, head: HeadPaths) -> Rule:
-        """The first rule that applies; the last rule of a table applies to everything."""
-        return next(rule for rule in self.rules if rule.applies(op, head))
+    def rule_for(self, op: TracedOp, head: HeadPaths, *, absorbed: bool = True) -> Rule:
+        """The first rule that applies; the last rule of a table applies to everything.
+
+        `absorbed=False` passes over rules that need a kernel before the operation which takes it in.
+        """
+        return next(
+            rule for rule in self.rules if rule.applies(op, head) and (absorbed or rule.decision != ABSORBED)
+        )
