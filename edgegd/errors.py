@@ -219,3 +219,9 @@ class PlanError(EdgegdError):
     """A quantization plan, or the recipe's changes to it, name what the model or the rules do not have."""
 
     exit_code = 62
+
+
+class CalibrationError(EdgegdError):
+    """Calibration cannot tell any range: no images, images without contrast, or activations that are not finite."""
+
+    exit_code = 63

@@ -1,0 +1,130 @@
+"""Observers: how a range is chosen from the histogram of a scale group.
+
+1. `minmax`: the extremes seen.
+2. `percentile`: all but a share of the values, half of that share cut at each end (onnxruntime's calibrate.py,
+   compute_percentile).
+3. `mse`: the least squared error of the values' codes, both ends searched together.
+4. `entropy`: the least Kullback-Leibler divergence of the codes' distribution from the values' (Migacz 2017, GTC
+   S7310; onnxruntime's calibrate.py, get_entropy_threshold), for asymmetric ranges.
+5. `auto`: for each group, that of the four whose codes have the least squared error.
+
+Ranges are those of uint8 codes, whatever the profile: the export shifts codes and zero point where it needs int8.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from edgegd.quant.code_errors import QMAX, QMIN, CodeErrors, affine_range
+from edgegd.quant.histogram import Histogram
+from edgegd.quant.quantizers import LARGEST_SCALE, SMALLEST_SCALE
+
+CANDIDATES = ("minmax", "percentile", "mse", "entropy")
+OBSERVERS = ("auto", *CANDIDATES)
+PERCENTILE = 99.99
+_COARSE = 0.85 ** np.arange(16)  # first candidates of `mse` for each end, as fractions of the extreme, down to 9 %
+# Then twice around the best: how far the zero point moves, and by what the scale is multiplied.
+_FINE = ((2, 0.98 ** np.arange(-7.0, 8.0)), (1, 0.995 ** np.arange(-4.0, 5.0)))
+_THRESHOLDS = 64  # candidates of `entropy`
+_SMALLEST_THRESHOLD = 128  # in bins, as in get_entropy_threshold: narrower, each bin would have a code of its own
+
+
+def choose_range(histogram: Histogram, observer: str, percentile: float = PERCENTILE) -> tuple[float, int, str]:
+    """Scale, zero point, and the observer that they are from (`constant` where no observer had a choice).
+
+    A constant tensor has a range in which its value has an exact code: a power of two divides it. One that was zero
+    throughout says nothing of its range and takes that of the image, 0..1.
+    """
+    low, high = histogram.low, histogram.high
+    if low == high:
+        scale = min(max(abs(low) / 128, SMALLEST_SCALE), LARGEST_SCALE) if low else float(np.float32(1 / QMAX))
+        return scale, 128 if low < 0 else 0, "constant"
+    errors = CodeErrors.of(histogram)
+    chosen = {candidate: _range_of(errors, candidate, percentile)
+              for candidate in (CANDIDATES if observer == "auto" else (observer,))}  # fmt: skip
+    winner = min(chosen, key=lambda candidate: errors.of_range(*chosen[candidate]))
+    return *chosen[winner], winner
+
+
+def _range_of(errors: CodeErrors, observer: str, percentile: float) -> tuple[float, int]:
+    if observer == "mse":
+        return _least_error_range(errors)
+    if observer == "entropy":
+        return affine_range(*_least_divergence_ends(errors))
+    if observer == "percentile":
+        return affine_range(*_percentile_ends(errors, percentile))
+    return affine_range(errors.histogram.low, errors.histogram.high)
+
+
+def _percentile_ends(errors: CodeErrors, percentile: float) -> tuple[float, float]:
+    cumulated = np.cumsum(errors.counts)
+    cut = (1 - percentile / 100) / 2 * cumulated[-1]
+    left, right = np.searchsorted(cumulated, [cut, cumulated[-1] - cut])
+    histogram = errors.histogram  # the outer edges of the bins in which the cuts fall, within the extremes
+    low = max(math.floor(errors.means[left]) * histogram.width, histogram.low)
+    high = min((math.floor(errors.means[right]) + 1) * histogram.width, histogram.high)
+    return low, high
+
+
+def _least_error_range(errors: CodeErrors) -> tuple[float, int]:
+    """A coarse grid over both ends, then finer ones over zero point and scale around the best.
+
+    The two ends share one scale, and where one of them is but a few codes from zero (SiLU), which whole number of codes
+    decides. Only values of both signs let the zero point move off its end.
+    """
+    low, high = min(errors.histogram.low, 0.0), max(errors.histogram.high, 0.0)
+    known: dict[tuple[float, int], float] = {}
+
+    def best(candidates: Iterable[tuple[float, int]]) -> tuple[float, int]:
+        known.update({pair: errors.of_range(*pair) for pair in candidates if pair not in known})
+        return min(known, key=known.__getitem__)
+
+    lows, highs = (_COARSE if end else np.ones(1) for end in (low, high))
+    scale, zero_point = best(affine_range(low * a, high * b) for a in lows for b in highs)
+    for reach, factors in _FINE:
+        shifts = range(-reach, reach + 1) if low < 0 < high else (0,)
+        zero_points = {min(max(zero_point + shift, QMIN), QMAX) for shift in shifts}
+        scales = np.clip(scale * factors, SMALLEST_SCALE, LARGEST_SCALE).astype(np.float32)
+        scale, zero_point = best((max(float(s), SMALLEST_SCALE), z) for s in scales for z in sorted(zero_points))
+    return scale, zero_point
+
+
+def _least_divergence_ends(errors: CodeErrors) -> tuple[float, float]:
+    """Cuts both ends at +-threshold, where the extremes lie beyond it, for the threshold of least divergence.
+
+    P is the distribution over bins with what lies outside added to the outermost ones inside; Q spreads the count of
+    each code evenly over the bins that have it, without what lies outside. The bin of zero counts as its neighbour:
+    zero has a code of its own, and the zeros of a ReLU would outweigh all else (NVIDIA's pytorch_quantization,
+    calib/histogram.py, does so too).
+    """
+    histogram, counts = errors.histogram, errors.counts.copy()
+    zero = int(np.searchsorted(errors.means, 0))
+    if zero + 1 < len(counts) and errors.means[zero] < 1:
+        counts[zero] = counts[zero + 1]
+    errors = dataclasses.replace(errors, counts=counts)
+    extent = max(abs(histogram.low), abs(histogram.high)) / histogram.width
+    divergences: dict[tuple[float, float], float] = {}
+    for threshold in np.linspace(extent, min(_SMALLEST_THRESHOLD, extent), _THRESHOLDS) * histogram.width:
+        ends = max(histogram.low, -threshold), min(histogram.high, threshold)
+        divergences.setdefault(ends, _divergence(errors, *ends))
+    return min(divergences, key=divergences.__getitem__)
+
+
+def _divergence(errors: CodeErrors, low: float, high: float) -> float:
+    edges = np.float32(low / errors.histogram.width), np.float32(high / errors.histogram.width)
+    first, last = np.searchsorted(errors.means, edges[0]), np.searchsorted(errors.means, edges[1], "right")
+    counts = errors.counts[first:last]
+    if len(counts) == 0:
+        return math.inf
+    clipped = counts.copy()
+    clipped[0] += errors.counts[:first].sum()
+    clipped[-1] += errors.counts[last:].sum()
+    scale, zero_point = affine_range(low, high)
+    codes = errors.codes(scale, zero_point)[first:last].astype(np.int64) + zero_point
+    spread = np.bincount(codes, counts, QMAX + 1) / np.maximum(np.bincount(codes, minlength=QMAX + 1), 1)
+    p, q = clipped / clipped.sum(), spread[codes] / counts.sum()
+    return float(np.dot(p, np.log(p / q)))
