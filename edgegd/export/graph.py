@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from onnx import numpy_helper
 
 from edgegd.errors import UnsupportedModelError
 from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.formats import Format
+from edgegd.quant.nodes import ADDRESS, CODES
 from edgegd.quant.plan import QuantPlan
 
 INPUT_NAME, OUTPUT_NAME = "images", "output0"
@@ -56,6 +59,27 @@ def _separate_equal_constants(graph: onnx.GraphProto) -> None:
         graph.node.remove(node)
 
 
+def name_codes(graph: onnx.ModelProto) -> None:
+    """Names every quantized tensor `ADDRESS/codes`, after the address that its fake quantizer left in its node.
+
+    The further results of one operation (a split) are named `ADDRESS#1/codes` and so on.
+    """
+    seen: Counter[str] = Counter()
+    renamed = {}
+    for node in graph.graph.node:
+        for attribute in [a for a in node.attribute if a.name == ADDRESS]:
+            address = attribute.s.decode()
+            node.attribute.remove(attribute)
+            index, seen[address] = seen[address], seen[address] + 1
+            address = f"{address}#{index}" if index else address
+            renamed[node.output[0]] = address + CODES
+            node.name, node.output[0] = f"{address}/quantize", address + CODES
+    for node in graph.graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = renamed.get(name, name)
+    del graph.graph.value_info[:]  # it has the names of before
+
+
 def name_convolutions(graph: onnx.ModelProto, plan: QuantPlan) -> None:
     """Gives every Conv node the address of the operation it is, found through the name of its weight."""
     address_of = {op.address.split(":")[0]: op.address for op in plan.ops if op.operation == "conv2d"}
@@ -91,7 +115,7 @@ class _Initializers:
         return name
 
 
-def store_integers(graph: onnx.ModelProto) -> None:
+def store_integers(graph: onnx.ModelProto, weight_format: Format) -> None:
     """Replaces QuantizeLinear(weight) by int8 initializers and float biases of integer convolutions by int32 ones.
 
     The bias scale is input scale x weight scale, as onnxruntime demands for fusion (qdq_selectors.cc,
@@ -109,8 +133,8 @@ def store_integers(graph: onnx.ModelProto) -> None:
         quantize = made_by[weight.input[0]]
         scale = constants.values[weight.input[1]].astype(np.float32)
         values = constants.values[quantize.input[0]]
-        codes = np.rint(values / scale.reshape(-1, 1, 1, 1)).astype(np.int8)
-        weight.input[0] = constants.add(f"{node.name}/weight_int8", codes)
+        codes = np.rint(values / scale.reshape(-1, 1, 1, 1)).clip(-weight_format.qmax, weight_format.qmax)
+        weight.input[0] = constants.add(f"{node.name}/weight_int8", codes.astype(np.int8))
         folded.append(quantize)
         if len(node.input) > 2:
             if data is None or data.op_type != "DequantizeLinear":
@@ -148,8 +172,9 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
 def build_graph(model: torch.nn.Module, plan: QuantPlan, imgsz: int, opset: int) -> onnx.ModelProto:
     """The finished ONNX graph, without metadata: Q/DQ with integer constants for a QuantizedModel, float otherwise."""
     graph = trace_to_onnx(model, imgsz, opset)
+    name_codes(graph)
     name_convolutions(graph, plan)
     if isinstance(model, QuantizedModel):
-        store_integers(graph)
+        store_integers(graph, plan.weight_format)
     onnx.checker.check_model(graph, full_check=True)
     return graph

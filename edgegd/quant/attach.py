@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgegd.quant import integer
-from edgegd.quant.fake_quantize import ActivationQuantizer, WeightQuantizer, fake_quantize_bias
+from edgegd.quant.fake_quantize import FakeQuantizeSiLU
 from edgegd.quant.plan import PlannedOp, QuantPlan
+from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer, fake_quantize_bias, update_ranges
 from edgegd.quant.rules import INTEGER, MOVE
 from edgegd.quant.tracing import INPUT, AddressedMode
 
@@ -25,37 +26,51 @@ class QuantizedModel(nn.Module):
     """`model` run under `plan`: forward(image (N, 3, H, W) float32) -> what the model returns.
 
     `ranges` holds one ActivationQuantizer a scale group, `weights` one WeightQuantizer an integer convolution; both
-    are in `state_dict()`. In training mode the weight scales follow the weights at every step.
+    are in `state_dict()`. In training mode they are brought up to date with what learns at every forward pass.
     """
 
-    def __init__(self, model: nn.Module, plan: QuantPlan) -> None:
+    def __init__(self, model: nn.Module, plan: QuantPlan, *, learned_weight_scales: bool = False) -> None:
         super().__init__()
         self.model, self.plan = model, plan
-        groups = plan.groups
+        learns = {tensor.group: tensor.learns for tensor in plan.tensors}
         self.ranges = nn.ModuleDict(
-            {module_key(group): ActivationQuantizer(plan.activation_format) for group in dict.fromkeys(groups.values())}
+            {module_key(group): ActivationQuantizer(learns[group]) for group in dict.fromkeys(plan.groups.values())}
         )
+        self._integer_convolutions = [op for op in plan.ops if op.weight and op.decision == INTEGER]
         self.weights = nn.ModuleDict(
             {
                 module_key(op.weight): WeightQuantizer(
-                    plan.weight_format, len(model.get_submodule(op.weight).weight)  # type: ignore[arg-type]
+                    plan.weight_format, len(model.get_submodule(op.weight).weight),  # type: ignore[arg-type]
+                    learned=learned_weight_scales,
                 )
-                for op in plan.ops
-                if op.weight and op.decision == INTEGER
+                for op in self._integer_convolutions
             }
-        )
-        self._range_of = {address: self.range_of(group) for address, group in groups.items()}
+        )  # fmt: skip
+        self._absorbed = {op.result for op in plan.ops if op.result not in ("", op.address)}
+        self._range_of = {address: self.range_of(group) for address, group in plan.groups.items()}
+        # What shows a planned tensor (address, float values) instead of quantizing it: calibration.
         self.observe: Callable[[str, torch.Tensor], None] | None = None
+        # What takes the integer result of an operation (address, values) and returns what to go on with: parity.
+        self.replace: Callable[[str, torch.Tensor], torch.Tensor] | None = None
 
     def range_of(self, group: str) -> ActivationQuantizer:
         """The range of a scale group."""
         return self.ranges[module_key(group)]  # type: ignore[return-value]
 
-    def forward(self, image: torch.Tensor) -> Any:
-        """Runs the model; with `observe` set, every planned tensor is shown to it and nothing is quantized."""
+    def weight_quantizer(self, op: PlannedOp) -> WeightQuantizer:
+        """The weight scales of an integer convolution."""
+        return self.weights[module_key(op.weight)]  # type: ignore[return-value]
+
+    def forward(self, image: torch.Tensor, **kwargs: Any) -> Any:
+        """Runs the model; with `observe` set, every planned tensor is shown to it and nothing is quantized.
+
+        Further arguments go to the model (RT-DETR's training forward takes its targets).
+        """
+        if self.training and self.observe is None:
+            self.update_ranges()
         mode = _QuantizingMode(self)
         with mode.running(self.model):
-            return self.model(self.quantize(INPUT, image))
+            return self.model(self.quantize(INPUT, image), **kwargs)
 
     def quantize(self, address: str, x: torch.Tensor) -> torch.Tensor:
         """The fake-quantized tensor at a planned address; other addresses pass unchanged."""
@@ -63,23 +78,31 @@ class QuantizedModel(nn.Module):
         if quantizer is None:
             return x
         if self.observe is not None:
-            self.observe(self.plan.groups[address], x)
+            self.observe(address, x)
             return x
-        return quantizer(x)
+        if torch.onnx.is_in_onnx_export():
+            return quantizer.exported(x, self.plan.activation_format, address)
+        return self._done(address, quantizer(x))
+
+    def _done(self, address: str, codes: torch.Tensor) -> torch.Tensor:
+        return codes if self.replace is None else self.replace(address, codes)
 
     def run(self, address: str, func: Any, args: Any, kwargs: Any) -> Any:
         """Runs one operation of the forward pass with its operands and result as the plan wants them."""
         op = self.plan.by_address.get(address)
         if op is None:
             return func(*args, **kwargs)
-        if op.decision == INTEGER and op.operation in ("conv2d", "silu", "add"):
-            if self.observe is None and not self.training and not torch.onnx.is_in_onnx_export():
-                return self._as_onnxruntime(op, *args, **kwargs)
+        quantizing = self.observe is None and not torch.onnx.is_in_onnx_export()
+        if op.decision == INTEGER:
+            if quantizing and not self.training and op.operation in ("conv2d", "silu", "add"):
+                return self._done(op.result, self._as_onnxruntime(op, *args, **kwargs))
             if op.operation == "conv2d":
-                return self.quantize(address, self._convolution(op, *args, **kwargs))
+                result = self._convolution(op, *args, **kwargs)
+                return result if op.result != address and not quantizing else self.quantize(op.result, result)
             if op.operation == "silu":
-                gate = self.quantize(f"{address}/sigmoid", torch.sigmoid(args[0]))
-                return self.quantize(address, args[0] * gate)
+                return self._silu(address, *args)
+        elif quantizing and address in self._absorbed:
+            return args[0]  # the convolution before it has quantized its result in this operation's range
         result = func(*args, **kwargs)
         if op.decision == MOVE or (op.operation == "cat" and op.decision == INTEGER and self.observe is None):
             return self._moved(address, result)
@@ -87,7 +110,7 @@ class QuantizedModel(nn.Module):
 
     def _moved(self, address: str, result: Any) -> Any:
         # One range on both sides: codes stay the codes they were, and only the exported graph needs the Q/DQ pair.
-        if not torch.onnx.is_in_onnx_export():
+        if address not in self._range_of or not torch.onnx.is_in_onnx_export():
             return result
         if isinstance(result, torch.Tensor):
             return self.quantize(address, result)
@@ -97,36 +120,67 @@ class QuantizedModel(nn.Module):
                      *args: Any, **kwargs: Any) -> torch.Tensor:
         if self.observe is not None:
             return F.conv2d(x, weight, bias, *args, **kwargs)
-        quantizer: Any = self.weights[module_key(op.weight)]
-        input_scale = self._range_of[op.inputs[0]].scale
-        if self.training:
-            quantizer.follow(weight, bias, input_scale)
+        quantizer = self.weight_quantizer(op)
         if torch.onnx.is_in_onnx_export():  # the exporter stores the bias's int32 codes itself
-            return F.conv2d(x, quantizer(weight), bias, *args, **kwargs)
+            return F.conv2d(x, quantizer.exported(weight, op.address), bias, *args, **kwargs)
         if bias is not None:
-            bias = fake_quantize_bias(bias, input_scale * quantizer.scale)
+            bias = fake_quantize_bias(bias, self._range_of[op.inputs[0]].scale * quantizer.scale)
         return F.conv2d(x, quantizer(weight), bias, *args, **kwargs)
+
+    def _silu(self, address: str, x: torch.Tensor) -> torch.Tensor:
+        gate_address = f"{address}/sigmoid"
+        if self.observe is not None or torch.onnx.is_in_onnx_export():
+            return self.quantize(address, x * self.quantize(gate_address, torch.sigmoid(x)))
+        gate, result = self._range_of[gate_address], self._range_of[address]
+        quantized: torch.Tensor = FakeQuantizeSiLU.apply(
+            x, result.log_scale, result.shift, result.scale, result.scale_value, result.bounds, gate.scale, gate.bounds
+        )  # type: ignore[no-untyped-call]
+        return quantized
 
     def _as_onnxruntime(self, op: PlannedOp, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One integer operation in evaluation mode, in onnxruntime's order of float32 operations (quant/integer.py)."""
-        result, source = self._range_of[op.address], self._range_of[op.inputs[0]]
+        result, source = self._range_of[op.result], self._range_of[op.inputs[0]]
         if op.operation == "conv2d":
-            weight, bias, *rest = args
-            scale = self.weights[module_key(op.weight)].scale
-            return integer.convolution(x, weight, bias, source, scale, result, *rest, **kwargs)  # type: ignore[arg-type]
+            return integer.convolution(x, source, self.weight_quantizer(op), result, *args, **kwargs)
         if op.operation == "silu":
-            gate_range = self._range_of[f"{op.address}/sigmoid"]
-            return integer.multiply(x, source, gate_range(torch.sigmoid(x)), gate_range, result)
+            gate_address = f"{op.address}/sigmoid"
+            gate = self._done(gate_address, self._range_of[gate_address](torch.sigmoid(x)))
+            return integer.multiply(x, source, gate, self._range_of[gate_address], result)
         return integer.add(x, source, args[0], self._range_of[op.inputs[1]], result)
 
     @torch.no_grad()
-    def follow_weights(self) -> None:
-        """Sets every weight scale from the present weights (after calibration, or after loading averaged weights)."""
-        for op in self.plan.ops:
-            if op.weight and op.decision == INTEGER:
-                module: Any = self.model.get_submodule(op.weight)
-                scale = self._range_of[op.inputs[0]].scale
-                self.weights[module_key(op.weight)].follow(module.weight, module.bias, scale)  # type: ignore[operator]
+    def update_ranges(self) -> None:
+        """Brings every range up to date with the weights and with what was learned; keeps all of them valid.
+
+        To be called after anything but training's own forward pass has written parameters.
+        """
+        quantizers: Any = self.ranges.values()
+        update_ranges([quantizer for quantizer in quantizers if quantizer.learns != "nothing"])
+        self.follow_weights()
+
+    @torch.no_grad()
+    def follow_weights(self, *, tie: bool = False) -> None:
+        """Sets every weight scale from the present weights (`tie`), or from what it is derived from."""
+        for op in self._integer_convolutions:
+            module: Any = self.model.get_submodule(op.weight)
+            quantizer, scale = self.weight_quantizer(op), self._range_of[op.inputs[0]].scale
+            (quantizer.tie if tie else quantizer.update)(module.weight, module.bias, scale)
+
+    def range_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """What learns of the ranges: `scales` (logarithms; of weights too, where they learn) and `zero_points`."""
+        ranges: list[Any] = [*self.ranges.values()]
+        weights: list[Any] = [*self.weights.values()]
+        return {
+            "scales": [q.log_scale for q in ranges if q.learns != "nothing"]
+            + [q.log_scale for q in weights if q.log_scale is not None],
+            "zero_points": [q.shift for q in ranges if q.learns == "range"],
+        }
+
+    def learn_ranges(self, learn: bool) -> None:
+        """Lets all ranges that may learn do so, or freezes them."""
+        for parameters in self.range_parameters().values():
+            for parameter in parameters:
+                parameter.requires_grad_(learn)
 
 
 class _QuantizingMode(AddressedMode):

@@ -1,143 +1,151 @@
 """Fake quantization in onnxruntime's arithmetic: saturate(round_half_even(x / scale) + zero_point), float32 division.
 
 The division is a true one, as in onnxruntime's QuantizeLinear (core/mlas/lib/quantize.cpp); torch's own
-fake_quantize multiplies by the reciprocal and differs on half-way values. These few in-place passes also run three
-times faster on a CPU than torch's kernel (benchmarks/fake_quantize.py). The gradient is straight through: passed inside
-the range, zero outside (Jacob et al. 2018, section 3).
+fake_quantize multiplies by the reciprocal and differs on half-way values.
+
+Let y = (clamp(round(x / s) + z, qmin, qmax) - z) s. Its gradient is straight through (Jacob et al. 2018, section 3):
+dy/dx is 1 inside the range and 0 outside. For the range it is that of LSQ (Esser et al. 2020, section 2.1) and LSQ+
+(Bhalgat et al. 2020, section 3.1): dy/ds = (y - x) / s inside and y / s outside; dy/dz = 0 inside and -s outside.
+Summed with the gradient g of the result, and with d = g inside and 0 outside, which is the gradient of x,
+
+    dL/ds = (g . y - d . x) / s        dL/dz = -s (sum g - sum d)
+
+so that the whole gradient of a range costs two dot products and two sums.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
 
-from edgegd.quant.formats import Format
+_CHUNK = 1 << 17  # elements a thread: with all passes over one chunk at a time, it stays in the L2 cache (512 KiB)
 
-# A scale below this cannot be divided by in float32 without overflow of ordinary activations.
-SMALLEST_SCALE = 1e-12
-_INT32_MAX = 2**31 - 1
-# The int32 accumulator holds bias and products: half of it is left for the products (33 thousand of 255 * 127).
-_LARGEST_BIAS_CODE = 2**30
+
+def chunks(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Flat views of equal pieces of contiguous tensors of one size, small enough for the cache on a CPU.
+
+    Four passes over a large tensor then take less than half the time (benchmarks/fake_quantize.py).
+    """
+    flat = [tensor.view(-1) for tensor in tensors]
+    size = _CHUNK * torch.get_num_threads()
+    if flat[0].is_cuda or len(flat[0]) <= size:
+        return iter([tuple(flat)])
+    return zip(*(tensor.split(size) for tensor in flat), strict=True)
+
+
+def lsq_factor(elements: int, qmax: int) -> float:
+    """LSQ's scaling of a range's gradient, 1 / sqrt(N Qp) (Esser et al. 2020, section 2.2)."""
+    return 1 / math.sqrt(max(elements, 1) * qmax)
 
 
 class FakeQuantizeActivation(torch.autograd.Function):
-    """codes = clamp(round(x / scale), qmin - zp, qmax - zp); result = codes * scale, float32, same shape as x.
+    """(clamp(round(x / s) + z) - z) * s; float32, same shape as x; gradients of x, of log s and of z.
 
-    Exports to ONNX as QuantizeLinear and DequantizeLinear with a uint8 zero point.
+    `limits` are the smallest and the largest code less the zero point, `scale_value` is s as a number.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor, scale_value: float, zero_point: int,
-                qmin: int, qmax: int) -> torch.Tensor:
-        low, high = qmin - zero_point, qmax - zero_point
-        ctx.save_for_backward(x)
-        ctx.bounds = ((low - 0.5) * scale_value, (high + 0.5) * scale_value)
-        return torch.div(x, scale).round_().clamp_(low, high).mul_(scale)
+    def forward(ctx: Any, x: torch.Tensor, log_scale: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor,
+                scale_value: float, limits: tuple[int, int]) -> torch.Tensor:
+        x = x.float().contiguous()  # under autocast a convolution's result is 16 bits wide: ranges are not
+        y = torch.empty_like(x)
+        for part, out in chunks(x, y):
+            torch.div(part, scale, out=out)
+            out.round_().clamp_(*limits).mul_(scale)
+        ctx.learns = ctx.needs_input_grad[1:3]
+        ctx.save_for_backward(*((x, y) if any(ctx.learns) else (x,)))
+        ctx.range = scale_value, limits
+        return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        (x,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradients[0], x, *ctx.bounds), None, None, None, None, None
+        x, *results = ctx.saved_tensors
+        scale, limits = ctx.range
+        return *_backward(gradients[0].contiguous(), x, results, scale, limits, ctx.learns), None, None, None
+
+
+class FakeQuantizeSiLU(torch.autograd.Function):
+    """The SiLU of a fake-quantized x as onnxruntime runs it: q(x * q'(sigmoid(x))), q' of the sigmoid's own range.
+
+    One function, because a chunk of x then goes through all eleven passes in the cache. The gradient of x is that of
+    the float SiLU at x, straight through both quantizers; the range of the sigmoid, whose values are known, learns
+    nothing.
+    """
 
     @staticmethod
-    def symbolic(g: Any, x: Any, scale: Any, scale_value: float, zero_point: int, qmin: int, qmax: int) -> Any:
-        scale_node = g.op("Constant", value_t=torch.tensor(scale_value, dtype=torch.float32))
-        zero_node = g.op("Constant", value_t=torch.tensor(zero_point, dtype=torch.uint8 if qmin == 0 else torch.int8))
-        return g.op("DequantizeLinear", g.op("QuantizeLinear", x, scale_node, zero_node), scale_node, zero_node)
+    def forward(ctx: Any, x: torch.Tensor, log_scale: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor,
+                scale_value: float, limits: tuple[int, int], gate_scale: torch.Tensor,
+                gate_limits: tuple[int, int]) -> torch.Tensor:
+        product, y = torch.empty_like(x), torch.empty_like(x)
+        for part, m, out in chunks(x, product, y):
+            torch.sigmoid(part, out=m)
+            m.div_(gate_scale).round_().clamp_(*gate_limits).mul_(gate_scale).mul_(part)
+            torch.div(m, scale, out=out)
+            out.round_().clamp_(*limits).mul_(scale)
+        ctx.learns = ctx.needs_input_grad[1:3]
+        ctx.save_for_backward(x, product, *((y,) if any(ctx.learns) else ()))
+        ctx.range = scale_value, limits
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        x, product, *results = ctx.saved_tensors
+        scale, limits = ctx.range
+        inside, log_scale, shift = _backward(
+            gradients[0].contiguous(), product, results, scale, limits, ctx.learns, through=x
+        )
+        return inside, log_scale, shift, None, None, None, None, None
+
+
+def _backward(gradient: torch.Tensor, x: torch.Tensor, results: list[torch.Tensor], scale: float,
+              limits: tuple[int, int], learns: tuple[bool, bool], through: torch.Tensor | None = None) -> Any:
+    """Gradients of x, log scale and shift; that of x is carried on through a SiLU of `through` where it is given.
+
+    `x` was quantized to `results` (one tensor; none where nothing of the range learns).
+    """
+    bounds = (limits[0] - 0.5) * scale, (limits[1] + 0.5) * scale
+    inside = torch.empty_like(x)
+    sums = []
+    for g, part, out, *rest in chunks(gradient, x, inside, *results, *(() if through is None else (through,))):
+        torch.ops.aten.hardtanh_backward.grad_input(g, part, *bounds, grad_input=out)
+        if results:
+            sums.append(torch.stack((torch.dot(g, rest[0]) - torch.dot(out, part), g.sum() - out.sum())))
+        if through is not None:
+            torch.ops.aten.silu_backward.grad_input(out, rest[-1], grad_input=out)
+    if not results:
+        return inside, None, None
+    by_scale, saturated = torch.stack(sums).sum(0).mul_(lsq_factor(x[0].numel(), limits[1] - limits[0])).unbind()
+    # dL/d(log s) = s dL/ds.
+    return inside, by_scale if learns[0] else None, saturated.mul(-scale) if learns[1] else None
 
 
 class FakeQuantizeWeight(torch.autograd.Function):
-    """round(w / scale) * scale with one scale an output channel (dimension 0), float32; exports as Q/DQ with axis 0.
+    """clamp(round(w / s)) * s with one scale an output channel (dimension 0), float32; gradients of w and of log s.
 
-    The scale is the largest weight of the channel over qmax, so nothing saturates and the gradient passes unchanged.
+    A scale that is tied to the largest weight of its channel saturates nothing: the gradient passes unchanged.
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        return torch.div(weight, scale).round_().mul_(scale)
+    def forward(ctx: Any, weight: torch.Tensor, log_scale: torch.Tensor | None, scale: torch.Tensor,
+                qmax: int) -> torch.Tensor:
+        per_channel = scale.view(-1, *[1] * (weight.ndim - 1))
+        codes = torch.div(weight, per_channel).round_().clamp_(-qmax, qmax)
+        result = codes.mul_(per_channel)
+        ctx.learns = ctx.needs_input_grad[1]
+        if ctx.learns:
+            ctx.save_for_backward(weight, result, per_channel)
+            ctx.qmax = qmax
+        return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        return gradients[0], None
-
-    @staticmethod
-    def symbolic(g: Any, weight: Any, scale: Any) -> Any:
-        values = scale.node().t("value") if scale.node().kind() == "onnx::Constant" else None
-        if values is not None:
-            scale = g.op("Constant", value_t=values.flatten())
-        else:
-            scale = g.op("Reshape", scale, g.op("Constant", value_t=torch.tensor([-1])))
-        zero = g.op("Constant", value_t=torch.zeros(weight.type().sizes()[0], dtype=torch.int8))
-        return g.op("DequantizeLinear", g.op("QuantizeLinear", weight, scale, zero, axis_i=0), scale, zero, axis_i=0)
-
-
-class ActivationQuantizer(nn.Module):
-    """One range of a scale group: buffers `scale` (float32, scalar) and `zero_point` (int32, scalar)."""
-
-    scale: torch.Tensor
-    zero_point: torch.Tensor
-
-    def __init__(self, fmt: Format) -> None:
-        super().__init__()
-        self.format = fmt
-        self.register_buffer("scale", torch.tensor(1.0))
-        self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
-        # Python numbers of the buffers: read once, not at every call.
-        self._scale_value, self._zero_point_value = 1.0, 0
-
-    @property
-    def bounds(self) -> tuple[int, int]:
-        """Smallest and largest code, less the zero point."""
-        return self.format.qmin - self._zero_point_value, self.format.qmax - self._zero_point_value
-
-    def set_range(self, scale: float, zero_point: int) -> None:
-        """Sets the range; ValueError for a scale that is not finite and positive or a zero point outside the codes."""
-        if not SMALLEST_SCALE <= scale < float("inf") or not self.format.qmin <= zero_point <= self.format.qmax:
-            raise ValueError(f"no range of {self.format.name}: scale {scale}, zero point {zero_point}")
-        self.scale.fill_(scale)
-        self.zero_point.fill_(zero_point)
-        self._read_buffers()
-
-    def _read_buffers(self) -> None:
-        self._scale_value, self._zero_point_value = float(self.scale), int(self.zero_point)
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self._read_buffers()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Fake-quantizes a float32 tensor of any shape."""
-        return FakeQuantizeActivation.apply(
-            x, self.scale, self._scale_value, self._zero_point_value, self.format.qmin, self.format.qmax
-        )
-
-
-class WeightQuantizer(nn.Module):
-    """The scales of one convolution's output channels: buffer `scale`, float32 (C_out,), tied to the weights."""
-
-    scale: torch.Tensor
-
-    def __init__(self, fmt: Format, channels: int) -> None:
-        super().__init__()
-        self.format = fmt
-        self.register_buffer("scale", torch.ones(channels))
-
-    @torch.no_grad()
-    def follow(self, weight: torch.Tensor, bias: torch.Tensor | None, input_scale: torch.Tensor) -> None:
-        """Sets each channel's scale to max |w| / qmax; larger where the int32 bias would overflow (dead channels)."""
-        scale = weight.detach().abs().amax(dim=(1, 2, 3)).div_(self.format.qmax)
-        if bias is not None:
-            scale = torch.maximum(scale, bias.detach().abs() / (input_scale * _LARGEST_BIAS_CODE))
-        self.scale.copy_(scale.clamp_(min=SMALLEST_SCALE))
-
-    def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        """Fake-quantizes a weight of shape (C_out, C_in / groups, kH, kW)."""
-        return FakeQuantizeWeight.apply(weight, self.scale.view(-1, 1, 1, 1))
-
-
-def fake_quantize_bias(bias: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """The bias (C_out,) as int32 codes of scale input scale x weight scale (C_out,), as QLinearConv adds it."""
-    codes = torch.div(bias.detach(), scale).round_().clamp_(-_INT32_MAX, _INT32_MAX)
-    return bias + (codes.mul_(scale) - bias.detach())  # straight-through gradient
+        (gradient,) = gradients
+        if not ctx.learns:
+            return gradient, None, None, None
+        weight, result, scale = ctx.saved_tensors
+        inside = gradient * (weight.abs() <= scale * (ctx.qmax + 0.5))
+        by_channel = (gradient * result - inside * weight).flatten(1).sum(1)
+        return inside, by_channel.mul_(lsq_factor(weight[0].numel(), ctx.qmax)), None, None

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from edgegd.quant.fake_quantize import ActivationQuantizer
+from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer
 
 
 def codes_of(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -33,17 +33,23 @@ def from_raw_codes(value: torch.Tensor, result: ActivationQuantizer) -> torch.Te
     return value.round_().clamp_(result.format.qmin, result.format.qmax).sub_(result.zero_point).mul_(result.scale)
 
 
-def convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, source: ActivationQuantizer,
-                weight_scale: torch.Tensor, result: ActivationQuantizer, *args: Any, **kwargs: Any) -> torch.Tensor:
+def convolution(x: torch.Tensor, source: ActivationQuantizer, weights: WeightQuantizer, result: ActivationQuantizer,
+                weight: torch.Tensor, bias: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> torch.Tensor:
     """QLinearConv: exact sums of codes, times (input scale x weight scale / result scale) as one float32 number.
 
     Source: core/providers/cpu/quantization/qlinearconv.cc (output_scales), core/mlas/lib/quantize.cpp. Sums are exact
-    in float32 below 2^24.
+    in float32 as long as none can leave 2^24; where one could, they are made in float64.
     """
-    scale = source.scale * weight_scale  # (C_out,)
+    scale = source.scale * weights.scale  # (C_out,)
     bias = None if bias is None else torch.div(bias, scale).round_()
-    weight = torch.div(weight, weight_scale.view(-1, 1, 1, 1)).round_()
-    sums = F.conv2d(codes_of(x, source.scale), weight, bias, *args, **kwargs)
+    codes = torch.div(weight, weights.scale.view(-1, 1, 1, 1)).round_()
+    codes.clamp_(-weights.format.qmax, weights.format.qmax)
+    largest = codes.abs().flatten(1).sum(1) * max(map(abs, source.bounds))
+    if bias is not None:
+        largest += bias.abs()
+    exact = torch.float32 if float(largest.max()) < 2**24 else torch.float64
+    bias = None if bias is None else bias.to(exact)
+    sums = F.conv2d(codes_of(x, source.scale).to(exact), codes.to(exact), bias, *args, **kwargs).float()
     return requantize(sums.mul_((scale / result.scale).view(1, -1, 1, 1)), result)
 
 
