@@ -177,7 +177,8 @@ def require_plan_fits(plan: QuantPlan, ops: tuple[TracedOp, ...], imgsz: tuple[i
     known = {op.address: op for op in ops}
     missing = [op.address for op in plan.ops if op.address not in known]
     if missing:
-        close = [f"nearest to {address}: {nearest(address, known)}" for address in missing[:3] if nearest(address, known)]
+        near = {address: nearest(address, known) for address in missing[:3]}
+        close = [f"nearest to {address}: {name}" for address, name in near.items() if name]
         raise PlanError(
             f"The plan names {len(missing)} operations that the model does not have.",
             expected="; ".join(["addresses of this model", *close]),

@@ -8,13 +8,14 @@ matmul); forward hooks tell which module is running. An address is `module path:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
 INPUT = "input"
@@ -22,25 +23,58 @@ INPUT = "input"
 # The names under which torch functions reach a TorchFunctionMode -> the operation's name in addresses.
 _OPERATIONS = {
     "__add__": "add", "__radd__": "add", "__iadd__": "add", "add_": "add",
-    "__mul__": "mul", "__rmul__": "mul", "__imul__": "mul", "mul_": "mul",
-    "__sub__": "sub", "__rsub__": "sub", "rsub": "sub", "__matmul__": "matmul", "bmm": "matmul",
-    "__truediv__": "div", "__getitem__": "slice", "concat": "cat", "_max_pool2d": "max_pool2d",
-    "boolean_dispatch": "max_pool2d", "view": "reshape", "flatten": "reshape", "squeeze": "reshape",
-    "unsqueeze": "reshape", "permute": "transpose", "split_with_sizes": "split", "chunk": "split",
-    "silu_": "silu", "relu_": "relu", "sigmoid_": "sigmoid",
+    "__mul__": "mul", "__rmul__": "mul", "__imul__": "mul", "mul_": "mul", "multiply": "mul",
+    "__sub__": "sub", "__rsub__": "sub", "rsub": "sub", "__isub__": "sub", "sub_": "sub",
+    "__truediv__": "div", "__rtruediv__": "div", "__itruediv__": "div", "div_": "div", "true_divide": "div",
+    "__floordiv__": "floor_divide", "__mod__": "remainder", "__neg__": "neg", "__pow__": "pow", "__rpow__": "pow",
+    "__and__": "bitwise_and", "__or__": "bitwise_or", "__invert__": "bitwise_not", "__eq__": "eq", "__ne__": "ne",
+    "__lt__": "lt", "__le__": "le", "__gt__": "gt", "__ge__": "ge",
+    "__matmul__": "matmul", "__rmatmul__": "matmul", "bmm": "matmul", "concat": "cat", "concatenate": "cat",
+    "_max_pool2d": "max_pool2d", "view": "reshape", "flatten": "reshape", "unflatten": "reshape",
+    "squeeze": "reshape", "unsqueeze": "reshape", "permute": "transpose", "swapaxes": "transpose",
+    "split_with_sizes": "split", "chunk": "split", "expand_as": "expand", "silu_": "silu", "relu_": "relu",
+    "leaky_relu_": "leaky_relu", "hardswish_": "hardswish", "sigmoid_": "sigmoid", "tanh_": "tanh",
 }  # fmt: skip
-# Attribute reads and bookkeeping that compute nothing.
+# Attribute reads and bookkeeping that compute nothing; dropout computes nothing in the deployed model.
 _NOT_OPERATIONS = {"__get__", "__set__", "size", "dim", "numel", "is_floating_point", "detach", "clone", "contiguous",
                    "requires_grad_", "data_ptr", "device", "stride", "type", "to", "float", "half", "is_complex",
-                   "__hash__", "__len__", "__bool__", "__format__", "__repr__", "__deepcopy__"}  # fmt: skip
+                   "__hash__", "__len__", "__bool__", "__format__", "__repr__", "__deepcopy__", "type_as",
+                   "dropout", "dropout_"}  # fmt: skip
 
 
-def operation_name(func: Callable[..., Any]) -> str | None:
-    """The operation's name in addresses, or None for calls that compute nothing (attribute reads, casts)."""
-    name = getattr(func, "__name__", str(func))
+def operation_name(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """The operation's name in addresses, or None for calls that compute nothing (attribute reads, casts).
+
+    Calls of one function that onnxruntime runs by different kernels have different names: indexing by a tensor is
+    `index`, not `slice`; interpolation other than to the nearest neighbour and padding with other values than 0 name
+    their mode.
+    """
+    name: str = getattr(func, "__name__", str(func))
     if name in _NOT_OPERATIONS:
         return None
-    return _OPERATIONS.get(name, name)
+    refine = _REFINED.get(name)
+    return _OPERATIONS.get(name, name) if refine is None else refine(args, kwargs)
+
+
+def _slice_or_index(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    items = args[1] if isinstance(args[1], tuple) else (args[1],)
+    return "index" if any(isinstance(item, (torch.Tensor, list)) for item in items) else "slice"
+
+
+def _interpolation(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    mode = kwargs.get("mode", args[3] if len(args) > 3 else "nearest")
+    return "interpolate" if mode == "nearest" else f"interpolate_{mode}"
+
+
+def _padding(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    mode = kwargs.get("mode", args[2] if len(args) > 2 else "constant")
+    value = kwargs.get("value", args[3] if len(args) > 3 else None)
+    return f"pad_{mode}" if mode != "constant" or value else "pad"
+
+
+_REFINED: dict[str, Callable[[Sequence[Any], Mapping[str, Any]], str]] = {
+    "__getitem__": _slice_or_index, "interpolate": _interpolation, "pad": _padding,
+}  # fmt: skip
 
 
 class AddressedMode(TorchFunctionMode):
@@ -54,10 +88,12 @@ class AddressedMode(TorchFunctionMode):
         super().__init__()
         self._path: list[str] = [""]
         self._calls: Counter[tuple[str, str]] = Counter()
+        # Ultralytics shares one SiLU among its Conv blocks: of a module's paths, the one below the caller counts.
+        self._paths: dict[nn.Module, dict[str, str]] = {}  # module -> parent's path -> path
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        operation = operation_name(func)
+        operation = operation_name(func, args, kwargs)
         if operation is None:
             return self.on_bookkeeping(func, args, kwargs)
         path = self._path[-1]
@@ -73,31 +109,30 @@ class AddressedMode(TorchFunctionMode):
         """Runs a call that computes nothing; its result may still be a tensor with the values of its argument."""
         return func(*args, **kwargs)
 
-    def _enter(self, paths: list[str]) -> None:
-        # Ultralytics shares one SiLU among its Conv blocks: of its names, the one below the caller counts.
-        here = self._path[-1]
-        self._path.append(next((path for path in paths if path.rpartition(".")[0] == here), paths[0]))
+    def _enter(self, module: nn.Module, _: Any) -> None:
+        paths = self._paths.get(module)
+        if paths is not None:  # a module of this model
+            self._path.append(paths.get(self._path[-1]) or next(iter(paths.values())))
 
-    def _leave(self) -> None:
-        self._path.pop()
+    def _leave(self, module: nn.Module, _: Any, __: Any) -> None:
+        if module in self._paths:
+            self._path.pop()
 
     @contextmanager
     def running(self, model: nn.Module) -> Iterator[None]:
-        """Active for one forward pass of `model`; counters start afresh, hooks are removed afterwards."""
-        self._path, self._calls = [""], Counter()
-        names: dict[nn.Module, list[str]] = {}
-        for name, module in model.named_modules(remove_duplicate=False):
-            names.setdefault(module, []).append(name)
-        handles = []
-        for module, paths in names.items():
-            handles.append(module.register_forward_pre_hook(lambda *_, paths=paths: self._enter(paths)))
-            handles.append(module.register_forward_hook(lambda *_: self._leave(), always_call=True))
+        """Active for one forward pass of `model`; counters start afresh, nothing is left behind on the modules."""
+        self._path, self._calls, self._paths = [""], Counter(), {}
+        for path, module in model.named_modules(remove_duplicate=False):
+            self._paths.setdefault(module, {}).setdefault(path.rpartition(".")[0], path)
+        # Two hooks for all modules: one pair a module would take milliseconds to install and to remove.
+        entering = register_module_forward_pre_hook(self._enter)
+        leaving = register_module_forward_hook(self._leave, always_call=True)
         try:
             with self:
                 yield
         finally:
-            for handle in handles:
-                handle.remove()
+            entering.remove()
+            leaving.remove()
 
 
 @dataclass(frozen=True)
