@@ -17,7 +17,7 @@ import yaml
 
 from edgegd import errors
 from edgegd.cli.main import edgegd
-from edgegd.recipe.build import KIND, field_types
+from edgegd.recipe.build import describe_kind, field_types
 from edgegd.recipe.schema import Recipe
 
 _HELP_WIDTH = 100  # characters; the same on every terminal
@@ -83,10 +83,10 @@ def _rows(section: type, prefix: str) -> Iterator[str]:
         if dataclasses.is_dataclass(kind):
             yield from _rows(typing.cast(type, kind), f"{name}.")
             continue
-        options = typing.get_args(kind) or (kind,)
-        types = " or ".join(KIND[option].removeprefix("a ") for option in options)
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         limits, meaning = _limits(field.metadata), field.metadata["help"]
-        yield f"| `{name}` | {types} | `{_shown(field.default)}` | {limits} | {meaning} |"
+        types = describe_kind(kind).removeprefix("a ")
+        yield f"| `{name}` | {types} | `{_shown(default)}` | {limits} | {meaning} |"
 
 
 def _shown(default: Any) -> str:

@@ -2,7 +2,7 @@
 
 Rules: (1) an unknown key is a mistake, the nearest known one is named; (2) whole numbers are accepted for numbers, and
 so is text such as "1e-4", which YAML 1.1 does not take for a number; (3) true/false is never a number; (4) an empty
-section (`train:` with nothing under it) takes all its defaults.
+section (`train:` with nothing under it) takes all its defaults; (5) a list or a mapping holds values of one type.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ def build(section: type, data: Any, root: type, prefix: str = "") -> tuple[dict[
 
 def convert(value: Any, kind: Any, limits: Mapping[str, Any]) -> tuple[Any, str]:
     """A value as a field's type and within its limits, or a sentence that says what is wrong ("" if nothing)."""
+    if typing.get_origin(kind) in (list, dict):
+        return _convert_many(value, kind, limits)
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if isinstance(value, str) and float in options and str not in options and NUMBER.fullmatch(value):
         value = float(value)
@@ -81,7 +83,7 @@ def convert(value: Any, kind: Any, limits: Mapping[str, Any]) -> tuple[Any, str]
         # OverflowError is impossible here: YAML integers beyond float range are refused as not finite.
         value = float(value) if abs(value) < 1e308 else math.inf
     if type(value) not in options:
-        return None, f"expected {' or '.join(KIND[option] for option in options)}, found {describe(value)}"
+        return None, f"expected {describe_kind(kind)}, found {describe(value)}"
     if isinstance(value, float) and not math.isfinite(value):
         return None, f"expected a finite number, found {value}"
     choices, minimum, maximum = limits.get("choices"), limits.get("minimum"), limits.get("maximum")
@@ -95,6 +97,32 @@ def convert(value: Any, kind: Any, limits: Mapping[str, Any]) -> tuple[Any, str]
     if value is not None and maximum is not None and value > maximum:
         return None, f"expected at most {maximum}, found {value}"
     return value, ""
+
+
+def _convert_many(value: Any, kind: Any, limits: Mapping[str, Any]) -> tuple[Any, str]:
+    """A list, or a mapping from text, each of whose values is within the limits; the first one that is not is named."""
+    container, item_kind = typing.get_origin(kind), typing.get_args(kind)[-1]
+    if not isinstance(value, container):
+        return None, f"expected {describe_kind(kind)}, found {describe(value)}"
+    items: list[tuple[Any, Any]] = list(value.items() if container is dict else enumerate(value, 1))
+    converted = []
+    for name, item in items:
+        if container is dict and not isinstance(name, str):
+            return None, f"expected text as every name, found {describe(name)}"
+        new, problem = convert(item, item_kind, limits)
+        if problem:
+            return None, f"{name}: {problem}" if container is dict else f"value {name}: {problem}"
+        converted.append(new)
+    return (dict(zip((name for name, _ in items), converted, strict=True)) if container is dict else converted), ""
+
+
+def describe_kind(kind: Any) -> str:
+    """A field's type in words."""
+    if typing.get_origin(kind) in (list, dict):
+        many = "a list of" if typing.get_origin(kind) is list else "a mapping from text to"
+        return f"{many} {KIND[typing.get_args(kind)[-1]].removeprefix('a ')}"
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return " or ".join(KIND[option] for option in options)
 
 
 def describe(value: Any) -> str:

@@ -71,7 +71,27 @@ class QuantSection:
 
     calibration_images: int = option(128, "training images that calibration sees (a sample seeded by train.seed)",
                                      minimum=1)
-    observer: str = option("mse", "how an activation's range is chosen", choices=("minmax", "mse"))
+    observer: str = option("mse", "how an activation's range is chosen; auto: for each, the one of these whose codes "
+                                  "have the least error", choices=("minmax", "percentile", "mse", "entropy", "auto"))
+    percentile: float = option(99.99, "percentile: the share of values in the range, in percent", minimum=50,
+                               maximum=100)
+    weight_scales: str = option("tied", "what a weight's scale is: tied to the largest weight of its channel, or "
+                                        "learned", choices=("tied", "learned"))
+    rules: dict[str, str] = option(  # noqa: RUF009
+        {}, "decisions of rules by name, such as {box-convolution: integer}", choices=("float", "integer")
+    )
+    plan: str = option("", "an edited plan.json to use instead of the rules' plan")
+    # The last key: below it, `float` would be no type any more.
+    float: list[str] = option([], "patterns (* and ?) of addresses of operations that stay float")  # noqa: RUF009
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """`train.distill`: what the student learns from the float model before QAT (weights 0, 0: nothing)."""
+
+    head: float = option(0.0, "weight of the difference of class scores and boxes (not for RT-DETR)", minimum=0)
+    neck: float = option(0.0, "weight of the difference of the features that enter the head", minimum=0)
+    labels: bool = option(True, "whether the labels' own loss counts too; false uses no labels at all")
 
 
 @dataclass(frozen=True)
@@ -83,14 +103,28 @@ class TrainSection:
     device: str = option("cpu", "torch device: cpu, cuda, cuda:0")
     workers: int = option(0, "data loading processes; 0 loads in the training process", minimum=0)
     seed: int = option(0, "seed of the order of images, of augmentation and of initial values", minimum=0)
-    optimizer: str = option("AdamW", "AdamW, Adam or SGD", choices=("AdamW", "Adam", "SGD"))
+    optimizer: str = option("AdamW", "AdamW, Adam, SGD, or MuSGD as Ultralytics trains with; SGD is plain with "
+                                     "momentum 0", choices=("AdamW", "Adam", "SGD", "MuSGD"))
     lr0: float = option(1e-4, "peak learning rate of the weights", minimum=0)
-    lrf: float = option(0.01, "final learning rate as a fraction of lr0 (cosine)", minimum=0, maximum=1)
-    momentum: float = option(0.9, "momentum (SGD) or beta1 (Adam, AdamW)", minimum=0, maximum=1)
+    bias_lr: float | None = option(None, "peak learning rate of the biases; null: lr0", minimum=0)
+    range_lr: float = option(1e-3, "peak learning rate of the ranges: of the logarithms of scales, and of zero points "
+                                   "as a fraction of the 255 codes", minimum=0)
+    lrf: float = option(0.01, "final learning rate as a fraction of the peak (cosine)", minimum=0, maximum=1)
+    freeze_ranges_epochs: int = option(1, "epochs at the end in which ranges no longer learn", minimum=0)
+    momentum: float = option(0.9, "momentum (SGD, MuSGD) or beta1 (Adam, AdamW)", minimum=0, maximum=1)
     weight_decay: float = option(0.0, "weight decay of convolution weights", minimum=0)
     warmup_epochs: float = option(0.5, "epochs of linear warm-up of the learning rate", minimum=0)
     grad_clip: float = option(10.0, "largest norm of the gradient", minimum=0)
-    ema_decay: float = option(0.998, "decay of the exponential moving average of the weights", minimum=0, maximum=1)
+    ema_decay: float = option(0.998, "decay of the exponential moving average of weights and ranges", minimum=0,
+                              maximum=1)
+    amp: bool = option(False, "mixed precision: float16 on cuda, bfloat16 on cpu; weights and ranges stay float32")
+    oscillation: str = option("off", "weights that swing between two codes: off, count them (track), or also damp or "
+                                     "freeze them", choices=("off", "track", "damp", "freeze"))
+    damping: float = option(0.1, "damp: coefficient, at the end, of the squared distance of weights to their codes",
+                            minimum=0)
+    distill: Distillation = field(default_factory=Distillation, metadata={"help": "distillation from the float model"})
+    checkpoint_minutes: float = option(5.0, "minutes between checkpoints within an epoch; 0: after every step",
+                                       minimum=0)
     mosaic: float = option(0.0, "probability of mosaic augmentation", minimum=0, maximum=1)
     fliplr: float = option(0.5, "probability of a horizontal flip", minimum=0, maximum=1)
     scale: float = option(0.1, "random scaling by a factor of 1 +- scale", minimum=0, maximum=1)

@@ -39,7 +39,7 @@ def test_five_mistakes_are_all_shown_each_with_its_line() -> None:
         "line 3: model.imgsz: expected a whole number, found text ('big')",
         "line 4: model.weight: unknown key; did you mean model.weights?",
         "line 8: train.epochs: expected at least 1, found 0",
-        "line 9: train.optimizer: expected one of AdamW, Adam, SGD, found 'adamw'; did you mean AdamW?",
+        "line 9: train.optimizer: expected one of AdamW, Adam, SGD, MuSGD, found 'adamw'; did you mean AdamW?",
         "line 10: quants: unknown key; did you mean quant?",
     ]
 
@@ -102,6 +102,21 @@ def test_text_numbers_of_yaml_1_1_are_numbers_but_words_are_not() -> None:
         "line 4: train.lr0: expected a number, found text ('infinity')"]
 
 
+def test_lists_and_mappings_hold_values_of_one_type() -> None:
+    text = MINIMAL + "quant:\n  float: [model.2*, 'model.22:*']\n  rules:\n    box-convolution: integer\n"
+    quant = parse_recipe(text, ("train.distill.neck=2",)).quant
+    assert quant.float == ["model.2*", "model.22:*"] and quant.rules == {"box-convolution": "integer"}
+    assert parse_recipe(text, ("quant.float=[a]", "quant.rules={b: float}")).quant.rules == {"b": "float"}
+    assert mistakes(MINIMAL + "quant:\n  float: [a, 3]\n  rules: {convolution: int}\n") == [
+        "line 5: quant.float: value 2: expected text, found a whole number (3)",
+        "line 6: quant.rules: convolution: expected one of float, integer, found 'int'; did you mean integer?"]
+    assert mistakes(MINIMAL + "quant:\n  float: a\n  rules: [b]\n") == [
+        "line 5: quant.float: expected a list of text, found text ('a')",
+        "line 6: quant.rules: expected a mapping from text to text, found a list"]
+    assert mistakes(MINIMAL + "quant: {rules: {3: float}}\n") == [
+        "line 4: quant.rules: expected text as every name, found a whole number (3)"]
+
+
 def test_an_empty_section_takes_its_defaults() -> None:
     assert parse_recipe(MINIMAL + "train:\n").train == Recipe().train
 
@@ -125,12 +140,18 @@ def values_of(section: type) -> st.SearchStrategy[Any]:
             arguments[name] = values_of(kind)  # type: ignore[arg-type]
         elif metadata[name]["choices"]:
             arguments[name] = st.sampled_from(metadata[name]["choices"])
+            if kind == dict[str, str]:
+                arguments[name] = st.dictionaries(st.text(), arguments[name], max_size=3)
         elif kind is int:
             arguments[name] = st.integers(low, high)
         elif kind is float:
             arguments[name] = st.floats(low, high, allow_nan=False, allow_infinity=False)
         elif kind is str:
             arguments[name] = st.text()
+        elif kind == list[str]:
+            arguments[name] = st.lists(st.text(), max_size=3)
+        elif kind == float | None:
+            arguments[name] = st.none() | st.floats(low, high, allow_nan=False, allow_infinity=False)
         else:
             arguments[name] = st.sampled_from([True, False] if kind is bool else [None, True, False])
     arguments.update({"version": st.just(1)} if section is Recipe else {})
