@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from edgegd.quant.fake_quantize import SMALLEST_SCALE, ActivationQuantizer, WeightQuantizer, fake_quantize_bias
-from edgegd.quant.formats import INT8_WEIGHT, UINT8_ACTIVATION
+from edgegd.quant.formats import INT7_WEIGHT, INT8_WEIGHT
+from edgegd.quant.quantizers import SMALLEST_SCALE, ActivationQuantizer, WeightQuantizer, fake_quantize_bias
 
 
 def _graph() -> onnx.ModelProto:
@@ -38,18 +38,22 @@ def _in_numpy(x, scale, zero_point):
     return ((codes - zero_point) * np.float32(scale)).astype(np.float32)
 
 
-def _in_torch(x, scale, zero_point):
-    quantizer = ActivationQuantizer(UINT8_ACTIVATION)
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))]
+
+
+def _in_torch(x, scale, zero_point, device="cpu"):
+    quantizer = ActivationQuantizer().to(device)
     quantizer.set_range(scale, zero_point)
-    return quantizer(torch.from_numpy(x)).numpy()
+    return quantizer(torch.from_numpy(x).to(device)).detach().cpu().numpy()
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("zero_point", [0, 1, 128, 254, 255])
 @pytest.mark.parametrize("scale", [0.5, 0.1, 1 / 255, 3e-5, 7.3], ids=lambda scale: f"scale {scale:.2g}")
-def test_all_half_way_values_round_to_even_as_in_onnxruntime(qdq, scale, zero_point):
+def test_all_half_way_values_round_to_even_as_in_onnxruntime(qdq, scale, zero_point, device):
     halves = (np.arange(-300, 300) + 0.5).astype(np.float32) * np.float32(scale)
     x = np.concatenate([halves, np.nextafter(halves, np.float32(np.inf)), np.nextafter(halves, np.float32(-np.inf))])
-    ours = _in_torch(x, scale, zero_point)
+    ours = _in_torch(x, scale, zero_point, device)
     np.testing.assert_array_equal(ours, _in_numpy(x, scale, zero_point))
     np.testing.assert_array_equal(ours, qdq(x, scale, zero_point))
     (reference,) = ReferenceEvaluator(_graph()).run(
@@ -76,7 +80,7 @@ def test_random_scales_zero_points_and_values_equal_onnxruntime(qdq, scale, zero
 
 
 def test_the_gradient_passes_inside_the_range_and_nowhere_else():
-    quantizer = ActivationQuantizer(UINT8_ACTIVATION)
+    quantizer = ActivationQuantizer()
     quantizer.set_range(0.25, 100)  # codes reach -25.0 .. 38.75, and values half a code further still round into them
     x = torch.tensor([-100.0, -25.2, -25.1, -25.0, 0.0, 38.75, 38.8, 38.9, 100.0], requires_grad=True)
     quantizer(x).backward(torch.arange(1.0, 10.0))
@@ -85,7 +89,7 @@ def test_the_gradient_passes_inside_the_range_and_nowhere_else():
 
 
 def test_a_state_dict_restores_the_numbers_that_the_forward_pass_uses():
-    one, other = ActivationQuantizer(UINT8_ACTIVATION), ActivationQuantizer(UINT8_ACTIVATION)
+    one, other = ActivationQuantizer(), ActivationQuantizer()
     one.set_range(0.0371, 77)
     other.load_state_dict(one.state_dict())
     x = torch.linspace(-9, 9, 999, requires_grad=True)
@@ -101,34 +105,35 @@ def test_a_state_dict_restores_the_numbers_that_the_forward_pass_uses():
     [(0.0, 0), (-1.0, 0), (float("nan"), 0), (float("inf"), 0), (SMALLEST_SCALE / 2, 0), (1.0, -1), (1.0, 256)],
 )
 def test_an_impossible_range_is_refused_and_changes_nothing(scale, zero_point):
-    quantizer = ActivationQuantizer(UINT8_ACTIVATION)
+    quantizer = ActivationQuantizer()
     with pytest.raises(ValueError, match="no range"):
         quantizer.set_range(scale, zero_point)
     assert float(quantizer.scale) == 1.0 and int(quantizer.zero_point) == 0
 
 
-def _followed(weight, bias=None, input_scale=0.1):
-    quantizer = WeightQuantizer(INT8_WEIGHT, len(weight))
-    quantizer.follow(weight, bias, torch.tensor(input_scale))
+def _tied(weight, bias=None, input_scale=0.1, fmt=INT8_WEIGHT):
+    quantizer = WeightQuantizer(fmt, len(weight))
+    quantizer.tie(weight, bias, torch.tensor(input_scale))
     return quantizer
 
 
-def test_weights_equal_numpy_channel_by_channel():
+@pytest.mark.parametrize("fmt", [INT8_WEIGHT, INT7_WEIGHT], ids=lambda fmt: fmt.name)
+def test_weights_equal_numpy_channel_by_channel(fmt):
     weight = torch.randn(16, 8, 3, 3, generator=torch.Generator().manual_seed(0))
     weight *= torch.logspace(-6, 3, 16).view(-1, 1, 1, 1)
-    quantizer = _followed(weight)
+    quantizer = _tied(weight, fmt=fmt)
     for channel, (ours, theirs) in enumerate(zip(quantizer(weight).numpy(), weight.numpy(), strict=True)):
-        scale = np.abs(theirs).max() / np.float32(127)
+        scale = np.abs(theirs).max() / np.float32(fmt.qmax)
         assert np.float32(scale) == quantizer.scale[channel]
         codes = np.rint(theirs / scale)
-        assert np.abs(codes).max() == 127
+        assert np.abs(codes).max() == fmt.qmax
         np.testing.assert_array_equal(ours, codes * scale)
 
 
 def test_the_weight_gradient_passes_unchanged():
     weight = torch.randn(4, 2, 1, 1, requires_grad=True)
     gradient = torch.randn(4, 2, 1, 1)
-    _followed(weight)(weight).backward(gradient)
+    _tied(weight)(weight).backward(gradient)
     assert torch.equal(weight.grad, gradient)  # type: ignore[arg-type]
 
 
@@ -140,7 +145,7 @@ def test_a_dead_channel_keeps_a_usable_scale_and_a_bias_within_int32(size, bias)
     biases = torch.tensor([bias, 0.1])
     input_scale = torch.tensor(1e-4)
     quantizer = WeightQuantizer(INT8_WEIGHT, 2)
-    quantizer.follow(weight, biases, input_scale)
+    quantizer.tie(weight, biases, input_scale)
     assert torch.isfinite(quantizer.scale).all() and (quantizer.scale > 0).all()
     scale = input_scale * quantizer.scale
     assert (biases / scale).abs().max() <= 2**30 * 1.001  # the rest of int32 is for the products

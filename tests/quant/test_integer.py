@@ -9,12 +9,12 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgegd.quant import integer
-from edgegd.quant.fake_quantize import ActivationQuantizer
-from edgegd.quant.formats import UINT8_ACTIVATION
+from edgegd.quant.formats import INT8_WEIGHT
+from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer
 
 
 def _range(scale, zero_point):
-    quantizer = ActivationQuantizer(UINT8_ACTIVATION)
+    quantizer = ActivationQuantizer()
     quantizer.set_range(float(np.float32(scale)), zero_point)
     return quantizer
 
@@ -52,20 +52,22 @@ def _random_range(random):
     return _range(10 ** random.uniform(-3, 0), int(random.integers(0, 256)))
 
 
+# kernel, stride, groups, padding, input channels; the wide one has sums beyond 2^24
 CONVOLUTIONS = {
-    "1x1": (1, 1, 1, 0), "3x3": (3, 1, 1, 1), "3x3-stride-2": (3, 2, 1, 1), "depthwise": (3, 1, 16, 1),
+    "1x1": (1, 1, 1, 0, 16), "3x3": (3, 1, 1, 1, 16), "3x3-stride-2": (3, 2, 1, 1, 16), "depthwise": (3, 1, 16, 1, 16),
+    "wide": (3, 1, 1, 1, 512),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
 def test_convolution_equals_qlinearconv(kind, bias):
-    kernel, stride, groups, padding = CONVOLUTIONS[kind]
+    kernel, stride, groups, padding, channels = CONVOLUTIONS[kind]
     random = np.random.default_rng(len(kind))
     for _ in range(5):
         source, result = _random_range(random), _range(10 ** random.uniform(-2, 0), int(random.integers(0, 256)))
-        x = random.integers(0, 256, (1, 16, 12, 12), dtype=np.uint8)
-        weight_codes = random.integers(-127, 128, (32, 16 // groups, kernel, kernel)).astype(np.int8)
+        x = random.integers(0, 256, (1, channels, 12, 12), dtype=np.uint8)
+        weight_codes = random.integers(-127, 128, (32, channels // groups, kernel, kernel)).astype(np.int8)
         if groups > 1:
             weight_codes = weight_codes[:16]
         fan_in = weight_codes[0].size
@@ -77,10 +79,12 @@ def test_convolution_equals_qlinearconv(kind, bias):
         bias_codes = random.integers(-5000, 5000, len(weight_codes)).astype(np.int32)
         weight = torch.from_numpy(weight_codes.astype(np.float32) * weight_scale.reshape(-1, 1, 1, 1))
         with torch.no_grad():
+            weights = WeightQuantizer(INT8_WEIGHT, len(weight))
+            weights.scale.copy_(torch.from_numpy(weight_scale))
             ours = integer.convolution(
-                _dequantized(x, source), weight,
+                _dequantized(x, source), source, weights, result, weight,
                 torch.from_numpy(np.float32(bias_codes) * bias_scale) if bias else None,
-                source, torch.from_numpy(weight_scale), result, stride=stride, padding=padding, groups=groups,
+                stride=stride, padding=padding, groups=groups,
             )  # fmt: skip
         constants = _constants(x=source, y=result) | {
             "w": weight_codes, "ws": weight_scale, "wz": np.zeros(len(weight_codes), np.int8), "b": bias_codes,
