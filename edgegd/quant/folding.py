@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from ultralytics.nn.modules import Conv, Detect
+from ultralytics.nn.modules import Conv, Conv2, Detect, RepConv, RTDETRDecoder
+from ultralytics.nn.modules.block import RepVGGDW
 from ultralytics.nn.modules.conv import ConvTranspose
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
@@ -21,14 +22,17 @@ from edgegd.quant.planning import build_plan
 from edgegd.quant.rules.table import HeadPaths
 from edgegd.quant.tracing import TracedOp, trace
 
+_QUERY_DECODERS = ("decoder", "query_pos_head", "enc_output", "enc_score_head", "enc_bbox_head", "dec_score_head",
+                   "dec_bbox_head")  # fmt: skip
 
-def detection_head(model: DetectionModel) -> Detect:
-    """The model's detection head; UnsupportedModelError where it is not an Ultralytics `Detect`."""
+
+def detection_head(model: DetectionModel) -> Detect | RTDETRDecoder:
+    """The model's detection head; UnsupportedModelError where it is neither an Ultralytics `Detect` nor RT-DETR's."""
     head = model.model[-1]  # type: ignore[index]
-    if not isinstance(head, Detect):
+    if not isinstance(head, (Detect, RTDETRDecoder)):
         raise UnsupportedModelError(
             f"The model's last layer is a {type(head).__name__}.",
-            expected="an Ultralytics Detect head (YOLOv8, YOLO11, YOLO26)",
+            expected="the head of an Ultralytics detector (YOLOv8, v9, v10, 11, 12, 26, RT-DETR)",
             found=type(head).__name__,
             mend="choose a checkpoint of one of these families",
         )
@@ -39,36 +43,20 @@ def deploy(model: DetectionModel, *, end2end: bool | None = None) -> DetectionMo
     """Folds BatchNorm in place and makes the head return one tensor; both heads of a dual-head model are kept.
 
     The model is float32 afterwards. `end2end` chooses the deployed head of a dual-head model; None keeps its own.
+    RT-DETR has one head, which needs no NMS.
     """
     head: Any = detection_head(model)
-    if end2end and getattr(head, "one2one_cv2", None) is None:
-        raise UnsupportedModelError(
-            "model.end2end is true, but the checkpoint has no end-to-end head.",
-            mend="leave model.end2end out, or use a YOLO26 checkpoint",
-        )
-    if head.cv2 is None:
-        raise UnsupportedModelError(
-            "The checkpoint was fused: its one-to-many head, which training needs, is gone.",
-            mend="use the checkpoint as Ultralytics' training saved it",
-        )
+    _require_unfused(head, end2end)
     model.float()
-    for module in model.modules():
-        if isinstance(module, ConvTranspose):
-            raise UnsupportedModelError("The model has a transposed convolution.", mend="use YOLOv8, YOLO11 or YOLO26")
-        if isinstance(module, Conv) and hasattr(module, "bn"):
-            if hasattr(module, "fuse_convs"):
-                module.fuse_convs()  # type: ignore[operator]
-            if hasattr(module, "bn"):
-                module.conv = fuse_conv_and_bn(module.conv, module.bn)
-                del module.bn
-            module.forward = module.forward_fuse  # type: ignore[method-assign]
+    for module in model.modules():  # lazily: what a fold takes out of its module is not visited
+        _fold(module)
     left = [name for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if left:
         raise UnsupportedModelError(
             f"The model has a BatchNorm that no convolution precedes: {left[0]}.",
-            expected="BatchNorm in Ultralytics' Conv blocks only", mend="use YOLOv8, YOLO11 or YOLO26",
+            expected="BatchNorm right after a convolution", mend="use a detector as Ultralytics ships it",
         )  # fmt: skip
-    if end2end is not None:
+    if end2end is not None and isinstance(head, Detect):
         head.end2end = end2end
     head.export, head.format = True, "onnx"
     for parameter in model.parameters():
@@ -79,11 +67,60 @@ def deploy(model: DetectionModel, *, end2end: bool | None = None) -> DetectionMo
     return model
 
 
+def _require_unfused(head: Any, end2end: bool | None) -> None:
+    if isinstance(head, RTDETRDecoder):
+        if end2end is False:
+            raise UnsupportedModelError(
+                "model.end2end is false, but RT-DETR has no raw head.", mend="leave model.end2end out"
+            )
+        return
+    if end2end and getattr(head, "one2one_cv2", None) is None:
+        raise UnsupportedModelError(
+            "model.end2end is true, but the checkpoint has no end-to-end head.",
+            mend="leave model.end2end out, or use a YOLOv10 or YOLO26 checkpoint",
+        )
+    if head.cv2 is None:
+        raise UnsupportedModelError(
+            "The checkpoint was fused: its one-to-many head, which training needs, is gone.",
+            mend="use the checkpoint as Ultralytics' training saved it",
+        )
+
+
+def _fold(layer: nn.Module) -> None:
+    """Folds one module's BatchNorm and parallel branches into one convolution, as Ultralytics' fuse() does."""
+    module: Any = layer
+    if isinstance(module, (ConvTranspose, nn.ConvTranspose2d)):
+        raise UnsupportedModelError(
+            "The model has a transposed convolution, which onnxruntime's CPU provider does not run in integers.",
+            mend="use a detector without one (YOLOv8, v9, v10, 11, 12, 26, RT-DETR)",
+        )
+    if isinstance(module, RepConv) and not hasattr(module, "conv"):
+        module.fuse_convs()
+        module.forward = module.forward_fuse  # type: ignore[method-assign]
+    elif isinstance(module, RepVGGDW) and hasattr(module, "conv1"):
+        module.fuse()
+        module.forward = module.forward_fuse  # type: ignore[method-assign]
+    elif isinstance(module, Conv) and hasattr(module, "bn"):
+        if isinstance(module, Conv2):
+            module.fuse_convs()
+        module.conv = fuse_conv_and_bn(module.conv, module.bn)
+        del module.bn
+        module.forward = module.forward_fuse  # type: ignore[method-assign]
+    elif isinstance(module, nn.Sequential):
+        for index in range(len(module) - 1):
+            if isinstance(module[index], nn.Conv2d) and isinstance(module[index + 1], nn.BatchNorm2d):
+                module[index] = fuse_conv_and_bn(module[index], module[index + 1])
+                module[index + 1] = nn.Identity()
+
+
 def head_paths(model: DetectionModel) -> HeadPaths:
-    """The head's path, and the paths of the last convolution of every box branch and of the DFL expectation."""
+    """The head's path, and the paths of the last convolution of every box branch (RT-DETR has none)."""
     layers: Any = model.model
-    head, path = detection_head(model), f"model.{len(layers) - 1}"
-    last = {f"cv2.{i}.{len(branch) - 1}" for i, branch in enumerate(head.cv2)}  # type: ignore[arg-type]
+    head: Any = detection_head(model)
+    path = f"model.{len(layers) - 1}"
+    if isinstance(head, RTDETRDecoder):
+        return HeadPaths(path, frozenset(), tuple(f"{path}.{name}" for name in _QUERY_DECODERS))
+    last = {f"cv2.{i}.{len(branch) - 1}" for i, branch in enumerate(head.cv2)}
     last |= {name.replace("cv2", "one2one_cv2", 1) for name in last}
     return HeadPaths(path, frozenset(f"{path}.{name}" for name in last))
 

@@ -134,9 +134,18 @@ class _Planner:
                 self.absorbed_by[source] = op.address
             else:
                 rule = table.rule_for(op, head, absorbed=False)
-        if rule.decision == INTEGER and rule.on_demand and op.address not in self.wanted:
-            return replace(rule, decision=FLOAT, reason="no convolution reads its result")
+        if rule.decision == INTEGER and rule.on_demand:
+            if op.address not in self.wanted:
+                return replace(rule, decision=FLOAT, reason="no convolution reads its result")
+            if not any(self._is_codes(source) for source in op.inputs):
+                return replace(rule, decision=FLOAT, reason="all that it reads is float")
         return replace(rule, reason=rule.reason.format(operation=op.operation))
+
+    def _is_codes(self, address: str) -> bool:
+        """Whether a tensor is made by an integer kernel (or is the image), movements aside."""
+        while address != INPUT and self.rule[address].decision == MOVE:
+            address = self.by_address[address].inputs[0]
+        return address == INPUT or self.rule[address].decision in (INTEGER, ABSORBED)
 
     def _quantize(self) -> None:
         for op in self.ops:

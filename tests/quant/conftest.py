@@ -32,10 +32,10 @@ class Deployed:
 
 def random_detector(architecture: str) -> Any:
     """An undeployed DetectionModel in evaluation mode; its BatchNorm statistics are no identity."""
-    from ultralytics import YOLO
+    from ultralytics import RTDETR, YOLO
 
     torch.manual_seed(0)
-    model = YOLO(f"{architecture}.yaml").model.eval()
+    model = (RTDETR if "rtdetr" in architecture else YOLO)(f"{architecture}.yaml").model.eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)

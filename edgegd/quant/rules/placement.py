@@ -12,7 +12,11 @@ from edgegd.quant.rules.table import ABSORBED, FLOAT, INTEGER, MOVE, HeadPaths, 
 from edgegd.quant.tracing import TracedOp
 
 _SELECTORS = "core/optimizer/qdq_transformer/selectors_actions/qdq_selectors.cc"
-_MOVES = ("max_pool2d", "interpolate", "split", "reshape", "transpose", "slice")
+_RELU = "core/optimizer/qdq_transformer/relu_quantizelinear.cc"
+_MOVES = ("max_pool2d", "interpolate", "split", "reshape", "transpose", "slice", "expand")
+_ATTENTION = ("matmul", "multi_head_attention_forward", "scaled_dot_product_attention")
+_FLOAT_ONLY = ("layer_norm", "group_norm", "gelu", "hardswish", "hardsigmoid", "hardtanh", "relu6", "grid_sample",
+               "conv_transpose2d", "interpolate_bilinear")  # fmt: skip
 
 
 def _is(*operations: str, traced_inputs: int | None = None) -> Callable[[TracedOp, HeadPaths], bool]:
@@ -30,6 +34,10 @@ def _is_decoding(op: TracedOp, head: HeadPaths) -> bool:
     return bool(head.path) and (op.module == head.path or op.module.startswith(f"{head.path}.dfl"))
 
 
+def _is_query_decoding(op: TracedOp, head: HeadPaths) -> bool:
+    return any(f"{op.module}.".startswith(f"{path}.") for path in head.query_decoders)
+
+
 PLACEMENT_RULES = (
     Rule(
         "box-convolution", FLOAT,
@@ -40,6 +48,11 @@ PLACEMENT_RULES = (
         "decoding", FLOAT,
         "box decoding adds anchors of hundreds of pixels and sorts scores; it is a small part of the time",
         "accuracy", _is_decoding,
+    ),
+    Rule(
+        "query-decoder", FLOAT,
+        "refines boxes with layer normalization and sampling between pixels, which have no integer kernels",
+        "accuracy", _is_query_decoding,
     ),
     Rule(
         "convolution", INTEGER,
@@ -54,17 +67,32 @@ PLACEMENT_RULES = (
     ),
     Rule(
         "absorbed-relu", ABSORBED,
-        "a ReLU before a QuantizeLinear of zero point 0 changes nothing: onnxruntime drops it, and the kernel before "
-        "it requantizes to its result",
-        "core/optimizer/qdq_transformer/relu_quantizelinear.cc", _is("relu"), non_negative=True,
+        "changes nothing before a QuantizeLinear of zero point 0: onnxruntime drops it, and the kernel before it "
+        "requantizes to its result", _RELU, _is("relu"), non_negative=True,
     ),
     Rule(
-        "relu", FLOAT, "what it reads has other readers or is no result of an integer kernel, and there is no "
-        "integer ReLU", "core/optimizer/qdq_transformer/relu_quantizelinear.cc", _is("relu"), non_negative=True,
+        "relu", FLOAT, "there is no integer ReLU, and what it reads is no integer kernel's or has other readers",
+        _RELU, _is("relu"), non_negative=True,
+    ),
+    Rule(
+        "leaky-relu", INTEGER, "runs as QLinearLeakyRelu", f"{_SELECTORS} UnaryNodeGroupSelector", _is("leaky_relu"),
+        on_demand=True, keeps_sign=True,
+    ),
+    Rule(
+        "sigmoid", INTEGER, "runs as QLinearSigmoid", f"{_SELECTORS} UnaryNodeGroupSelector", _is("sigmoid"),
+        on_demand=True, non_negative=True,
     ),
     Rule(
         "add", INTEGER, "runs as QLinearAdd", f"{_SELECTORS} BinaryNodeGroupSelector", _is("add", traced_inputs=2),
         on_demand=True, absorbs=True, keeps_sign=True,
+    ),
+    Rule(
+        "multiply", INTEGER, "runs as QLinearMul", f"{_SELECTORS} BinaryNodeGroupSelector",
+        _is("mul", traced_inputs=2), on_demand=True, absorbs=True, keeps_sign=True,
+    ),
+    Rule(
+        "constant-operand", FLOAT, "onnxruntime fuses arithmetic only where both operands are quantized; one is a "
+        "constant", f"{_SELECTORS} BinaryNodeGroupSelector", _is("add", "mul", "sub", "div", traced_inputs=1),
     ),
     Rule(
         "concat", INTEGER,
@@ -72,8 +100,17 @@ PLACEMENT_RULES = (
         "contrib_ops/cpu/quantization/qlinear_concat.cc", _is("cat"), ties=True, on_demand=True, keeps_sign=True,
     ),
     Rule(
+        "average-pool", INTEGER, "runs as QLinearAveragePool or QLinearGlobalAveragePool",
+        f"{_SELECTORS} UnaryNodeGroupSelector", _is("avg_pool2d", "adaptive_avg_pool2d"), on_demand=True,
+        keeps_sign=True,
+    ),
+    Rule(
         "movement", MOVE, "moves 8-bit codes unchanged where both sides have one range",
-        f"{_SELECTORS} DropQDQNodeGroupSelector", _is(*_MOVES), ties=True,
+        f"{_SELECTORS} DropQDQNodeGroupSelector, SplitNodeGroupSelector", _is(*_MOVES), ties=True,
+    ),
+    Rule(
+        "padding", MOVE, "adds codes of the value 0, which every range holds exactly; onnxruntime pads in float, "
+        "between a DequantizeLinear and a QuantizeLinear", "none", _is("pad"), ties=True,
     ),
     Rule(
         "softmax", FLOAT,
@@ -82,8 +119,16 @@ PLACEMENT_RULES = (
         f"{_SELECTORS} UnaryNodeGroupSelector", _is("softmax"), non_negative=True,
     ),
     Rule(
-        "attention", FLOAT, "reads the float result of a softmax, or scales what a softmax reads",
-        f"{_SELECTORS} MatMulNodeGroupSelector", _is("matmul", "mul"),
+        "attention", FLOAT, "reads the float result of a softmax, or makes what a softmax reads",
+        f"{_SELECTORS} MatMulNodeGroupSelector", _is(*_ATTENTION),
+    ),
+    Rule(
+        "linear", FLOAT, "stands in transformer layers between normalizations, which have no integer kernel",
+        f"{_SELECTORS} GemmNodeGroupSelector, MatMulNodeGroupSelector", _is("linear"),
+    ),
+    Rule(
+        "no-integer-kernel", FLOAT, "onnxruntime's CPU provider has no integer kernel for {operation}", _SELECTORS,
+        _is(*_FLOAT_ONLY),
     ),
     Rule("no-rule", FLOAT, "no rule covers the operation {operation}", "none", lambda op, head: True),
 )  # fmt: skip

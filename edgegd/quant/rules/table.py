@@ -16,10 +16,15 @@ FLOAT = "float"  # runs in float32
 
 @dataclass(frozen=True)
 class HeadPaths:
-    """Where the detection head is: its module path, and the paths of the convolutions that feed the box decoding."""
+    """Where the detection head is: its module path, and the paths of the convolutions that feed the box decoding.
+
+    `query_decoders` are the modules of RT-DETR's head that refine boxes of queries. A model without a detection head
+    has an empty path.
+    """
 
     path: str
     box_convolutions: frozenset[str]
+    query_decoders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Rule:
 
     `weights`: a convolution, whose weight and bias are quantized where it runs in integers. `inner`: tensors inside
     the operation that are quantized too (the sigmoid of a SiLU). `ties`: all inputs and the result share one range.
-    `on_demand`: float where no convolution reads the result, through movements and other such operations at most.
+    `on_demand`: float where no convolution reads the result, through movements and other such operations at most, and
+    where all that it reads is float.
     `absorbs`: a ReLU that is its only reader becomes part of its kernel. `non_negative`: the result has no value below
     zero, so that its zero point is 0; `keeps_sign`: that holds if it holds for all inputs. `may_be_integer`: a recipe
     may turn the float rule into an integer one.
