@@ -125,6 +125,14 @@ def head_paths(model: DetectionModel) -> HeadPaths:
     return HeadPaths(path, frozenset(f"{path}.{name}" for name in last))
 
 
+def output_kind(model: DetectionModel) -> str:
+    """The kind of the deployed output: `queries` for RT-DETR, `end2end` or `raw` (runtime/contract.py)."""
+    head = detection_head(model)
+    if isinstance(head, RTDETRDecoder):
+        return "queries"
+    return "end2end" if head.end2end else "raw"
+
+
 def plan_detector(model: DetectionModel, imgsz: int, profile: str, *, float_patterns: Sequence[str] = (),
                   rules: Mapping[str, str] | None = None) -> QuantPlan:
     """The plan of a deployed detector for images of (imgsz, imgsz) px and a runtime profile.

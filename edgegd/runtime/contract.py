@@ -63,9 +63,10 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class OutputContract:
-    """The network's one output, float32, boxes in pixels of the network's input.
+    """The network's one output, float32; boxes are in pixels of the network's input where nothing else is said.
 
     `end2end`: shape (1, K, 6), rows x1 y1 x2 y2 score class, best score first, no NMS needed.
+    `queries` (RT-DETR): the same, but rows are cx cy w h score class, boxes in fractions of the input's width and height.
     `raw`: shape (1, 4 + classes, N), columns cx cy w h and a score in 0..1 per class; needs NMS.
     """
 
@@ -73,13 +74,13 @@ class OutputContract:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _require(self.kind in ("end2end", "raw"), "output kind must be end2end or raw", self.kind)
+        _require(self.kind in ("end2end", "queries", "raw"), "output kind must be end2end, queries or raw", self.kind)
         _require(len(self.shape) == 3 and _are_integers(self.shape, 1) and self.shape[0] == 1,
                  "output shape must be three positive integers, the first 1", self.shape)
-        if self.kind == "end2end":
-            _require(self.shape[2] == 6, "an end2end output has shape (1, K, 6)", self.shape)
-        else:
+        if self.kind == "raw":
             _require(self.shape[1] > 4, "a raw output has shape (1, 4 + classes, N)", self.shape)
+        else:
+            _require(self.shape[2] == 6, f"an output of kind {self.kind} has shape (1, K, 6)", self.shape)
 
 
 @dataclass(frozen=True)

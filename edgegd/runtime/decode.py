@@ -1,4 +1,4 @@
-"""From a network's output to boxes, scores and classes in network pixels, for both output contracts."""
+"""From a network's output to boxes, scores and classes in network pixels, for every output contract."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ def decode_end2end(output: NDArray[np.float32], *, conf: float, max_det: int) ->
     rows = output[0]  # (1, K, 6) -> (K, 6)
     rows = rows[rows[:, 4] > np.float32(conf)][:max_det]
     return Decoded(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64))
+
+
+def decode_queries(output: NDArray[np.float32], *, imgsz: tuple[int, int], conf: float, max_det: int) -> Decoded:
+    """The rows of RT-DETR's output (1, K, 6), as `decode_end2end`; `imgsz` is the input's (height, width) in pixels."""
+    rows, scores, class_ids = decode_end2end(output, conf=conf, max_det=max_det)
+    height, width = imgsz
+    rows = rows * np.array([width, height, width, height], np.float32)
+    centers, half_sizes = rows[:, :2], rows[:, 2:] / np.float32(2)
+    return Decoded(np.concatenate((centers - half_sizes, centers + half_sizes), axis=1), scores, class_ids)
 
 
 def decode_raw(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgegd.errors import OutputContractError
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, ModelContract
-from edgegd.runtime.decode import decode_end2end, decode_raw
+from edgegd.runtime.decode import decode_end2end, decode_queries, decode_raw
 from edgegd.runtime.letterbox import LetterboxGeometry, preprocess
 from edgegd.runtime.session import load_model
 
@@ -72,6 +72,8 @@ def detections_from_output(
     output = output.astype(np.float32, copy=False)
     if contract.output.kind == "end2end":
         decoded = decode_end2end(output, conf=conf, max_det=max_det)
+    elif contract.output.kind == "queries":
+        decoded = decode_queries(output, imgsz=contract.preprocessing.imgsz, conf=conf, max_det=max_det)
     else:
         decoded = decode_raw(output, conf=conf, iou=iou, max_det=max_det, multi_label=multi_label)
     return Detections(geometry.to_original(decoded.boxes, clip=clip), decoded.scores, decoded.class_ids, contract.names)

@@ -34,6 +34,7 @@ def test_a_file_without_metadata_or_of_another_schema_says_so() -> None:
     ("key", "text"),
     [("names", None), ("names", '"ab"'), ("names", "["), ("stride", '"32"'), ("stride", "7"), ("variant", '"int4"'),
      ("output", '{"kind": "raw", "shape": [1, 7, 4200]}'), ("output", '{"kind": "end2end", "shape": [1, 300, 7]}'),
+     ("output", '{"kind": "queries", "shape": [1, 84, 300]}'), ("output", '{"kind": "boxes", "shape": [1, 300, 6]}'),
      ("output", "[]"), ("preprocessing", '{"imgsz": [320]}'), ("preprocessing", '{"imgsz": [320, 640], "size": 1}'),
      ("preprocessing", '{"imgsz": [320, 640], "layout": "nhwc"}')],
 )  # fmt: skip

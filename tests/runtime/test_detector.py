@@ -32,6 +32,14 @@ def test_end2end_rows_become_boxes_in_image_pixels(save_model: SaveModel) -> Non
     assert json.loads(json.dumps(found.to_dict()))["detections"][0]["name"] == "sign"
 
 
+def test_query_rows_become_boxes_in_image_pixels(save_model: SaveModel) -> None:
+    wide = ModelContract(Preprocessing((32, 64)), OutputContract("queries", (1, 2, 6)), NAMES, 32)
+    output = np.array([[[0.5, 0.25, 0.25, 0.5, 0.9, 1], [0.5, 0.5, 1, 1, 0.2, 0]]], np.float32)
+    found = Detector(save_model(wide, output))(IMAGE)  # fractions of 64 px in width, 32 px in height
+    assert found.xyxy.tolist() == [[24, 0, 40, 16]]
+    assert (found.class_ids.tolist(), found.scores.tolist()) == ([1], [pytest.approx(0.9)])
+
+
 def test_raw_columns_are_suppressed_by_class(save_model: SaveModel) -> None:
     columns = [[20, 30, 20, 20, 0.9, 0.3], [20, 30, 20, 19, 0.8, 0.1], [20, 30, 20, 20, 0.1, 0.7]]
     path = save_model(contract("raw", (1, 6, 3)), np.array(columns, np.float32).T[None])

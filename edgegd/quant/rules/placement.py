@@ -84,11 +84,11 @@ PLACEMENT_RULES = (
     ),
     Rule(
         "add", INTEGER, "runs as QLinearAdd", f"{_SELECTORS} BinaryNodeGroupSelector", _is("add", traced_inputs=2),
-        on_demand=True, absorbs=True, keeps_sign=True,
+        on_demand=True, keeps_sign=True,
     ),
     Rule(
         "multiply", INTEGER, "runs as QLinearMul", f"{_SELECTORS} BinaryNodeGroupSelector",
-        _is("mul", traced_inputs=2), on_demand=True, absorbs=True, keeps_sign=True,
+        _is("mul", traced_inputs=2), on_demand=True, keeps_sign=True,
     ),
     Rule(
         "constant-operand", FLOAT, "onnxruntime fuses arithmetic only where both operands are quantized; one is a "
