@@ -225,3 +225,9 @@ class CalibrationError(EdgegdError):
     """Calibration cannot tell any range: no images, images without contrast, or activations that are not finite."""
 
     exit_code = 63
+
+
+class EmulationError(EdgegdError):
+    """The tools that emulate another CPU cannot be fetched, or the emulated process failed."""
+
+    exit_code = 64

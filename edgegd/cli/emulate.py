@@ -1,0 +1,69 @@
+"""`edgegd emulate`: an exported model on other CPUs, without a board."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from edgegd.targets.emulator import CPUS
+
+_EXIT_DIFFERENT = 71  # as ParityError: two computations of one model disagree
+
+
+@click.command()
+@click.argument("model", metavar="RUN_DIR|MODEL.onnx", type=click.Path(path_type=Path))
+@click.option("--cpu", "names", type=click.Choice(tuple(CPUS)), multiple=True,
+              help="CPU to emulate; may be given several times.  [default: all]")  # fmt: skip
+@click.option("--images", "count", type=click.IntRange(1), default=2, show_default=True,
+              help="Images to run: of the run's validation set, or drawn street scenes for a file.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> None:
+    """Run an exported model on emulated CPUs and compare every integer code with this machine's.
+
+    Of a run, qat.onnx is taken. onnxruntime is the real one of that CPU; what it needs is fetched once (about 140 MB).
+    Ends with exit code 71 where codes or outputs differ.
+
+    \b
+    edgegd emulate runs/try1 --cpu cortex-a76 --cpu cortex-a72
+    """
+    with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as scratch:
+        from edgegd.targets.emulation_check import compare_cpus, to_json
+
+        file, images = _model_and_images(model, count, Path(scratch))
+        comparisons = compare_cpus(file, [CPUS[name] for name in names or CPUS], images,
+                                   lambda text: click.echo(text, err=True))  # fmt: skip
+    if as_json:
+        click.echo(json.dumps({"model": str(file), "cpus": to_json(comparisons)}))
+    else:
+        from tabulate import tabulate
+
+        rows = [[c.cpu, f"{c.tensors - c.differing} of {c.tensors}", f"{c.equal_codes:.4%}", c.largest_distance,
+                 c.first_difference or "-", f"{c.matched} of {c.detections}",
+                 "identical" if c.equal_outputs else "different"] for c in comparisons]  # fmt: skip
+        headers = ["emulated CPU", "equal tensors", "equal codes", "largest distance", "first differing tensor",
+                   "detections matched", "output"]  # fmt: skip
+        click.echo(tabulate(rows, headers, disable_numparse=True))
+    for comparison in comparisons:
+        if not comparison.undisturbed:
+            click.echo(f"{comparison.cpu}: with its codes as outputs the file computes other detections than without",
+                       err=True)  # fmt: skip
+    if not all(comparison.identical for comparison in comparisons):
+        click.get_current_context().exit(_EXIT_DIFFERENT)
+
+
+def _model_and_images(path: Path, count: int, scratch: Path) -> tuple[Path, list[Path]]:
+    if path.is_dir():
+        from edgegd.pipeline.models import stored_dataset
+        from edgegd.pipeline.run_folder import RunFolder
+
+        folder = RunFolder.open_existing(path)
+        return folder.require("qat.onnx", "export"), list(stored_dataset(folder).val_images[:count])
+    from edgegd.data.streets import make_streets
+
+    make_streets(scratch / "streets", train=1, val=count, seed=0)
+    return path, sorted((scratch / "streets" / "images" / "val").iterdir())

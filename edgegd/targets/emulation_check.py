@@ -1,0 +1,154 @@
+"""The comparison: does another CPU compute the codes and the detections that this machine computes?"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgegd.errors import EmulationError
+from edgegd.runtime.contract import OUTPUT_NAME
+from edgegd.runtime.detector import detections_from_output
+from edgegd.runtime.images import read_image
+from edgegd.runtime.letterbox import preprocess
+from edgegd.runtime.session import load_model
+from edgegd.targets.emulation_graph import (
+    CODE_SHIFT,
+    code_names,
+    largest_weight_code,
+    with_codes_as_outputs,
+    with_unsigned_activations,
+)
+from edgegd.targets.emulator import EmulatedCpu, Tell, prepare, run_models, stored_outputs
+
+_HIGHEST_7BIT_CODE = 64  # 2 * 255 * 64 is below 2^15: VPMADDUBSW cannot saturate
+_PLAIN, _EXPOSED = Path("plain.onnx"), Path("exposed.onnx")
+_COMPARED_SCORE, _SCORE_CHANGE, _SHIFT_PX = 0.05, 0.02, 1.0  # as the parity of torch and onnxruntime
+
+
+@dataclass(frozen=True)
+class CpuComparison:
+    """One emulated CPU against this machine, over all images.
+
+    `tensors` quantized activations were compared, `differing` of them differ in some code; `first_difference` is the
+    first of those in the order of the graph. `equal_codes` is a share, `largest_distance` in codes. `detections` counts
+    both sides' detections, `matched` those with a partner of the same class within 1 px and 0.02 of score;
+    `equal_outputs` whether every number of the output is the same; `undisturbed` whether the file computes the same
+    with its codes as outputs as without, on both CPUs (where not, codes say less of the file).
+    """
+
+    cpu: str
+    profile: str
+    images: int
+    tensors: int
+    differing: int
+    equal_codes: float
+    largest_distance: int
+    first_difference: str
+    detections: int
+    matched: int
+    equal_outputs: bool
+    undisturbed: bool
+
+    @property
+    def identical(self) -> bool:
+        """Whether every code and every number of the output is the same."""
+        return self.differing == 0 and self.equal_outputs
+
+
+def compare_cpus(model: Path, cpus: Sequence[EmulatedCpu], images: Sequence[Path], tell: Tell) -> list[CpuComparison]:
+    """Runs an exported file on real images on this machine and on each emulated CPU.
+
+    A file with signed activations is compared with its uint8 form on this machine, codes shifted by 128.
+    Raises EmulationError, and the errors of loading a model or image.
+    """
+    import onnx
+
+    contract = load_model(model)[1]
+    graph = onnx.load(model)
+    _require_exact_reference(largest_weight_code(graph), model.name)
+    pythons = [prepare(cpu, tell) for cpu in cpus]
+    inputs, geometries = zip(*(preprocess(read_image(path), contract.preprocessing) for path in images), strict=True)
+    with tempfile.TemporaryDirectory(prefix="edgegd-emulation-") as name:
+        folder = Path(name)
+        np.save(folder / "inputs.npy", np.concatenate(inputs))
+        for side, form in (("here", with_unsigned_activations(graph)), ("there", graph)):
+            (folder / side).mkdir()
+            onnx.save(form, folder / side / _PLAIN)
+            onnx.save(with_codes_as_outputs(form), folder / side / _EXPOSED)
+
+        def run(side: str, python: Any, into: str) -> Path:
+            models = [folder / side / _PLAIN, folder / side / _EXPOSED]
+            run_models(python, models, folder / "inputs.npy", folder / into)
+            return folder / into
+
+        here = run("here", ([], {}), "reference")
+        comparisons = []
+        for cpu, python in zip(cpus, pythons, strict=True):
+            tell(f"{model.name} on an emulated {cpu.name}, {len(images)} images")
+            there = run("there", python, cpu.name)
+            codes = _compare_codes(code_names(graph), here, there, len(images))
+            outputs = _compare_outputs(here, there, contract, geometries)
+            comparisons.append(CpuComparison(cpu.name, cpu.profile, len(images), **codes, **outputs))
+    return comparisons
+
+
+def _require_exact_reference(weight_code: int, name: str) -> None:
+    """This machine's codes are the right ones only if it has VNNI, or if the weights cannot saturate."""
+    from edgegd.doctor import needed_profile
+    from edgegd.latency.fingerprint import fingerprint
+
+    machine = fingerprint()
+    if weight_code > _HIGHEST_7BIT_CODE and needed_profile(machine["architecture"],
+                                                           machine["instruction_sets"]) != "x86-vnni":
+        raise EmulationError(
+            f"This machine cannot be the reference for {name}: it has no VNNI, and 8-bit weights saturate on it.",
+            expected="an x86 CPU with VNNI, or weights of 7 bits", found=f"{machine['cpu']}, weight codes up to "
+            f"{weight_code}", mend="export for the profile x86-avx2, or run this on a CPU with VNNI",
+        )  # fmt: skip
+
+
+def _unsigned(codes: np.ndarray) -> np.ndarray:
+    return codes.astype(np.int16) + (CODE_SHIFT if codes.dtype == np.int8 else 0)
+
+
+def _compare_codes(names: Sequence[str], here: Path, there: Path, images: int) -> dict[str, Any]:
+    total, equal, largest = 0, 0, 0
+    differing = set()
+    for index in range(images):
+        one, other = stored_outputs(here, _EXPOSED, index), stored_outputs(there, _EXPOSED, index)
+        for name in names:
+            distance = np.abs(_unsigned(one[name]) - _unsigned(other[name]))
+            total, equal = total + distance.size, equal + int((distance == 0).sum())
+            largest = max(largest, int(distance.max(initial=0)))
+            if distance.any():
+                differing.add(name)
+    first = next((name for name in names if name in differing), "")
+    return {"tensors": len(names), "differing": len(differing), "equal_codes": equal / total if total else 1.0,
+            "largest_distance": largest, "first_difference": first}  # fmt: skip
+
+
+def _compare_outputs(here: Path, there: Path, contract: Any, geometries: Sequence[Any]) -> dict[str, Any]:
+    from edgegd.export.parity import above, match_detections
+
+    detections, matched, equal, undisturbed = 0, 0, True, True
+    for index, geometry in enumerate(geometries):
+        plain = [stored_outputs(side, _PLAIN, index)[OUTPUT_NAME] for side in (here, there)]
+        exposed = [stored_outputs(side, _EXPOSED, index)[OUTPUT_NAME] for side in (here, there)]
+        equal &= np.array_equal(plain[0], plain[1])
+        undisturbed &= all(np.array_equal(one, other) for one, other in zip(plain, exposed, strict=True))
+        a, b = (detections_from_output(output, contract, geometry, conf=0.0) for output in plain)
+        for one, other in ((a, b), (b, a)):
+            pairs = match_detections(above(one, _COMPARED_SCORE), above(other, _COMPARED_SCORE - _SCORE_CHANGE))
+            detections += pairs.total
+            matched += int(((pairs.shift_px <= _SHIFT_PX) & (pairs.score_change <= _SCORE_CHANGE)).sum())
+    return {"detections": detections, "matched": matched, "equal_outputs": equal, "undisturbed": undisturbed}
+
+
+def to_json(comparisons: Sequence[CpuComparison]) -> list[dict[str, Any]]:
+    """The comparisons as JSON-able dicts."""
+    return [asdict(comparison) | {"identical": comparison.identical} for comparison in comparisons]

@@ -1,0 +1,91 @@
+"""The forms of an exported graph that a comparison of two CPUs needs: codes as outputs, uint8 for signed activations.
+
+Needs the onnx package, when called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+CODE_SHIFT = 128  # a uint8 code less its int8 form
+
+
+def constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
+    """The values of initializers and Constant nodes by name."""
+    from onnx import numpy_helper
+
+    values = {initializer.name: numpy_helper.to_array(initializer) for initializer in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            values[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    return values
+
+
+def _activation_quantizers(graph: onnx.GraphProto, values: dict[str, np.ndarray]) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        if node.op_type == "QuantizeLinear" and node.input[0] not in values:
+            yield node
+
+
+def code_names(model: onnx.ModelProto) -> list[str]:
+    """The names of all quantized activations, in the order of the graph."""
+    return [node.output[0] for node in _activation_quantizers(model.graph, constants(model.graph))]
+
+
+def largest_weight_code(model: onnx.ModelProto) -> int:
+    """The largest absolute int8 code of the weights of convolutions and matrix products; 0 where there are none."""
+    values = constants(model.graph)
+    dequantized = {node.output[0]: values.get(node.input[0]) for node in model.graph.node
+                   if node.op_type == "DequantizeLinear"}  # fmt: skip
+    weights = [dequantized.get(node.input[1]) for node in model.graph.node
+               if node.op_type in ("Conv", "Gemm", "MatMul")]  # fmt: skip
+    return max((int(np.abs(w.astype(np.int16)).max()) for w in weights if w is not None), default=0)
+
+
+def with_codes_as_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of the model that also outputs every quantized activation, under its own name."""
+    import onnx
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    values, present = constants(copied.graph), {output.name for output in copied.graph.output}
+    for node in _activation_quantizers(copied.graph, values):
+        if node.output[0] not in present:
+            zero_point = values[node.input[2]] if len(node.input) > 2 else np.uint8(0)
+            element = onnx.helper.np_dtype_to_tensor_dtype(zero_point.dtype)
+            copied.graph.output.append(onnx.helper.make_tensor_value_info(node.output[0], element, None))
+    return copied
+
+
+def with_unsigned_activations(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose int8 activations are uint8: every zero point and every code larger by 128, the same real values.
+
+    onnxruntime runs signed activations in integers on ARM only (core/optimizer/qdq_transformer/, qdqisint8allowed); on
+    x86 this copy is what computes the same.
+    """
+    import onnx
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    graph, values = copied.graph, constants(copied.graph)
+    quantizers = list(_activation_quantizers(graph, values))
+    quantized = {node.output[0] for node in quantizers}
+    readers = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in quantized]
+    shifted: set[str] = set()
+    for node in (*quantizers, *readers):
+        old = node.input[2] if len(node.input) > 2 else ""
+        if not old or values[old].dtype != np.int8:
+            continue
+        node.input[2] = f"{old}/uint8"
+        if old not in shifted:
+            zero_point = (values[old].astype(np.int16) + CODE_SHIFT).astype(np.uint8)
+            graph.initializer.append(onnx.numpy_helper.from_array(zero_point, node.input[2]))
+            shifted.add(old)
+    del graph.value_info[:]  # the element types written there are those of before
+    return copied
