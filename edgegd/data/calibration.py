@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegd.data.dataset import Dataset
+from edgegd.errors import CalibrationError
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import preprocess
@@ -38,7 +39,17 @@ def calibration_images(dataset: Dataset, count: int, seed: int) -> tuple[Path, .
 def batches(paths: Sequence[Path], preprocessing: Preprocessing, batch: int) -> Iterator[NDArray[np.float32]]:
     """The images as network inputs, float32 (B, 3, h, w) with B = `batch` but for a smaller last one.
 
-    Letterboxing and scaling are those of edgegd.runtime. Raises UnreadableImageError.
+    Letterboxing and scaling are those of edgegd.runtime. Raises UnreadableImageError; and CalibrationError, after the
+    last batch, where every image is one constant colour: the activations of such a set are no model's at work.
     """
+    has_contrast = False
     for start in range(0, len(paths), batch):
-        yield np.concatenate([preprocess(read_image(path), preprocessing)[0] for path in paths[start : start + batch]])
+        images = [read_image(path) for path in paths[start : start + batch]]
+        has_contrast = has_contrast or any((image != image[0, 0]).any() for image in images)
+        yield np.concatenate([preprocess(image, preprocessing)[0] for image in images])
+    if paths and not has_contrast:
+        raise CalibrationError(
+            f"The calibration images have no contrast: each of the {len(paths)} is one constant colour.",
+            expected="images like those that the model will see", found=f"the first is {paths[0]}",
+            mend="check that the training images are whole, or take more of them (quant.calibration_images)",
+        )  # fmt: skip

@@ -14,7 +14,6 @@ from edgegd.quant.code_errors import QMAX, sqnr_db
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.observers import PERCENTILE, choose_range
 from edgegd.quant.plan import QuantPlan
-from edgegd.quant.rules import MOVE
 from edgegd.quant.tracing import INPUT
 
 
@@ -36,10 +35,7 @@ class Range:
 def _read_codes_of(plan: QuantPlan, address: str) -> tuple[str, ...]:
     """The tensors whose codes a movement or concat hands on; empty for a tensor with codes of its own."""
     op = plan.by_address.get(address)
-    if op is None or not (op.decision == MOVE or op.operation == "cat"):
-        return ()
-    same = all(plan.groups.get(source) == plan.groups[address] for source in op.inputs)
-    return op.inputs if same else ()
+    return op.inputs if op is not None and plan.keeps_codes(op) else ()
 
 
 @torch.no_grad()

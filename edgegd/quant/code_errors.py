@@ -24,8 +24,8 @@ def affine_range(low: float, high: float) -> tuple[float, int]:
     Ends that are not below (above) zero give zero point 0 (255). The scale is a normal float32 number.
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = float(np.float32(min(max((high - low) / (QMAX - QMIN), SMALLEST_SCALE), LARGEST_SCALE)))
-    return max(scale, SMALLEST_SCALE), min(max(round(QMIN - low / scale), QMIN), QMAX)
+    scale = min(max(float(np.float32((high - low) / (QMAX - QMIN))), SMALLEST_SCALE), LARGEST_SCALE)
+    return scale, min(max(round(QMIN - low / scale), QMIN), QMAX)
 
 
 @dataclass(frozen=True)
