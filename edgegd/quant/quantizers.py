@@ -60,10 +60,15 @@ class ActivationQuantizer(nn.Module):
         """Sets the range; ValueError for a scale that is not finite and positive or a zero point outside the codes."""
         if not SMALLEST_SCALE <= scale <= LARGEST_SCALE or not self.format.qmin <= zero_point <= self.format.qmax:
             raise ValueError(f"no range of {self.format.name}: scale {scale}, zero point {zero_point}")
-        self.scale.fill_(scale)
-        self.zero_point.fill_(zero_point)
+        self.overrule(scale, zero_point)
         self.log_scale.fill_(math.log(scale))
         self.shift.fill_(zero_point)
+
+    @torch.no_grad()
+    def overrule(self, scale: float, zero_point: int) -> None:
+        """Sets what is computed with, and leaves the parameters, from which the next update derives it again."""
+        self.scale.fill_(scale)
+        self.zero_point.fill_(zero_point)
         self.read(float(self.scale), zero_point)
 
     def read(self, scale: float, zero_point: int) -> None:
