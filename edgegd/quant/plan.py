@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -232,8 +233,8 @@ def _wrong_names(plan: QuantPlan) -> Iterable[str]:
         if tensor.learns not in LEARNS:
             yield f"{tensor.address} learns {tensor.learns!r}, not one of {', '.join(LEARNS)}"
     for items in (plan.ops, plan.tensors):
-        addresses = [item.address for item in items]  # type: ignore[attr-defined]
-        yield from (f"{a} appears twice" for a in dict.fromkeys(addresses) if addresses.count(a) > 1)
+        addresses = Counter(item.address for item in items)  # type: ignore[attr-defined]
+        yield from (f"{address} appears {count} times" for address, count in addresses.items() if count > 1)
 
 
 def _wrong_tensors(plan: QuantPlan) -> Iterable[str]:

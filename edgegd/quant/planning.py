@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from edgegd.errors import PlanError
+import torch
+from torch import nn
+
+from edgegd.errors import PlanError, UnsupportedModelError
 from edgegd.quant.plan import PlannedOp, PlannedTensor, QuantPlan, model_hash, nearest
 from edgegd.quant.rules import ABSORBED, FLOAT, INTEGER, MOVE, TABLES
 from edgegd.quant.rules.table import HeadPaths, Rule, RuleTable
-from edgegd.quant.tracing import INPUT, TracedOp
+from edgegd.quant.tracing import INPUT, TracedOp, trace
 
 _SIGNED, _NON_NEGATIVE, _KNOWN = "range", "scale", "nothing"  # PlannedTensor.learns of a tensor by itself
 
@@ -34,6 +37,30 @@ def build_plan(ops: tuple[TracedOp, ...], head: HeadPaths, profile: str, *, imgs
         for address, why in planner.in_running_order()
     )
     return QuantPlan(profile, imgsz, model_hash(ops), tuple(map(planner.planned, ops)), tuple(tensors))
+
+
+def plan_module(model: nn.Module, image: torch.Tensor, profile: str, *, float_patterns: Sequence[str] = (),
+                rules: Mapping[str, str] | None = None) -> QuantPlan:
+    """The plan of any module that computes the same operations at every call; no part of it is a detection head.
+
+    `image` is float32 of shape (N, C, H, W). Operations without a rule stay float, with the rule `no-rule` and a reason
+    that names them. BatchNorm is such an operation where it was not folded into the convolution before it.
+
+    Raises:
+        UnsupportedModelError: the operations depend on the batch size or differ from call to call.
+        PlanError: as build_plan.
+    """
+    ops = trace(model, image)
+    doubled = trace(model, torch.cat([image, image]))
+    if [op.address for op in ops] != [op.address for op in doubled]:
+        raise UnsupportedModelError(
+            "The model's operations depend on the batch size or differ from call to call.",
+            expected=f"{len(ops)} operations at every call", found=f"{len(doubled)} operations for twice the images",
+            mend="make the forward pass static",
+        )  # fmt: skip
+    height, width = image.shape[-2:]
+    return build_plan(ops, HeadPaths("", frozenset()), profile, imgsz=(height, width),
+                      float_patterns=float_patterns, rules=rules)  # fmt: skip
 
 
 def changed_rules(table: RuleTable, decisions: Mapping[str, str]) -> RuleTable:
@@ -104,6 +131,7 @@ class _Planner:
         self.nature = {op.address: table.rule_for(op, head) for op in ops}
         self.wanted = self._wanted()
         self.absorbed_by: dict[str, str] = {}  # integer operation -> the ReLU that its kernel absorbs
+        self.calls = Counter(op.module for op in ops if op.operation == "conv2d")
         self.rule: dict[str, Rule] = {}
         for op in ops:
             self.rule[op.address] = self._decided(op, head, changed, pattern.get(op.address))
@@ -127,6 +155,8 @@ class _Planner:
         rule = table.rule_for(op, head)
         if pattern is not None:
             return replace(rule, name="recipe", decision=FLOAT, reason=f"quant.float: {pattern}", mirrors="recipe")
+        if rule.weights and rule.decision == INTEGER and self.calls[op.module] > 1:
+            return replace(rule, decision=FLOAT, reason=f"its weights serve {self.calls[op.module]} calls")
         if rule.decision == ABSORBED:
             (source,) = op.inputs
             before = self.rule.get(source)

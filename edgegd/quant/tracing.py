@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -141,6 +141,7 @@ class TracedOp:
 
     `inputs` are the addresses of the operations that made its tensor arguments (`input` for the image; parameters and
     constants do not appear); `shape` is the shape of its first output; `module` the module that owns the call.
+    `operation` is the one in the address, but `functional_conv2d` for a convolution that no nn.Conv2d calls.
     """
 
     address: str
@@ -207,5 +208,7 @@ def trace(model: nn.Module, image: torch.Tensor) -> tuple[TracedOp, ...]:
     for op in reversed(tracer.ops):
         if op.address in reached:
             reached.update(op.inputs)
+            if op.operation == "conv2d" and not isinstance(model.get_submodule(op.module), nn.Conv2d):
+                op = replace(op, operation="functional_conv2d")
             ops.append(op)
     return tuple(reversed(ops))

@@ -66,7 +66,7 @@ class OutputContract:
     """The network's one output, float32; boxes are in pixels of the network's input where nothing else is said.
 
     `end2end`: shape (1, K, 6), rows x1 y1 x2 y2 score class, best score first, no NMS needed.
-    `queries` (RT-DETR): the same, but rows are cx cy w h score class, boxes in fractions of the input's width and height.
+    `queries` (RT-DETR): the same, but rows are cx cy w h score class, boxes in fractions of the input.
     `raw`: shape (1, 4 + classes, N), columns cx cy w h and a score in 0..1 per class; needs NMS.
     """
 
