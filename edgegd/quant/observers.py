@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from functools import cache
 
 import numpy as np
 
@@ -71,25 +71,29 @@ def _percentile_ends(errors: CodeErrors, percentile: float) -> tuple[float, floa
 
 
 def _least_error_range(errors: CodeErrors) -> tuple[float, int]:
-    """A coarse grid over both ends, then finer ones over zero point and scale around the best.
+    """Coarse steps of one end after the other, then fine grids over zero point and scale around the best.
 
     The two ends share one scale, and where one of them is but a few codes from zero (SiLU), which whole number of codes
     decides. Only values of both signs let the zero point move off its end.
     """
     low, high = min(errors.histogram.low, 0.0), max(errors.histogram.high, 0.0)
-    known: dict[tuple[float, int], float] = {}
+    error_of = cache(errors.of_range)
 
-    def best(candidates: Iterable[tuple[float, int]]) -> tuple[float, int]:
-        known.update({pair: errors.of_range(*pair) for pair in candidates if pair not in known})
-        return min(known, key=known.__getitem__)
+    def along(*ends: tuple[float, float]) -> tuple[float, float]:
+        return min(ends, key=lambda pair: error_of(*affine_range(*pair)))  # the first of equals: so the loop ends
 
-    lows, highs = (_COARSE if end else np.ones(1) for end in (low, high))
-    scale, zero_point = best(affine_range(low * a, high * b) for a in lows for b in highs)
+    ends, before = (low, high), (0.0, 0.0)
+    while ends != before:  # one end after the other, until neither moves
+        before = ends
+        ends = along(ends, *((low * factor, ends[1]) for factor in _COARSE))
+        ends = along(ends, *((ends[0], high * factor) for factor in _COARSE))
+    scale, zero_point = affine_range(*ends)
     for reach, factors in _FINE:
         shifts = range(-reach, reach + 1) if low < 0 < high else (0,)
         zero_points = {min(max(zero_point + shift, QMIN), QMAX) for shift in shifts}
         scales = np.clip(scale * factors, SMALLEST_SCALE, LARGEST_SCALE).astype(np.float32)
-        scale, zero_point = best((max(float(s), SMALLEST_SCALE), z) for s in scales for z in sorted(zero_points))
+        candidates = [(max(float(s), SMALLEST_SCALE), z) for s in scales for z in sorted(zero_points)]
+        scale, zero_point = min(candidates, key=lambda candidate: error_of(*candidate))
     return scale, zero_point
 
 
