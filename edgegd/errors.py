@@ -231,3 +231,9 @@ class EmulationError(EdgegdError):
     """The tools that emulate another CPU cannot be fetched, or the emulated process failed."""
 
     exit_code = 64
+
+
+class QatCheckpointError(EdgegdError):
+    """The checkpoint of an interrupted QAT is damaged, of another version, or holds values that are not finite."""
+
+    exit_code = 65
