@@ -1,6 +1,6 @@
 """x86 with AVX2 and without VNNI: weights of 7 bits.
 
-VPMADDUBSW adds two products of a uint8 and an int8 in int16 and saturates (core/mlas/lib/x86_64/ConvSymKernelAvx2.asm):
+VPMADDUBSW adds two products of a uint8 and an int8 in int16 and saturates (core/mlas/lib/x86_64/ConvSymKernelAvx2.S):
 2 * 255 * 127 does not fit into int16, 2 * 255 * 63 does.
 """
 
