@@ -2,44 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
+from edgegd.descent.student import Student
+
 
 class MovingAverage:
-    """The average of a model's parameters over the steps.
+    """The average of a student's parameters, weights and ranges, over the steps.
 
     The decay rises from 0.1 to `decay` as min(decay, (1 + n) / (10 + n)) after n steps, so that a short training is
     averaged over its own length and not dominated by where it started.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, student: Student, decay: float) -> None:
         self.decay, self.steps = decay, 0
-        self._average = {name: p.detach().clone().float() for name, p in model.named_parameters()}
+        self._parameters = [parameter.data for parameter in student.parameters()]
+        self._average = [parameter.detach().clone().float() for parameter in student.parameters()]
+        self._index = {id(parameter): index for index, parameter in enumerate(student.parameters())}
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self) -> None:
         """Takes in the parameters after one step."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, parameter in model.named_parameters():
-            self._average[name].lerp_(parameter.detach().float(), 1 - decay)
+        torch._foreach_lerp_(self._average, self._parameters, 1 - decay)
 
     @contextmanager
-    def applied(self, model: nn.Module) -> Iterator[None]:
-        """Within it, the model has the averaged parameters."""
-        own = {name: p.detach().clone() for name, p in model.named_parameters()}
-        self._copy(model, self._average)
+    def applied(self, student: Student) -> Iterator[None]:
+        """Within it, the student has the averaged parameters, and ranges and scales that fit them."""
+        own = [parameter.clone() for parameter in self._parameters]
+        self._set(student, self._average)
         try:
             yield
         finally:
-            self._copy(model, own)
+            self._set(student, own)
 
-    @staticmethod
+    def _set(self, student: Student, values: list[torch.Tensor]) -> None:
+        torch._foreach_copy_(self._parameters, values)
+        student.update_ranges()
+
     @torch.no_grad()
-    def _copy(model: nn.Module, values: dict[str, torch.Tensor]) -> None:
-        for name, parameter in model.named_parameters():
-            parameter.copy_(values[name])
+    def hand_over(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Gives parameters their averages for good: the two are equal afterwards."""
+        for parameter in parameters:
+            parameter.copy_(self._average[self._index[id(parameter)]])
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The averages by the parameters' positions."""
+        return {str(index): average for index, average in enumerate(self._average)}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor], steps: int) -> None:
+        """Takes over what `state_dict` returned, `steps` steps on; KeyError or RuntimeError if it does not fit."""
+        self.steps = steps
+        for index, average in enumerate(self._average):
+            average.copy_(state[str(index)])

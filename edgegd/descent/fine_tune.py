@@ -1,167 +1,170 @@
-"""Gradient descent under fake quantization: Ultralytics' loss, warm-up and cosine, an average of the weights."""
+"""Gradient descent under fake quantization: epochs of steps, the best of them by mAP, checkpoints in between."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable
+from pathlib import Path
 
-import numpy as np
-import torch
 from torch import nn
-from ultralytics.utils import IterableSimpleNamespace
-from ultralytics.utils.loss import E2ELoss
 
-from edgegd.descent.averaging import MovingAverage
+from edgegd.descent.batches import EpochBatches
+from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
+from edgegd.descent.distillation import Distiller
+from edgegd.descent.record import Descent, Epoch, StepLog
+from edgegd.descent.schedule import learning_rate_factor, ranges_learn
+from edgegd.descent.student import Student
+from edgegd.descent.training import Training
 from edgegd.errors import NaNLossError
-from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.folding import detection_head
 from edgegd.recipe.schema import TrainSection
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """A row of the descent's record: mean losses of the epoch, its last learning rate, mAP of the averaged model."""
-
-    epoch: int
-    loss: float
-    parts: dict[str, float]
-    lr: float
-    map50_95: float
-
-
-@dataclass(frozen=True)
-class Descent:
-    """The whole record; `best_epoch` 0 is the calibrated model before the first step."""
-
-    best_epoch: int
-    best_map50_95: float
-    epochs: tuple[Epoch, ...]
-
-
-def seed_everything(seed: int) -> None:
-    """Seeds torch, numpy and random, which Ultralytics' augmentation draws from."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
-
-
-def learning_rate(step: int, steps: int, warmup_steps: int, settings: TrainSection) -> float:
-    """Linear warm-up to lr0, then a cosine down to lr0 * lrf (Loshchilov and Hutter 2017, equation 5)."""
-    if step < warmup_steps:
-        return settings.lr0 * (step + 1) / warmup_steps
-    progress = (step - warmup_steps) / max(steps - warmup_steps, 1)
-    return settings.lr0 * (settings.lrf + (1 - settings.lrf) * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
-def make_optimizer(model: nn.Module, settings: TrainSection) -> torch.optim.Optimizer:
-    """AdamW, Adam or SGD with weight decay on convolution weights and none on biases."""
-    learned = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in learned if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if settings.optimizer == "SGD":
-        return torch.optim.SGD(groups, lr=settings.lr0, momentum=settings.momentum, nesterov=settings.momentum > 0)
-    kind = {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam}[settings.optimizer]
-    return kind(groups, lr=settings.lr0, betas=(settings.momentum, 0.999))
-
-
-def prepare_loss(model: Any, hyp: IterableSimpleNamespace) -> None:
-    """Gives the model Ultralytics' criterion, weighted for the head that is deployed.
-
-    A dual-head model's end-to-end head sends no gradient into the backbone, so its deployment keeps the one-to-many
-    loss at the weight that Ultralytics' schedule ends with (E2ELoss.final_o2m); a raw deployment trains that head
-    alone, and its end-to-end head gets no gradient.
-    """
-    model.args = hyp
-    model.criterion = model.init_criterion()
-    if not isinstance(model.criterion, E2ELoss):
-        return
-    if detection_head(model).end2end:
-        model.criterion.o2m = model.criterion.final_o2m
-        model.criterion.o2o = 1.0 - model.criterion.o2m
-    else:
-        one_to_many = model.criterion.one2many
-        model.criterion = lambda predictions, batch: one_to_many.loss(predictions["one2many"], batch)
-
-
 def fine_tune(
-    quantized: QuantizedModel,
-    batches: Iterable[dict[str, Any]],
+    student: Student,
+    batches: EpochBatches,
     settings: TrainSection,
     evaluate: Callable[[], float],
     save_best: Callable[[int], None],
+    *,
+    teacher: nn.Module | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    on_start: Callable[[float], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    file: CheckpointFile | None = None,
+    resume: Checkpoint | None = None,
+    log: Path | None = None,
 ) -> Descent:
-    """Runs `settings.epochs` epochs over `batches` (one iteration is one epoch; it must have a length).
+    """Runs `settings.epochs` epochs; the loss of `student.model` must have been prepared (edgegd.descent.losses).
 
-    `evaluate()` returns the mAP of `quantized` as it is then; `save_best(epoch)` stores it whenever that is the best so
-    far, the calibrated model (epoch 0) included. `progress(step, steps, text)` is called after every step, `on_epoch`
-    with every row of the record.
+    `evaluate()` returns the mAP of the student as it is then; `save_best(epoch)` stores it whenever that is the best so
+    far, the model before the first step (epoch 0) included. `teacher` is the deployed float detector, needed where
+    the settings distil. `progress(step, steps, text)` is called after every step, `on_start` with the first mAP,
+    `on_epoch` with every row of the record. `file` takes checkpoints, `resume` is one to go on from, `log` a file for
+    a line a step. The student has its last parameters afterwards, not their averages.
     Raises NaNLossError at the first loss or gradient that is not finite; what save_best stored stays valid.
+    Raises QatCheckpointError where `resume` does not fit the student.
     """
-    model: Any = quantized.model
-    optimizer = make_optimizer(model, settings)
-    average = MovingAverage(model, settings.ema_decay)
-    per_epoch = len(batches)  # type: ignore[arg-type]
-    steps, warmup_steps = settings.epochs * per_epoch, round(settings.warmup_epochs * per_epoch)
-    best, best_epoch, record, step = evaluate(), 0, [], 0
-    save_best(0)
-    for epoch in range(1, settings.epochs + 1):
-        quantized.train()
-        total, parts = 0.0, {}  # type: float, dict[str, float]
-        for batch in batches:
-            lr = learning_rate(step, steps, warmup_steps, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            loss, items = _step(quantized, batch, optimizer, settings)
-            step += 1
-            if not math.isfinite(loss):
-                raise NaNLossError(
-                    f"The loss or its gradient became {loss} at step {step} of {steps} (epoch {epoch}), "
-                    f"learning rate {lr:.3g}.",
-                    expected="a finite loss",
-                    mend="lower train.lr0 or train.grad_clip",
-                )
-            average.update(model)
-            total += loss
-            parts = {name: parts.get(name, 0.0) + value for name, value in items.items()}
+    distils = settings.distill.head > 0 or settings.distill.neck > 0
+    if distils and teacher is None:
+        raise ValueError("distillation needs a teacher")
+    distiller = Distiller(teacher, student, settings.distill) if distils and teacher is not None else None
+    loop = _Loop(Training(student, settings, distiller), batches, file)
+    with contextlib.ExitStack() as stack:
+        if distiller:
+            stack.enter_context(distiller)
+        if resume:
+            loop.restore(resume, save_best)
+        steps_log = None
+        if log:
+            steps_log = stack.enter_context(contextlib.closing(StepLog(log, loop.training.step)))
+        if not resume:
+            loop.start(evaluate, save_best)
+            if on_start:
+                on_start(loop.training.calibrated_map50_95)
+        for number in range(len(loop.training.epochs) + 1, settings.epochs + 1):
+            row = loop.epoch(number, evaluate, save_best, progress, steps_log)
+            if on_epoch:
+                on_epoch(row)
+    return loop.descent()
+
+
+class _Loop:
+    """The epochs over a Training, with its checkpoints."""
+
+    def __init__(self, training: Training, batches: EpochBatches, file: CheckpointFile | None) -> None:
+        self.training, self.batches, self.file = training, batches, file
+        settings = training.settings
+        self.per_epoch = len(batches)
+        self.steps = settings.epochs * self.per_epoch
+        self.warmup_steps = round(settings.warmup_epochs * self.per_epoch)
+        self.saved_at = time.monotonic()
+
+    def start(self, evaluate: Callable[[], float], save_best: Callable[[int], None]) -> None:
+        """Evaluates the student as it is: epoch 0."""
+        self.training.calibrated_map50_95 = evaluate()
+        self._keep_if_best(0, self.training.calibrated_map50_95, save_best)
+        self._save()
+
+    def restore(self, checkpoint: Checkpoint, save_best: Callable[[int], None]) -> None:
+        """Goes on from a checkpoint, and stores the best model again: its own file may be older, newer or gone."""
+        training, student = self.training, self.training.student
+        try:
+            student.load_state_dict(dict(checkpoint.tensors["best"]))
+            save_best(checkpoint.record["best_epoch"])
+            training.restore(checkpoint)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if self.file is None:
+                raise
+            raise self.file.error("does not fit the model", "the tensors of this model and its plan",
+                                  f"{type(error).__name__}: {str(error)[:200]}") from error  # fmt: skip
+
+    def epoch(self, number: int, evaluate: Callable[[], float], save_best: Callable[[int], None],
+              progress: Callable[[int, int, str], None] | None, log: StepLog | None) -> Epoch:
+        """The rest of epoch `number` (from 1) and its evaluation."""
+        training, epochs = self.training, self.training.settings.epochs
+        first = training.step - (number - 1) * self.per_epoch
+        self._set_ranges(number, first)
+        training.student.train()
+        for batch in self.batches.epoch(number, first):
+            result = training.take_step(batch, self._rate(training.step), training.step / max(self.steps - 1, 1))
+            rates = {group["name"]: group["lr"] for group in training.optimizer.param_groups}
+            if not math.isfinite(result["loss"]):
+                raise _nan_loss(result["loss"], training.step + 1, self.steps, number, rates["weights"])
+            if log:
+                log.write({"step": training.step, "epoch": number, **result, "lr": rates})
             if progress:
-                progress(step, steps, f"epoch {epoch}/{settings.epochs} loss {loss:.3f} lr {lr:.1e}")
-        with average.applied(model):
-            quantized.follow_weights()
+                text = f"epoch {number}/{epochs} loss {result['loss']:.3f} lr {rates['weights']:.1e}"
+                progress(training.step, self.steps, text)
+            if self.file and time.monotonic() - self.saved_at >= 60 * training.settings.checkpoint_minutes:
+                self._save()
+        return self._finish_epoch(number, evaluate, save_best)
+
+    def _rate(self, step: int) -> float:
+        return learning_rate_factor(step, self.steps, self.warmup_steps, self.training.settings.lrf)
+
+    def _set_ranges(self, number: int, first: int) -> None:
+        training = self.training
+        learn = ranges_learn(number, training.settings)
+        if not learn and first == 0 and (number == 1 or ranges_learn(number - 1, training.settings)):
+            training.freeze_ranges()
+        training.student.learn_ranges(learn)
+
+    def _finish_epoch(self, number: int, evaluate: Callable[[], float], save_best: Callable[[int], None]) -> Epoch:
+        training = self.training
+        means = {name: total / self.per_epoch for name, total in training.totals.items()}
+        with training.average.applied(training.student):
             score = evaluate()
-            if score > best:
-                best, best_epoch = score, epoch
-                save_best(epoch)
-        means = {name: value / per_epoch for name, value in parts.items()}
-        record.append(Epoch(epoch, total / per_epoch, means, lr, score))
-        if on_epoch:
-            on_epoch(record[-1])
-    return Descent(best_epoch, best, tuple(record))
+            self._keep_if_best(number, score, save_best)
+        row = Epoch(number, means.pop("loss"), means, training.settings.lr0 * self._rate(training.step - 1), score,
+                    training.oscillation.counts() if training.oscillation else {})  # fmt: skip
+        training.epochs.append(row)
+        training.totals = {}
+        self._save()
+        return row
+
+    def _keep_if_best(self, epoch: int, score: float, save_best: Callable[[int], None]) -> None:
+        training = self.training
+        if score > training.best_map50_95:
+            training.best_epoch, training.best_map50_95 = epoch, score
+            training.best = {name: value.detach().clone() for name, value in training.student.state_dict().items()}
+            save_best(epoch)
+
+    def _save(self) -> None:
+        if self.file:
+            self.file.write(self.training.checkpoint())
+            self.saved_at = time.monotonic()
+
+    def descent(self) -> Descent:
+        """The record of the finished descent."""
+        training = self.training
+        return Descent(training.best_epoch, training.best_map50_95, training.epochs[-1].map50_95,
+                       training.calibrated_map50_95, tuple(training.epochs))  # fmt: skip
 
 
-def _step(quantized: QuantizedModel, batch: dict[str, Any], optimizer: torch.optim.Optimizer,
-          settings: TrainSection) -> tuple[float, dict[str, float]]:
-    """One step on one batch: the loss per image and its parts.
-
-    A loss, or the norm of its gradient, that is not finite changes no weight and is returned as the loss.
-    """
-    device = torch.device(settings.device)
-    batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    batch["img"] = batch["img"].float() / 255
-    losses, parts = quantized.model.loss(batch, quantized(batch["img"]))  # type: ignore[operator,union-attr]
-    loss = losses.sum() / len(batch["img"])
-    if not torch.isfinite(loss):
-        return float(loss), {}
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(quantized.model.parameters(), settings.grad_clip or math.inf)
-    if not torch.isfinite(norm):
-        return float(norm), {}
-    optimizer.step()
-    return float(loss.detach()), {name: float(value) for name, value in parts.items()}
+def _nan_loss(value: float, step: int, steps: int, epoch: int, lr: float) -> NaNLossError:
+    return NaNLossError(
+        f"The loss or its gradient became {value} at step {step} of {steps} (epoch {epoch}), learning rate {lr:.3g}.",
+        expected="a finite loss", mend="lower train.lr0 or train.grad_clip",
+    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from edgegd.descent.batches import hyperparameters
-from edgegd.descent.fine_tune import prepare_loss, seed_everything
+from edgegd.descent.losses import prepare_loss
+from edgegd.descent.random_state import seed_everything
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.folding import deploy, plan_detector
@@ -33,17 +34,26 @@ def _batch(seed: int) -> dict[str, Any]:
     return {"img": images, "bboxes": torch.tensor(boxes), "cls": torch.tensor(classes), "batch_idx": torch.arange(4.0)}
 
 
+class TwoBatches(list[dict[str, Any]]):
+    """The same two batches in every epoch."""
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Any]]:
+        """Those of an epoch from number `first` on."""
+        return iter(self[first:])
+
+
 @pytest.fixture(scope="session")
-def batches() -> list[dict[str, Any]]:
-    """Two batches; one iteration is an epoch."""
-    return [_batch(0), _batch(1)]
+def batches() -> TwoBatches:
+    """Two batches of four images."""
+    return TwoBatches([_batch(0), _batch(1)])
 
 
 @pytest.fixture(scope="session")
 def calibrated(batches: list[dict[str, Any]]) -> Callable[..., QuantizedModel]:
-    """calibrated(architecture, end2end=None): a new model of two classes each call, equal for equal arguments."""
+    """calibrated(architecture, end2end=None, learned=False): a new model of two classes each call, equal for equal
+    arguments; `learned` weight scales."""
 
-    def make(architecture: str = "yolov8n", end2end: bool | None = None) -> QuantizedModel:
+    def make(architecture: str = "yolov8n", end2end: bool | None = None, learned: bool = False) -> QuantizedModel:
         from ultralytics.nn.tasks import DetectionModel
 
         seed_everything(0)
@@ -57,9 +67,9 @@ def calibrated(batches: list[dict[str, Any]]) -> Callable[..., QuantizedModel]:
             for branch in getattr(model.model[-1], name, None) or ():
                 nn.init.constant_(branch[-1].bias, -1.0)
         deploy(model.eval(), end2end=end2end)
-        quantized = QuantizedModel(model, plan_detector(model, 64, "x86-vnni"))
-        calibrate(quantized, [batch["img"].float() / 255 for batch in batches], "mse")
         prepare_loss(model, hyperparameters(TrainSection(), 64))
+        quantized = QuantizedModel(model, plan_detector(model, 64, "x86-vnni"), learned_weight_scales=learned)
+        calibrate(quantized, [batch["img"].float() / 255 for batch in batches], "mse")
         return quantized
 
     return make

@@ -8,24 +8,26 @@ import torch
 from torch import nn
 
 from edgegd.descent.averaging import MovingAverage
+from edgegd.descent.student import FloatStudent
 
 
 def test_the_average_follows_the_recursion_and_the_models_own_values_come_back():
     torch.manual_seed(0)
     model = nn.Linear(5, 3)
-    average = MovingAverage(model, decay=0.6)
+    student = FloatStudent(model)
+    average = MovingAverage(student, decay=0.6)
     expected = model.weight.detach().double().numpy().copy()
     for step in range(1, 20):
         with torch.no_grad():
             model.weight.add_(torch.randn_like(model.weight))
-        average.update(model)
+        average.update()
         decay = min(0.6, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * model.weight.detach().double().numpy()
     own = model.weight.detach().clone()
-    with average.applied(model):
+    with average.applied(student):
         np.testing.assert_allclose(model.weight.detach().numpy(), expected, rtol=1e-5)
     assert torch.equal(model.weight, own)
-    with pytest.raises(RuntimeError, match="inside"), average.applied(model):
+    with pytest.raises(RuntimeError, match="inside"), average.applied(student):
         raise RuntimeError("inside")
     assert torch.equal(model.weight, own)
 
@@ -33,8 +35,9 @@ def test_the_average_follows_the_recursion_and_the_models_own_values_come_back()
 def test_the_first_step_weighs_most_of_the_new_values():
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
-    average = MovingAverage(model, decay=0.999)
+    student = FloatStudent(model)
+    average = MovingAverage(student, decay=0.999)
     nn.init.ones_(model.weight)
-    average.update(model)
-    with average.applied(model):
+    average.update()
+    with average.applied(student):
         assert model.weight.item() == pytest.approx(9 / 11)

@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from edgegd.descent.fine_tune import fine_tune, learning_rate, make_optimizer
+from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.schedule import learning_rate_factor
 from edgegd.errors import NaNLossError
 from edgegd.recipe.schema import TrainSection
 

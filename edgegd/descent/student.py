@@ -1,0 +1,38 @@
+"""What gradient descent needs of a model: the quantized one has it, and so has a float one through an adapter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgegd.quant.attach import QuantizedModel
+
+
+class FloatStudent(nn.Module):
+    """A deployed float detector with the interface of a QuantizedModel, and no ranges.
+
+    It goes through the same loop, for a float training of equal length as a control.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: torch.Tensor, **kwargs: Any) -> Any:
+        """What the model returns for an image (N, 3, H, W) float32."""
+        return self.model(image, **kwargs)
+
+    def update_ranges(self) -> None:
+        """Nothing: there are no ranges."""
+
+    def range_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """No parameters."""
+        return {"scales": [], "zero_points": []}
+
+    def learn_ranges(self, learn: bool) -> None:
+        """Nothing: there are no ranges."""
+
+
+Student = QuantizedModel | FloatStudent

@@ -1,0 +1,150 @@
+"""Everything that a step of the descent changes, the step itself, and how all of it is stored and restored."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgegd.descent.averaging import MovingAverage
+from edgegd.descent.checkpoint import Checkpoint
+from edgegd.descent.distillation import Distiller
+from edgegd.descent.losses import label_loss, predict
+from edgegd.descent.optimizers import make_optimizer, set_learning_rates
+from edgegd.descent.oscillation import Oscillation
+from edgegd.descent.random_state import capture_random_state, restore_random_state
+from edgegd.descent.record import Epoch
+from edgegd.descent.student import FloatStudent, Student
+from edgegd.recipe.schema import TrainSection
+
+
+class Training:
+    """A student with its optimizer, average, gradient scaler and oscillation counts, and how far they are.
+
+    `step` counts steps done; `totals` sums loss and parts over the steps of the present epoch; `best` is the state of
+    the best epoch so far.
+    """
+
+    def __init__(self, student: Student, settings: TrainSection, distiller: Distiller | None) -> None:
+        self.student, self.settings, self.distiller = student, settings, distiller
+        self.device = torch.device(settings.device)
+        self.optimizer = make_optimizer(student, settings)
+        self.parameters: list[nn.Parameter] = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.average = MovingAverage(student, settings.ema_decay)
+        self.half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=settings.amp and self.half == torch.float16  # bfloat16 has float32's exponents
+        )
+        self.oscillation: Oscillation | None = None
+        if settings.oscillation != "off" and not isinstance(student, FloatStudent):
+            self.oscillation = Oscillation(student, settings.oscillation, settings.damping)
+        self.step = 0
+        self.totals: dict[str, float] = {}
+        self.epochs: list[Epoch] = []
+        self.best: dict[str, torch.Tensor] = {}
+        self.best_epoch, self.best_map50_95, self.calibrated_map50_95 = 0, -math.inf, math.nan
+
+    def take_step(self, batch: dict[str, Any], learning_rate_factor: float, progress: float) -> dict[str, float]:
+        """One step on one batch: the loss per image as `loss`, and its parts.
+
+        A loss, or the norm of its gradient, that is not finite changes no weight and is returned as the loss.
+        Under float16 a few such gradients are usual, and the scaler's business, until its scale is down to 1.
+        """
+        set_learning_rates(self.optimizer, learning_rate_factor)
+        batch = {k: v.to(self.device, non_blocking=True) if isinstance(v, torch.Tensor) else v
+                 for k, v in batch.items()}  # fmt: skip
+        batch["img"] = batch["img"].float() / 255
+        loss, parts = self._loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.grad_clip or math.inf)
+        # One transfer from the device for everything that is read.
+        numbers = torch.stack([loss.detach(), norm, *(part.to(loss) for part in parts.values())]).tolist()
+        result = dict(zip(("loss", "norm", *parts), numbers, strict=True))
+        norm_value = result.pop("norm")
+        if not math.isfinite(result["loss"]):
+            return {"loss": result["loss"]}
+        if not math.isfinite(norm_value) and not (self.scaler.is_enabled() and self.scaler.get_scale() > 1):
+            return {"loss": norm_value}
+        if self.oscillation:
+            self.oscillation.before_step(progress)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.oscillation:
+            self.oscillation.after_step()
+        self.average.update()
+        self.step += 1
+        for name, value in result.items():
+            self.totals[name] = self.totals.get(name, 0.0) + value
+        return result
+
+    def _loss(self, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        labels = self.settings.distill.labels or self.distiller is None
+        with torch.autocast(self.device.type, self.half, enabled=self.settings.amp):
+            predictions = predict(self.student, batch, labels=labels)
+        losses: list[torch.Tensor] = []
+        parts: dict[str, torch.Tensor] = {}
+        if labels:
+            loss, parts = label_loss(self.student, batch, predictions)
+            losses.append(loss)
+        if self.distiller is not None:
+            with torch.autocast(self.device.type, self.half, enabled=self.settings.amp):
+                expected = self.distiller.expect(batch["img"])
+            loss, of_teacher = self.distiller.loss(predictions, expected)
+            losses.append(loss)
+            parts = {**parts, **of_teacher}
+        return torch.stack(losses).sum(), parts
+
+    def freeze_ranges(self) -> None:
+        """From now on ranges stay at their averages: what is trained, evaluated and exported has the same ones."""
+        self.average.hand_over(p for parameters in self.student.range_parameters().values() for p in parameters)
+        self.student.update_ranges()
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything, between two steps."""
+        random_tensors, random_numbers = capture_random_state()
+        optimizer = {f"{index}.{key}": value for index, state in self.optimizer.state_dict()["state"].items()
+                     for key, value in state.items()}  # fmt: skip
+        tensors = {"student": self.student.state_dict(), "average": self.average.state_dict(), "best": self.best,
+                   "optimizer": optimizer, "random": random_tensors,
+                   "oscillation": self.oscillation.state_dict() if self.oscillation else {}}  # fmt: skip
+        record = {
+            "step": self.step, "average_steps": self.average.steps, "totals": self.totals,
+            "epochs": [dataclasses.asdict(epoch) for epoch in self.epochs], "best_epoch": self.best_epoch,
+            "best_map50_95": self.best_map50_95, "calibrated_map50_95": self.calibrated_map50_95,
+            "scaler": self.scaler.state_dict(), "random": random_numbers,
+        }  # fmt: skip
+        return Checkpoint(tensors, record)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Takes over a checkpoint; KeyError, TypeError, ValueError or RuntimeError where it does not fit."""
+        tensors, record = checkpoint.tensors, checkpoint.record
+        self.student.load_state_dict(dict(tensors["student"]))
+        self.average.load_state_dict(tensors["average"], record["average_steps"])
+        self.optimizer.load_state_dict({
+            "state": _by_parameter(tensors.get("optimizer", {})),
+            "param_groups": self.optimizer.state_dict()["param_groups"],
+        })  # fmt: skip
+        if self.oscillation:
+            self.oscillation.load_state_dict(tensors["oscillation"])
+        self.scaler.load_state_dict(record["scaler"])
+        self.best = dict(tensors["best"])
+        self.step, self.totals = record["step"], dict(record["totals"])
+        self.epochs = [Epoch(**row) for row in record["epochs"]]
+        self.best_epoch, self.best_map50_95 = record["best_epoch"], record["best_map50_95"]
+        self.calibrated_map50_95 = record["calibrated_map50_95"]
+        restore_random_state(dict(tensors["random"]), record["random"])
+
+
+def _by_parameter(tensors: Mapping[str, torch.Tensor]) -> dict[int, dict[str, torch.Tensor]]:
+    """`INDEX.KEY` -> tensor as a torch optimizer's state: index -> key -> tensor."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    return state
