@@ -1,8 +1,9 @@
-"""`edgegd explain`: the quantization plan of a run."""
+"""`edgegd explain`: the quantization plan of a run, and an ONNX file against it."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -12,27 +13,41 @@ import click
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the plan and the ranges as JSON.")
-def explain(run_dir: Path, as_json: bool) -> None:
+@click.option("--onnx", "onnx_path", type=click.Path(path_type=Path),
+              help="Compare this ONNX file of the run's model with the plan, whatever tool has quantized it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan, the ranges and the comparison as JSON.")
+def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
     """Show which tensors are quantized, how and why, and which are not and why.
+
+    With --onnx: which planned convolutions of the file onnxruntime runs in integers, and which tensors have the planned
+    format and one range a scale group.
 
     \b
     edgegd explain runs/try1
+    edgegd explain runs/try1 --onnx model.onnx
     """
     with contextlib.redirect_stdout(sys.stderr):
+        from edgegd.export.against_plan import compare_with_plan, stored_weight_shapes
         from edgegd.pipeline.run_folder import RunFolder
         from edgegd.pipeline.stage import require_current
         from edgegd.quant.plan import QuantPlan
-        from edgegd.report.plan import explain_plan
+        from edgegd.report.plan import explain_file, explain_plan
 
         folder = RunFolder.open_existing(run_dir)
-        for name in ("plan.json", "calibration.json"):
+        for name in ("plan.json", "calibration.json", "ptq.safetensors"):
             require_current(folder, name, "ptq")
         plan = QuantPlan.from_json(folder.artifact("plan.json").read_text())
         ranges = folder.read_json("calibration.json")["ranges"]
+        shapes = stored_weight_shapes(folder.artifact("ptq.safetensors"))
+        found = compare_with_plan(onnx_path, plan, shapes) if onnx_path else None
     if as_json:
-        click.echo(json.dumps({"plan": json.loads(plan.to_json()), "sha256": plan.sha256, "ranges": ranges}))
-    elif sys.stdout.isatty():
-        click.echo_via_pager(explain_plan(plan, ranges))
+        comparison = {"onnx": {"file": str(onnx_path)} | dataclasses.asdict(found)} if found else {}
+        click.echo(json.dumps(
+            {"plan": json.loads(plan.to_json()), "sha256": plan.sha256, "ranges": ranges} | comparison
+        ))  # fmt: skip
+        return
+    text = explain_file(str(onnx_path), plan, found) if found else explain_plan(plan, ranges)
+    if sys.stdout.isatty():
+        click.echo_via_pager(text)
     else:
-        click.echo(explain_plan(plan, ranges))
+        click.echo(text)

@@ -1,4 +1,4 @@
-"""A quantization plan as text."""
+"""A quantization plan as text, alone and against an ONNX file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from edgegd.export.against_plan import AS_PLANNED, AgainstPlan
 from edgegd.quant.plan import QuantPlan
 from edgegd.quant.rules import FLOAT, TABLES
 
@@ -14,25 +15,61 @@ from edgegd.quant.rules import FLOAT, TABLES
 def explain_plan(plan: QuantPlan, ranges: dict[str, dict[str, Any]]) -> str:
     """The counts, the rules in use, every quantized tensor with its range, and every float operation with its reason.
 
-    `ranges` maps a scale group to its scale, zero_point and sqnr_db (calibration.json).
+    `ranges` maps a scale group to the fields of its Range (calibration.json). A tensor whose reason is not that of a
+    rule (a float result that is read by an integer operation, a key of the recipe) has it in the last column.
     """
     decisions = Counter((op.operation, op.decision) for op in plan.ops)
     used = {op.rule for op in plan.ops} | {tensor.rule for tensor in plan.tensors}
-    rules = [[r.name, r.decision, r.reason, r.mirrors] for r in TABLES[plan.profile].rules if r.name in used]
+    in_table = [rule for rule in TABLES[plan.profile].rules if rule.name in used]
+    rules = [[rule.name, rule.decision, rule.reason, rule.mirrors] for rule in in_table]
+    known = {(rule.name, rule.reason) for rule in in_table}
     tensors = []
     for tensor in plan.tensors:
         chosen = ranges[tensor.group]
-        group = "" if tensor.group == tensor.address else tensor.group
-        tensors.append([tensor.address, f"{chosen['scale']:.6g}", chosen["zero_point"], f"{chosen['sqnr_db']:.1f}",
-                        tensor.rule, group])  # fmt: skip
+        notes = [] if tensor.group == tensor.address else [f"shares the range of {tensor.group}"]
+        notes += [] if (tensor.rule, tensor.reason) in known else [tensor.reason]
+        tensors.append([tensor.address, f"{chosen['scale']:.6g}", chosen["zero_point"],
+                        f"{chosen['tensors'][tensor.address]:.1f}", chosen["observer"], tensor.learns, tensor.rule,
+                        "; ".join(notes)])  # fmt: skip
     left = [[op.address, op.rule, op.reason] for op in plan.ops if op.decision == FLOAT]
     fmt = f"activations {plan.activation_format.name}, weights {plan.weight_format.name}"
+    headers = ["tensor", "scale", "zero point", "SQNR dB", "observer", "learns", "rule", "note"]
     return "\n".join([
         f"Profile {plan.profile}: {fmt}; plan {plan.sha256[:12]}", "",
         tabulate([[*key, count] for key, count in sorted(decisions.items())], ["operation", "runs in", "count"]), "",
         "Rules (onnxruntime source in the last column)", "",
         tabulate(rules, ["rule", "runs in", "why", "mirrors"]), "",
-        f"{len(plan.tensors)} quantized tensors in {len(set(plan.groups.values()))} scale groups", "",
-        tabulate(tensors, ["tensor", "scale", "zero point", "SQNR dB", "rule", "shares the range of"]), "",
+        f"{len(plan.tensors)} quantized tensors in {len(set(plan.groups.values()))} scale groups; zero points as of "
+        "uint8 codes; SQNR on the calibration images", "",
+        tabulate(tensors, headers, disable_numparse=True), "",
         f"{len(left)} operations stay float", "", tabulate(left, ["operation", "rule", "why"]),
     ])  # fmt: skip
+
+
+def explain_file(name: str, plan: QuantPlan, found: AgainstPlan) -> str:
+    """What an ONNX file does otherwise than the plan says, after the counts of what agrees."""
+    convolutions = Counter((c.planned, c.runs_in) for c in found.convolutions)
+    tensors = Counter(tensor.finding for tensor in found.tensors)
+    other = [[c.address, c.planned, c.runs_in, plan.by_address[c.address].rule]
+             for c in found.convolutions if c.planned != c.runs_in]  # fmt: skip
+    differing = [[t.address, t.finding, t.type or "", "" if t.scale is None else f"{t.scale:.6g}",
+                  "" if t.zero_point is None else t.zero_point]
+                 for t in found.tensors if t.finding != AS_PLANNED]  # fmt: skip
+    parts = [
+        f"{name} against plan {plan.sha256[:12]} ({plan.profile})", "",
+        tabulate([[*key, count] for key, count in sorted(convolutions.items())],
+                 ["convolutions planned", "run in", "count"]), "",
+        tabulate(sorted(tensors.items()), ["planned tensors", "count"]),
+    ]  # fmt: skip
+    if other:
+        parts += ["", "Convolutions that run otherwise than planned", "",
+                  tabulate(other, ["convolution", "planned", "runs in", "rule"])]  # fmt: skip
+    if differing:
+        parts += ["", "Tensors that are quantized otherwise than planned", "",
+                  tabulate(differing, ["tensor", "finding", "codes", "scale", "zero point"], disable_numparse=True)]
+    if found.unplanned:
+        parts += ["", f"{len(found.unplanned)} tensors are quantized in the file and not in the plan", "",
+                  tabulate([[unplanned] for unplanned in found.unplanned], ["codes"])]  # fmt: skip
+    if not (other or differing or found.unplanned):
+        parts += ["", "The file does what the plan says."]
+    return "\n".join(parts)
