@@ -11,22 +11,26 @@ from ultralytics.nn.tasks import DetectionModel
 
 from edgegd import __version__
 from edgegd.export.graph import OUTPUT_NAME
-from edgegd.quant.folding import detection_head
+from edgegd.quant.folding import detection_head, output_kind
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 
 
 def contract_of(graph: onnx.ModelProto, model: DetectionModel, imgsz: int, variant: str,
-                plan_sha256: str) -> ModelContract:
-    """The contract of an exported graph: its preprocessing, the shape of its output, its classes and its origin."""
+                plan_sha256: str, profile: str = "") -> ModelContract:
+    """The contract of an exported graph: its preprocessing, the shape of its output, its classes and its origin.
+
+    `plan_sha256` and `profile` are those of the quantization plan, empty for fp32.
+    """
     (output,) = [o for o in graph.graph.output if o.name == OUTPUT_NAME]
     shape = tuple(dimension.dim_value for dimension in output.type.tensor_type.shape.dim)
     return ModelContract(
         preprocessing=Preprocessing(imgsz=(imgsz, imgsz)),
-        output=OutputContract("end2end" if detection_head(model).end2end else "raw", shape),
+        output=OutputContract(output_kind(model), shape),
         names=tuple(model.names[index] for index in sorted(model.names)),
         stride=int(model.stride.max()),
         variant=variant,
         plan_sha256=plan_sha256,
+        profile=profile,
         versions={"edgegd": __version__, "torch": torch.__version__}
         | {name: version(name) for name in ("ultralytics", "onnx", "onnxruntime")},
     )

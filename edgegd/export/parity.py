@@ -45,40 +45,56 @@ class Parity:
     largest_shift_px: float
     largest_score_change: float
     best_score: float
-    best_score_torch: float
+    best_score_reference: float
 
 
 @torch.no_grad()
 def measure_parity(model: torch.nn.Module, onnx_path: Path, image_paths: Sequence[Path],
                    tolerance: Tolerance | None = None) -> Parity:
     """Runs `model` (torch, evaluation mode) and the exported file on the same images and matches their detections."""
-    tolerance = tolerance or Tolerance()
     session, contract = load_model(onnx_path)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    total, agreeing, shift, change, best, best_torch = 0, 0, 0.0, 0.0, 0.0, 0.0
+    boxes = BoxComparison(tolerance)
     for path in image_paths:
         image, geometry = preprocess(read_image(path), contract.preprocessing)
-        in_torch, in_onnxruntime = (
-            detections_from_output(output, contract, geometry, conf=0.0)
-            for output in (
-                model(torch.from_numpy(image).to(device)).cpu().numpy(),
-                session.run([OUTPUT_NAME], {INPUT_NAME: image})[0],
-            )
-        )
-        best_torch = max(best_torch, float(in_torch.scores.max(initial=0)))
-        best = max(best, float(in_onnxruntime.scores.max(initial=0)))
-        for one, other in ((in_torch, in_onnxruntime), (in_onnxruntime, in_torch)):
-            # The partner may lie just below the score from which detections count.
-            pairs = match_detections(above(one, COMPARED_SCORE), above(other, COMPARED_SCORE - tolerance.score_change))
-            total += pairs.total
-            agree = (pairs.shift_px <= tolerance.shift_px) & (pairs.score_change <= tolerance.score_change)
-            agreeing += int(agree.sum())
-            shift = max(shift, float(pairs.shift_px.max(initial=0)))
-            change = max(change, float(pairs.score_change.max(initial=0)))
+        in_torch = model(torch.from_numpy(image).to(device)).cpu().numpy()
+        (in_onnxruntime,) = session.run([OUTPUT_NAME], {INPUT_NAME: image})
+        boxes.add(*(detections_from_output(output, contract, geometry, conf=0.0)
+                    for output in (in_torch, in_onnxruntime)))  # fmt: skip
     model.train(was_training)
-    return Parity(len(image_paths), total, agreeing / total if total else 1.0, shift, change, best, best_torch)
+    return boxes.result()
+
+
+class BoxComparison:
+    """Adds up comparisons of the detections of two sides, `reference` and `other`, image by image."""
+
+    def __init__(self, tolerance: Tolerance | None = None) -> None:
+        self._tolerance = tolerance or Tolerance()
+        self._images, self._total, self._agreeing = 0, 0, 0
+        self._shift_px, self._score_change, self._best, self._best_reference = 0.0, 0.0, 0.0, 0.0
+
+    def add(self, reference: Detections, other: Detections) -> None:
+        """Matches the detections of one image, of all scores, from both sides."""
+        tolerance = self._tolerance
+        self._images += 1
+        self._best_reference = max(self._best_reference, float(reference.scores.max(initial=0)))
+        self._best = max(self._best, float(other.scores.max(initial=0)))
+        for one, two in ((reference, other), (other, reference)):
+            # The partner may lie just below the score from which detections count.
+            pairs = match_detections(above(one, COMPARED_SCORE), above(two, COMPARED_SCORE - tolerance.score_change))
+            self._total += pairs.total
+            agree = (pairs.shift_px <= tolerance.shift_px) & (pairs.score_change <= tolerance.score_change)
+            self._agreeing += int(agree.sum())
+            self._shift_px = max(self._shift_px, float(pairs.shift_px.max(initial=0)))
+            self._score_change = max(self._score_change, float(pairs.score_change.max(initial=0)))
+
+    def result(self) -> Parity:
+        """What was added so far."""
+        share = self._agreeing / self._total if self._total else 1.0
+        return Parity(self._images, self._total, share, self._shift_px, self._score_change, self._best,
+                      self._best_reference)  # fmt: skip
 
 
 def above(detections: Detections, score: float) -> Detections:
@@ -115,7 +131,7 @@ def require_parity(parity: Parity, name: str, tolerance: Tolerance | None = None
     """SilentModelError for a model that detects nothing, ParityError beyond the tolerance."""
     tolerance = tolerance or Tolerance()
     if parity.best_score < SILENT_SCORE:
-        torch_side = f"torch's best score is {parity.best_score_torch:.3f}"
+        torch_side = f"torch's best score is {parity.best_score_reference:.3f}"
         raise SilentModelError(
             f"{name} detects nothing on {parity.images} real images.",
             expected=f"a best score of at least {SILENT_SCORE} ({torch_side})",

@@ -87,7 +87,8 @@ class OutputContract:
 class ModelContract:
     """Everything a loader must know of a model: see the fields' types; `stride` in pixels.
 
-    `plan_sha256` is the hash of the quantization plan, empty for fp32; `versions` maps a package to its version.
+    `plan_sha256` is the hash of the quantization plan and `profile` the runtime profile that it is for, both empty for
+    fp32; `versions` maps a package to its version.
     Raises ValueError where the fields contradict each other.
     """
 
@@ -97,6 +98,7 @@ class ModelContract:
     stride: int
     variant: str = "fp32"
     plan_sha256: str = ""
+    profile: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -105,6 +107,7 @@ class ModelContract:
         _require(_are_integers((self.stride,), 1), "stride must be a positive integer", self.stride)
         _require(self.variant in VARIANTS, f"variant must be one of {', '.join(VARIANTS)}", self.variant)
         _require(isinstance(self.plan_sha256, str), "plan_sha256 must be a string", self.plan_sha256)
+        _require(isinstance(self.profile, str), "profile must be a string", self.profile)
         _require(isinstance(self.versions, dict), "versions must be a mapping", self.versions)
         _require(all(side % self.stride == 0 for side in self.preprocessing.imgsz),
                  f"imgsz must be a multiple of the stride {self.stride}", self.preprocessing.imgsz)
@@ -134,6 +137,7 @@ class ModelContract:
                 mend="export the model with this version of edgegd",
             )
         try:
+            metadata = {"edgegd.profile": '""', **metadata}  # files of before there were profiles do not name one
             values = {name: json.loads(metadata[f"edgegd.{name}"]) for name in cls.__dataclass_fields__}
             preprocessing = {key: _tuple_if_list(value) for key, value in values.pop("preprocessing").items()}
             output = {key: _tuple_if_list(value) for key, value in values.pop("output").items()}

@@ -18,7 +18,8 @@ CONTRACT = ModelContract(
 def test_metadata_restores_an_equal_contract_and_is_json_text() -> None:
     metadata = CONTRACT.to_metadata()
     assert set(metadata) == {f"edgegd.{key}" for key in (
-        "schema", "preprocessing", "output", "names", "stride", "variant", "plan_sha256", "versions")}
+        "schema", "preprocessing", "output", "names", "stride", "variant", "plan_sha256", "profile",
+        "versions")}
     assert ModelContract.from_metadata({**metadata, "task": "detect"}) == CONTRACT
     assert json.loads(metadata["edgegd.names"]) == ["car", "sign"]
 
