@@ -3,6 +3,7 @@
 #   make demo                                        the demo recipe: draw scenes, quantize, prove, report
 #   make qat RECIPE=recipes/bccd/yolo26n.yaml        a recipe up to one stage (float, ptq, qat, export, verify, ...)
 #   make report RECIPE=my.yaml SET="train.epochs=3"  SET holds overrides, RUN the run folder
+#   make verify-arm64 RUN=runs/demo                  codes on emulated ARM CPUs; also verify-avx2, MODEL=x.onnx
 #
 # PIP_ARGS goes to pip, for example to take CPU-only wheels of torch and torchvision from PyTorch's own index.
 
@@ -18,6 +19,7 @@ INSTALLED := $(VENV)/.installed
 RUN_RECIPE = $(BIN)/edgegd run $(RECIPE) $(foreach pair,$(SET),--set $(pair)) $(if $(RUN),--run-dir $(RUN))
 
 .DEFAULT_GOAL := help
+.PHONY: emulation verify-arm64 verify-avx2
 .PHONY: help install demo test lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
 
 help:
@@ -40,6 +42,23 @@ data float ptq qat export verify accuracy latency report: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# What emulating other CPUs needs, fetched once into ~/.cache (docs/emulation.md).
+emulation: $(INSTALLED)
+	$(BIN)/python -m edgegd.targets.emulation_cache
+
+# RUN or MODEL on emulated CPUs against this one; without either, a small run made for the profile of those CPUs.
+MODEL ?=
+SMALL_RUN = $(BIN)/edgegd run streets/yolo26n --until export --set model.imgsz=128 --set train.epochs=1 \
+  --set data.path=datasets/streets-emulation --set data.train_images=16 --set data.val_images=8 \
+  --set quant.calibration_images=8 --set target.profile=$(1) --run-dir runs/emulation-$(1)
+verify-arm64: $(INSTALLED)
+	$(if $(MODEL)$(RUN),,$(call SMALL_RUN,arm64))
+	$(BIN)/edgegd emulate $(or $(MODEL),$(RUN),runs/emulation-arm64) --cpu cortex-a76 --cpu cortex-a72
+
+verify-avx2: $(INSTALLED)
+	$(if $(MODEL)$(RUN),,$(call SMALL_RUN,x86-avx2))
+	$(BIN)/edgegd emulate $(or $(MODEL),$(RUN),runs/emulation-x86-avx2) --cpu haswell
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check edgegd tests benchmarks

@@ -11,6 +11,8 @@ import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from pathlib import Path
 import onnxruntime
 
 from edgegd.errors import EmulationError
-from edgegd.targets.emulation_packages import SUITE, PrivateApt, find_mirror, run, unpack_wheels
+from edgegd.targets.emulation_packages import SUITE, PrivateApt, find_mirror, unpack_wheels
 
 CACHE_VARIABLE = "EDGEGD_EMULATION_CACHE"
 QEMU_SERIES = "10.0"  # 7.2, the suite's own, crashes when onnxruntime 1.28 or later is imported on ARM64
@@ -74,9 +76,12 @@ def arm64_root(tell: Tell) -> Path:
         files += unpack_wheels([f"onnxruntime=={version}", "numpy>=1.26"], scratch, folder / _WHEELS)
         # Proves that it runs, and compiles what is imported once for all.
         command, environment = arm64_python(folder, emulator, "cortex-a76")
-        said = run([*command, "-c", "import onnxruntime; print(onnxruntime.__version__)"], environment=environment)
-        if said.strip() != version:
-            raise EmulationError("The emulated onnxruntime is another one.", expected=version, found=said.strip())
+        done = subprocess.run([*command, "-c", "import onnxruntime; print(onnxruntime.__version__)"], text=True,
+                              env=os.environ | environment, capture_output=True, check=False)  # fmt: skip
+        if done.stdout.strip() != version:
+            raise EmulationError("onnxruntime does not run on the emulated CPU.", expected=f"version {version}",
+                                 found=f"status {done.returncode}: {(done.stdout + done.stderr).strip()[-600:]}",
+                                 mend="report it, with the versions named in docs/emulation.md")  # fmt: skip
         return files
 
     emulator = qemu(tell)
@@ -87,6 +92,15 @@ def arm64_python(root: Path, emulator: Path, cpu: str) -> tuple[list[str], dict[
     """The command that starts Python of `root` on an emulated ARM64 CPU, and the variables that it needs."""
     command = [str(emulator / "qemu-aarch64"), "-cpu", cpu, "-L", str(root), str(root / "usr/bin/python3.11"), "-S"]
     return command, {"PYTHONPATH": str(root / _WHEELS), "PYTHONHOME": "", "PYTHONNOUSERSITE": "1"}
+
+
+def main() -> None:
+    """Fetches everything and prints where it is."""
+    try:
+        for folder in (qemu(print), arm64_root(print)):
+            print(folder)
+    except EmulationError as error:
+        sys.exit(error.message())
 
 
 def _cached(name: str, build: Callable[[Path, Path], list[str]]) -> Path:
@@ -113,3 +127,7 @@ def _locked(cache: Path) -> Iterator[None]:
         for left in cache.glob(".building-*"):
             shutil.rmtree(left, ignore_errors=True)
         yield
+
+
+if __name__ == "__main__":
+    main()

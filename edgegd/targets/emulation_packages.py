@@ -19,6 +19,7 @@ from edgegd.errors import EmulationError
 
 SUITE = "bookworm"  # its Python 3.11 is the one whose packages for ARM64 are fetched
 MIRROR_VARIABLE = "EDGEGD_DEBIAN_MIRROR"
+FETCH_FAILED = "What emulation needs could not be fetched."
 _APT = Path("/etc/apt")
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _TIMEOUT_S = 900
@@ -46,9 +47,9 @@ def find_mirror(apt: Path = _APT, environment: Mapping[str, str] = os.environ) -
         if any(_DEBIAN_SUITE.match(suite) and "security" not in suite for suite in suites):
             return Mirror(uri, keyring)
     raise EmulationError(
-        "No Debian archive to fetch QEMU and ARM64 packages from.", expected=f"a Debian source in {apt}",
-        found="none", mend=f"set {MIRROR_VARIABLE} to the address of a Debian mirror that this machine reaches, and "
-        "install debian-archive-keyring",
+        FETCH_FAILED, expected=f"a Debian archive among the sources in {apt}", found="none",
+        mend=f"set {MIRROR_VARIABLE} to the address of a Debian mirror that this machine reaches, and install "
+        "debian-archive-keyring",
     )  # fmt: skip
 
 
@@ -131,20 +132,20 @@ def unpack_wheels(requirements: Sequence[str], folder: Path, into: Path) -> list
 
 
 def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
-    """stdout of a command; EmulationError where the program is missing, fails, or hangs."""
+    """stdout of a command that fetches something; EmulationError where it is missing, fails, or hangs."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S, cwd=folder,
                               env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL)  # fmt: skip
     except FileNotFoundError as error:
         raise EmulationError(
-            f"{command[0]} is not there.", expected="a Debian-like system (apt-get, dpkg-deb)", found=str(error),
+            FETCH_FAILED, expected="a Debian-like system (apt-get, dpkg-deb)", found=str(error),
             mend="run this on Debian or a system made from it, or in a container of it",
         ) from error  # fmt: skip
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        words = (error.stderr or error.stdout or b"")
+        words = error.stderr or error.stdout or b""
         text = words if isinstance(words, str) else words.decode(errors="replace")
         raise EmulationError(
-            "What emulation needs could not be fetched.", expected=f"`{' '.join(command[:3])} ...` to succeed",
+            FETCH_FAILED, expected=f"`{' '.join(command[:3])} ...` to succeed",
             found=text.strip()[-_LAST_CHARACTERS:] or str(error),
             mend="check that this machine reaches its Debian mirror and its package index "
             f"({MIRROR_VARIABLE} names another mirror), then run it again",

@@ -26,7 +26,6 @@ from edgegd.quant.portable_addition import (
 )
 
 
-
 def _random_ranges(count: int) -> list[Range]:
     random = np.random.default_rng(0)
     return [Range(float(np.float32(random.uniform(0.01, 0.03))), int(random.integers(0, 256))) for _ in range(count)]
