@@ -84,7 +84,7 @@ def test_a_plan_edited_by_hand_loads_where_it_agrees_with_itself(deployed):
     [
         ({"model.1.act:silu:0": {"decision": "float"}}, "model.1.act:silu:0/sigmoid is inside an operation"),
         ({"model.2.m.0:add:0": {"group": "nowhere"}}, "the group nowhere"),
-        ({"model.9.m:max_pool2d:0": {"group": "model.2.cv2.conv:conv2d:0"}}, "moves codes between tensors of different"),
+        ({"model.9.m:max_pool2d:0": {"group": "model.2.cv2.conv:conv2d:0"}}, "moves codes between tensors"),
         ({"model.9.m:max_pool2d:0": {"learns": "scale"}}, "learns 'scale', but its group learns 'range'"),
         ({"model.0.conv:conv2d:0": {"inputs": ["model.x:add:0"]}}, "reads model.x:add:0, which is no operation"),
         ({"model.0.conv:conv2d:0": {"result": ""}}, "its result '' is not quantized"),
