@@ -7,9 +7,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from edgegd.data.calibration import batches, calibration_images
 from edgegd.data.dataset import Dataset, open_dataset
+from edgegd.errors import CalibrationError
 from edgegd.recipe.schema import DataSection
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.letterbox import preprocess
@@ -52,3 +54,28 @@ def test_batches_are_preprocessed_images_in_order(data_yaml: Path) -> None:
     assert all(part.dtype == np.float32 for part in made)
     for image, found in zip(dataset.train_images, np.concatenate(made), strict=True):
         np.testing.assert_array_equal(found, preprocess(cv2.imread(str(image)), preprocessing)[0][0])
+
+
+def _images(folder: Path, *pictures: np.ndarray) -> list[Path]:
+    paths = [folder / f"{index}.png" for index in range(len(pictures))]
+    for path, picture in zip(paths, pictures, strict=True):
+        cv2.imwrite(str(path), picture)
+    return paths
+
+
+BLACK, GREY = np.zeros((20, 40, 3), np.uint8), np.full((20, 40, 3), 90, np.uint8)
+
+
+@pytest.mark.parametrize("pictures", [(BLACK,), (BLACK, GREY, BLACK)], ids=["one black", "black and grey"])
+def test_images_without_contrast_are_refused(tmp_path: Path, pictures: tuple[np.ndarray, ...]) -> None:
+    """Letterboxing puts a border around them, which is no contrast of theirs."""
+    paths = _images(tmp_path, *pictures)
+    with pytest.raises(CalibrationError, match="no contrast") as caught:
+        list(batches(paths, Preprocessing(imgsz=(64, 64)), 2))
+    assert caught.value.exit_code == 63 and str(paths[0]) in caught.value.found
+
+
+def test_one_image_with_contrast_is_enough(tmp_path: Path) -> None:
+    dotted = BLACK.copy()
+    dotted[3, 4, 1] = 255
+    assert len(list(batches(_images(tmp_path, GREY, dotted, BLACK), Preprocessing(imgsz=(64, 64)), 1))) == 3
