@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from edgegd.quant.code_errors import CodeErrors, affine_range, sqnr_db
 from edgegd.quant.histogram import Histogram
-from edgegd.quant.observers import CANDIDATES, OBSERVERS, choose_range
+from edgegd.quant.observers import CANDIDATES, OBSERVERS, PERCENTILE, choose_range
 from edgegd.quant.quantizers import LARGEST_SCALE, SMALLEST_SCALE, ActivationQuantizer
+from edgegd.recipe.schema import QuantSection
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)  # denormals and 3.4e38 too
 
@@ -198,3 +200,9 @@ def test_any_finite_values_have_a_range(values, observer):
     scale, zero_point, _ = choose_range(histogram, observer)
     ActivationQuantizer().set_range(scale, zero_point)
     assert not math.isnan(sqnr_db(histogram, scale, zero_point))
+
+
+def test_a_recipe_offers_these_observers():
+    of = {field.name: field for field in dataclasses.fields(QuantSection)}
+    assert set(of["observer"].metadata["choices"]) == set(OBSERVERS)
+    assert of["percentile"].default == PERCENTILE
