@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.nn.modules import module as torch_modules
 
 from edgegd.quant.tracing import AddressedMode, trace
 
-FORMS = [("yolo26n", True), ("yolo26n", False), ("yolo11n", None), ("yolov8n", None)]
-IDS = ["yolo26n-end2end", "yolo26n-raw", "yolo11n", "yolov8n"]
+FORMS = [("yolo26n", True), ("yolo26n", False), ("yolo11n", None), ("yolov8n", None), ("yolov9t", None),
+         ("yolov10n", True), ("yolo12n", None), ("rtdetr-l", None)]  # fmt: skip
+IDS = ["yolo26n-end2end", "yolo26n-raw", "yolo11n", "yolov8n", "yolov9t", "yolov10n", "yolo12n", "rtdetr-l"]
 
 
 class _Recorder(AddressedMode):
@@ -55,7 +58,7 @@ def test_every_convolution_of_the_deployed_forward_is_found_and_the_other_head_i
     convolutions = {name for name, module in one.model.named_modules() if isinstance(module, nn.Conv2d)}
     dead = {
         name for name in convolutions
-        if end2end is not None and name.startswith(f"{one.head.path}.") and ("one2one" in name) != end2end
+        if end2end is not None and name.startswith(f"{one.head.path}.c" if end2end else f"{one.head.path}.one2one")
     }  # fmt: skip
     found = [op.module for op in one.ops if op.operation == "conv2d"]
     assert set(found) == convolutions - dead
@@ -99,9 +102,49 @@ def test_functional_operations_repeated_calls_and_copies_keep_their_lineage():
     assert ops[-1].shape == (1, 6, 4, 4)
 
 
+class _Naming(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.act, self.drop = nn.ReLU(inplace=True), nn.Dropout(0.5)
+        self.kernel = nn.Parameter(torch.ones(3, 3, 1, 1))
+
+    def forward(self, x):
+        y = F.conv2d(self.drop(self.act(x * 2)), self.kernel)
+        y = F.interpolate(F.interpolate(y, scale_factor=2), size=4, mode="bilinear")
+        y = F.pad(F.pad(y, [1, 1]), [1, 1], value=2.0)
+        y = F.pad(y, [1, 1, 1, 1], "reflect")[:, :2, :, torch.tensor([0, 1])]
+        y = F.leaky_relu(F.hardswish(y.flatten(2).unsqueeze(0).permute(0, 1, 3, 2))).chunk(2, 1)[0]
+        q = F.max_pool2d(F.avg_pool2d(y[:1], 1), 1).squeeze(0)
+        q = F.gelu(F.layer_norm(F.linear(q, self.kernel.new_ones(2, 2)), [2]))
+        return F.scaled_dot_product_attention(q, q, q) @ q.softmax(-1).transpose(1, 2)
+
+
+def test_operations_are_named_by_what_they_compute():
+    ops = trace(_Naming(), torch.zeros(1, 3, 4, 4))
+    assert [op.operation for op in ops] == [
+        "mul", "relu", "functional_conv2d", "interpolate", "interpolate_bilinear", "pad", "pad_constant", "pad_reflect",
+        "index", "reshape", "reshape", "transpose", "hardswish", "leaky_relu", "split", "slice", "avg_pool2d",
+        "max_pool2d", "reshape", "linear", "layer_norm", "gelu", "scaled_dot_product_attention", "softmax", "transpose",
+        "matmul",
+    ]  # fmt: skip
+    assert [op.address for op in ops[:3]] == [":mul:0", "act:relu:0", ":conv2d:0"]
+
+
+def test_modules_of_another_model_do_not_count():
+    inner = nn.Sequential(nn.Conv2d(3, 3, 1))
+
+    class Outer(nn.Module):
+        def forward(self, x):
+            return inner(x) + x
+
+    ops = trace(Outer(), torch.zeros(1, 3, 4, 4))
+    assert [op.address for op in ops] == [":conv2d:0", ":add:0"] and ops[0].operation == "functional_conv2d"
+
+
 def test_an_exception_leaves_no_hook_behind():
     model = _Residual()
     with pytest.raises(RuntimeError):
         trace(model, torch.zeros(1, 5, 4, 4))
     assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
+    assert not torch_modules._global_forward_hooks and not torch_modules._global_forward_pre_hooks
     assert model.training
