@@ -42,11 +42,14 @@ def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> N
     else:
         from tabulate import tabulate
 
-        rows = [[c.cpu, f"{c.tensors - c.differing} of {c.tensors}", f"{c.equal_codes:.4%}", c.largest_distance,
-                 c.first_difference or "-", f"{c.matched} of {c.detections}",
-                 "identical" if c.equal_outputs else "different"] for c in comparisons]  # fmt: skip
+        rows = [
+            [c.cpu, f"{c.tensors - c.differing} of {c.tensors}", f"{c.equal_codes:.4%}", c.largest_distance,
+             c.first_difference or "-", f"{c.agreeing_share:.0%} of {c.detections}", f"{c.largest_shift_px:.2f} px",
+             "identical" if c.equal_outputs else "different"]
+            for c in comparisons
+        ]  # fmt: skip
         headers = ["emulated CPU", "equal tensors", "equal codes", "largest distance", "first differing tensor",
-                   "detections matched", "output"]  # fmt: skip
+                   "detections that agree", "largest shift", "output"]  # fmt: skip
         click.echo(tabulate(rows, headers, disable_numparse=True))
     for comparison in comparisons:
         if not comparison.undisturbed:

@@ -27,7 +27,6 @@ from edgegd.targets.emulator import EmulatedCpu, Tell, prepare, run_models, stor
 
 _HIGHEST_7BIT_CODE = 64  # 2 * 255 * 64 is below 2^15: VPMADDUBSW cannot saturate
 _PLAIN, _EXPOSED = Path("plain.onnx"), Path("exposed.onnx")
-_COMPARED_SCORE, _SCORE_CHANGE, _SHIFT_PX = 0.05, 0.02, 1.0  # as the parity of torch and onnxruntime
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,10 @@ class CpuComparison:
     """One emulated CPU against this machine, over all images.
 
     `tensors` quantized activations were compared, `differing` of them differ in some code; `first_difference` is the
-    first of those in the order of the graph. `equal_codes` is a share, `largest_distance` in codes. `detections` counts
-    both sides' detections, `matched` those with a partner of the same class within 1 px and 0.02 of score;
-    `equal_outputs` whether every number of the output is the same; `undisturbed` whether the file computes the same
-    with its codes as outputs as without, on both CPUs (where not, codes say less of the file).
+    first of those in the order of the graph. `equal_codes` is a share, `largest_distance` in codes. Of `detections` of
+    both sides, `agreeing_share` have a partner as near as parity demands (edgegd.export.parity.Tolerance).
+    `equal_outputs` says whether every number of the output is the same; `undisturbed` whether the file computes the
+    same with its codes as outputs as without, on both CPUs (where not, codes say less of the file).
     """
 
     cpu: str
@@ -50,7 +49,9 @@ class CpuComparison:
     largest_distance: int
     first_difference: str
     detections: int
-    matched: int
+    agreeing_share: float
+    largest_shift_px: float
+    largest_score_change: float
     equal_outputs: bool
     undisturbed: bool
 
@@ -117,6 +118,8 @@ def _unsigned(codes: np.ndarray) -> np.ndarray:
 
 
 def _compare_codes(names: Sequence[str], here: Path, there: Path, images: int) -> dict[str, Any]:
+    from edgegd.quant.nodes import CODES
+
     total, equal, largest = 0, 0, 0
     differing = set()
     for index in range(images):
@@ -129,24 +132,23 @@ def _compare_codes(names: Sequence[str], here: Path, there: Path, images: int) -
                 differing.add(name)
     first = next((name for name in names if name in differing), "")
     return {"tensors": len(names), "differing": len(differing), "equal_codes": equal / total if total else 1.0,
-            "largest_distance": largest, "first_difference": first}  # fmt: skip
+            "largest_distance": largest, "first_difference": first.removesuffix(CODES)}  # fmt: skip
 
 
 def _compare_outputs(here: Path, there: Path, contract: Any, geometries: Sequence[Any]) -> dict[str, Any]:
-    from edgegd.export.parity import above, match_detections
+    from edgegd.export.parity import BoxComparison
 
-    detections, matched, equal, undisturbed = 0, 0, True, True
+    boxes, equal, undisturbed = BoxComparison(), True, True
     for index, geometry in enumerate(geometries):
         plain = [stored_outputs(side, _PLAIN, index)[OUTPUT_NAME] for side in (here, there)]
         exposed = [stored_outputs(side, _EXPOSED, index)[OUTPUT_NAME] for side in (here, there)]
         equal &= np.array_equal(plain[0], plain[1])
         undisturbed &= all(np.array_equal(one, other) for one, other in zip(plain, exposed, strict=True))
-        a, b = (detections_from_output(output, contract, geometry, conf=0.0) for output in plain)
-        for one, other in ((a, b), (b, a)):
-            pairs = match_detections(above(one, _COMPARED_SCORE), above(other, _COMPARED_SCORE - _SCORE_CHANGE))
-            detections += pairs.total
-            matched += int(((pairs.shift_px <= _SHIFT_PX) & (pairs.score_change <= _SCORE_CHANGE)).sum())
-    return {"detections": detections, "matched": matched, "equal_outputs": equal, "undisturbed": undisturbed}
+        boxes.add(*(detections_from_output(output, contract, geometry, conf=0.0) for output in plain))
+    parity = boxes.result()
+    return {"detections": parity.detections, "agreeing_share": parity.agreeing_share,
+            "largest_shift_px": parity.largest_shift_px, "largest_score_change": parity.largest_score_change,
+            "equal_outputs": equal, "undisturbed": undisturbed}  # fmt: skip
 
 
 def to_json(comparisons: Sequence[CpuComparison]) -> list[dict[str, Any]]:

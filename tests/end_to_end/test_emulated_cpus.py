@@ -1,0 +1,140 @@
+"""The shipped checkpoint, quantized, in real onnxruntime on emulated ARM and Haswell CPUs against this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgegd.errors import EmulationError
+from edgegd.targets.emulation_check import CpuComparison, compare_cpus
+from edgegd.targets.emulation_packages import FETCH_FAILED
+from edgegd.targets.emulator import CPUS, prepare, run_models, stored_outputs
+
+CHECKPOINT = Path(__file__).parents[2] / "models" / "streets-yolo26n-320.pt"
+IMGSZ, OPSET = 128, 17
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def emulated_cpus() -> None:
+    """Fetches what emulation needs, once a machine; without it (offline, not Debian) these tests cannot run."""
+    try:
+        for cpu in CPUS.values():
+            prepare(cpu, print)
+    except EmulationError as error:
+        if error.what != FETCH_FAILED:
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Street scenes: four to calibrate with, then two to compare with."""
+    pytest.importorskip("cv2")
+    from edgegd.data.streets import make_streets
+
+    root = make_streets(tmp_path_factory.mktemp("streets") / "set", train=4, val=2, seed=7).parent
+    return [*sorted((root / "images" / "train").iterdir()), *sorted((root / "images" / "val").iterdir())]
+
+
+@pytest.fixture(scope="module")
+def exported(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """exported(profile): one calibrated model as a file for that profile."""
+    import torch
+
+    from edgegd.data.calibration import batches
+    from edgegd.descent.float_checkpoint import open_checkpoint
+    from edgegd.export.graph import build_graph
+    from edgegd.export.metadata import contract_of, set_metadata
+    from edgegd.quant.attach import QuantizedModel
+    from edgegd.quant.calibration import calibrate
+    from edgegd.quant.folding import deploy, plan_detector
+    from edgegd.quant.portable_addition import make_additions_portable
+    from edgegd.runtime.contract import Preprocessing
+
+    folder = tmp_path_factory.mktemp("exported")
+    model: Any = deploy(open_checkpoint(CHECKPOINT))
+    plan = plan_detector(model, IMGSZ, "x86-vnni")
+    calibrated = QuantizedModel(model, plan)
+    calibrate(calibrated, map(torch.from_numpy, batches(images[:4], Preprocessing((IMGSZ, IMGSZ)), 2)), "mse")
+    make_additions_portable(calibrated)
+
+    def export(profile: str) -> Path:
+        quantized = QuantizedModel(model, plan.for_profile(profile))
+        quantized.ranges.load_state_dict(calibrated.ranges.state_dict())
+        quantized.follow_weights(tie=True)
+        graph = build_graph(quantized.eval(), quantized.plan, IMGSZ, OPSET)
+        set_metadata(graph, model, contract_of(graph, model, IMGSZ, "ptq", quantized.plan.sha256))
+        onnx.save(graph, folder / f"{profile}.onnx")
+        return folder / f"{profile}.onnx"
+
+    return export
+
+
+def compare(model: Path, images: list[Path], *cpus: str) -> list[CpuComparison]:
+    """The model on these CPUs with the validation images."""
+    return compare_cpus(model, [CPUS[name] for name in cpus], images[4:], print)
+
+
+def test_arm_computes_the_codes_of_this_machine(exported: Callable[[str], Path], images: list[Path]) -> None:
+    for comparison in compare(exported("arm64"), images, "cortex-a76", "cortex-a72"):
+        assert comparison.tensors > 300
+        assert comparison.detections > 0
+        assert comparison.identical, comparison
+        assert comparison.undisturbed
+
+
+def test_haswell_computes_the_codes_of_this_machine_with_7_bit_weights(exported: Callable[[str], Path],
+                                                                        images: list[Path]) -> None:
+    (comparison,) = compare(exported("x86-avx2"), images, "haswell")
+    assert comparison.identical, comparison
+    assert comparison.undisturbed
+
+
+def test_haswell_saturates_with_8_bit_weights(exported: Callable[[str], Path], images: list[Path]) -> None:
+    (comparison,) = compare(exported("x86-vnni"), images, "haswell")
+    assert comparison.first_difference == "model.0.conv:conv2d:0"
+    assert comparison.largest_distance > 20
+    assert comparison.equal_codes < 0.95
+    assert not comparison.equal_outputs
+
+
+def test_addition_on_arm_is_what_ranges_are_chosen_by(tmp_path: Path) -> None:
+    from edgegd.quant.portable_addition import Addition, Range, codes_on_arm
+
+    random = np.random.default_rng(0)
+    ranges = [Range(float(np.float32(random.uniform(0.005, 0.04))), int(random.integers(0, 256))) for _ in range(30)]
+    additions = [Addition(*ranges[index : index + 3]) for index in range(0, 30, 3)]
+    pairs = np.stack(np.meshgrid(np.arange(256), np.arange(256), indexing="ij")).astype(np.uint8)  # (2, 256, 256)
+    np.save(tmp_path / "pairs.npy", pairs[None])
+    onnx.save(_additions_graph(additions), tmp_path / "additions.onnx")
+    run_models(prepare(CPUS["cortex-a72"]), [tmp_path / "additions.onnx"], tmp_path / "pairs.npy", tmp_path / "out")
+    found = stored_outputs(tmp_path / "out", tmp_path / "additions.onnx", 0)
+    for index, addition in enumerate(additions):
+        assert np.array_equal(found[f"sum{index}"][0, 0], codes_on_arm(addition)), addition
+
+
+def _additions_graph(additions: list[Any]) -> onnx.ModelProto:
+    """(1, 2, 256, 256) uint8 -> the QLinearAdd of both halves under each of the ranges."""
+    nodes = [helper.make_node("Split", ["pairs"], ["a", "b"], axis=1)]
+    constants = []
+    for index, addition in enumerate(additions):
+        inputs = []
+        for side, range_ in (("a", addition.a), ("b", addition.b), ("", addition.result)):
+            names = [f"{side or 'sum'}{index}_{kind}" for kind in ("scale", "zero")]
+            constants += [helper.make_tensor(names[0], TensorProto.FLOAT, [], [range_.scale]),
+                          helper.make_tensor(names[1], TensorProto.UINT8, [], [range_.zero_point])]  # fmt: skip
+            inputs += [side, *names] if side else names
+        nodes.append(helper.make_node("QLinearAdd", inputs, [f"sum{index}"], domain="com.microsoft"))
+    outputs = [helper.make_tensor_value_info(f"sum{index}", TensorProto.UINT8, [1, 1, 256, 256])
+               for index in range(len(additions))]  # fmt: skip
+    graph = helper.make_graph(nodes, "additions", [
+        helper.make_tensor_value_info("pairs", TensorProto.UINT8, [1, 2, 256, 256])], outputs, constants)  # fmt: skip
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17),
+                                                                 helper.make_opsetid("com.microsoft", 1)])  # fmt: skip
