@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from edgegd.quant import integer
 from edgegd.quant.fake_quantize import FakeQuantizeSiLU
+from edgegd.quant.nodes import portable_softmax
 from edgegd.quant.plan import PlannedOp, QuantPlan
 from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer, fake_quantize_bias, update_ranges
 from edgegd.quant.rules import INTEGER, MOVE
@@ -103,6 +104,8 @@ class QuantizedModel(nn.Module):
                 return self._silu(address, *args)
         elif quantizing and address in self._absorbed:
             return args[0]  # the convolution before it has quantized its result in this operation's range
+        if op.operation == "softmax" and torch.onnx.is_in_onnx_export():
+            func = portable_softmax
         result = func(*args, **kwargs)
         if op.decision == MOVE or (op.operation == "cat" and op.decision == INTEGER and self.observe is None):
             return self._moved(address, result)

@@ -1,4 +1,4 @@
-"""What stands in an exported graph in place of a fake quantizer: QuantizeLinear and DequantizeLinear.
+"""What stands in an exported graph: QuantizeLinear and DequantizeLinear for a fake quantizer, a portable Softmax.
 
 A QuantizeLinear carries the address of its tensor in an attribute, which edgegd.export.graph takes out again to name
 the codes in the file. The values that pass through during the export's trace are not looked at.
@@ -42,3 +42,16 @@ class QuantizeDequantizeWeight(torch.autograd.Function):
         zero_point = g.op("Constant", value_t=torch.zeros(weight.type().sizes()[0], dtype=torch.int8))
         codes = g.op("QuantizeLinear", weight, scale, zero_point, axis_i=0, **{f"{ADDRESS}_s": name})
         return g.op("DequantizeLinear", codes, scale, zero_point, axis_i=0)
+
+
+def portable_softmax(x: torch.Tensor, dim: int, *_: Any, **__: Any) -> torch.Tensor:
+    """Softmax from operations that onnxruntime computes alike on every CPU, to the last bit.
+
+    Its Softmax and ReduceSum add in as many lanes as the CPU has, and a last bit decides the code of a value next to a
+    half-way one. Exp, Sub and Div are elementwise, and MatMul adds in the order of its inner dimension: a product with
+    ones is the sum (measured on AVX512, AVX2 and NEON: docs/emulation.md).
+    """
+    if dim not in (-1, x.ndim - 1):
+        return torch.softmax(x, dim)
+    exponential = torch.exp(x - x.amax(-1, keepdim=True))
+    return exponential / (exponential @ torch.ones(x.shape[-1], 1, dtype=x.dtype, device=x.device))

@@ -1,0 +1,31 @@
+"""What stands in an exported graph. Oracle: torch's own softmax; the operators that onnxruntime runs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from edgegd.export.graph import build_graph
+from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.calibration import calibrate
+from edgegd.quant.nodes import portable_softmax
+
+
+@pytest.mark.parametrize("dim", [-1, 2, 1])
+def test_the_portable_softmax_is_a_softmax(dim):
+    torch.manual_seed(0)
+    x = torch.randn(3, 50, 40) * 30
+    torch.testing.assert_close(portable_softmax(x, dim), torch.softmax(x, dim), atol=1e-6, rtol=1e-5)
+
+
+def test_attention_is_exported_without_sums_that_depend_on_the_cpu(deployed):
+    one = deployed("yolo26n")
+    quantized = QuantizedModel(one.model, one.plan)
+    calibrate(quantized, [torch.rand(1, 3, 64, 64)], "minmax")
+    nodes = build_graph(quantized, one.plan, 64, 17).graph.node
+    kinds = [node.op_type for node in nodes]
+    assert kinds.count("Exp") == sum(op.operation == "softmax" for op in one.plan.ops) > 0
+    assert not {"Softmax", "ReduceSum"} & set(kinds)
+    assert {node.name.removesuffix("/quantize") for node in nodes if node.op_type == "QuantizeLinear"} >= {
+        tensor.address for tensor in one.plan.tensors
+    }
