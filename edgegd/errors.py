@@ -237,3 +237,9 @@ class QatCheckpointError(EdgegdError):
     """The checkpoint of an interrupted QAT is damaged, of another version, or holds values that are not finite."""
 
     exit_code = 65
+
+
+class ProfileError(EdgegdError):
+    """A file's number formats do not suit the runtime profile that it is verified for."""
+
+    exit_code = 74

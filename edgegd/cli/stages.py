@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import click
 
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.run import show
+from edgegd.recipe.schema import TargetSection
 
 _HELP = {
     "float": "Take the recipe's float checkpoint, or train one with Ultralytics.",
     "ptq": "Trace the float model, plan its quantization and calibrate the ranges.",
     "qat": "Fine-tune the calibrated model by gradient descent under fake quantization.",
-    "export": "Write fp32.onnx, ptq.onnx and qat.onnx.",
-    "verify": "Count integer convolutions in onnxruntime, compare it with torch on real images, catch a silent model.",
+    "export": "Write fp32.onnx, ptq.onnx and qat.onnx, or both quantized ones for another kind of CPU.",
+    "verify": "Count integer convolutions in onnxruntime, compare every code with torch on real images, catch a silent "
+              "model.",
     "accuracy": "Measure mAP of all three ONNX files in onnxruntime.",
     "latency": "Measure latency of all three ONNX files, paired, in fresh processes.",
     "report": "Write report.json and report.md and print the table.",
 }
+
+_PROFILE_HELP = {
+    "export": "Write ptq-PROFILE.onnx and qat-PROFILE.onnx from the same weights and ranges instead.",
+    "verify": "Verify those files, or, where there are none, whether the run's own suit the profile.",
+}
+PROFILES = next(field.metadata["choices"] for field in fields(TargetSection) if field.name == "profile")
 
 
 def stage_commands() -> list[click.Command]:
@@ -33,14 +42,18 @@ def _command(name: str, text: str) -> click.Command:
     @click.argument("run_dir", type=click.Path(path_type=Path))
     @click.option("--force", is_flag=True, help="Run the stage even if nothing changed.")
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-    def command(run_dir: Path, force: bool, as_json: bool) -> None:
+    def command(run_dir: Path, force: bool, as_json: bool, profile: str | None = None) -> None:
         with contextlib.redirect_stdout(sys.stderr):
+            from edgegd.pipeline.profiles import profile_stage
             from edgegd.pipeline.run import run_stages
             from edgegd.pipeline.run_folder import RunFolder
 
             folder = RunFolder.open_existing(run_dir)
+            own = profile in (None, folder.recipe.target.profile)
+            stage = name if own else profile_stage(name, str(profile))
             with TerminalProgress() as progress:
-                outcome = run_stages(folder, [name], progress, force=force)
+                outcome = run_stages(folder, [stage], progress, force=force)
         show(folder, outcome, as_json)
 
-    return command
+    return click.option("--profile", type=click.Choice(PROFILES), help=_PROFILE_HELP[name])(command) \
+        if name in _PROFILE_HELP else command

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from edgegd.quant.plan import QuantPlan
 
+_FEW = 8  # codes of a small tensor: few distinct values, so that one pair of equal operands occurs several times
+
 
 @dataclass(frozen=True)
 class CodeTolerance:
-    """When two sides compute the same codes: the share of equal codes in a tensor, and how far any may be off.
+    """When two sides compute the same codes.
 
-    A tensor of less than a thousand codes may have one that differs.
+    `equal_share` of the codes of all tensors together are equal, and of each tensor `tensor_share` or all but 8; none
+    is further than `largest_distance` from the other side's.
     """
 
     equal_share: float = 0.999
+    tensor_share: float = 0.99
     largest_distance: int = 1
 
     def admits(self, tensor: TensorParity) -> bool:
         """Whether a tensor agrees."""
-        few = max(1, round((1 - self.equal_share) * tensor.codes))
+        few = max(_FEW, round((1 - self.tensor_share) * tensor.codes))
         return tensor.differing <= few and tensor.largest_distance <= self.largest_distance
+
+    def __str__(self) -> str:
+        return (f"{self.equal_share:.1%} of all codes and {self.tensor_share:.1%} of each tensor's equal, none further "
+                f"than {self.largest_distance}")  # fmt: skip
+
+
+EXACT = CodeTolerance(equal_share=1.0, tensor_share=1.0, largest_distance=0)
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,22 @@ class CodeParity:
     largest_distance: int
     differing: tuple[TensorParity, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict; tensors that differ by address, without the plan's words."""
+        differing = {
+            tensor.address: {"codes": tensor.codes, "differing": tensor.differing,
+                             "largest_distance": tensor.largest_distance}
+            for tensor in self.differing
+        }  # fmt: skip
+        return {"tensors": self.tensors, "codes": self.codes, "equal_share": self.equal_share,
+                "largest_distance": self.largest_distance, "differing": differing}  # fmt: skip
+
     def first_beyond(self, tolerance: CodeTolerance) -> TensorParity | None:
-        """The first tensor in running order that the tolerance does not admit."""
-        return next((tensor for tensor in self.differing if not tolerance.admits(tensor)), None)
+        """The first tensor in running order that the tolerance does not admit; of too many, the first that differs."""
+        beyond = next((tensor for tensor in self.differing if not tolerance.admits(tensor)), None)
+        if beyond is None and self.equal_share < tolerance.equal_share:
+            return self.differing[0]
+        return beyond
 
 
 class CodeComparison:

@@ -40,3 +40,9 @@ def run_exposed(session: onnxruntime.InferenceSession, image: np.ndarray) -> tup
 
 def _as_uint8(codes: np.ndarray) -> np.ndarray:
     return codes if codes.dtype == np.uint8 else codes.view(np.uint8) ^ np.uint8(128)
+
+
+def has_signed_activations(graph: onnx.ModelProto) -> bool:
+    """Whether the file quantizes activations to int8."""
+    outputs = with_codes_as_outputs(graph).graph.output
+    return any(o.type.tensor_type.elem_type == onnx.TensorProto.INT8 for o in outputs if o.name.endswith(CODES))

@@ -12,12 +12,14 @@ Between the two onnxruntime graphs torch is the judge: each is compared with it 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -83,6 +85,23 @@ class Ladder:
     def whole(self) -> Step:
         """torch fake-quantized against onnxruntime optimized."""
         return self.steps[-1]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict."""
+        return {
+            "images": self.images,
+            "steps": [
+                {"below": step.below, "above": step.above, "boxes": dataclasses.asdict(step.boxes),
+                 "codes": step.codes and step.codes.to_json()}
+                for step in self.steps
+            ],
+            "one_operation": [
+                {"rung": one.rung, "boxes": dataclasses.asdict(one.boxes), "codes": one.codes.to_json()}
+                for one in self.one_operation
+            ],
+            "median_sqnr_db": self.median_sqnr_db,
+            "sqnr_db": self.sqnr_db,
+        }  # fmt: skip
 
 
 def climb(quantized: QuantizedModel, path: Path, image_paths: Sequence[Path]) -> Ladder:

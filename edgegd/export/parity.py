@@ -129,22 +129,31 @@ def match_detections(a: Detections, b: Detections) -> Pairs:
 
 def require_parity(parity: Parity, name: str, tolerance: Tolerance | None = None) -> None:
     """SilentModelError for a model that detects nothing, ParityError beyond the tolerance."""
-    tolerance = tolerance or Tolerance()
+    require_detections(parity, name)
+    require_agreement(parity, f"{name}: torch and onnxruntime disagree.", tolerance or Tolerance(),
+                      mend="export again; report it with verify.json if it stays so")  # fmt: skip
+
+
+def require_detections(parity: Parity, name: str) -> None:
+    """SilentModelError where the file detects nothing on any image."""
     if parity.best_score < SILENT_SCORE:
-        torch_side = f"torch's best score is {parity.best_score_reference:.3f}"
+        reference = f"torch's best score is {parity.best_score_reference:.3f}"
         raise SilentModelError(
             f"{name} detects nothing on {parity.images} real images.",
-            expected=f"a best score of at least {SILENT_SCORE} ({torch_side})",
+            expected=f"a best score of at least {SILENT_SCORE} ({reference})",
             found=f"a best score of {parity.best_score:.4f} in onnxruntime",
             mend="export again; if torch is silent too, the checkpoint does not fit the data set",
         )
+
+
+def require_agreement(parity: Parity, what: str, tolerance: Tolerance, *, detail: str = "", mend: str) -> None:
+    """ParityError(`what`) beyond the tolerance; `detail` follows what was found."""
     if parity.agreeing_share < tolerance.agreeing_share:
         raise ParityError(
-            f"{name}: torch and onnxruntime disagree.",
+            what,
             expected=f"{tolerance.agreeing_share:.0%} of detections within {tolerance.shift_px} px and "
             f"{tolerance.score_change} of score",
             found=f"{parity.agreeing_share:.1%} of {parity.detections}; largest shift "
-            f"{parity.largest_shift_px:.2f} px, largest score change {parity.largest_score_change:.3f}",
-            mend="check with `edgegd doctor` that this CPU is of the recipe's target profile: AVX2 without VNNI "
-            "saturates",
-        )
+            f"{parity.largest_shift_px:.2f} px, largest score change {parity.largest_score_change:.3f}{detail}",
+            mend=mend,
+        )  # fmt: skip

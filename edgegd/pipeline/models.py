@@ -16,8 +16,9 @@ from edgegd.data.dataset import Dataset
 from edgegd.descent.float_checkpoint import open_checkpoint
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.folding import deploy, detection_head
-from edgegd.quant.plan import QuantPlan
+from edgegd.quant.folding import deploy, output_kind, trace_detector
+from edgegd.quant.plan import QuantPlan, require_plan_fits
+from edgegd.quant.stored_state import load_state
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import Detections, detections_from_output
 from edgegd.runtime.images import read_image
@@ -52,10 +53,19 @@ def stored_plan(folder: RunFolder) -> QuantPlan:
 
 
 def quantized_model(folder: RunFolder, variant: str) -> QuantizedModel:
-    """The calibrated (`ptq`) or fine-tuned (`qat`) model of the run, in evaluation mode."""
-    quantized = QuantizedModel(float_model(folder), stored_plan(folder))
-    state = safetensors.torch.load(folder.require(f"{variant}.safetensors", variant).read_bytes())
-    quantized.load_state_dict(state)
+    """The calibrated (`ptq`) or fine-tuned (`qat`) model of the run, in evaluation mode.
+
+    Raises:
+        PlanError: the plan does not fit the float model or model.imgsz, or the state was stored under another plan.
+        CheckpointUnreadableError: the state is truncated, of another version of edgegd, or has values that are not
+            finite.
+    """
+    recipe = folder.recipe
+    model, plan = float_model(folder), stored_plan(folder)
+    imgsz = (recipe.model.imgsz, recipe.model.imgsz)
+    require_plan_fits(plan, trace_detector(model, recipe.model.imgsz), imgsz)
+    quantized = QuantizedModel(model, plan, learned_weight_scales=recipe.quant.weight_scales == "learned")
+    load_state(folder.require(f"{variant}.safetensors", variant), quantized, f"edgegd {variant} --force {folder.path}")
     return quantized.eval()
 
 
@@ -75,7 +85,7 @@ def torch_detections(model: torch.nn.Module, detector: DetectionModel, folder: R
     settings, imgsz = folder.recipe.accuracy, folder.recipe.model.imgsz
     preprocessing = Preprocessing(imgsz=(imgsz, imgsz))
     names = tuple(detector.names[index] for index in sorted(detector.names))
-    kind = "end2end" if detection_head(detector).end2end else "raw"
+    kind = output_kind(detector)
     device = next(detector.parameters()).device
     for start in range(0, len(paths), _BATCH):
         pixels, geometries = zip(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgegd.errors import InterruptedRunError
 from edgegd.pipeline.prepare import DATA, FLOAT
+from edgegd.pipeline.profiles import PROFILE_STAGES
 from edgegd.pipeline.prove import ACCURACY, EXPORT, LATENCY, REPORT, VERIFY
 from edgegd.pipeline.quantize import PTQ, QAT
 from edgegd.pipeline.run_folder import RunFolder, explaining_full_disk
@@ -11,7 +12,7 @@ from edgegd.pipeline.stage import Progress, Stage, run_stage
 
 STAGES: dict[str, Stage] = {
     stage.name: stage for stage in (DATA, FLOAT, PTQ, QAT, EXPORT, VERIFY, ACCURACY, LATENCY, REPORT)
-}
+} | PROFILE_STAGES
 
 
 def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force: bool = False) -> dict[str, str]:

@@ -116,7 +116,7 @@ def require_current(folder: RunFolder, name: str, maker: str) -> str:
 
 
 def _manifest(stage_name: str) -> str:
-    return f"manifests/{stage_name}.json"
+    return f"manifests/{stage_name.replace(' --profile ', '-')}.json"
 
 
 def _read_manifest(folder: RunFolder, stage_name: str) -> Any:

@@ -167,7 +167,9 @@ class LatencySection:
 class TargetSection:
     """`target`: where the model will run."""
 
-    profile: str = option("x86-vnni", "the rule table to plan for", choices=("x86-vnni",))
+    profile: str = option("x86-vnni", "the kind of CPU to train and export for: x86 with VNNI, x86 with AVX2 alone "
+                                      "(weights of 7 bits), ARM64 (int8 activations)",
+                          choices=("x86-vnni", "x86-avx2", "arm64"))
     host: str = option("local", "where latency is measured", choices=("local",))
 
 

@@ -33,15 +33,15 @@ def test_json_is_all_that_is_on_stdout(edgegd_command: Command, tiny_recipe: Pat
 
 def test_json_stays_clean_while_ultralytics_prints(edgegd_command: Command, run_copy: Path,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgegd.pipeline import prove
+    from edgegd.export import verification
 
-    real = prove.take_census
+    real = verification.take_census
 
     def noisy(*arguments: Any) -> Any:
         print("Ultralytics says something")
         return real(*arguments)
 
-    monkeypatch.setattr(prove, "take_census", noisy)
+    monkeypatch.setattr(verification, "take_census", noisy)
     outcome = edgegd_command("verify", run_copy, "--force", "--json")
     assert json.loads(outcome.out)["stages"] == {"verify": "ran"} and "Ultralytics says" in outcome.err
 
@@ -50,7 +50,7 @@ def test_the_stages_of_the_command_are_those_of_the_pipeline() -> None:
     pytest.importorskip("torch")
     from edgegd.pipeline.run import STAGES
 
-    assert tuple(STAGES) == STAGE_NAMES
+    assert tuple(name for name in STAGES if " " not in name) == STAGE_NAMES
 
 
 def test_the_table_is_what_run_and_report_print(edgegd_command: Command, tiny_recipe: Path, run_copy: Path) -> None:

@@ -1,0 +1,59 @@
+"""The stage `export`: a run's models as ONNX files, for the recipe's profile and for others from one checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+import torch
+
+from edgegd.export.graph import build_graph
+from edgegd.export.metadata import contract_of, set_metadata
+from edgegd.export.profile import for_profile, requantizes
+from edgegd.pipeline.models import float_model, quantized_model, stored_plan
+from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.stage import Progress
+from edgegd.quant.plan import QuantPlan
+from edgegd.quant.rules import TABLES
+
+VARIANTS = ("fp32", "ptq", "qat")
+
+
+def run_export(folder: RunFolder, progress: Progress) -> None:
+    """Writes fp32.onnx, ptq.onnx and qat.onnx with one opset, shape and contract."""
+    plan = stored_plan(folder)
+    for done, variant in enumerate(VARIANTS):
+        progress.update(done, len(VARIANTS), f"exporting {variant}")
+        model = float_model(folder) if variant == "fp32" else quantized_model(folder, variant)
+        graph = _finished_graph(folder, model, model if variant == "fp32" else model.model, plan, variant)
+        folder.write(f"{variant}.onnx", graph.SerializeToString())
+
+
+def export_profile(folder: RunFolder, progress: Progress, profile: str) -> None:
+    """Writes ptq-PROFILE.onnx and qat-PROFILE.onnx from the weights and ranges of the run."""
+    trained_for = folder.recipe.target.profile
+    if requantizes(trained_for, profile):
+        weight = TABLES[profile].weight
+        progress.note(
+            f"weights requantized to {weight.bits} bits (-{weight.qmax}..{weight.qmax}) for {profile}: the model was "
+            f"trained for {trained_for}; set target.profile to {profile} to train it with these weights"
+        )
+    for done, variant in enumerate(VARIANTS[1:]):
+        progress.update(done, len(VARIANTS) - 1, f"exporting {variant} for {profile}")
+        model = for_profile(quantized_model(folder, variant), profile)
+        graph = _finished_graph(folder, model, model.model, model.plan, variant)
+        folder.write(profile_file(variant, profile), graph.SerializeToString())
+
+
+def profile_file(variant: str, profile: str) -> str:
+    """The name of a file exported for a profile that is not the recipe's."""
+    return f"{variant}-{profile}.onnx"
+
+
+def _finished_graph(folder: RunFolder, model: torch.nn.Module, detector: Any, plan: QuantPlan, variant: str
+                    ) -> onnx.ModelProto:
+    imgsz = folder.recipe.model.imgsz
+    graph = build_graph(model, plan, imgsz, folder.recipe.export.opset)
+    origin = ("", "") if variant == "fp32" else (plan.sha256, plan.profile)
+    set_metadata(graph, detector, contract_of(graph, detector, imgsz, variant, *origin))
+    return graph

@@ -1,0 +1,74 @@
+"""The stage `verify`: census, parity and canary of a run's files, and of those exported for another profile."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from edgegd.doctor import needed_profile
+from edgegd.export.ladder_tolerance import LadderTolerance
+from edgegd.export.parity import measure_parity, require_parity
+from edgegd.export.profile import for_profile
+from edgegd.export.verification import Verification, verify_quantized
+from edgegd.latency.fingerprint import fingerprint
+from edgegd.pipeline.models import float_model, quantized_model, stored_dataset
+from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.stage import Progress
+
+QUANTIZED = ("ptq", "qat")
+_IMAGES = 8  # enough for a hundred boxes and ten million codes; a wrong export shows on the first
+
+
+def run_verify(folder: RunFolder, progress: Progress) -> None:
+    """Census and parity ladder of both quantized files, parity of fp32.onnx with torch, and the canary."""
+    images = stored_dataset(folder).val_images[:_IMAGES]
+    profile = folder.recipe.target.profile
+    progress.update(0, 3, "verifying fp32.onnx")
+    path = folder.require("fp32.onnx", "export")
+    parity = measure_parity(float_model(folder), path, images)
+    require_parity(parity, path.name)
+    result = _verify_profile(folder, progress, profile, {v: folder.artifact(f"{v}.onnx") for v in QUANTIZED})
+    result["parity"] = {"fp32": dataclasses.asdict(parity)} | result["parity"]
+    folder.write_json("verify.json", result)
+
+
+def verify_profile(folder: RunFolder, progress: Progress, profile: str, paths: dict[str, Path]) -> None:
+    """Checks the files `paths` (by variant) for a profile that need not be the recipe's; writes verify-PROFILE.json.
+
+    Raises ProfileError where a file's formats do not suit the profile, and what verify_quantized raises.
+    """
+    folder.write_json(f"verify-{profile}.json", _verify_profile(folder, progress, profile, paths))
+
+
+def _verify_profile(folder: RunFolder, progress: Progress, profile: str, paths: dict[str, Path]) -> dict[str, Any]:
+    machine = machine_profile()
+    if machine != profile:
+        progress.note(f"this machine needs the profile {machine or 'of an unknown CPU'}, the files are for {profile}: "
+                      "codes are compared here; speed and saturation are another CPU's")  # fmt: skip
+    images = stored_dataset(folder).val_images[:_IMAGES]
+    result: dict[str, Any] = {
+        "profile": profile, "machine_profile": machine, "tolerance": dataclasses.asdict(LadderTolerance()),
+        "files": {variant: path.name for variant, path in paths.items()}, "census": {}, "parity": {}, "ladder": {},
+    }  # fmt: skip
+    for done, (variant, path) in enumerate(paths.items(), 1):
+        progress.update(done, len(paths) + 1, f"verifying {path.name}")
+        verification = verify_quantized(for_profile(quantized_model(folder, variant), profile), path, images)
+        for key, value in _as_data(verification).items():
+            result[key][variant] = value
+    return result
+
+
+def _as_data(verification: Verification) -> dict[str, Any]:
+    shift = verification.shift
+    return {
+        "census": dataclasses.asdict(verification.census),
+        "parity": dataclasses.asdict(verification.ladder.whole.boxes),
+        "ladder": verification.ladder.to_json() | {"int8_against_uint8": shift and shift.to_json()},
+    }
+
+
+def machine_profile() -> str | None:
+    """The profile that this machine needs; None for an unknown CPU."""
+    machine = fingerprint()
+    return needed_profile(machine["architecture"], machine["instruction_sets"])
