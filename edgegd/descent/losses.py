@@ -15,7 +15,7 @@ from edgegd.quant.folding import detection_head
 
 def prepare_loss(model: Any, hyp: IterableSimpleNamespace) -> None:
     """Gives the model Ultralytics' criterion, weighted for the head that is deployed (see `branch_weights`)."""
-    model.args = hyp
+    model.args, model.nc = hyp, detection_head(model).nc  # as Ultralytics' trainer sets them
     model.criterion = model.init_criterion()
     if not isinstance(model.criterion, E2ELoss):
         return

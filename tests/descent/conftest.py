@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,6 +35,17 @@ def _batch(seed: int) -> dict[str, Any]:
     return {"img": images, "bboxes": torch.tensor(boxes), "cls": torch.tensor(classes), "batch_idx": torch.arange(4.0)}
 
 
+# Two levels, 22 convolutions: a step takes a fifth of yolov8n's.
+SMALL = {
+    "nc": 3,
+    "backbone": [[-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [24, 3, 2]], [-1, 1, "C2f", [24, True]],
+                 [-1, 1, "Conv", [32, 3, 2]], [-1, 1, "Conv", [32, 3, 2]]],
+    "head": [[-1, 1, "SPPF", [32, 5]], [-1, 1, "nn.Upsample", [None, 2, "nearest"]], [[-1, 3], 1, "Concat", [1]],
+             [-1, 1, "C2f", [32]], [[8, 5], 1, "Detect", ["nc"]]],
+}  # fmt: skip
+ARCHITECTURES: dict[str, Any] = {"small": SMALL, "small-end2end": {**SMALL, "end2end": True, "reg_max": 1}}
+
+
 class TwoBatches(list[dict[str, Any]]):
     """The same two batches in every epoch."""
 
@@ -50,14 +62,25 @@ def batches() -> TwoBatches:
 
 @pytest.fixture(scope="session")
 def calibrated(batches: list[dict[str, Any]]) -> Callable[..., QuantizedModel]:
-    """calibrated(architecture, end2end=None, learned=False): a new model of two classes each call, equal for equal
-    arguments; `learned` weight scales."""
+    """calibrated(architecture="small", end2end=None, learned=False): a new model of three classes.
 
-    def make(architecture: str = "yolov8n", end2end: bool | None = None, learned: bool = False) -> QuantizedModel:
+    Models of equal arguments are equal; `learned` is about weight scales.
+    """
+
+    made: dict[Any, QuantizedModel] = {}
+
+    def copy_of(architecture: str = "small", end2end: bool | None = None, learned: bool = False) -> QuantizedModel:
+        arguments = architecture, end2end, learned
+        if arguments not in made:
+            made[arguments] = make(*arguments)
+        return copy.deepcopy(made[arguments])
+
+    def make(architecture: str, end2end: bool | None, learned: bool) -> QuantizedModel:
         from ultralytics.nn.tasks import DetectionModel
 
         seed_everything(0)
-        model = DetectionModel(f"{architecture}.yaml", nc=2, verbose=False).train()
+        description = copy.deepcopy(ARCHITECTURES.get(architecture, f"{architecture}.yaml"))
+        model = DetectionModel(description, nc=3, verbose=False).train()
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 1.0  # BatchNorm of these images: without it a random model's activations vanish
@@ -72,4 +95,4 @@ def calibrated(batches: list[dict[str, Any]]) -> Callable[..., QuantizedModel]:
         calibrate(quantized, [batch["img"].float() / 255 for batch in batches], "mse")
         return quantized
 
-    return make
+    return copy_of

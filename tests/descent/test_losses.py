@@ -1,0 +1,76 @@
+"""The loss of every family. Oracles: Ultralytics' own loss on the same predictions, and torch.autograd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from ultralytics.nn.tasks import RTDETRDetectionModel
+from ultralytics.utils.loss import v8DetectionLoss
+
+from edgegd.descent.batches import hyperparameters
+from edgegd.descent.losses import branch_weights, label_loss, predict, prepare_loss
+from edgegd.descent.student import FloatStudent
+from edgegd.quant.folding import deploy
+from edgegd.recipe.schema import TrainSection
+
+
+def float_images(batch: dict[str, Any]) -> dict[str, Any]:
+    return {**batch, "img": batch["img"].float() / 255}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "end2end", "untouched"),
+    [("yolo26n", True, ()), ("yolo26n", False, ("one2one",)), ("yolov10n", True, ()), ("yolo11n", None, ()),
+     ("yolov8n", None, ())],
+    ids=["yolo26n-end2end", "yolo26n-raw", "yolov10n-end2end", "yolo11n", "yolov8n"],
+)  # fmt: skip
+def test_the_gradient_reaches_every_weight_bias_and_range_of_the_deployed_model(
+    calibrated, batches, architecture, end2end, untouched
+):
+    quantized = calibrated(architecture, end2end).train()
+    batch = float_images(batches[0])
+    label_loss(quantized, batch, predict(quantized, batch))[0].backward()
+    learning = {name: p for name, p in quantized.named_parameters() if p.requires_grad}
+    without = {name for name, p in learning.items() if p.grad is None or not p.grad.abs().sum() > 0}
+    expected = {name for name, _ in quantized.named_parameters() if any(part in name for part in untouched)}
+    # A box branch whose anchors were assigned no object gets none: on these images some level may be empty. The zero
+    # point of a range that saturates nothing in a batch has no gradient.
+    unlucky = {name for name in without if ".cv2." in name or "one2one_cv2" in name or "/cv2" in name
+               or name.endswith(".shift")}  # fmt: skip
+    assert without - unlucky == expected - unlucky
+    assert any(name.endswith(".shift") for name in learning.keys() - without)
+
+
+@pytest.mark.parametrize("architecture", ["yolo26n", "yolov10n"])
+def test_the_end_to_end_loss_is_weighted_for_the_deployed_head(calibrated, architecture):
+    model = calibrated(architecture, True).model
+    assert (model.criterion.o2m, model.criterion.o2o) == pytest.approx((0.1, 0.9))
+    assert branch_weights(model) == pytest.approx({"one2many": 0.1, "one2one": 0.9})
+    assert branch_weights(calibrated("yolov8n").model) == {}
+
+
+def test_a_raw_dual_head_trains_and_records_its_own_head(calibrated, batches):
+    quantized = calibrated("yolo26n", False).train()
+    batch = float_images(batches[0])
+    predictions = predict(quantized, batch)
+    expected, items = v8DetectionLoss(quantized.model, tal_topk=10).loss(predictions["one2many"], batch)
+    loss, parts = label_loss(quantized, batch, predictions)
+    assert torch.equal(loss, expected.sum() / 4) and parts.keys() == items.keys()
+    assert all(float(parts[key]) == float(items[key]) for key in items)
+
+
+def test_rt_detr_trains_with_denoising_and_its_own_mean(batches):
+    torch.manual_seed(0)
+    model = deploy(RTDETRDetectionModel("rtdetr-l.yaml", nc=2, verbose=False).eval())
+    prepare_loss(model, hyperparameters(TrainSection(), 64))
+    student, batch = FloatStudent(model).train(), float_images(batches[0])
+    torch.manual_seed(1)
+    loss, parts = label_loss(student, batch, predict(student, batch))
+    torch.manual_seed(1)
+    expected, items = model.loss(batch)
+    assert torch.equal(loss, expected) and {**parts} == {**items}
+    loss.backward()
+    assert model.model[-1].denoising_class_embed.weight.grad.abs().sum() > 0
+    assert predict(student, batch)[-1] is not None and predict(student, batch, labels=False)[-1] is None

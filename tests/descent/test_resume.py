@@ -1,0 +1,96 @@
+"""A descent killed at random steps goes on bit for bit. Oracle: the uninterrupted one, in a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from edgegd.data.dataset import open_dataset
+from edgegd.data.view import ultralytics_yaml
+from edgegd.descent.batches import TrainingBatches
+from edgegd.descent.checkpoint import CheckpointFile
+from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.random_state import seed_everything
+from edgegd.quant.attach import QuantizedModel
+from edgegd.recipe.schema import DataSection, Distillation, TrainSection
+
+STEPS = 8  # two epochs of eight images, two a step
+BASE = TrainSection(epochs=2, batch=2, lr0=1e-3, freeze_ranges_epochs=1, ema_decay=0.9)
+CASES = {
+    "every step, workers": (dataclasses.replace(BASE, workers=2, checkpoint_minutes=0), False),
+    "by time, everything on": (
+        dataclasses.replace(BASE, checkpoint_minutes=0.005, optimizer="MuSGD", oscillation="freeze", mosaic=0.5,
+                            distill=Distillation(head=0.5, neck=0.5)), True),
+}  # fmt: skip
+
+
+def descend(student: QuantizedModel, teacher: Any, view: Path, settings: TrainSection, folder: Path) -> None:
+    """The whole descent, or the rest of it, in `folder`; mAP is a number that depends on every averaged weight."""
+    seed_everything(settings.seed)
+    file = CheckpointFile(folder / "checkpoint.safetensors", {"settings": dataclasses.asdict(settings)})
+    resume, changes = file.read()
+    assert not changes
+
+    def evaluate() -> float:
+        return float(sum(p.detach().double().abs().sum() for p in student.parameters())) % 1
+
+    descent = fine_tune(
+        student, TrainingBatches(view, ("pedestrian", "car", "traffic sign"), settings, 64), settings, evaluate,
+        lambda epoch: safetensors.torch.save_file(student.state_dict(), folder / "best.safetensors"),
+        teacher=teacher, file=file, resume=resume, log=folder / "steps.jsonl",
+    )  # fmt: skip
+    (folder / "descent.json").write_text(json.dumps(dataclasses.asdict(descent)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_a_descent_killed_at_random_steps_is_the_uninterrupted_one(
+    calibrated: Callable[..., QuantizedModel], tiny_set: Path, tmp_path: Path, case: str
+) -> None:
+    settings, learned = CASES[case]
+    view = ultralytics_yaml(open_dataset(DataSection(source="streets", path=str(tiny_set))), tmp_path / "view")
+    student, fork = calibrated("small-end2end", learned=learned), multiprocessing.get_context("fork")
+    teacher = calibrated("small-end2end").model if settings.distill.head else None
+
+    def start(folder: Path) -> Any:
+        folder.mkdir(exist_ok=True)
+        process = fork.Process(target=descend, args=(student, teacher, view, settings, folder))
+        process.start()
+        return process
+
+    reference, folder, kills, steps = tmp_path / "reference", tmp_path / "killed", 0, random.Random(case)
+    whole = start(reference)
+    whole.join()
+    assert whole.exitcode == 0
+    log, at = folder / "steps.jsonl", 0
+    while kills < 3:
+        at = min(max(at + 1, steps.randrange(STEPS)), STEPS - 1)
+        process = start(folder)
+        while process.is_alive() and (not log.exists() or log.read_bytes().count(b"\n") < at):
+            time.sleep(0.005)
+        time.sleep(steps.random() * 0.2)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        kills += 1
+    last = start(folder)
+    last.join()
+    assert last.exitcode == 0
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    assert log.read_bytes() == (reference / "steps.jsonl").read_bytes()
+    assert (folder / "descent.json").read_text() == (reference / "descent.json").read_text()
+    ours, theirs = (safetensors.torch.load_file(path / "best.safetensors") for path in (folder, reference))
+    assert ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
