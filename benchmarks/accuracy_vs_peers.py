@@ -4,11 +4,12 @@
     python benchmarks/accuracy_vs_peers.py ... --rows edgegd-x86-vnni edgegd-x86-avx2 --seeds 0 1 2
 
 Rows: Ultralytics' FP32 export, PTQ, QAT (its published settings, and those of edgegd's recipe) and float training of
-the same length; onnxruntime's quantize_static; edgegd, run as a user runs it. PEERS is an environment with
-edgegd[train,bench]. Each row is made by a subprocess and appended to benchmarks/results/accuracy_vs_peers.json, so a
-killed benchmark goes on where it was. Of every row that trains, the best epoch is chosen on the validation images on
-which it is reported; the last epoch stands beside it, and the float training shows what choosing and training longer
-give without quantization.
+the same length; onnxruntime's quantize_static; edgegd, run as a user runs it, and its training loop in float. PEERS is
+an environment with edgegd[train,bench]. Each row is made by a subprocess and appended to
+benchmarks/results/accuracy_vs_peers.json, so a killed benchmark goes on where it was. Of every row that trains, the
+best epoch is chosen on the validation images on which it is reported; the last epoch stands beside it (for edgegd's QAT
+in `epochs_map50_95_in_torch`), and the float trainings show what choosing and training longer give without
+quantization.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ ROWS = {
     "ultralytics-fp32": False, "ultralytics-ptq": False,
     "onnxruntime-minmax": False, "onnxruntime-percentile": False, "onnxruntime-entropy": False,
     "ultralytics-qat": True, "ultralytics-qat-tuned": True, "ultralytics-float": True,
-    "edgegd-x86-vnni": True, "edgegd-x86-avx2": True,
+    "edgegd-float": True, "edgegd-x86-vnni": True, "edgegd-x86-avx2": True,
 }  # fmt: skip
 
 
@@ -84,10 +85,13 @@ def run(command: list[str], log: Path) -> None:
 
 
 def make_peer(row: str, seed: int, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Lets the peer make its files; returns what it says of them."""
-    script = str(ROOT / "benchmarks/peers/make_onnx.py")
-    run([arguments.peer_python, script, row, "--weights", str(arguments.weights), "--data", str(arguments.data),
-         "--seed", str(seed), "--out", str(folder)], folder.with_suffix(".log"))  # fmt: skip
+    """Lets the peer, or edgegd's float training, make its files; returns what it says of them."""
+    scripts = ROOT / "benchmarks/peers"
+    command = [arguments.peer_python, str(scripts / "make_onnx.py"), row]
+    if row == "edgegd-float":
+        command = [sys.executable, str(scripts / "float_control.py")]
+    run([*command, "--weights", str(arguments.weights), "--data", str(arguments.data), "--seed", str(seed),
+         "--out", str(folder)], folder.with_suffix(".log"))  # fmt: skip
     made: dict[str, Any] = json.loads((folder / "made.json").read_text())
     return made
 
@@ -110,7 +114,7 @@ def measure(row: str, seed: int, arguments: argparse.Namespace, dataset: Dataset
     """Makes the files of a row and measures each: one entry a file."""
     folder = arguments.work / f"{row}-{seed}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    is_own = row.startswith("edgegd-")
+    is_own = row.startswith("edgegd-x86")
     start = time.monotonic()
     made = (make_edgegd if is_own else make_peer)(row, seed, folder, arguments)
     minutes = (time.monotonic() - start) / 60

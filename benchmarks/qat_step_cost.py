@@ -2,10 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/qat_step_cost.py [--device cuda] [--pairs 20]
 
-A step is forward, loss, backward, clipping and optimizer, in float32, on the same augmented batches with the same loss
-and optimizer. The float side is Ultralytics' DetectionModel with live BatchNorm, the quantized side the same
-checkpoint, folded, planned and calibrated. Steps alternate in one process, so that a busy moment meets both; the
-interval of the ratio is a bootstrap over the pairs. Writes benchmarks/results/qat_step_cost_DEVICE.json.
+A step is what edgegd's training does with a batch (descent/training.py): forward, loss, backward, clipping, optimizer
+and moving average, in float32. The float side goes through the same code with Ultralytics' DetectionModel as
+Ultralytics trains it, with live BatchNorm; the quantized side is the same checkpoint, folded, planned and calibrated.
+Both have the same augmented batches, loss and optimizer. Steps alternate in one process, so that a busy moment meets
+both; the interval of the ratio is a bootstrap over the pairs. Writes benchmarks/results/qat_step_cost_DEVICE.json.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import statistics
 import tempfile
 import time
@@ -29,9 +29,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.batches import hyperparameters, training_batches
-from edgegd.descent.fine_tune import make_optimizer, prepare_loss, seed_everything
+from edgegd.descent.batches import TrainingBatches, hyperparameters
 from edgegd.descent.float_checkpoint import open_checkpoint
+from edgegd.descent.losses import prepare_loss
+from edgegd.descent.student import FloatStudent, Student
+from edgegd.descent.training import Training
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
@@ -47,30 +49,24 @@ Step = Callable[[dict[str, Any]], None]
 
 
 def draw_batches(recipe: Recipe, folder: Path) -> list[dict[str, Any]]:
-    """Augmented batches of generated scenes on the recipe's device, images as float32 in 0..1."""
+    """Augmented batches of generated scenes on the recipe's device, as TrainingBatches makes them."""
     dataset = open_dataset(recipe.data)
     view = ultralytics_yaml(dataset, folder / "view")
-    loader = training_batches(view, dataset.names, recipe.train, recipe.model.imgsz)
-    batches = []
-    for batch, _ in zip(loader, range(BATCHES), strict=False):
-        batch = {k: v.to(recipe.train.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-        batches.append(batch | {"img": batch["img"].float() / 255})
-    return batches
+    stream = TrainingBatches(view, dataset.names, recipe.train, recipe.model.imgsz).epoch(1)
+    device = recipe.train.device
+    return [{key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+            for batch in stream]  # fmt: skip
 
 
-def stepper(network: torch.nn.Module, detector: Any, recipe: Recipe) -> Step:
-    """A function that takes one training step of `network`; `detector` is Ultralytics' model in it, with the loss."""
-    detector.to(recipe.train.device)
-    prepare_loss(detector, hyperparameters(recipe.train, recipe.model.imgsz))
-    optimizer = make_optimizer(network, recipe.train)
-    network.train()
+def stepper(student: Student, recipe: Recipe) -> Step:
+    """A function that takes one training step of `student` at the recipe's peak learning rates."""
+    student.to(recipe.train.device)
+    prepare_loss(student.model, hyperparameters(recipe.train, recipe.model.imgsz))
+    training = Training(student, recipe.train, None)
+    student.train()
 
     def step(batch: dict[str, Any]) -> None:
-        losses, _ = detector.loss(batch, network(batch["img"]))
-        optimizer.zero_grad(set_to_none=True)
-        (losses.sum() / len(batch["img"])).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.train.grad_clip or math.inf)
-        optimizer.step()
+        training.take_step(batch, 1.0, 0.0)
 
     return step
 
@@ -78,11 +74,12 @@ def stepper(network: torch.nn.Module, detector: Any, recipe: Recipe) -> Step:
 def steppers(recipe: Recipe, batches: list[dict[str, Any]]) -> dict[str, Step]:
     """The float and the quantized step of the recipe's checkpoint."""
     float_model: Any = open_checkpoint(resolve_path(recipe.model.weights)).float().requires_grad_(True)
-    deployed: Any = deploy(copy.deepcopy(float_model))
-    quantized = QuantizedModel(deployed, plan_detector(deployed, recipe.model.imgsz, recipe.target.profile))
-    quantized.to(recipe.train.device)
-    calibrate(quantized, (batch["img"] for batch in batches[:1]), recipe.quant.observer)
-    return {"float": stepper(float_model, float_model, recipe), "qat": stepper(quantized, deployed, recipe)}
+    deployed = deploy(copy.deepcopy(float_model))
+    plan = plan_detector(deployed, recipe.model.imgsz, recipe.target.profile)
+    learned = recipe.quant.weight_scales == "learned"
+    quantized = QuantizedModel(deployed, plan, learned_weight_scales=learned).to(recipe.train.device)
+    calibrate(quantized, [batches[0]["img"].float() / 255], recipe.quant.observer)
+    return {"float": stepper(FloatStudent(float_model), recipe), "qat": stepper(quantized, recipe)}
 
 
 def milliseconds(step: Step, batch: dict[str, Any], device: str) -> float:
@@ -151,7 +148,6 @@ def main() -> None:
                      f"train.device={arguments.device}", f"train.batch={arguments.batch}",
                      f"model.imgsz={arguments.imgsz}"]  # fmt: skip
         recipe = load_recipe(RECIPE, overrides)
-        seed_everything(0)
         batches = draw_batches(recipe, Path(folder))
     steps = steppers(recipe, batches)
     durations = time_pairs(steps, batches, arguments.pairs, arguments.device)
