@@ -2,8 +2,9 @@
 
     python benchmarks/observers.py --weights bccd-yolo26n-320.pt --data datasets/bccd
 
-One pass over 128 training images serves all observers. Everything runs in torch on the CPU, with the runtime's own
-pre- and postprocessing, on all validation images. Writes benchmarks/results/observers.json.
+One pass over 128 training images serves all observers; three such samples show how much the choice of images weighs.
+Everything runs in torch on the CPU, with the runtime's own pre- and postprocessing, on all validation images. Writes
+benchmarks/results/observers.json.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
@@ -67,47 +68,53 @@ def summary(ranges: dict[str, Range]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Evaluates every row, prints the table and writes the JSON."""
+    """Evaluates every row for every sample of calibration images, prints the table and writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True, help="a checkpoint that knows BCCD's classes")
     parser.add_argument("--data", required=True, help="the folder of BCCD")
     parser.add_argument("--imgsz", type=int, default=320)
-    parser.add_argument("--out", default=str(ROOT / "benchmarks/results/observers.json"))
+    parser.add_argument("--seeds", type=int, default=3, help="samples of calibration images")
     options = parser.parse_args()
     size = Preprocessing(imgsz=(options.imgsz, options.imgsz))
     dataset = open_dataset(DataSection(source="bccd", path=options.data))
     truth = GroundTruth.from_yolo(list(dataset.val_images), dataset.names)
     model: Any = deploy(open_checkpoint(Path(options.weights)))
     quantized = QuantizedModel(model, plan_detector(model, options.imgsz, "x86-vnni")).eval()
-    paths = calibration_images(dataset, CALIBRATION_IMAGES, seed=0)
-    started = time.perf_counter()
-    histograms = collect(quantized, map(torch.from_numpy, batches(paths, size, 4)))
-    collect_s = time.perf_counter() - started
     fp32 = evaluate(model, model, truth, size)
-    results: list[dict[str, Any]] = [{"observer": "FP32", "map50_95": fp32.map50_95, "map50": fp32.map50}]
-    for observer, percentile in ROWS:
+    results: dict[str, list[dict[str, Any]]] = {}
+    collect_s = []
+    for seed in range(options.seeds):
+        paths = calibration_images(dataset, CALIBRATION_IMAGES, seed)
         started = time.perf_counter()
-        ranges = choose_ranges(quantized.plan, histograms, observer, percentile)
-        choose_s = time.perf_counter() - started
-        set_ranges(quantized, ranges)
-        accuracy = evaluate(quantized, model, truth, size)
-        label = f"percentile {percentile}" if observer == "percentile" else observer
-        results.append({"observer": label, "map50_95": accuracy.map50_95, "map50": accuracy.map50,
-                        "choose_s": round(choose_s, 2), **summary(ranges)})  # fmt: skip
-        print(results[-1], flush=True)
-    rows = [[r["observer"], f"{100 * r['map50_95']:.2f}", f"{100 * (r['map50_95'] - fp32.map50_95):+.2f}",
-             f"{100 * r['map50']:.2f}", r.get("median_sqnr_db", ""), r.get("least_sqnr_db", ""), r.get("choose_s", "")]
-            for r in results]  # fmt: skip
+        histograms = collect(quantized, map(torch.from_numpy, batches(paths, size, 4)))
+        collect_s.append(round(time.perf_counter() - started, 1))
+        for observer, percentile in ROWS:
+            started = time.perf_counter()
+            ranges = choose_ranges(quantized.plan, histograms, observer, percentile)
+            choose_s = time.perf_counter() - started
+            set_ranges(quantized, ranges)
+            accuracy = evaluate(quantized, model, truth, size)
+            label = f"percentile {percentile}" if observer == "percentile" else observer
+            row = {"map50_95": accuracy.map50_95, "map50": accuracy.map50, "choose_s": round(choose_s, 2)}
+            results.setdefault(label, []).append(row | summary(ranges))
+            print(f"seed {seed}, {label}: {100 * accuracy.map50_95:.2f}", flush=True)
     machine = {"cpu": parse_cpuinfo(Path("/proc/cpuinfo").read_text()).name, "torch": torch.__version__,
                "threads": torch.get_num_threads()}  # fmt: skip
     print(machine)
-    print(f"{len(paths)} calibration images in {collect_s:.0f} s, {len(truth.image_paths)} validation images")
-    headers = ["observer", "mAP50-95", "to FP32", "mAP50", "median SQNR dB", "least SQNR dB", "choosing s"]
+    print(f"{CALIBRATION_IMAGES} calibration images in {median(collect_s)} s, mAP on {len(truth.image_paths)} images")
+    rows = [["FP32", f"{100 * fp32.map50_95:.2f}", "", "", f"{100 * fp32.map50:.2f}"]]
+    for label, runs in results.items():
+        maps = [run["map50_95"] for run in runs]
+        rows.append([label, f"{100 * mean(maps):.2f}", f"{100 * min(maps):.2f} .. {100 * max(maps):.2f}",
+                     f"{100 * (mean(maps) - fp32.map50_95):+.2f}", f"{100 * mean(run['map50'] for run in runs):.2f}",
+                     *(median(run[key] for run in runs) for key in ("median_sqnr_db", "least_sqnr_db", "choose_s"))])
+    headers = ["observer", "mAP50-95", "seeds", "to FP32", "mAP50", "median SQNR dB", "least SQNR dB", "choosing s"]
     print(tabulate(rows, headers, disable_numparse=True))
     document = {"schema": 1, "date": datetime.now(timezone.utc).date().isoformat(), "machine": machine,
                 "weights": Path(options.weights).name, "imgsz": options.imgsz, "images": len(truth.image_paths),
-                "calibration_images": len(paths), "collect_s": round(collect_s, 1), "results": results}  # fmt: skip
-    Path(options.out).write_text(json.dumps(document, indent=1) + "\n")
+                "calibration_images": CALIBRATION_IMAGES, "collect_s": collect_s,
+                "fp32": {"map50_95": fp32.map50_95, "map50": fp32.map50}, "observers": results}  # fmt: skip
+    (ROOT / "benchmarks/results/observers.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ class QuantSection:
 
     calibration_images: int = option(128, "training images that calibration sees (a sample seeded by train.seed)",
                                      minimum=1)
-    observer: str = option("auto", "how an activation's range is chosen; auto: for each, the one of these whose codes "
-                                  "have the least error", choices=("minmax", "percentile", "mse", "entropy", "auto"))
+    observer: str = option("mse", "how an activation's range is chosen; auto: for each, the one of these whose codes "
+                                 "have the least error", choices=("minmax", "percentile", "mse", "entropy", "auto"))
     percentile: float = option(99.99, "percentile: the share of values in the range, in percent", minimum=50,
                                maximum=100)
     weight_scales: str = option("tied", "what a weight's scale is: tied to the largest weight of its channel, or "
