@@ -18,6 +18,9 @@ from edgegd.quant.rules import INTEGER, MOVE
 from edgegd.quant.tracing import INPUT, AddressedMode
 
 
+_AS_ONNXRUNTIME = ("conv2d", "silu", "add", "mul")  # all others are exact as float operations between quantizers
+
+
 def module_key(address: str) -> str:
     """An address as a name that torch accepts for a submodule (no dots)."""
     return address.replace(".", "/")
@@ -48,6 +51,9 @@ class QuantizedModel(nn.Module):
             }
         )  # fmt: skip
         self._absorbed = {op.result for op in plan.ops if op.result not in ("", op.address)}
+        # Concats whose inputs all have the range of the result, which they copy.
+        self._copying = {op.address for op in plan.ops if op.operation == "cat" and op.decision == INTEGER
+                         and all(plan.groups[source] == plan.groups[op.address] for source in op.inputs)}
         self._range_of = {address: self.range_of(group) for address, group in plan.groups.items()}
         # What shows a planned tensor (address, float values) instead of quantizing it: calibration.
         self.observe: Callable[[str, torch.Tensor], None] | None = None
@@ -95,7 +101,7 @@ class QuantizedModel(nn.Module):
             return func(*args, **kwargs)
         quantizing = self.observe is None and not torch.onnx.is_in_onnx_export()
         if op.decision == INTEGER:
-            if quantizing and not self.training and op.operation in ("conv2d", "silu", "add"):
+            if quantizing and not self.training and op.operation in _AS_ONNXRUNTIME:
                 return self._done(op.result, self._as_onnxruntime(op, *args, **kwargs))
             if op.operation == "conv2d":
                 result = self._convolution(op, *args, **kwargs)
@@ -107,7 +113,7 @@ class QuantizedModel(nn.Module):
         if op.operation == "softmax" and torch.onnx.is_in_onnx_export():
             func = portable_softmax
         result = func(*args, **kwargs)
-        if op.decision == MOVE or (op.operation == "cat" and op.decision == INTEGER and self.observe is None):
+        if op.decision == MOVE or (address in self._copying and self.observe is None):
             return self._moved(address, result)
         return self.quantize(address, result) if isinstance(result, torch.Tensor) else result
 
@@ -149,7 +155,8 @@ class QuantizedModel(nn.Module):
             gate_address = f"{op.address}/sigmoid"
             gate = self._done(gate_address, self._range_of[gate_address](torch.sigmoid(x)))
             return integer.multiply(x, source, gate, self._range_of[gate_address], result)
-        return integer.add(x, source, args[0], self._range_of[op.inputs[1]], result)
+        other = self._range_of[op.inputs[1]]
+        return (integer.add if op.operation == "add" else integer.multiply)(x, source, args[0], other, result)
 
     @torch.no_grad()
     def update_ranges(self) -> None:
