@@ -40,6 +40,7 @@ from edgegd.export.ladder import OPTIMIZED, climb
 from edgegd.export.metadata import contract_of, set_metadata
 from edgegd.export.parity import above
 from edgegd.latency.measure import measure
+from edgegd.quant.additions import settle_additions
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.folding import deploy, detection_head, plan_detector
@@ -125,8 +126,8 @@ def export(module: nn.Module, detector: Any, quantized: QuantizedModel, variant:
     """The ONNX file of the float or the quantized model, with its contract."""
     plan = quantized.plan
     graph = build_graph(module, plan, IMGSZ, OPSET)
-    contract = contract_of(graph, detector, IMGSZ, variant, "" if variant == "fp32" else plan.sha256)
-    set_metadata(graph, detector, contract)
+    origin = ("", "") if variant == "fp32" else (plan.sha256, plan.profile)
+    set_metadata(graph, detector, contract_of(graph, detector, IMGSZ, variant, *origin))
     file = folder / f"{variant}.onnx"
     onnx.save(graph, file)
     return file
@@ -142,6 +143,7 @@ def measure_family(architecture: str, images: Sequence[Path], folder: Path) -> d
     float_model = deploy(model)
     quantized = QuantizedModel(copy.deepcopy(float_model), plan_detector(float_model, IMGSZ, PROFILE))
     calibrate(quantized, map(torch.from_numpy, batches(calibrated, size, 1)), QuantSection().observer)
+    settle_additions(quantized)
     quantized.eval()
     fp32 = export(float_model, float_model, quantized, "fp32", folder)
     int8 = export(quantized, quantized.model, quantized, "ptq", folder)
