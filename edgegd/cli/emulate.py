@@ -10,9 +10,8 @@ from pathlib import Path
 
 import click
 
+from edgegd.errors import ParityError
 from edgegd.targets.emulator import CPUS
-
-_EXIT_DIFFERENT = 71  # as ParityError: two computations of one model disagree
 
 
 @click.command()
@@ -25,7 +24,7 @@ _EXIT_DIFFERENT = 71  # as ParityError: two computations of one model disagree
 def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> None:
     """Run an exported model on emulated CPUs and compare every integer code with this machine's.
 
-    Of a run, qat.onnx is taken. onnxruntime is the real one of that CPU; what it needs is fetched once (about 140 MB).
+    Of a run, qat.onnx is taken. onnxruntime is the real one of that CPU; what it needs is fetched once (about 125 MB).
     Ends with exit code 71 where codes or outputs differ.
 
     \b
@@ -56,7 +55,7 @@ def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> N
             click.echo(f"{comparison.cpu}: with its codes as outputs the file computes other detections than without",
                        err=True)  # fmt: skip
     if not all(comparison.identical for comparison in comparisons):
-        click.get_current_context().exit(_EXIT_DIFFERENT)
+        click.get_current_context().exit(ParityError.exit_code)  # two computations of one model disagree
 
 
 def _model_and_images(path: Path, count: int, scratch: Path) -> tuple[Path, list[Path]]:

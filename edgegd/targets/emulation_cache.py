@@ -52,7 +52,7 @@ def qemu(tell: Tell) -> Path:
                              mend="run this on such a machine")  # fmt: skip
 
     def build(folder: Path, scratch: Path) -> list[str]:
-        tell(f"fetching QEMU {QEMU_SERIES} (about 80 MB, once)")
+        tell(f"fetching QEMU {QEMU_SERIES} (about 65 MB, once)")
         apt = PrivateApt(scratch / "apt", find_mirror(), {f"{SUITE}-backports": "amd64"})
         files = apt.unpack([f"qemu-user:amd64=1:{QEMU_SERIES}*"], scratch / "unpacked")
         for program in _QEMU_PROGRAMS:
