@@ -3,8 +3,8 @@
 Nagel et al. 2022, "Overcoming Oscillations in Quantization-Aware Training". A weight oscillates at a step where its
 code changes in the direction opposite to its last change; the moving average of that is its frequency. Damping adds
 c |w - q(w)|^2 to the loss, q(w) taken as constant, with c rising from 0. Freezing (algorithm 1) holds a weight whose
-frequency passes a falling threshold at the code nearest to the average of its codes. All three: section 4. Weights
-outside their range are left to the range.
+frequency passes a falling threshold at that one of its last two codes which is nearest to the average of its codes
+(the paper: at the one nearest to the average). All three: section 4. Weights outside their range are left to the range.
 """
 
 from __future__ import annotations
@@ -76,13 +76,19 @@ class Oscillation:
         swings = (change * self._direction) < 0
         self._frequency.lerp_(swings.to(torch.float32), _MOMENTUM)
         self._direction = torch.where(change != 0, change, self._direction)
-        self._codes.copy_(codes)
         self._mean_code.lerp_(codes, _MOMENTUM)
         if self.kind == "damp":
             self._damp(codes, 2 * self.damping * (1 - half_cosine(progress)))
         elif self.kind == "freeze":
             threshold = _LAST_THRESHOLD + (_FIRST_THRESHOLD - _LAST_THRESHOLD) * half_cosine(progress)
-            self._frozen |= self._frequency > threshold
+            self._freeze(self._frequency > threshold, codes)
+        self._codes.copy_(codes)
+
+    def _freeze(self, swinging: torch.Tensor, codes: torch.Tensor) -> None:
+        # In a short descent the average may lag behind a weight that has moved: of the last two codes, one is kept.
+        between = self._mean_code.clamp(torch.minimum(codes, self._codes), torch.maximum(codes, self._codes))
+        self._mean_code = torch.where(swinging & ~self._frozen, between, self._mean_code)
+        self._frozen |= swinging
 
     def _damp(self, codes: torch.Tensor, factor: float) -> None:
         layers = zip(self._layers.values(), self._per_layer(codes), self._scales(), strict=True)

@@ -61,8 +61,8 @@ def test_a_descent_killed_at_random_steps_is_the_uninterrupted_one(
 ) -> None:
     settings, learned = CASES[case]
     view = ultralytics_yaml(open_dataset(DataSection(source="streets", path=str(tiny_set))), tmp_path / "view")
-    student, fork = calibrated("small-end2end", learned=learned), multiprocessing.get_context("fork")
-    teacher = calibrated("small-end2end").model if settings.distill.head else None
+    student, fork = calibrated("small-end2end", True, learned), multiprocessing.get_context("fork")
+    teacher = calibrated("small-end2end", True).model if settings.distill.head else None
 
     def start(folder: Path) -> Any:
         folder.mkdir(exist_ok=True)
