@@ -52,10 +52,10 @@ def exported(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Ca
     from edgegd.descent.float_checkpoint import open_checkpoint
     from edgegd.export.graph import build_graph
     from edgegd.export.metadata import contract_of, set_metadata
+    from edgegd.quant.additions import settle_additions
     from edgegd.quant.attach import QuantizedModel
     from edgegd.quant.calibration import calibrate
     from edgegd.quant.folding import deploy, plan_detector
-    from edgegd.quant.portable_addition import make_additions_portable
     from edgegd.runtime.contract import Preprocessing
 
     folder = tmp_path_factory.mktemp("exported")
@@ -63,7 +63,7 @@ def exported(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Ca
     plan = plan_detector(model, IMGSZ, "x86-vnni")
     calibrated = QuantizedModel(model, plan)
     calibrate(calibrated, map(torch.from_numpy, batches(images[:4], Preprocessing((IMGSZ, IMGSZ)), 2)), "mse")
-    make_additions_portable(calibrated)
+    settle_additions(calibrated)
 
     def export(profile: str) -> Path:
         quantized = QuantizedModel(model, plan.for_profile(profile))
@@ -105,31 +105,39 @@ def test_haswell_saturates_with_8_bit_weights(exported: Callable[[str], Path], i
     assert not comparison.equal_outputs
 
 
-def test_addition_on_arm_is_what_ranges_are_chosen_by(tmp_path: Path) -> None:
-    from edgegd.quant.portable_addition import Addition, Range, codes_on_arm
+def test_addition_on_arm_is_the_one_that_ranges_are_settled_by(tmp_path: Path) -> None:
+    import torch
+
+    from edgegd.quant.additions import fixed_point_add
+    from edgegd.quant.quantizers import ActivationQuantizer
 
     random = np.random.default_rng(0)
-    ranges = [Range(float(np.float32(random.uniform(0.005, 0.04))), int(random.integers(0, 256))) for _ in range(30)]
-    additions = [Addition(*ranges[index : index + 3]) for index in range(0, 30, 3)]
+    ranges = [ActivationQuantizer() for _ in range(30)]
+    for quantizer in ranges:
+        quantizer.set_range(float(random.uniform(0.005, 0.04)), int(random.integers(0, 256)))
+    additions = [ranges[index : index + 3] for index in range(0, 30, 3)]
     pairs = np.stack(np.meshgrid(np.arange(256), np.arange(256), indexing="ij")).astype(np.uint8)  # (2, 256, 256)
     np.save(tmp_path / "pairs.npy", pairs[None])
     onnx.save(_additions_graph(additions), tmp_path / "additions.onnx")
     run_models(prepare(CPUS["cortex-a72"]), [tmp_path / "additions.onnx"], tmp_path / "pairs.npy", tmp_path / "out")
     found = stored_outputs(tmp_path / "out", tmp_path / "additions.onnx", 0)
-    for index, addition in enumerate(additions):
-        assert np.array_equal(found[f"sum{index}"][0, 0], codes_on_arm(addition)), addition
+    a, b = torch.from_numpy(pairs.astype(np.int64))
+    for index, (a_range, b_range, result) in enumerate(additions):
+        ours = fixed_point_add(a, a_range, b, b_range, result)
+        assert ours is not None
+        assert np.array_equal(found[f"sum{index}"][0, 0], ours.numpy()), (a_range.scale_value, b_range.scale_value)
 
 
 def _additions_graph(additions: list[Any]) -> onnx.ModelProto:
-    """(1, 2, 256, 256) uint8 -> the QLinearAdd of both halves under each of the ranges."""
+    """(1, 2, 256, 256) uint8 -> the QLinearAdd of both halves, for each triple of the ranges of a, b and the result."""
     nodes = [helper.make_node("Split", ["pairs"], ["a", "b"], axis=1)]
     constants = []
-    for index, addition in enumerate(additions):
+    for index, ranges in enumerate(additions):
         inputs = []
-        for side, range_ in (("a", addition.a), ("b", addition.b), ("", addition.result)):
+        for side, range_ in zip(("a", "b", ""), ranges, strict=True):
             names = [f"{side or 'sum'}{index}_{kind}" for kind in ("scale", "zero")]
-            constants += [helper.make_tensor(names[0], TensorProto.FLOAT, [], [range_.scale]),
-                          helper.make_tensor(names[1], TensorProto.UINT8, [], [range_.zero_point])]  # fmt: skip
+            constants += [helper.make_tensor(names[0], TensorProto.FLOAT, [], [range_.scale_value]),
+                          helper.make_tensor(names[1], TensorProto.UINT8, [], [int(range_.zero_point)])]  # fmt: skip
             inputs += [side, *names] if side else names
         nodes.append(helper.make_node("QLinearAdd", inputs, [f"sum{index}"], domain="com.microsoft"))
     outputs = [helper.make_tensor_value_info(f"sum{index}", TensorProto.UINT8, [1, 1, 256, 256])
