@@ -76,7 +76,6 @@ class Oscillation:
         swings = (change * self._direction) < 0
         self._frequency.lerp_(swings.to(torch.float32), _MOMENTUM)
         self._direction = torch.where(change != 0, change, self._direction)
-        self._mean_code.lerp_(codes, _MOMENTUM)
         if self.kind == "damp":
             self._damp(codes, 2 * self.damping * (1 - half_cosine(progress)))
         elif self.kind == "freeze":
@@ -85,9 +84,11 @@ class Oscillation:
         self._codes.copy_(codes)
 
     def _freeze(self, swinging: torch.Tensor, codes: torch.Tensor) -> None:
+        mean = self._mean_code.lerp(codes, _MOMENTUM)
         # In a short descent the average may lag behind a weight that has moved: of the last two codes, one is kept.
-        between = self._mean_code.clamp(torch.minimum(codes, self._codes), torch.maximum(codes, self._codes))
-        self._mean_code = torch.where(swinging & ~self._frozen, between, self._mean_code)
+        between = mean.clamp(torch.minimum(codes, self._codes), torch.maximum(codes, self._codes)).round_()
+        mean = torch.where(swinging, between, mean)
+        self._mean_code = torch.where(self._frozen, self._mean_code, mean)
         self._frozen |= swinging
 
     def _damp(self, codes: torch.Tensor, factor: float) -> None:
@@ -104,9 +105,8 @@ class Oscillation:
         if self.kind != "freeze" or not self._frozen.any():
             return
         for _ in range(2):  # a scale that is tied to the weights follows what is written: the second time it is right
-            codes, frozen = self._mean_code.round(), self._frozen
-            layers = zip(self._layers.values(), self._per_layer(codes), self._per_layer(frozen), self._scales(),
-                         strict=True)  # fmt: skip
+            flat = (self._per_layer(self._mean_code), self._per_layer(self._frozen))
+            layers = zip(self._layers.values(), *flat, self._scales(), strict=True)
             for (weight, _), code, held, scale in layers:
                 weight.copy_(torch.where(held, code * scale, weight))
             self._quantized.follow_weights()
