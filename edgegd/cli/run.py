@@ -54,9 +54,9 @@ def show(folder: Any, outcome: dict[str, str], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"run_dir": str(folder.path), "stages": outcome, "report": report}))
     elif report:
-        from edgegd.report.markdown import summary_table
+        from edgegd.report.markdown import parity_line, summary_table
 
-        click.echo(summary_table(report))
+        click.echo(f"{summary_table(report)}\n\n{parity_line(report)}")
         click.echo(f"\n{folder.path / 'report.md'}")
     else:
         for name, what in outcome.items():

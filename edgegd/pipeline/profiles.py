@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgegd.errors import MissingArtifactError
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.pipeline.export import export_profile, profile_file
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
@@ -51,3 +52,14 @@ def _verify(profile: str) -> Stage:
 
 
 PROFILE_STAGES = {stage.name: stage for profile in TABLES for stage in (_export(profile), _verify(profile))}
+
+
+def verified_profiles(folder: RunFolder) -> dict[str, str]:
+    """The other profiles whose files were verified as they are now, each with the hash of its verify-PROFILE.json."""
+    current = {}
+    for profile in TABLES:
+        try:
+            current[profile] = require_current(folder, f"verify-{profile}.json", profile_stage("verify", profile))
+        except MissingArtifactError:
+            continue
+    return current

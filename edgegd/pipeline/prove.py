@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.latency.measure import measure
 from edgegd.pipeline.export import VARIANTS, run_export
 from edgegd.pipeline.models import validation_truth
+from edgegd.pipeline.profiles import verified_profiles
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress, Stage, sources_hash
 from edgegd.pipeline.verify import run_verify
@@ -47,13 +49,15 @@ def run_report(folder: RunFolder, progress: Progress) -> None:
     """Puts everything into report.json and report.md."""
     stages = {name: folder.read_json(f"{name}.json")
               for name in ("data", "calibration", "descent", "verify", "accuracy", "latency")}  # fmt: skip
+    stages["profiles"] = {profile: folder.read_json(f"verify-{profile}.json") for profile in verified_profiles(folder)}
     report = build_report(folder.recipe, folder.owner(), stages)
     folder.write_json("report.json", report)
     folder.write("report.md", to_markdown(report).encode())
 
 
-def _report_sources(folder: RunFolder) -> str:
-    return sources_hash(only="report")  # which the code version of the other stages leaves out
+def _report_sources(folder: RunFolder) -> Any:
+    # The report's own sources, which the code version of the other stages leaves out, and what it shows where it is.
+    return {"sources": sources_hash(only="report"), "profiles": verified_profiles(folder)}
 
 
 EXPORT = Stage("export", "FP32, PTQ and QAT as ONNX files",

@@ -9,13 +9,16 @@ from edgegd.recipe.schema import Recipe
 
 REPORT_SCHEMA = 1
 VARIANTS = ("fp32", "ptq", "qat")
+# Points of mAP50-95 by which torch under fake quantization and onnxruntime may differ on the same images.
+MAP_AGREEMENT_POINTS = 0.1
 CENSUS_KEYS = ("int8_convs", "float_convs", "planned_float_convs")
 
 
 def build_report(recipe: Recipe, name: str, stages: dict[str, Any]) -> dict[str, Any]:
     """The report of a finished run.
 
-    `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency; mAPs are in 0..1, times in ms.
+    `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, and under `profiles` that of
+    `verify --profile P` by profile; mAPs are in 0..1, times in ms.
     """
     accuracy, latency, verify = stages["accuracy"], stages["latency"], stages["verify"]
     ranges = stages["calibration"]["ranges"]
@@ -34,7 +37,10 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any]) -> dict[str,
             for variant in ("ptq", "qat")
         },
         "parity": verify["parity"],
+        "ladder": {variant: _ladder(verify["ladder"][variant]) for variant in ("ptq", "qat")},
         "tolerance": verify["tolerance"],
+        "torch_agreement": _torch_agreement(stages["descent"], accuracy["qat"]["map50_95"]),
+        "profiles": {profile: _profile(result) for profile, result in stages["profiles"].items()},
         "latency": {variant: latency["models"][variant] for variant in VARIANTS},
         "latency_conditions": {
             "stable": latency["stable"], "settings": latency["settings"], "fingerprint": latency["fingerprint"],
@@ -42,3 +48,35 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any]) -> dict[str,
         "descent": stages["descent"],
         "weakest_ranges": [{"group": group, **ranges[group]} for group in weakest],
     }  # fmt: skip
+
+
+def _ladder(ladder: dict[str, Any]) -> dict[str, Any]:
+    """The codes of one file's parity ladder: one operation from equal inputs by rung, and torch against the file."""
+    whole = ladder["steps"][-1]["codes"]
+    return {
+        "median_sqnr_db": ladder["median_sqnr_db"],
+        "one_operation": {one["rung"]: _codes(one["codes"]) for one in ladder["one_operation"]},
+        "whole": _codes(whole),
+    }
+
+
+def _codes(codes: dict[str, Any]) -> dict[str, Any]:
+    return {key: codes[key] for key in ("tensors", "codes", "equal_share", "largest_distance")} | {
+        "differing": sum(tensor["differing"] for tensor in codes["differing"].values()),
+        "first_differing": next(iter(codes["differing"]), ""),
+    }
+
+
+def _torch_agreement(descent: dict[str, Any], in_onnxruntime: float) -> dict[str, Any]:
+    """mAP50-95 of the kept model in torch under fake quantization beside that of qat.onnx in onnxruntime."""
+    in_torch = descent["best_map50_95"]
+    points = 100 * abs(in_torch - in_onnxruntime)
+    return {"torch": in_torch, "onnxruntime": in_onnxruntime, "difference_points": points,
+            "agree": points <= MAP_AGREEMENT_POINTS}  # fmt: skip
+
+
+def _profile(result: dict[str, Any]) -> dict[str, Any]:
+    return {
+        variant: {"file": name, "parity": result["parity"][variant], "ladder": _ladder(result["ladder"][variant])}
+        for variant, name in result["files"].items()
+    }

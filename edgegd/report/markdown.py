@@ -6,7 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from edgegd.report.build import VARIANTS
+from edgegd.report.build import MAP_AGREEMENT_POINTS, VARIANTS
 
 _TITLES = {"fp32": "FP32", "ptq": "INT8 PTQ", "qat": "INT8 QAT"}
 
@@ -47,7 +47,7 @@ def to_markdown(report: dict[str, Any]) -> str:
         + ("" if conditions["stable"] else " **Not every warm-up became stable: measure again on an idle machine.**"),
         "", "## mAP50-95 by class", "", _class_table(report), "",
         "## The descent", "", _descent_text(report), "",
-        "## Parity of torch and onnxruntime", "", _parity_table(report), "",
+        "## Parity of torch and onnxruntime", "", _parity_text(report), "",
         "## Ranges with the least signal over quantization noise", "",
         tabulate([[w["group"], f"{w['sqnr_db']:.1f}"] for w in report["weakest_ranges"]], ["scale group", "SQNR dB"],
                  tablefmt="github"), "",
@@ -80,11 +80,53 @@ def _descent_text(report: dict[str, Any]) -> str:
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True) + f"\n\n{best} {beside}"
 
 
-def _parity_table(report: dict[str, Any]) -> str:
-    rows = [
-        [_TITLES[variant], parity["detections"], f"{100 * parity['agreeing_share']:.2f} %",
-         f"{parity['largest_shift_px']:.3g}", f"{parity['largest_score_change']:.2g}"]
-        for variant, parity in report["parity"].items()
-    ]  # fmt: skip
+def _parity_text(report: dict[str, Any]) -> str:
+    """Detections of torch against onnxruntime, then codes, also of files for other profiles."""
+    rows = [[_TITLES[variant], *_boxes(parity)] for variant, parity in report["parity"].items()]
     headers = ["", "detections", "agree", "largest shift px", "largest score change"]
+    return "\n\n".join([
+        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+        "Integer codes of torch under fake quantization against onnxruntime. One operation: torch repeats each "
+        "operation on the codes that onnxruntime computed before it. By itself: each side runs the whole network.",
+        _codes_table(report),
+        _agreement_text(report["torch_agreement"]),
+    ])  # fmt: skip
+
+
+def _agreement_text(agreement: dict[str, Any]) -> str:
+    both = (f"mAP50-95 of the QAT model: {percent(agreement['torch'])} in torch under fake quantization, "
+            f"{percent(agreement['onnxruntime'])} in onnxruntime; they differ by "
+            f"{agreement['difference_points']:.2f} points")  # fmt: skip
+    if agreement["agree"]:
+        return f"{both}."
+    return (f"{both}, **more than the {MAP_AGREEMENT_POINTS} expected: the codes above say where they part, or the "
+            "validation set is so small that one box counts as much**.")  # fmt: skip
+
+
+def _boxes(parity: dict[str, Any]) -> list[Any]:
+    return [parity["detections"], f"{100 * parity['agreeing_share']:.2f} %", f"{parity['largest_shift_px']:.3g}",
+            f"{parity['largest_score_change']:.2g}"]  # fmt: skip
+
+
+def _codes_table(report: dict[str, Any]) -> str:
+    files = {f"{variant}.onnx": ladder for variant, ladder in report["ladder"].items()}
+    for variants in report["profiles"].values():
+        files |= {entry["file"]: entry["ladder"] for entry in variants.values()}
+    rows = []
+    for name, ladder in files.items():
+        compared = [(f"one operation, {rung}", codes) for rung, codes in ladder["one_operation"].items()]
+        for what, codes in [*compared, ("by itself, optimized", ladder["whole"])]:
+            first = codes["first_differing"] or "none"
+            rows.append([name, what, f"{codes['differing']} of {codes['codes']}", codes["largest_distance"], first])
+    headers = ["file", "comparison", "codes that differ", "largest distance", "first tensor that differs"]
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+
+
+def parity_line(report: dict[str, Any]) -> str:
+    """One line for the terminal: how far torch and onnxruntime compute the same codes, in the QAT file."""
+    codes = report["ladder"]["qat"]["one_operation"]["onnxruntime optimized"]
+    line = (f"torch and onnxruntime, one operation at a time: {codes['differing']} of {codes['codes']} integer codes "
+            f"differ in {codes['tensors']} tensors")  # fmt: skip
+    if codes["first_differing"]:
+        line += f", none by more than {codes['largest_distance']}, first in {codes['first_differing']}"
+    return line
