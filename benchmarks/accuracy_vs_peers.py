@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -146,14 +147,25 @@ def table(entries: list[dict[str, Any]]) -> str:
     return tabulate(lines, headers, disable_numparse=True)
 
 
-def write(entries: list[dict[str, Any]], header: dict[str, Any]) -> None:
-    """Writes the JSON under a temporary name first, so that a kill leaves the old one whole."""
+def stored_entries(header: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is measured so far of this checkpoint."""
+    stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    return stored["entries"] if stored.get("weights_sha256") == header["weights_sha256"] else []
+
+
+def append(measured: list[dict[str, Any]], header: dict[str, Any]) -> None:
+    """Adds entries to the JSON, to which other processes may add theirs; a kill leaves the old one whole."""
     RESULT.parent.mkdir(exist_ok=True)
-    order = {row: position for position, row in enumerate(ROWS)}
-    entries.sort(key=lambda entry: (order[entry["row"]], entry["seed"]))
-    temporary = RESULT.with_suffix(".partial")
-    temporary.write_text(json.dumps({**header, "entries": entries}, indent=1) + "\n")
-    os.replace(temporary, RESULT)
+    folder = os.open(RESULT.parent, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        entries = stored_entries(header) + measured
+        entries.sort(key=lambda entry: (list(ROWS).index(entry["row"]), entry["seed"]))
+        temporary = RESULT.with_suffix(".partial")
+        temporary.write_text(json.dumps({**header, "entries": entries}, indent=1) + "\n")
+        os.replace(temporary, RESULT)
+    finally:
+        os.close(folder)  # and the lock with it
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -182,19 +194,15 @@ def main() -> None:
         "imgsz": recipe.model.imgsz, "val_images": len(dataset.val_images),
         "recipe_train": dataclasses.asdict(recipe.train),
     }  # fmt: skip
-    stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    is_same = stored.get("weights_sha256") == header["weights_sha256"]
-    entries: list[dict[str, Any]] = stored["entries"] if is_same else []
     for row in arguments.rows:
         for seed in arguments.seeds if ROWS[row] else [0]:
-            if any((entry["row"], entry["seed"]) == (row, seed) for entry in entries):
+            if any((entry["row"], entry["seed"]) == (row, seed) for entry in stored_entries(header)):
                 continue
             print(f"{row}, seed {seed} ...", file=sys.stderr, flush=True)
             measured = list(measure(row, seed, arguments, dataset, recipe.model.imgsz))
             machine = {"date": datetime.now(timezone.utc).date().isoformat(), "machine": fingerprint()}
-            entries += [entry | machine for entry in measured]
-            write(entries, header)
-    print(table(entries))
+            append([entry | machine for entry in measured], header)
+    print(table(stored_entries(header)))
 
 
 if __name__ == "__main__":
