@@ -29,6 +29,7 @@ import onnx
 import torch
 from tabulate import tabulate
 from torch import nn
+from ultralytics.nn.modules import RTDETRDecoder
 from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 
 from edgegd.accuracy.evaluate import score
@@ -77,11 +78,16 @@ def random_detector(architecture: str, images: torch.Tensor) -> Any:
     with torch.no_grad():
         model(images)
     model.eval()
-    head = detection_head(model)
-    for name in ("cv2", "cv3", "one2one_cv2", "one2one_cv3"):
-        for branch in getattr(head, name, None) or ():
-            nn.init.normal_(branch[-1].weight, 0, 0.1 if name.endswith("cv3") else 0.02)
-            nn.init.constant_(branch[-1].bias, -2.0 if name.endswith("cv3") else 1.0)
+    head: Any = detection_head(model)
+    if isinstance(head, RTDETRDecoder):
+        boxes, scores = [], [head.enc_score_head, *head.dec_score_head]
+    else:
+        boxes, scores = ([branch[-1] for name in names for branch in getattr(head, name, None) or ()]
+                         for names in (("cv2", "one2one_cv2"), ("cv3", "one2one_cv3")))  # fmt: skip
+    for layers, std, bias in ((boxes, 0.02, 1.0), (scores, 0.1, -2.0)):
+        for layer in layers:
+            nn.init.normal_(layer.weight, 0, std)
+            nn.init.constant_(layer.bias, bias)
     return model
 
 
