@@ -81,6 +81,64 @@ def test_ten_kills_leave_the_report_of_an_uninterrupted_run(start: Start, tiny_r
     assert names == {str(path.relative_to(reference)) for path in reference.rglob("*") if "view" not in path.parts}
 
 
+@pytest.fixture
+def half_done(edgegd_command: Any, tiny_recipe: Path, run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A run interrupted in the third of four steps of QAT; the arguments that go on with it."""
+    from edgegd.descent.training import Training
+
+    real, calls = Training.take_step, []
+
+    def interrupted(self: Any, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Training, "take_step", interrupted)
+    arguments = ["run", tiny_recipe, "--run-dir", run_copy, "--until", "qat", "--set", "train.checkpoint_minutes=0"]
+    (run_copy / "manifests/qat.json").unlink()
+    outcome = edgegd_command(*arguments)
+    assert outcome.code == 130, outcome.err
+    monkeypatch.undo()
+    assert (run_copy / "descent.jsonl").read_text().count("\n") == 2
+    return arguments
+
+
+def test_an_interrupted_training_goes_on_where_it_was(
+    edgegd_command: Any, half_done: list[Any], run_copy: Path, finished_run: Path
+) -> None:
+    outcome = edgegd_command(*half_done)
+    assert outcome.code == 0 and "going on after step 2 of an interrupted training\n" in outcome.err
+    for name in ("descent.jsonl", "descent.json", "qat.safetensors"):
+        assert (run_copy / name).read_bytes() == (finished_run / name).read_bytes()
+    assert not list(run_copy.glob("qat-checkpoint*")) and not list(run_copy.glob("qat-last-good*"))
+
+
+def test_a_checkpoint_of_other_settings_is_set_aside_and_the_change_named(
+    edgegd_command: Any, half_done: list[Any], run_copy: Path
+) -> None:
+    outcome = edgegd_command(*half_done, "--set", "train.lr0=2e-4", "--set", "train.workers=1")
+    assert outcome.code == 0, outcome.err
+    assert ("training starts anew, its checkpoint (kept as qat-checkpoint-set-aside.safetensors) is of other inputs: "
+            "train.lr0 (was 0.0001, is 0.0002)\n") in outcome.err  # fmt: skip
+    assert (run_copy / "qat-checkpoint-set-aside.safetensors").exists()
+    assert (run_copy / "descent.jsonl").read_text().count("\n") == 4
+
+
+def test_a_truncated_checkpoint_is_code_65_and_nothing_is_lost(
+    edgegd_command: Any, half_done: list[Any], run_copy: Path, contents: Callable[[Path], Any]
+) -> None:
+    checkpoint = run_copy / "qat-checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
+    before = contents(run_copy)
+    outcome = edgegd_command(*half_done)
+    assert outcome.code == 65 and "Traceback" not in outcome.err
+    assert f"The checkpoint {checkpoint} cannot be read." in outcome.err and "delete the file" in outcome.err
+    after = contents(run_copy)
+    assert {name: value for name, value in after.items() if name != ".lock"} == \
+        {name: value for name, value in before.items() if name != ".lock"}
+
+
 @pytest.mark.slow
 def test_a_full_disk_is_code_52_and_with_more_space_the_same_command_goes_on(
     start: Start, tiny_recipe: Path, finished_run: Path, tmp_path: Path
@@ -95,7 +153,7 @@ def test_a_full_disk_is_code_52_and_with_more_space_the_same_command_goes_on(
         assert code == 52 and "edgegd: No space is left on the disk" in err and "Traceback" not in err
         assert (disk / "run/float.pt").read_bytes() == (finished_run / "float.pt").read_bytes()
         assert not (disk / "run/ptq.safetensors").exists() and not list((disk / "run").glob(".*.tmp"))
-        subprocess.run([mount, "-o", "remount,size=100m", disk], check=True)
+        subprocess.run([mount, "-o", "remount,size=200m", disk], check=True)
         code, err = finish(start(tiny_recipe, disk / "run"))
         assert code == 0 and "float: unchanged, skipped" in err, err
         assert report_of(disk / "run") == report_of(finished_run)
