@@ -80,3 +80,18 @@ def test_a_float_control_goes_through_the_same_loop(calibrated, batches):
     descent = fine_tune(student, batches, settings, iter((0.1, 0.2, 0.3, 0.2)).__next__, stored.append)
     assert descent.best_epoch == 2 and stored == [0, 1, 2] and descent.epochs[-1].oscillation == {}
     assert descent.epochs[-1].loss < 0.9 * descent.epochs[0].loss
+
+
+def test_a_gradient_that_overflows_16_bits_skips_the_step_until_the_scale_is_down_to_one(calibrated, batches):
+    training = Training(calibrated().train(), TrainSection(lr0=1e-3), None)
+    training.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**126)  # float32 overflows with it as float16 would
+    before = [parameter.detach().clone() for parameter in training.student.model.parameters()]
+    assert math.isfinite(training.take_step(batches[0], 1.0, 0.0)["loss"]) and training.scaler.get_scale() == 2.0**125
+    assert all(torch.equal(a, b) for a, b in zip(before, training.student.model.parameters(), strict=True))
+    training.scaler.update(2.0**10)
+    assert math.isfinite(training.take_step(batches[0], 1.0, 0.0)["loss"]) and training.step == 2
+    assert not torch.equal(before[0], next(training.student.model.parameters()))
+    next(training.student.model.parameters()).register_hook(lambda gradient: gradient * math.inf)
+    training.scaler.update(2.0)
+    assert math.isfinite(training.take_step(batches[0], 1.0, 0.0)["loss"])
+    assert not math.isfinite(training.take_step(batches[0], 1.0, 0.0)["loss"]) and training.step == 3
