@@ -96,7 +96,7 @@ class CheckpointNotFoundError(EdgegdError):
 
 
 class CheckpointUnreadableError(EdgegdError):
-    """The float checkpoint is truncated or is not an Ultralytics checkpoint."""
+    """A checkpoint is truncated, not an Ultralytics checkpoint (float), or not weights and valid ranges (ptq, qat)."""
 
     exit_code = 31
 

@@ -18,7 +18,8 @@ from edgegd.targets.emulation_graph import with_codes_as_outputs
 def load_exposed(path: Path, *, optimization: str = "all") -> onnxruntime.InferenceSession:
     """A session of the file with the codes of all quantized activations as further outputs.
 
-    onnxruntime fuses the same integer kernels with and without them: a test counts. `optimization` as for load_session.
+    onnxruntime fuses the same integer kernels with and without them (a test counts); codes that leave its NHWC kernels
+    are transposed. `optimization` as for load_session.
     """
     with tempfile.TemporaryDirectory() as folder:
         exposed = Path(folder) / path.name

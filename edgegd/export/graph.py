@@ -34,7 +34,7 @@ def trace_to_onnx(model: torch.nn.Module, imgsz: int, opset: int) -> onnx.ModelP
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            model(image)  # fills the head's anchors, so that they are constants of the trace
+            shape = tuple(model(image).shape)  # and fills the head's anchors, so that they are constants of the trace
             torch.onnx.export(
                 model, (image,), buffer, opset_version=opset, dynamo=False, do_constant_folding=True,
                 input_names=[INPUT_NAME], output_names=[OUTPUT_NAME],
@@ -45,6 +45,9 @@ def trace_to_onnx(model: torch.nn.Module, imgsz: int, opset: int) -> onnx.ModelP
         model.train(was_training)
     graph = onnx.load_from_string(buffer.getvalue())
     graph.ir_version = _IR_VERSION
+    # The exporter loses the shape behind operations that gather by index (RT-DETR's queries).
+    for dimension, size in zip(graph.graph.output[0].type.tensor_type.shape.dim, shape, strict=True):
+        dimension.dim_value = size
     _separate_equal_constants(graph.graph)
     return graph
 

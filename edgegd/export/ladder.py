@@ -38,8 +38,9 @@ from edgegd.runtime.session import load_model
 FLOAT, FAKE_QUANTIZED = "torch float", "torch fake-quantized"
 UNOPTIMIZED, OPTIMIZED = "onnxruntime unoptimized", "onnxruntime optimized"
 RUNGS = (FLOAT, FAKE_QUANTIZED, UNOPTIMIZED, OPTIMIZED)
-# From equal codes only the float decoding of boxes is left: float32 sums in another order.
-BOXES_FROM_EQUAL_INPUTS = Tolerance(shift_px=0.05, score_change=1e-3, agreeing_share=0.99)
+# From equal codes only the float decoding of boxes is left: float32 sums in another order. Scores made of equal codes
+# are equal, and which of them a top-k keeps is up to the runtime: hence the share.
+BOXES_FROM_EQUAL_INPUTS = Tolerance(shift_px=0.05, score_change=1e-3, agreeing_share=0.95)
 _LARGEST_SQNR_DB = 999.0  # of a tensor that quantization does not change at all
 
 

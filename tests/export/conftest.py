@@ -70,8 +70,8 @@ def quantize(model: Any, images: torch.Tensor) -> QuantizedModel:
 def _write(path: Path, model: Any, detector: Any, plan: QuantPlan, variant: str) -> Path:
     """Exports as the pipeline does."""
     graph = build_graph(model, plan, IMGSZ, OPSET)
-    sha256 = "" if variant == "fp32" else plan.sha256
-    set_metadata(graph, detector, contract_of(graph, detector, IMGSZ, variant, sha256))
+    origin = ("", "") if variant == "fp32" else (plan.sha256, plan.profile)
+    set_metadata(graph, detector, contract_of(graph, detector, IMGSZ, variant, *origin))
     onnx.save(graph, path)
     return path
 
