@@ -11,6 +11,7 @@ import click
 from edgegd import __version__
 from edgegd.cli.data import data
 from edgegd.cli.doctor import doctor
+from edgegd.cli.emulate import emulate
 from edgegd.cli.explain import explain
 from edgegd.cli.predict import predict
 from edgegd.cli.recipe import recipe
@@ -40,7 +41,7 @@ def edgegd(debug: bool) -> None:
     """
 
 
-for command in (run, *stage_commands(), explain, predict, recipe, data, doctor):
+for command in (run, *stage_commands(), explain, emulate, predict, recipe, data, doctor):
     edgegd.add_command(command)
 
 

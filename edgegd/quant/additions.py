@@ -3,8 +3,8 @@
 onnxruntime adds in float32 on x86 (half to even) and in fixed point on ARM: both scale ratios become integers of 22
 bits, and the sum is shifted right, rounding half away from zero (core/mlas/lib/qladd.cpp). Sums within about 1e-5 of a
 half-way value then round differently. As there are only 65,536 pairs of codes, it can be decided whether a pair of
-ranges ever differs; where it does, the scale of the result is changed by a few hundredths of a percent until no pair
-does. What is trained and evaluated here is then what both compute.
+ranges ever differs; where it does, the scale of the result is changed by some millionths until no pair does. What is
+evaluated and exported here is then what both compute.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from edgegd.quant.plan import PlannedOp
 from edgegd.quant.quantizers import ActivationQuantizer
 from edgegd.quant.rules import INTEGER
 
-_STEP = 2.0**-13  # of a scale
-_MOST_STEPS = 400  # to each side: 5 percent
+_STEP = 2.0**-19  # of a scale: 128 codes move by 1/4000 of a code
+_MOST_STEPS = 400  # to each side: less than a thousandth
 _SWEEPS = 4
 
 
@@ -86,7 +86,8 @@ def _settle(quantized: QuantizedModel, group: str, ops: Sequence[PlannedOp]) -> 
 
     def differs() -> bool:
         return any(
-            differing_pairs(*(quantized.range_of(groups[source]) for source in op.inputs), result) for op in ops
+            differing_pairs(quantized.range_of(groups[op.inputs[0]]), quantized.range_of(groups[op.inputs[1]]), result)
+            for op in ops
         )
 
     scale, zero_point = float(result.scale), int(result.zero_point)
