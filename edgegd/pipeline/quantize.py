@@ -90,7 +90,8 @@ def run_ptq(folder: RunFolder, progress: Progress) -> None:
         quantized, map(torch.from_numpy, stream), section.observer,
         lambda done: progress.update(done, len(paths), "calibrating"), percentile=section.percentile,
     )  # fmt: skip
-    settle_additions(quantized)
+    for group in settle_additions(quantized):
+        ranges[group] = dataclasses.replace(ranges[group], scale=quantized.range_of(group).scale_value)
     folder.write("plan.json", plan.to_json().encode())
     folder.write_json("calibration.json", {
         "images": [str(p) for p in paths], "observer": section.observer,

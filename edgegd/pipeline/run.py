@@ -29,7 +29,7 @@ def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force
             except KeyboardInterrupt as interrupt:
                 raise InterruptedRunError(
                     f"Interrupted in stage {name}.",
-                    mend="run the same command again: finished stages are kept, this one starts afresh",
+                    mend="run the same command again: finished stages are kept, and qat goes on from its checkpoint",
                 ) from interrupt
             outcome[name] = "ran" if ran else "unchanged"
             progress.note(f"{name}: {'done' if ran else 'unchanged, skipped'}")

@@ -11,12 +11,11 @@ from torch.nn import functional as F
 
 from edgegd.quant import integer
 from edgegd.quant.fake_quantize import FakeQuantizeSiLU
-from edgegd.quant.nodes import portable_softmax
+from edgegd.quant.nodes import float_barrier, portable_softmax
 from edgegd.quant.plan import PlannedOp, QuantPlan
 from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer, fake_quantize_bias, update_ranges
-from edgegd.quant.rules import INTEGER, MOVE
+from edgegd.quant.rules import FLOAT, INTEGER, MOVE
 from edgegd.quant.tracing import INPUT, AddressedMode
-
 
 _AS_ONNXRUNTIME = ("conv2d", "silu", "add", "mul")  # all others are exact as float operations between quantizers
 
@@ -51,9 +50,7 @@ class QuantizedModel(nn.Module):
             }
         )  # fmt: skip
         self._absorbed = {op.result for op in plan.ops if op.result not in ("", op.address)}
-        # Concats whose inputs all have the range of the result, which they copy.
-        self._copying = {op.address for op in plan.ops if op.operation == "cat" and op.decision == INTEGER
-                         and all(plan.groups[source] == plan.groups[op.address] for source in op.inputs)}
+        self._keeping_codes = {op.address for op in plan.ops if plan.keeps_codes(op)}
         self._range_of = {address: self.range_of(group) for address, group in plan.groups.items()}
         # What shows a planned tensor (address, float values) instead of quantizing it: calibration.
         self.observe: Callable[[str, torch.Tensor], None] | None = None
@@ -113,9 +110,14 @@ class QuantizedModel(nn.Module):
         if op.operation == "softmax" and torch.onnx.is_in_onnx_export():
             func = portable_softmax
         result = func(*args, **kwargs)
-        if op.decision == MOVE or (address in self._copying and self.observe is None):
+        if address in self._keeping_codes and (op.decision == MOVE or self.observe is None):
             return self._moved(address, result)
+        if torch.onnx.is_in_onnx_export() and self._is_between_codes(op):
+            result = float_barrier(result)
         return self.quantize(address, result) if isinstance(result, torch.Tensor) else result
+
+    def _is_between_codes(self, op: PlannedOp) -> bool:
+        return op.decision == FLOAT and all(address in self._range_of for address in (op.address, *op.inputs))
 
     def _moved(self, address: str, result: Any) -> Any:
         # One range on both sides: codes stay the codes they were, and only the exported graph needs the Q/DQ pair.

@@ -1,4 +1,5 @@
-"""What stands in an exported graph: QuantizeLinear and DequantizeLinear for a fake quantizer, a portable Softmax.
+"""What stands in an exported graph: QuantizeLinear and DequantizeLinear for a fake quantizer, a portable
+Softmax, a barrier around what stays float.
 
 A QuantizeLinear carries the address of its tensor in an attribute, which edgegd.export.graph takes out again to name
 the codes in the file. The values that pass through during the export's trace are not looked at.
@@ -42,6 +43,27 @@ class QuantizeDequantizeWeight(torch.autograd.Function):
         zero_point = g.op("Constant", value_t=torch.zeros(weight.type().sizes()[0], dtype=torch.int8))
         codes = g.op("QuantizeLinear", weight, scale, zero_point, axis_i=0, **{f"{ADDRESS}_s": name})
         return g.op("DequantizeLinear", codes, scale, zero_point, axis_i=0)
+
+
+class _FloatBarrier(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def symbolic(g: Any, x: Any) -> Any:
+        return g.op("Max", x)
+
+
+def float_barrier(x: torch.Tensor) -> torch.Tensor:
+    """The same values, behind a node that keeps onnxruntime from running the operation before it in integers.
+
+    An operation that the plan keeps float would else be fused wherever it stands between a DequantizeLinear and a
+    QuantizeLinear; float weights are even quantized for it (qdq_transformer/weight_bias_quantization.cc). A Max of one
+    operand does nothing and survives all optimizations.
+    """
+    result: torch.Tensor = _FloatBarrier.apply(x)  # type: ignore[no-untyped-call]
+    return result
 
 
 def portable_softmax(x: torch.Tensor, dim: int, *_: Any, **__: Any) -> torch.Tensor:

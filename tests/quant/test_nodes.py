@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
 import torch
+from conftest import random_detector
 
+from edgegd.export.census import require_planned, take_census
 from edgegd.export.graph import build_graph
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
+from edgegd.quant.folding import deploy, plan_detector
 from edgegd.quant.nodes import portable_softmax
 
 
@@ -29,3 +33,19 @@ def test_attention_is_exported_without_sums_that_depend_on_the_cpu(deployed):
     assert {node.name.removesuffix("/quantize") for node in nodes if node.op_type == "QuantizeLinear"} >= {
         tensor.address for tensor in one.plan.tensors
     }
+
+
+def test_what_a_recipe_keeps_float_is_not_fused_by_onnxruntime(tmp_path):
+    """Without the barrier onnxruntime quantizes the weights of such convolutions itself."""
+    model = deploy(random_detector("yolo26n"))
+    floats = ["model.10.m.0.attn.proj.*", "model.8.cv1.*", "model.2.m.0:add:0"]
+    plan = plan_detector(model, 64, "x86-vnni", float_patterns=floats)
+    quantized = QuantizedModel(model, plan)
+    calibrate(quantized, [torch.rand(1, 3, 64, 64)], "minmax")
+    path = tmp_path / "model.onnx"
+    onnx.save(build_graph(quantized, plan, 64, 17), path)
+    census = take_census(path, plan)
+    assert census.planned_float_convs == 5  # three of boxes, two of the recipe
+    require_planned(census, plan, path.name)
+    additions = [op for op in plan.ops if op.operation == "add" and op.decision == "integer"]
+    assert census.operators["QLinearAdd"] == len(additions)
