@@ -26,7 +26,7 @@ class LadderTolerance:
     `boxes_from_equal_inputs` (the same steps): from equal codes only the float decoding of boxes is left.
     `boxes` (fake-quantized -> optimized, each by itself): both sum integers; a code that the float part (attention)
     rounds otherwise disturbs that image's weak boxes, all other images agree. The unoptimized graph by itself has no
-    bar: after a hundred layers of float sums a sixth of its codes differ, by chance.
+    bar: after a hundred layers of float sums 10 to 20 % of its codes differ, by chance.
     """
 
     median_sqnr_db: float = 0.0

@@ -94,3 +94,32 @@ def test_explain_has_every_tensor_and_every_float_operation_with_its_reason(
     assert f"{len(stays_float)} operations stay float" in text and stays_float
     for op in stays_float:
         assert op["reason"] and any(line.startswith(op["address"]) and op["reason"] in line for line in lines)
+
+
+def test_the_report_counts_codes_that_differ_and_names_the_first(report: dict[str, Any], finished_run: Path) -> None:
+    from edgegd.report.markdown import parity_line, to_markdown
+
+    verify = json.loads((finished_run / "verify.json").read_text())["ladder"]["qat"]
+    stored = {one["rung"]: one["codes"] for one in verify["one_operation"]}
+    for rung, codes in report["ladder"]["qat"]["one_operation"].items():
+        assert codes["differing"] == sum(t["differing"] for t in stored[rung]["differing"].values())
+        assert codes["first_differing"] == next(iter(stored[rung]["differing"]), "")
+        row = rf"^\| qat.onnx +\| one operation, {rung} +\| {codes['differing']} of {codes['codes']} "
+        assert re.search(row, to_markdown(report), re.MULTILINE)
+    changed = json.loads(json.dumps(report))
+    changed["ladder"]["qat"]["one_operation"]["onnxruntime optimized"] |= {
+        "differing": 3, "codes": 1000, "tensors": 7, "largest_distance": 1, "first_differing": "model.2:add:0"}
+    assert parity_line(changed) == ("torch and onnxruntime, one operation at a time: 3 of 1000 integer codes differ in "
+                                    "7 tensors, none by more than 1, first in model.2:add:0")
+
+
+def test_maps_of_torch_and_onnxruntime_stand_side_by_side(report: dict[str, Any]) -> None:
+    from edgegd.report.markdown import to_markdown
+
+    agreement = report["torch_agreement"]
+    assert agreement["torch"] == report["descent"]["best_map50_95"]
+    assert agreement["onnxruntime"] == report["accuracy"]["qat"]["map50_95"]
+    changed = json.loads(json.dumps(report))
+    changed["torch_agreement"] = {"torch": 0.5, "onnxruntime": 0.497, "difference_points": 0.3, "agree": False}
+    assert "50.0 in torch under fake quantization, 49.7 in onnxruntime; they differ by 0.30 points, **more than" in \
+        to_markdown(changed)
