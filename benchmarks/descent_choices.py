@@ -32,7 +32,7 @@ from edgegd.latency.fingerprint import fingerprint
 from edgegd.pipeline.models import quantized_model, stored_dataset, torch_detections, validation_truth
 from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.quant.additions import settle_additions
+from edgegd.quant.settling import settle_ranges
 from edgegd.recipe.load import load_recipe
 
 RECIPE = "bccd/yolo26n"
@@ -62,7 +62,7 @@ def train(folder: RunFolder, simulated: str, progress: TerminalProgress) -> dict
     def evaluate() -> float:
         if simulated:
             quantized.update_ranges()
-        settle_additions(quantized)
+        settle_ranges(quantized)
         quantized.eval()
         with torch.no_grad():
             found = list(torch_detections(quantized, model, folder, truth.image_paths))

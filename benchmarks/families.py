@@ -41,10 +41,10 @@ from edgegd.export.ladder import OPTIMIZED, climb
 from edgegd.export.metadata import contract_of, set_metadata
 from edgegd.export.parity import above
 from edgegd.latency.measure import measure
-from edgegd.quant.additions import settle_additions
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.folding import deploy, detection_head, plan_detector
+from edgegd.quant.settling import settle_ranges
 from edgegd.recipe.schema import LatencySection, QuantSection
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.detector import Detections, Detector, detections_from_output
@@ -149,7 +149,7 @@ def measure_family(architecture: str, images: Sequence[Path], folder: Path) -> d
     float_model = deploy(model)
     quantized = QuantizedModel(copy.deepcopy(float_model), plan_detector(float_model, IMGSZ, PROFILE))
     calibrate(quantized, map(torch.from_numpy, batches(calibrated, size, 1)), QuantSection().observer)
-    settle_additions(quantized)
+    settle_ranges(quantized)
     quantized.eval()
     fp32 = export(float_model, float_model, quantized, "fp32", folder)
     int8 = export(quantized, quantized.model, quantized, "ptq", folder)

@@ -27,11 +27,11 @@ from edgegd.pipeline.models import (
 )
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage
-from edgegd.quant.additions import settle_additions
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.folding import plan_detector, trace_detector
 from edgegd.quant.plan import QuantPlan, require_plan_fits
+from edgegd.quant.settling import settle_ranges
 from edgegd.recipe.paths import resolve_path
 from edgegd.report.markdown import percent
 from edgegd.runtime.contract import Preprocessing
@@ -90,7 +90,7 @@ def run_ptq(folder: RunFolder, progress: Progress) -> None:
         quantized, map(torch.from_numpy, stream), section.observer,
         lambda done: progress.update(done, len(paths), "calibrating"), percentile=section.percentile,
     )  # fmt: skip
-    for group in settle_additions(quantized):
+    for group in settle_ranges(quantized):
         ranges[group] = dataclasses.replace(ranges[group], scale=quantized.range_of(group).scale_value)
     folder.write("plan.json", plan.to_json().encode())
     folder.write_json("calibration.json", {
@@ -150,7 +150,7 @@ def run_qat(folder: RunFolder, progress: Progress) -> None:
 
 def _validate(quantized: QuantizedModel, folder: RunFolder, progress: Progress) -> float:
     """mAP50-95 of the fake-quantized model, through the pre- and postprocessing of the accuracy stage."""
-    settle_additions(quantized)
+    settle_ranges(quantized)
     quantized.eval()
     truth, detector = validation_truth(folder), quantized.model
     found: list[Detections] = []

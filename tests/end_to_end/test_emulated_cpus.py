@@ -52,10 +52,10 @@ def exported(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Ca
     from edgegd.descent.float_checkpoint import open_checkpoint
     from edgegd.export.graph import build_graph
     from edgegd.export.metadata import contract_of, set_metadata
-    from edgegd.quant.additions import settle_additions
     from edgegd.quant.attach import QuantizedModel
     from edgegd.quant.calibration import calibrate
     from edgegd.quant.folding import deploy, plan_detector
+    from edgegd.quant.settling import settle_ranges
     from edgegd.runtime.contract import Preprocessing
 
     folder = tmp_path_factory.mktemp("exported")
@@ -63,7 +63,7 @@ def exported(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Ca
     plan = plan_detector(model, IMGSZ, "x86-vnni")
     calibrated = QuantizedModel(model, plan)
     calibrate(calibrated, map(torch.from_numpy, batches(images[:4], Preprocessing((IMGSZ, IMGSZ)), 2)), "mse")
-    settle_additions(calibrated)
+    settle_ranges(calibrated)
 
     def export(profile: str) -> Path:
         quantized = QuantizedModel(model, plan.for_profile(profile))
@@ -107,8 +107,8 @@ def test_haswell_saturates_with_8_bit_weights(exported: Callable[[str], Path], i
 
 def test_addition_on_arm_is_the_one_that_ranges_are_settled_by(tmp_path: Path) -> None:
     import torch
-
     from edgegd.quant.additions import fixed_point_add
+
     from edgegd.quant.quantizers import ActivationQuantizer
 
     random = np.random.default_rng(0)

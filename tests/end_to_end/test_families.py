@@ -21,10 +21,10 @@ from edgegd.export.graph import build_graph
 from edgegd.export.ladder import climb
 from edgegd.export.ladder_tolerance import LadderTolerance
 from edgegd.export.metadata import contract_of, set_metadata
-from edgegd.quant.additions import settle_additions
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.folding import deploy, plan_detector
+from edgegd.quant.settling import settle_ranges
 from edgegd.recipe.schema import TrainSection
 from edgegd.runtime.contract import Preprocessing
 
@@ -91,7 +91,7 @@ def test_a_family_from_trace_to_parity(
     _require_gradients(quantized)
     optimizer.step()
     quantized.update_ranges()
-    settle_additions(quantized)
+    settle_ranges(quantized)
     quantized.eval()
     assert torch.isfinite(loss)
     changed = {key for key, value in quantized.state_dict().items() if not torch.equal(value, before[key])}

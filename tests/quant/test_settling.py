@@ -1,15 +1,23 @@
-"""Additions alike on every CPU. Oracle: the fixed-point formula of qladd.cpp in Python's own integers."""
+"""Codes alike on every CPU. Oracles: qladd.cpp's fixed point in Python's own integers; onnxruntime's Sigmoid."""
 
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper
 
-from edgegd.quant.additions import differing_pairs, fixed_point_add, settle_additions
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.quantizers import ActivationQuantizer
+from edgegd.quant.settling import (
+    differing_pairs,
+    distance_from_ties,
+    fixed_point_add,
+    settle_additions,
+    settle_sigmoids,
+)
 
 
 def _range(scale, zero_point):
@@ -73,3 +81,36 @@ def test_a_model_is_settled_by_tiny_changes_that_training_does_not_see(deployed)
     assert changes and all(0 < abs(factor - 1) < 0.01 for factor in changes.values())
     assert all(torch.equal(value, learned[name]) for name, value in quantized.named_parameters())
     assert settle_additions(quantized) == {}
+
+
+def test_onnxruntimes_sigmoid_is_nearer_to_the_exact_one_than_the_margin_that_is_kept():
+    node = helper.make_node("Sigmoid", ["x"], ["y"])
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in "xy"]
+    graph = helper.make_graph([node], "one", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = np.linspace(-25, 25, 400_001).astype(np.float32)
+    exact = 1 / (1 + np.exp(-x.astype(np.float64)))
+    assert np.abs(session.run(None, {"x": x})[0] - exact).max() < 5e-7
+    assert np.abs(torch.sigmoid(torch.from_numpy(x)).numpy() - exact).max() < 5e-7
+
+
+def test_sigmoids_are_settled_from_their_calibrated_range(deployed):
+    one = deployed("yolo11n")
+    quantized = QuantizedModel(one.model, one.plan).eval()
+    torch.manual_seed(0)
+    calibrate(quantized, [torch.rand(2, 3, 64, 64)], "minmax")
+    op = next(op for op in quantized.plan.ops if op.operation == "silu")
+    source = quantized.range_of(quantized.plan.groups[op.inputs[0]])
+    gate = quantized.range_of(quantized.plan.groups[f"{op.address}/sigmoid"])
+    source.set_range(0.05, 128)
+    gate.set_range(float(torch.sigmoid(torch.tensor(1.0)) / 200.5), 0)  # the sigmoid of code 148 is a tie
+    assert distance_from_ties(source, gate) < 1e-7
+    changed = settle_sigmoids(quantized)
+    assert quantized.plan.groups[f"{op.address}/sigmoid"] in changed
+    for other in (op for op in quantized.plan.ops if op.operation == "silu" and op.decision == "integer"):
+        groups = quantized.plan.groups
+        ranges = quantized.range_of(groups[other.inputs[0]]), quantized.range_of(groups[f"{other.address}/sigmoid"])
+        assert distance_from_ties(*ranges) > 9e-7
+        assert float(ranges[1].scale) == pytest.approx(float(ranges[1].log_scale.exp()), rel=0.01)
+    assert settle_sigmoids(quantized) == []
