@@ -190,4 +190,4 @@ PTQ = Stage("ptq", "plan and calibration", {"data.json": "data", "float.pt": "fl
 QAT = Stage("qat", "gradient descent under fake quantization",
             {"data.json": "data", "float.pt": "float", "plan.json": "ptq", "ptq.safetensors": "ptq"},
             ("qat.safetensors", "descent.json", STEPS),
-            ("model.imgsz", "model.end2end", "train", "accuracy"), run_qat)  # fmt: skip
+            ("model.imgsz", "model.end2end", "quant.weight_scales", "train", "accuracy"), run_qat)  # fmt: skip
