@@ -107,9 +107,9 @@ def test_haswell_saturates_with_8_bit_weights(exported: Callable[[str], Path], i
 
 def test_addition_on_arm_is_the_one_that_ranges_are_settled_by(tmp_path: Path) -> None:
     import torch
-    from edgegd.quant.additions import fixed_point_add
 
     from edgegd.quant.quantizers import ActivationQuantizer
+    from edgegd.quant.settling import fixed_point_add
 
     random = np.random.default_rng(0)
     ranges = [ActivationQuantizer() for _ in range(30)]
