@@ -1,9 +1,10 @@
-"""Fake quantization, forward and backward: this project's kernel, torch's own, and SiLU as a yardstick.
+"""Fake quantization, forward and backward: this project's kernels, torch's own, and SiLU as a yardstick.
 
     OMP_NUM_THREADS=1 python benchmarks/fake_quantize.py
 
-The three are measured interleaved, round by round, so that a busy moment of the machine meets all of them; a ratio is
-the median of the rounds' ratios. Prints a table and writes benchmarks/results/fake_quantize.json.
+`fixed` has a fixed range, `learned` computes the range's gradient too, as torch's learnable kernel does. They are
+measured interleaved, round by round, so that a busy moment of the machine meets all of them; a ratio is the median of
+the rounds' ratios. Prints a table and writes benchmarks/results/fake_quantize.json.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ import torch
 from torch.nn import functional as F
 
 from edgegd.latency.fingerprint import fingerprint
-from edgegd.quant.fake_quantize import ActivationQuantizer
-from edgegd.quant.formats import UINT8_ACTIVATION
+from edgegd.quant.quantizers import ActivationQuantizer
 
 SHAPES = ((16, 16, 160, 160), (16, 64, 40, 40), (16, 256, 10, 10))  # activations of yolo26n at 320 px, batch 16
 ROUNDS = 15
@@ -35,12 +35,16 @@ def seconds(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, g
 
 
 def measure(shape: tuple[int, ...]) -> dict[str, object]:
-    """Medians in ms of the three, and this project's time over each of the others'."""
-    quantizer = ActivationQuantizer(UINT8_ACTIVATION)
-    quantizer.set_range(0.02, 100)
+    """Medians in ms of all, and ratios of this project's to the others'."""
+    fixed, learned = ActivationQuantizer("nothing"), ActivationQuantizer("range")
+    for quantizer in (fixed, learned):
+        quantizer.set_range(0.02, 100)
+    scale, zero_point = torch.tensor([0.02], requires_grad=True), torch.tensor([100.0], requires_grad=True)
     functions: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-        "edgegd": quantizer,
+        "fixed": fixed,
+        "learned": learned,
         "torch": lambda x: torch.fake_quantize_per_tensor_affine(x, 0.02, 100, 0, 255),
+        "torch learned": lambda x: torch._fake_quantize_learnable_per_tensor_affine(x, scale, zero_point, 0, 255, 1.0),
         "silu": F.silu,
     }
     x = torch.randn(shape, requires_grad=True)
@@ -48,8 +52,10 @@ def measure(shape: tuple[int, ...]) -> dict[str, object]:
     rounds = [{name: seconds(function, x, gradient) for name, function in functions.items()}
               for _ in range(ROUNDS + 3)][3:]  # fmt: skip
     medians = {name: 1000 * statistics.median(times[name] for times in rounds) for name in functions}
-    ratios = {name: statistics.median(times["edgegd"] / times[name] for times in rounds) for name in ("torch", "silu")}
-    return {"shape": shape, "median_ms": medians, "edgegd_over": ratios}
+    ratios = {f"{name} / {other}": statistics.median(times[name] / times[other] for times in rounds)
+              for name, other in (("fixed", "torch"), ("learned", "torch learned"), ("fixed", "silu"),
+                                  ("learned", "silu"))}  # fmt: skip
+    return {"shape": shape, "median_ms": medians, "ratios": ratios}
 
 
 def main() -> None:
@@ -59,11 +65,8 @@ def main() -> None:
     result = {"machine": fingerprint(), "torch": torch.__version__, "threads": 1, "rounds": ROUNDS,
               "shapes": [measure(shape) for shape in SHAPES]}  # fmt: skip
     print(json.dumps(result["machine"]), "torch", torch.__version__, "one thread")
-    print(f"{'shape':>20} {'edgegd ms':>10} {'torch ms':>10} {'silu ms':>10} {'/torch':>8} {'/silu':>8}")
     for row in result["shapes"]:
-        ms, over = row["median_ms"], row["edgegd_over"]
-        print(f"{row['shape']!s:>20} {ms['edgegd']:10.2f} {ms['torch']:10.2f} {ms['silu']:10.2f} "
-              f"{over['torch']:8.2f} {over['silu']:8.2f}")  # fmt: skip
+        print(row["shape"], {name: round(value, 2) for name, value in (row["median_ms"] | row["ratios"]).items()})
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -91,7 +91,7 @@ def test_a_manifest_holds_the_hash_of_everything_read_and_made(finished_run: Pat
 
     manifest = json.loads((finished_run / "manifests/qat.json").read_text())
     assert manifest["stage"] == "qat" and manifest["schema"] == 1
-    assert manifest["outputs"] == {name: sha(name) for name in ("qat.safetensors", "descent.json")}
+    assert manifest["outputs"] == {name: sha(name) for name in ("qat.safetensors", "descent.json", "descent.jsonl")}
     assert manifest["inputs"]["artifacts"] == {
         name: sha(name) for name in ("data.json", "float.pt", "plan.json", "ptq.safetensors")}
     assert {"edgegd", "sources", "torch", "ultralytics", "onnxruntime"} <= manifest["inputs"]["code"].keys()

@@ -36,7 +36,7 @@ class Deployed:
     plan: QuantPlan
 
 
-def random_detector(architecture: str) -> Any:
+def _random_detector(architecture: str) -> Any:
     """An undeployed DetectionModel in evaluation mode; its BatchNorm statistics are no identity."""
     from ultralytics import RTDETR, YOLO
 
@@ -53,10 +53,16 @@ def random_detector(architecture: str) -> Any:
 
 @cache
 def _deployed(architecture: str, end2end: bool | None) -> Deployed:
-    model = deploy(random_detector(architecture), end2end=end2end)
+    model = deploy(_random_detector(architecture), end2end=end2end)
     head = head_paths(model)
     ops = trace(model, torch.zeros(1, 3, 64, 64))
     return Deployed(model, head, ops, build_plan(ops, head, "x86-vnni", imgsz=(64, 64)))
+
+
+@pytest.fixture(scope="session")
+def random_detector() -> Callable[[str], Any]:
+    """random_detector(architecture): a new undeployed model in evaluation mode."""
+    return _random_detector
 
 
 @pytest.fixture(scope="session")

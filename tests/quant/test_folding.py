@@ -6,7 +6,6 @@ import copy
 
 import pytest
 import torch
-from conftest import random_detector
 from torch import nn
 from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
@@ -43,7 +42,7 @@ def _predictions(model, image):
 
 
 @ALL
-def test_folding_changes_no_prediction_of_any_head(architecture, end2end, kind):
+def test_folding_changes_no_prediction_of_any_head(random_detector, architecture, end2end, kind):
     image = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     model = random_detector(architecture)
     expected = _predictions(model, image)
@@ -57,7 +56,7 @@ def test_folding_changes_no_prediction_of_any_head(architecture, end2end, kind):
 
 
 @ALL
-def test_the_deployed_model_returns_one_tensor_in_evaluation(architecture, end2end, kind):
+def test_the_deployed_model_returns_one_tensor_in_evaluation(random_detector, architecture, end2end, kind):
     model = deploy(random_detector(architecture), end2end=end2end)
     with torch.no_grad():
         output = model(torch.rand(1, 3, 64, 64))
@@ -66,7 +65,7 @@ def test_the_deployed_model_returns_one_tensor_in_evaluation(architecture, end2e
 
 
 @pytest.mark.parametrize("architecture", ["yolov9t", "yolov10n", "yolo12n", "rtdetr-l"])
-def test_the_training_loss_still_reaches_every_weight(architecture):
+def test_the_training_loss_still_reaches_every_weight(random_detector, architecture):
     model = deploy(random_detector(architecture)).train()
     model.args, model.nc = get_cfg(), 80  # as Ultralytics' trainer sets them
     torch.manual_seed(0)
@@ -80,7 +79,7 @@ def test_the_training_loss_still_reaches_every_weight(architecture):
     assert without == [] and all(".dfl." in name for name in fixed)
 
 
-def test_what_cannot_be_deployed_is_named():
+def test_what_cannot_be_deployed_is_named(random_detector):
     with pytest.raises(UnsupportedModelError, match="no end-to-end head"):
         deploy(random_detector("yolov8n"), end2end=True)
     with pytest.raises(UnsupportedModelError, match="RT-DETR has no raw head"):

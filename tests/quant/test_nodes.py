@@ -5,7 +5,6 @@ from __future__ import annotations
 import onnx
 import pytest
 import torch
-from conftest import random_detector
 
 from edgegd.export.census import require_planned, take_census
 from edgegd.export.graph import build_graph
@@ -35,7 +34,7 @@ def test_attention_is_exported_without_sums_that_depend_on_the_cpu(deployed):
     }
 
 
-def test_what_a_recipe_keeps_float_is_not_fused_by_onnxruntime(tmp_path):
+def test_what_a_recipe_keeps_float_is_not_fused_by_onnxruntime(random_detector, tmp_path):
     """Without the barrier onnxruntime quantizes the weights of such convolutions itself."""
     model = deploy(random_detector("yolo26n"))
     floats = ["model.10.m.0.attn.proj.*", "model.8.cv1.*", "model.2.m.0:add:0"]
