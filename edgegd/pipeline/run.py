@@ -12,7 +12,8 @@ from edgegd.pipeline.stage import Progress, Stage, run_stage
 
 STAGES: dict[str, Stage] = {
     stage.name: stage for stage in (DATA, FLOAT, PTQ, QAT, EXPORT, VERIFY, ACCURACY, LATENCY, REPORT)
-} | PROFILE_STAGES
+}
+"""The stages of a run; those of further profiles are run by name only."""
 
 
 def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force: bool = False) -> dict[str, str]:
@@ -23,9 +24,10 @@ def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force
     outcome = {}
     with folder.locked(), explaining_full_disk(folder.path):
         for name in names:
-            progress.update(0, 1, STAGES[name].text)
+            stage = STAGES.get(name) or PROFILE_STAGES[name]
+            progress.update(0, 1, stage.text)
             try:
-                ran = run_stage(STAGES[name], folder, progress, force=force)
+                ran = run_stage(stage, folder, progress, force=force)
             except KeyboardInterrupt as interrupt:
                 raise InterruptedRunError(
                     f"Interrupted in stage {name}.",
