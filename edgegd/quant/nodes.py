@@ -43,6 +43,7 @@ class QuantizeDequantizeWeight(torch.autograd.Function):
         zero_point = g.op("Constant", value_t=torch.zeros(weight.type().sizes()[0], dtype=torch.int8))
         codes = g.op("QuantizeLinear", weight, scale, zero_point, axis_i=0, **{f"{ADDRESS}_s": name})
         return g.op("DequantizeLinear", codes, scale, zero_point, axis_i=0)
+_SMALLEST_EXPONENT = -60.0  # exp(-60) is 1e-26: nothing beside the largest, which is 1
 
 
 class _FloatBarrier(torch.autograd.Function):
@@ -71,9 +72,10 @@ def portable_softmax(x: torch.Tensor, dim: int, *_: Any, **__: Any) -> torch.Ten
 
     Its Softmax and ReduceSum add in as many lanes as the CPU has, and a last bit decides the code of a value next to a
     half-way one. Exp, Sub and Div are elementwise, and MatMul adds in the order of its inner dimension: a product with
-    ones is the sum (measured on AVX512, AVX2 and NEON: docs/emulation.md).
+    ones is the sum (measured on AVX512, AVX2 and NEON: docs/emulation.md). Smaller exponents would give denormal numbers,
+    with which x86 multiplies a hundred times slower.
     """
     if dim not in (-1, x.ndim - 1):
         return torch.softmax(x, dim)
-    exponential = torch.exp(x - x.amax(-1, keepdim=True))
+    exponential = torch.exp((x - x.amax(-1, keepdim=True)).clamp(min=_SMALLEST_EXPONENT))
     return exponential / (exponential @ torch.ones(x.shape[-1], 1, dtype=x.dtype, device=x.device))
