@@ -72,8 +72,8 @@ def portable_softmax(x: torch.Tensor, dim: int, *_: Any, **__: Any) -> torch.Ten
 
     Its Softmax and ReduceSum add in as many lanes as the CPU has, and a last bit decides the code of a value next to a
     half-way one. Exp, Sub and Div are elementwise, and MatMul adds in the order of its inner dimension: a product with
-    ones is the sum (measured on AVX512, AVX2 and NEON: docs/emulation.md). Smaller exponents would give denormal numbers,
-    with which x86 multiplies a hundred times slower.
+    ones is the sum (measured on AVX512, AVX2 and NEON: docs/emulation.md). Smaller exponents would give denormal
+    numbers, with which x86 multiplies a hundred times slower.
     """
     if dim not in (-1, x.ndim - 1):
         return torch.softmax(x, dim)
