@@ -21,7 +21,7 @@ def predict(model: Path, images: tuple[Path, ...], save_dir: Path | None, conf: 
     \b
     edgegd predict runs/try1/qat.onnx street.jpg --save drawn/
     """
-    from edgegd.pipeline.run_folder import replaced_atomically
+    from edgegd.atomic_files import replaced_atomically
     from edgegd.runtime.detector import Detector
     from edgegd.runtime.draw import draw, write_image
     from edgegd.runtime.images import read_image

@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from edgegd.atomic_files import replaced_atomically
 from edgegd.errors import QatCheckpointError
-from edgegd.pipeline.run_folder import replaced_atomically
 
 SCHEMA = 1
 _KEY = "edgegd.descent"

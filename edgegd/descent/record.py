@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgegd.pipeline.run_folder import write_atomically
+from edgegd.atomic_files import write_atomically
 
 
 @dataclass(frozen=True)

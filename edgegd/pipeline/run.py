@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from edgegd.atomic_files import explaining_full_disk
 from edgegd.errors import InterruptedRunError
 from edgegd.pipeline.prepare import DATA, FLOAT
 from edgegd.pipeline.profiles import PROFILE_STAGES
 from edgegd.pipeline.prove import ACCURACY, EXPORT, LATENCY, REPORT, VERIFY
 from edgegd.pipeline.quantize import PTQ, QAT
-from edgegd.pipeline.run_folder import RunFolder, explaining_full_disk
+from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress, Stage, run_stage
 
 STAGES: dict[str, Stage] = {

@@ -6,7 +6,6 @@ the old artifact or the new one.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -18,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgegd.errors import MissingArtifactError, NoSpaceError, RunFolderBusyError, RunFolderMismatchError
+from edgegd.atomic_files import explaining_full_disk, write_atomically
+from edgegd.errors import MissingArtifactError, RunFolderBusyError, RunFolderMismatchError
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.schema import Recipe
@@ -28,7 +28,6 @@ RECIPE = "recipe.yaml"
 LOCK = ".lock"
 TRAINING = ".float-"  # prefix of the folder in which Ultralytics trains
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # what write_atomically leaves when it is killed
-_NEARLY_FULL_BYTES = 1 << 20
 
 
 def sha256_of(path: Path) -> str:
@@ -38,51 +37,6 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-@contextmanager
-def explaining_full_disk(where: Path) -> Iterator[None]:
-    """Turns the operating system's 'no space left' into NoSpaceError.
-
-    torch reports a failed write as a RuntimeError without the reason, so that one counts if the disk is full now.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, OSError):
-            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        else:
-            is_full = where.exists() and shutil.disk_usage(where).free < _NEARLY_FULL_BYTES
-        if not is_full:
-            raise
-        raise NoSpaceError(
-            f"No space is left on the disk of {where}.",
-            found=str(error),
-            mend="free some space and run the same command again: finished stages are kept",
-        ) from error
-
-
-@contextmanager
-def replaced_atomically(path: Path) -> Iterator[Path]:
-    """A temporary path to write to, which becomes `path` at the end and is removed if anything fails.
-
-    So `path` is either whole or as it was. Raises NoSpaceError where the disk is full.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with explaining_full_disk(path.parent):
-        try:
-            yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file through replaced_atomically."""
-    with replaced_atomically(path) as temporary:
-        temporary.write_bytes(content)
 
 
 class RunFolder:

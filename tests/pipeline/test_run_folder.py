@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import NoSpaceError
 from edgegd.pipeline import run_folder
-from edgegd.pipeline.run_folder import RunFolder, explaining_full_disk, write_atomically
+from edgegd.pipeline.run_folder import RunFolder
 from edgegd.recipe.schema import Recipe
 
 
