@@ -31,7 +31,7 @@ def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> N
     edgegd emulate runs/try1 --cpu cortex-a76 --cpu cortex-a72
     """
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as scratch:
-        from edgegd.targets.emulation_check import compare_cpus, to_json
+        from edgegd.export.emulated import compare_cpus, to_json
 
         file, images = _model_and_images(model, count, Path(scratch))
         comparisons = compare_cpus(file, [CPUS[name] for name in names or CPUS], images,

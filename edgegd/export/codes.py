@@ -3,7 +3,7 @@
     python codes.py INPUTS.npy FOLDER [--optimization all] MODEL.onnx [MODEL.onnx ...]
 
 It also runs where edgegd is not installed: on an emulated CPU. Integer codes inside a model come out too where they
-were made outputs of the graph beforehand (edgegd/targets/emulation_graph.py).
+were made outputs of the graph beforehand (edgegd/export/graph_forms.py).
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from edgegd.export.graph_forms import with_codes_as_outputs
 from edgegd.quant.nodes import CODES
 from edgegd.runtime.contract import INPUT_NAME
 from edgegd.runtime.session import load_session
-from edgegd.targets.emulation_graph import with_codes_as_outputs
 
 
 def load_exposed(path: Path, *, optimization: str = "all") -> onnxruntime.InferenceSession:

@@ -13,6 +13,7 @@ import torch
 from onnx import numpy_helper
 
 from edgegd.errors import UnsupportedModelError
+from edgegd.export.graph_forms import constants
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.formats import Format
 from edgegd.quant.nodes import ADDRESS, CODES
@@ -107,10 +108,7 @@ class _Initializers:
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
-        self.values: dict[str, Any] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
-        for node in graph.node:
-            if node.op_type == "Constant" and node.attribute[0].name == "value":
-                self.values[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        self.values = constants(graph)
 
     def add(self, name: str, value: np.ndarray) -> str:
         self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))

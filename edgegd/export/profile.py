@@ -9,9 +9,9 @@ import torch
 
 from edgegd.errors import ProfileError
 from edgegd.export.expose import has_signed_activations
+from edgegd.export.graph_forms import largest_weight_code
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.rules import TABLES
-from edgegd.targets.emulation_graph import largest_weight_code
 
 
 def for_profile(quantized: QuantizedModel, profile: str) -> QuantizedModel:

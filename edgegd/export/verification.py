@@ -15,6 +15,7 @@ from edgegd.errors import ParityError
 from edgegd.export.census import Census, require_planned, take_census
 from edgegd.export.code_parity import EXACT, CodeComparison, CodeParity
 from edgegd.export.expose import has_signed_activations, load_exposed, run_exposed
+from edgegd.export.graph_forms import with_unsigned_activations
 from edgegd.export.ladder import Ladder, climb
 from edgegd.export.ladder_tolerance import require_ladder
 from edgegd.export.profile import require_suits
@@ -23,7 +24,6 @@ from edgegd.quant.plan import QuantPlan
 from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import preprocess
 from edgegd.runtime.session import load_model
-from edgegd.targets.emulation_graph import with_unsigned_activations
 
 
 @dataclass(frozen=True)

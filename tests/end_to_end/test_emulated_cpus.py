@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgegd.errors import EmulationError
-from edgegd.targets.emulation_check import CpuComparison, compare_cpus
+from edgegd.export.emulated import CpuComparison, compare_cpus
 from edgegd.targets.emulation_packages import FETCH_FAILED
 from edgegd.targets.emulator import CPUS, prepare, run_models, stored_outputs
 

@@ -14,10 +14,10 @@ from onnx import numpy_helper
 from edgegd.errors import ParityError
 from edgegd.export.census import take_census
 from edgegd.export.code_parity import CodeTolerance
+from edgegd.export.graph_forms import with_codes_as_outputs
 from edgegd.export.ladder import OPTIMIZED, RUNGS, UNOPTIMIZED, climb
 from edgegd.export.ladder_tolerance import require_ladder
 from edgegd.export.open_model import OpenModel
-from edgegd.targets.emulation_graph import with_codes_as_outputs
 
 FAMILIES = [("yolo26n", True), ("yolov10n", True)]
 

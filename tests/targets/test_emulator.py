@@ -12,16 +12,16 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from edgegd.errors import EmulationError
-from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
-from edgegd.targets import emulation_check
-from edgegd.targets.emulation_cache import CACHE_VARIABLE, qemu
-from edgegd.targets.emulation_check import compare_cpus
-from edgegd.targets.emulation_graph import (
+from edgegd.export import emulated
+from edgegd.export.emulated import compare_cpus
+from edgegd.export.graph_forms import (
     code_names,
     largest_weight_code,
     with_codes_as_outputs,
     with_unsigned_activations,
 )
+from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
+from edgegd.targets.emulation_cache import CACHE_VARIABLE, qemu
 from edgegd.targets.emulation_packages import MIRROR_VARIABLE, find_mirror
 from edgegd.targets.emulator import CPUS
 
@@ -183,8 +183,8 @@ def test_one_wrong_code_is_found_and_named(tmp_path: Path, picture: Path, monkey
     (tmp_path / "flawed.py").write_text(FLAWED)
     # Both "CPUs" are this machine; the Python of the second stores one code that differs by one.
     pythons = {"cortex-a76": ([], {}), "haswell": ([sys.executable, str(tmp_path / "flawed.py")], {})}
-    monkeypatch.setattr(emulation_check, "prepare", lambda cpu, tell: pythons[cpu.name])
-    monkeypatch.setattr(emulation_check, "_require_exact_reference", lambda *arguments: None)
+    monkeypatch.setattr(emulated, "prepare", lambda cpu, tell: pythons[cpu.name])
+    monkeypatch.setattr(emulated, "_require_exact_reference", lambda *arguments: None)
     right, wrong = compare_cpus(tmp_path / "model.onnx", [CPUS["cortex-a76"], CPUS["haswell"]], [picture], print)
     assert right.identical and right.equal_codes == 1 and right.tensors == 3 and right.undisturbed
     assert not wrong.identical
@@ -196,15 +196,15 @@ def test_one_wrong_code_is_found_and_named(tmp_path: Path, picture: Path, monkey
 def test_8_bit_weights_need_a_reference_with_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgegd.doctor.needed_profile", lambda *arguments: "x86-avx2")
     with pytest.raises(EmulationError, match="no VNNI"):
-        emulation_check._require_exact_reference(100, "model.onnx")
-    emulation_check._require_exact_reference(63, "model.onnx")
+        emulated._require_exact_reference(100, "model.onnx")
+    emulated._require_exact_reference(63, "model.onnx")
 
 
 def test_a_process_that_fails_says_its_last_words(tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
                                                   ) -> None:
     onnx.save(small_model(signed=False), tmp_path / "model.onnx")
     dying = ([sys.executable, "-c", "import sys; sys.exit('illegal instruction')"], {})
-    monkeypatch.setattr(emulation_check, "prepare", lambda cpu, tell: dying)
-    monkeypatch.setattr(emulation_check, "_require_exact_reference", lambda *arguments: None)
+    monkeypatch.setattr(emulated, "prepare", lambda cpu, tell: dying)
+    monkeypatch.setattr(emulated, "_require_exact_reference", lambda *arguments: None)
     with pytest.raises(EmulationError, match="illegal instruction"):
         compare_cpus(tmp_path / "model.onnx", [CPUS["haswell"]], [picture], print)

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from edgegd.errors import EmulationError
-from edgegd.runtime.contract import OUTPUT_NAME
-from edgegd.runtime.detector import detections_from_output
-from edgegd.runtime.images import read_image
-from edgegd.runtime.letterbox import preprocess
-from edgegd.runtime.session import load_model
-from edgegd.targets.emulation_graph import (
+from edgegd.export.graph_forms import (
     CODE_SHIFT,
     code_names,
     largest_weight_code,
     with_codes_as_outputs,
     with_unsigned_activations,
 )
+from edgegd.runtime.contract import OUTPUT_NAME
+from edgegd.runtime.detector import detections_from_output
+from edgegd.runtime.images import read_image
+from edgegd.runtime.letterbox import preprocess
+from edgegd.runtime.session import load_model
 from edgegd.targets.emulator import EmulatedCpu, Tell, prepare, run_models, stored_outputs
 
 _HIGHEST_7BIT_CODE = 64  # 2 * 255 * 64 is below 2^15: VPMADDUBSW cannot saturate
