@@ -92,7 +92,7 @@ def _least_error_range(errors: CodeErrors) -> tuple[float, int]:
         shifts = range(-reach, reach + 1) if low < 0 < high else (0,)
         zero_points = {min(max(zero_point + shift, QMIN), QMAX) for shift in shifts}
         scales = np.clip(scale * factors, SMALLEST_SCALE, LARGEST_SCALE).astype(np.float32)
-        candidates = [(max(float(s), SMALLEST_SCALE), z) for s in scales for z in sorted(zero_points)]
+        candidates = [(float(s), z) for s in scales for z in sorted(zero_points)]
         scale, zero_point = min(candidates, key=lambda candidate: error_of(*candidate))
     return scale, zero_point
 

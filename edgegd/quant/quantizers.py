@@ -17,8 +17,9 @@ from edgegd.quant.fake_quantize import FakeQuantizeActivation, FakeQuantizeWeigh
 from edgegd.quant.formats import UINT8_ACTIVATION, Format
 from edgegd.quant.nodes import QuantizeDequantizeActivation, QuantizeDequantizeWeight
 
-# A scale below the first cannot be divided by in float32 without overflow of ordinary activations.
-SMALLEST_SCALE, LARGEST_SCALE = 1e-12, 1e30
+# A scale below the first cannot be divided by in float32 without overflow of ordinary activations. Powers of two:
+# float32 has them exactly, so a scale that is rounded to float32 stays within them.
+SMALLEST_SCALE, LARGEST_SCALE = 2.0**-40, 2.0**100
 _INT32_MAX = 2**31 - 1
 # The int32 accumulator holds bias and products: half of it is left for the products (33 thousand of 255 * 127).
 _LARGEST_BIAS_CODE = 2**30
@@ -111,7 +112,8 @@ def update_ranges(quantizers: Sequence[ActivationQuantizer]) -> None:
     log_scales.clamp_(math.log(SMALLEST_SCALE), math.log(LARGEST_SCALE))
     shifts = torch.where(shifts.isfinite(), shifts, last_zero_points.float())
     shifts.clamp_(quantizers[0].format.qmin, quantizers[0].format.qmax)
-    scales, zero_points = log_scales.exp(), shifts.round().to(torch.int32)
+    scales = log_scales.exp().clamp_(SMALLEST_SCALE, LARGEST_SCALE)
+    zero_points = shifts.round().to(torch.int32)
     torch._foreach_copy_([q.log_scale for q in quantizers], list(log_scales.unbind()))
     torch._foreach_copy_([q.shift for q in quantizers], list(shifts.unbind()))
     torch._foreach_copy_([q.scale for q in quantizers], list(scales.unbind()))

@@ -117,7 +117,7 @@ def test_no_step_can_break_a_range(log_scale, shift):
     update_ranges([quantizer])
     learned.update(torch.ones(2, 3, 1, 1), None, torch.tensor(0.1))
     for scale in (float(quantizer.scale), *learned.scale.tolist()):
-        assert SMALLEST_SCALE * 0.999 <= scale <= LARGEST_SCALE * 1.001
+        assert SMALLEST_SCALE <= scale <= LARGEST_SCALE
     assert 0 <= int(quantizer.zero_point) <= 255
     assert math.isfinite(quantizer(torch.tensor([1e30])).item())
     if math.isnan(log_scale):

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgegd.quant.code_errors import CodeErrors, affine_range, sqnr_db
@@ -195,6 +195,7 @@ def test_a_value_that_is_not_finite_is_refused(bad):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(FINITE, min_size=1, max_size=20), st.sampled_from(OBSERVERS))
+@example([0.0, 3e38], "mse")  # scales at the upper bound
 def test_any_finite_values_have_a_range(values, observer):
     histogram = _histogram(values)
     scale, zero_point, _ = choose_range(histogram, observer)
