@@ -1,0 +1,101 @@
+"""What a pass is: one exact rewrite of a graph, which tells what it rewrote and why it left the rest."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+MICROSOFT = "com.microsoft"  # the domain of onnxruntime's own operators
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """What a pass did: the addresses (node names) it rewrote, and those it left with the reason."""
+
+    name: str
+    text: str
+    applied: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...]
+
+
+class ExactPass(ir.passes.InPlacePass):
+    """One rewrite after which onnxruntime computes the same bits, on every CPU of the profile.
+
+    `name` is the word for it on the command line, `text` one line of what it does. `requires` and `ensures` (onnx_ir's)
+    check the graph before and after; a place that does not fit is refused with a reason, never rewritten in hope.
+    """
+
+    name: ClassVar[str]
+    text: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.applied: list[str] = []
+        self.refused: list[tuple[str, str]] = []
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrites, then drops what nothing reads any more."""
+        self.rewrite(model.graph)
+        RemoveUnusedNodesPass()(model)
+        return ir.passes.PassResult(model, bool(self.applied))
+
+    @abc.abstractmethod
+    def rewrite(self, graph: ir.Graph) -> None:
+        """Rewrites every place of the graph that fits; fills `applied` and `refused`."""
+
+    def refuse(self, node: ir.Node, reason: str) -> None:
+        """Notes that a place was left as it is."""
+        self.refused.append((node.name or "", reason))
+
+    @property
+    def report(self) -> PassReport:
+        """What was done."""
+        return PassReport(self.name, self.text, tuple(self.applied), tuple(self.refused))
+
+
+def numbers(value: ir.Value | None) -> np.ndarray | None:
+    """The elements of a constant, None for what is computed."""
+    if value is None or value.const_value is None:
+        return None
+    return value.const_value.numpy()
+
+
+def constant(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
+    """An initializer of the graph; one that exists under the name must hold the same elements."""
+    existing = graph.initializers.get(name)
+    if existing is not None:
+        if not np.array_equal(existing.const_value.numpy(), array):  # type: ignore[union-attr]
+            raise ValueError(f"{name} exists with other elements")
+        return existing
+    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    value = ir.val(name, tensor.dtype, tensor.shape, const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def shape_of(value: ir.Value) -> tuple[int, ...] | None:
+    """The static shape of a value, None where a dimension is not known."""
+    if value.shape is None or not all(isinstance(side, int) for side in value.shape):
+        return None
+    return tuple(int(side) for side in value.shape)  # type: ignore[arg-type]
+
+
+def sole_reader(value: ir.Value) -> ir.Node | None:
+    """The one node that reads a value, None where there are none or several, or where it is an output of the graph."""
+    uses = list(value.uses())
+    if len(uses) != 1 or value.is_graph_output():
+        return None
+    return uses[0].node
+
+
+def take_place(old: ir.Value, new: ir.Value) -> None:
+    """Lets `new` be read wherever `old` was, under the name of `old`, with its type and, where none is set, its shape."""
+    name = old.name
+    new.type = new.type or old.type
+    new.shape = new.shape if new.shape is not None else old.shape
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    old.name, new.name = f"{name}~", name
