@@ -33,7 +33,7 @@ from edgegd.quant.plan import QuantPlan
 from edgegd.runtime.detector import Detections, detections_from_output
 from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import preprocess
-from edgegd.runtime.session import load_model
+from edgegd.runtime.session import load_portable
 
 FLOAT, FAKE_QUANTIZED = "torch float", "torch fake-quantized"
 UNOPTIMIZED, OPTIMIZED = "onnxruntime unoptimized", "onnxruntime optimized"
@@ -110,7 +110,7 @@ def climb(quantized: QuantizedModel, path: Path, image_paths: Sequence[Path]) ->
 
     The file's codes are uint8 or int8; ValueError where there is no image.
     """
-    _, contract = load_model(path)
+    _, contract = load_portable(path)
     sessions = {UNOPTIMIZED: load_exposed(path, optimization="disabled"), OPTIMIZED: load_exposed(path)}
     ladder = _Sums(quantized.plan)
     for image_path in image_paths:

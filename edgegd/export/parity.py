@@ -14,7 +14,7 @@ from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME
 from edgegd.runtime.detector import Detections, detections_from_output
 from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import preprocess
-from edgegd.runtime.session import load_model
+from edgegd.runtime.session import load_portable
 
 COMPARED_SCORE = 0.05  # detections below this score are noise of both sides
 # A detector whose best score is below the compared ones detects nothing; above, at least one detection is compared.
@@ -52,7 +52,7 @@ class Parity:
 def measure_parity(model: torch.nn.Module, onnx_path: Path, image_paths: Sequence[Path],
                    tolerance: Tolerance | None = None) -> Parity:
     """Runs `model` (torch, evaluation mode) and the exported file on the same images and matches their detections."""
-    session, contract = load_model(onnx_path)
+    session, contract = load_portable(onnx_path)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()

@@ -23,7 +23,7 @@ from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.plan import QuantPlan
 from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import preprocess
-from edgegd.runtime.session import load_model
+from edgegd.runtime.session import load_portable
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def compare_unoptimized(path: Path, other: Path, image_paths: Sequence[Path], pl
 
     Raises ParityError where the outputs differ in spite of equal codes.
     """
-    _, contract = load_model(path)
+    _, contract = load_portable(path)
     sessions = [load_exposed(one, optimization="disabled") for one in (path, other)]
     comparison = CodeComparison(plan)
     for image_path in image_paths:

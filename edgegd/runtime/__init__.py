@@ -1,11 +1,11 @@
 """Running an exported model: numpy, onnxruntime and, for images, OpenCV; never torch."""
 
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
-from edgegd.runtime.detector import Detections, Detector, detections_from_output
+from edgegd.runtime.detector import Detections, Detector, Timings, detections_from_output
 from edgegd.runtime.draw import draw, write_image
 from edgegd.runtime.images import read_image
-from edgegd.runtime.letterbox import LetterboxGeometry, letterbox, preprocess
-from edgegd.runtime.session import load_model, load_session, read_contract
+from edgegd.runtime.letterbox import LetterboxGeometry, PixelInput, letterbox, network_input, preprocess
+from edgegd.runtime.session import load_model, load_portable, load_session, read_contract
 
 __all__ = [
     "Detections",
@@ -13,12 +13,16 @@ __all__ = [
     "LetterboxGeometry",
     "ModelContract",
     "OutputContract",
+    "PixelInput",
     "Preprocessing",
+    "Timings",
     "detections_from_output",
     "draw",
     "letterbox",
     "load_model",
+    "load_portable",
     "load_session",
+    "network_input",
     "preprocess",
     "read_contract",
     "read_image",

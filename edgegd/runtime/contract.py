@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from edgegd.errors import MetadataError
@@ -31,8 +31,10 @@ def _are_integers(values: tuple[Any, ...], minimum: int) -> bool:
 class Preprocessing:
     """How an image becomes the network's input; the one value that calibration, validation and runtime share.
 
-    `imgsz` is (height, width) in pixels; `letterbox_color` fills the border, in the image's own channel order (BGR);
-    `scale` multiplies the 8-bit values (computed as a float32 division by 1 / scale, as Ultralytics divides by 255).
+    `imgsz` is (height, width) in pixels; `letterbox_color` fills the border, in the image's own channel order (BGR).
+    A portable file takes float32 NCHW, three channels; `scale` multiplies the 8-bit values (computed as a float32
+    division by 1 / scale, as Ultralytics divides by 255). An edge file takes the uint8 pixels themselves, NHWC in the
+    image's own channel order (scale 1), in three channels or in four of which the network ignores the last.
     Raises ValueError for values that the runtime has no implementation of.
     """
 
@@ -43,6 +45,7 @@ class Preprocessing:
     interpolation: str = "linear"
     layout: str = "nchw"
     dtype: str = "float32"
+    channels: int = 3
 
     def __post_init__(self) -> None:
         _require(len(self.imgsz) == 2 and _are_integers(self.imgsz, 1), "imgsz must be (height, width)", self.imgsz)
@@ -52,13 +55,31 @@ class Preprocessing:
         _require(isinstance(self.scale, float) and self.scale > 0, "scale must be a positive float", self.scale)
         _require(self.channel_order in ("rgb", "bgr"), "channel_order must be rgb or bgr", self.channel_order)
         _require(self.interpolation == "linear", "interpolation must be linear", self.interpolation)
-        _require(self.layout == "nchw", "layout must be nchw", self.layout)
-        _require(self.dtype == "float32", "dtype must be float32", self.dtype)
+        _require(self.dtype in ("float32", "uint8"), "dtype must be float32 or uint8", self.dtype)
+        if self.dtype == "float32":
+            _require(self.layout == "nchw", "layout must be nchw for float32", self.layout)
+            _require(self.channels == 3, "channels must be 3 for float32", self.channels)
+        else:
+            _require(self.layout == "nhwc", "layout must be nhwc for uint8", self.layout)
+            _require(self.channels in (3, 4), "channels must be 3 or 4 for uint8", self.channels)
+            _require(self.scale == 1.0, "scale must be 1.0 for uint8", self.scale)
+            _require(self.channel_order == "bgr", "channel_order must be bgr for uint8", self.channel_order)
+
+    @classmethod
+    def of_pixels(cls, portable: Preprocessing, channels: int) -> Preprocessing:
+        """What an edge file's input is, made from the file with preprocessing `portable`; `channels` is 3 or 4."""
+        return replace(portable, scale=1.0, channel_order="bgr", layout="nhwc", dtype="uint8", channels=channels)
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether the network takes the uint8 pixels themselves, as edge files do."""
+        return self.dtype == "uint8"
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
-        """Shape (1, 3, height, width) of the network's input."""
-        return (1, 3, *self.imgsz)
+        """Shape of the network's input: (1, 3, height, width) in float32, (1, height, width, channels) in uint8."""
+        height, width = self.imgsz
+        return (1, height, width, self.channels) if self.takes_pixels else (1, self.channels, height, width)
 
 
 @dataclass(frozen=True)
@@ -88,7 +109,8 @@ class ModelContract:
     """Everything a loader must know of a model: see the fields' types; `stride` in pixels.
 
     `plan_sha256` is the hash of the quantization plan and `profile` the runtime profile that it is for, both empty for
-    fp32; `versions` maps a package to its version.
+    fp32; `versions` maps a package to its version. `portable` is the name of the portable file that an edge file was
+    made from and that lies beside it, empty in a portable file.
     Raises ValueError where the fields contradict each other.
     """
 
@@ -100,6 +122,7 @@ class ModelContract:
     plan_sha256: str = ""
     profile: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    portable: str = ""
 
     def __post_init__(self) -> None:
         are_names = isinstance(self.names, tuple) and all(isinstance(name, str) for name in self.names)
@@ -109,6 +132,10 @@ class ModelContract:
         _require(isinstance(self.plan_sha256, str), "plan_sha256 must be a string", self.plan_sha256)
         _require(isinstance(self.profile, str), "profile must be a string", self.profile)
         _require(isinstance(self.versions, dict), "versions must be a mapping", self.versions)
+        _require(isinstance(self.portable, str) and "/" not in self.portable,
+                 "portable must be a file's name without its folder", self.portable)
+        _require(bool(self.portable) == self.preprocessing.takes_pixels,
+                 "an edge file (uint8 input), and no other, must name its portable file", self.portable)
         _require(all(side % self.stride == 0 for side in self.preprocessing.imgsz),
                  f"imgsz must be a multiple of the stride {self.stride}", self.preprocessing.imgsz)
         if self.output.kind == "raw":
@@ -137,7 +164,8 @@ class ModelContract:
                 mend="export the model with this version of edgegd",
             )
         try:
-            metadata = {"edgegd.profile": '""', **metadata}  # files of before there were profiles do not name one
+            # Files of before there were profiles, or edge files, do not have these keys.
+            metadata = {"edgegd.profile": '""', "edgegd.portable": '""', **metadata}
             values = {name: json.loads(metadata[f"edgegd.{name}"]) for name in cls.__dataclass_fields__}
             preprocessing = {key: _tuple_if_list(value) for key, value in values.pop("preprocessing").items()}
             output = {key: _tuple_if_list(value) for key, value in values.pop("output").items()}

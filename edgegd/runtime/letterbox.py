@@ -7,6 +7,7 @@ ultralytics.utils.ops.scale_boxes; the tests compare both.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,33 +62,88 @@ def letterbox(
         ValueError: the image is not a non-empty (H, W, 3) uint8 array.
         MissingExtraError: OpenCV is not installed.
     """
-    require_image(image)
-    cv2 = require_opencv()
-    geometry = LetterboxGeometry.fit((image.shape[0], image.shape[1]), preprocessing.imgsz)
-    height, width = geometry.resized
-    if geometry.resized != geometry.original:
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     padded = np.empty((*preprocessing.imgsz, 3), dtype=np.uint8)
+    geometry = LetterboxGeometry.fit(image_size(image), preprocessing.imgsz)
     padded[:] = preprocessing.letterbox_color
-    padded[geometry.pad_top : geometry.pad_top + height, geometry.pad_left : geometry.pad_left + width] = image
+    write_resized(image, geometry, padded)
     return padded, geometry
+
+
+def write_resized(image: NDArray[np.uint8], geometry: LetterboxGeometry, canvas: NDArray[np.uint8]) -> None:
+    """Writes the image (H, W, 3) uint8 BGR to its place in `canvas` (h, w, 3 or 4) uint8; the border stays as it is.
+
+    OpenCV writes straight into the canvas. A fourth channel takes a second pass over the resized image, which becomes
+    255 there: for shrinking it is faster than resizing four channels.
+    """
+    cv2 = require_opencv()
+    height, width = geometry.resized
+    place = canvas[geometry.pad_top : geometry.pad_top + height, geometry.pad_left : geometry.pad_left + width]
+    is_resized, is_wider = geometry.resized != geometry.original, canvas.shape[2] == 4
+    if is_resized:
+        image = cv2.resize(image, (width, height), dst=None if is_wider else place, interpolation=cv2.INTER_LINEAR)
+    if is_wider:
+        cv2.cvtColor(image, cv2.COLOR_BGR2BGRA, dst=place)
+    elif not is_resized:
+        place[:] = image
 
 
 def preprocess(
     image: NDArray[np.uint8], preprocessing: Preprocessing
 ) -> tuple[NDArray[np.float32], LetterboxGeometry]:
-    """The image (H, W, 3) uint8 BGR as the network's input: float32 (1, 3, h, w), contiguous; and its geometry.
+    """The image (H, W, 3) uint8 BGR as a portable file's input: float32 (1, 3, h, w), contiguous; and its geometry.
 
     The values are those of Ultralytics' predictor, bit for bit: a float32 division by 255 after BGR -> RGB.
 
     Raises:
-        ValueError, MissingExtraError: see `letterbox`.
+        ValueError: see `letterbox`; or `preprocessing` is an edge file's, which takes no floats.
+        MissingExtraError: OpenCV is not installed.
     """
+    if preprocessing.takes_pixels:
+        raise ValueError("an edge file's input is uint8 pixels: use network_input or PixelInput")
     padded, geometry = letterbox(image, preprocessing)
     if preprocessing.channel_order == "rgb":
         padded = padded[:, :, ::-1]
     planes = np.ascontiguousarray(padded.transpose(2, 0, 1)[None])  # (h, w, 3) -> (1, 3, h, w)
-    return planes.astype(np.float32) / np.float32(1 / preprocessing.scale), geometry
+    return np.divide(planes, np.float32(1 / preprocessing.scale), dtype=np.float32), geometry
+
+
+def network_input(image: NDArray[np.uint8], preprocessing: Preprocessing) -> tuple[NDArray[Any], LetterboxGeometry]:
+    """The image (H, W, 3) uint8 BGR as the input of either kind of file, an array of its own; and its geometry.
+
+    Raises:
+        ValueError, MissingExtraError: see `letterbox`.
+    """
+    if not preprocessing.takes_pixels:
+        return preprocess(image, preprocessing)
+    pixels = PixelInput(preprocessing)
+    return pixels.array, pixels.fill(image)
+
+
+class PixelInput:
+    """An edge file's input, one buffer for all images: `array`, uint8 (1, h, w, 3 or 4) in BGR.
+
+    The border is written only where the geometry differs from the last image's. A fourth channel is 255 everywhere.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self._preprocessing = preprocessing
+        self._geometry: LetterboxGeometry | None = None
+        self.array = np.full(preprocessing.input_shape, 255, np.uint8)
+
+    def fill(self, image: NDArray[np.uint8]) -> LetterboxGeometry:
+        """Letterboxes the image (H, W, 3) uint8 BGR into `array` without a copy in float; errors as `letterbox`."""
+        geometry = LetterboxGeometry.fit(image_size(image), self._preprocessing.imgsz)
+        if geometry != self._geometry:
+            self.array[0, :, :, :3] = self._preprocessing.letterbox_color
+            self._geometry = geometry
+        write_resized(image, geometry, self.array[0])
+        return geometry
+
+
+def image_size(image: NDArray[np.uint8]) -> tuple[int, int]:
+    """(height, width) in pixels of a BGR image; errors as `require_image`."""
+    require_image(image)
+    return image.shape[0], image.shape[1]
 
 
 def require_image(image: NDArray[np.uint8]) -> None:

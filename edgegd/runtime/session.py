@@ -71,8 +71,11 @@ def read_contract(session: onnxruntime.InferenceSession, path: str | Path) -> Mo
         raise MetadataError(
             f"{path}: {error.what}", expected=error.expected, found=error.found, mend=error.mend
         ) from error
-    _require_tensor(path, "inputs", session.get_inputs(), INPUT_NAME, contract.preprocessing.input_shape)
-    _require_tensor(path, "outputs", session.get_outputs(), OUTPUT_NAME, contract.output.shape)
+    image = contract.preprocessing
+    image_type = "tensor(uint8)" if image.takes_pixels else "tensor(float)"
+    _require_tensor(path, "inputs", session.get_inputs(), _describe(INPUT_NAME, image.input_shape, image_type))
+    _require_tensor(path, "outputs", session.get_outputs(),
+                    _describe(OUTPUT_NAME, contract.output.shape, "tensor(float)"))
     return contract
 
 
@@ -88,10 +91,28 @@ def load_model(
     return session, read_contract(session, path)
 
 
-def _require_tensor(
-    path: str | Path, what: str, nodes: list[onnxruntime.NodeArg], name: str, shape: tuple[int, ...]
-) -> None:
-    expected = _describe(name, shape, "tensor(float)")
+def load_portable(
+    path: str | Path, *, threads: int = 1, spinning: bool = False
+) -> tuple[onnxruntime.InferenceSession, ModelContract]:
+    """As `load_model`, for callers that feed float32 images (1, 3, H, W), as torch does: an edge file is refused.
+
+    Raises:
+        OutputContractError: the file is an edge file; the message names its portable file.
+        OnnxUnreadableError, MetadataError, OutputContractError: see `load_model`.
+    """
+    session, contract = load_model(path, threads=threads, spinning=spinning)
+    if contract.preprocessing.takes_pixels:
+        portable = Path(path).with_name(contract.portable)
+        raise OutputContractError(
+            f"{path} is an edge file: it takes the image's own pixels, but float32 images were to be fed",
+            expected=_describe(INPUT_NAME, (1, 3, *contract.preprocessing.imgsz), "tensor(float)"),
+            found=_describe(INPUT_NAME, contract.preprocessing.input_shape, "tensor(uint8)"),
+            mend=f"use the portable file it was made from, {portable}" + ("" if portable.exists() else " (not there)"),
+        )
+    return session, contract
+
+
+def _require_tensor(path: str | Path, what: str, nodes: list[onnxruntime.NodeArg], expected: str) -> None:
     found = "; ".join(_describe(node.name, tuple(node.shape), node.type) for node in nodes)
     if found != expected:
         raise OutputContractError(

@@ -18,17 +18,23 @@ BCCD_NAMES = ("RBC", "WBC", "Platelets")
 
 @pytest.fixture
 def save_model(tmp_path: Path) -> Callable[..., Path]:
-    """save_model(contract, output, metadata=None): a file whose output is `output`, plus 0 x the input's mean."""
+    """save_model(contract, output, metadata=None): a file whose output is `output`, plus 0 x the input's mean.
+
+    Its input is the contract's: float32 NCHW, or uint8 NHWC.
+    """
 
     def save(contract: ModelContract, output: np.ndarray, metadata: dict[str, str] | None = None) -> Path:
+        image = contract.preprocessing
+        image_type = onnx.TensorProto.UINT8 if image.takes_pixels else onnx.TensorProto.FLOAT
         graph = onnx.helper.make_graph(
             [
-                onnx.helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
+                onnx.helper.make_node("Cast", ["images"], ["values"], to=onnx.TensorProto.FLOAT),
+                onnx.helper.make_node("ReduceMean", ["values"], ["mean"], keepdims=0),
                 onnx.helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
                 onnx.helper.make_node("Add", ["fixed", "nothing"], ["output0"]),
             ],
             "fixed",
-            [onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, contract.preprocessing.input_shape)],
+            [onnx.helper.make_tensor_value_info("images", image_type, image.input_shape)],
             [onnx.helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, output.shape)],
             [
                 onnx.numpy_helper.from_array(output.astype(np.float32), "fixed"),

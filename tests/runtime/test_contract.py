@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -19,9 +20,48 @@ def test_metadata_restores_an_equal_contract_and_is_json_text() -> None:
     metadata = CONTRACT.to_metadata()
     assert set(metadata) == {f"edgegd.{key}" for key in (
         "schema", "preprocessing", "output", "names", "stride", "variant", "plan_sha256", "profile",
-        "versions")}
+        "versions", "portable")}
     assert ModelContract.from_metadata({**metadata, "task": "detect"}) == CONTRACT
     assert json.loads(metadata["edgegd.names"]) == ["car", "sign"]
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_an_edge_file_says_all_of_its_input(channels: int) -> None:
+    edge = replace(CONTRACT, preprocessing=Preprocessing.of_pixels(CONTRACT.preprocessing, channels), portable="a.onnx")
+    assert ModelContract.from_metadata(edge.to_metadata()) == edge
+    image = edge.preprocessing
+    assert (image.input_shape, image.takes_pixels) == ((1, 320, 640, channels), True)
+    assert (image.imgsz, image.letterbox_color) == ((320, 640), (1, 2, 3))
+    assert CONTRACT.preprocessing.input_shape == (1, 3, 320, 640)
+
+
+def test_files_of_before_edge_files_are_portable() -> None:
+    metadata = CONTRACT.to_metadata()
+    old = {key: value for key, value in json.loads(metadata["edgegd.preprocessing"]).items() if key != "channels"}
+    del metadata["edgegd.portable"]
+    assert ModelContract.from_metadata({**metadata, "edgegd.preprocessing": json.dumps(old)}) == CONTRACT
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"layout": "nhwc"}, {"channels": 4}, {"dtype": "uint8"}, {"dtype": "uint8", "layout": "nhwc"},
+     {"dtype": "uint8", "layout": "nhwc", "scale": 1.0},
+     {"dtype": "uint8", "layout": "nchw", "scale": 1.0, "channel_order": "bgr"},
+     {"dtype": "uint8", "layout": "nhwc", "scale": 1.0, "channel_order": "bgr", "channels": 2},
+     {"dtype": "int8", "layout": "nhwc", "scale": 1.0, "channel_order": "bgr"}],
+    ids=["float nhwc", "float of 4", "uint8 nchw", "uint8 scaled", "uint8 rgb", "uint8 planes", "uint8 of 2", "int8"],
+)  # fmt: skip
+def test_inputs_that_contradict_themselves_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Preprocessing((320, 320), **values)
+
+
+@pytest.mark.parametrize("portable", ["", "folder/qat.onnx"])
+def test_an_edge_file_must_name_the_portable_file_beside_it(portable: str) -> None:
+    with pytest.raises(ValueError, match="portable"):
+        replace(CONTRACT, preprocessing=Preprocessing.of_pixels(CONTRACT.preprocessing, 4), portable=portable)
+    with pytest.raises(ValueError, match="portable"):
+        replace(CONTRACT, portable="qat.onnx")
 
 
 def test_a_file_without_metadata_or_of_another_schema_says_so() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from edgegd.errors import OutputContractError
@@ -57,6 +60,78 @@ def test_an_output_of_another_shape_is_refused() -> None:
     geometry = LetterboxGeometry.fit((32, 64), (64, 64))
     with pytest.raises(OutputContractError, match=r"\(1, 3, 6\)"):
         detections_from_output(np.zeros((1, 2, 6), np.float32), contract("end2end", (1, 3, 6)), geometry)
+
+
+def mean_color_model(path: Path, preprocessing: Preprocessing) -> Path:
+    """A file that finds one box: its corners are the mean red, green and blue, and the blue of the pixel (40, 3)."""
+    helper, pixels = onnx.helper, preprocessing.takes_pixels
+    area, channel = ([1, 2], 3) if pixels else ([2, 3], 1)
+    first, last, step = (2, -5, -1) if pixels else (0, 3, 1)  # BGR[X] or RGB
+    numbers = {"factor": np.float32(1 if pixels else 255), "rest": np.array([[0.9, 0]], np.float32),
+               "from": np.array([first]), "to": np.array([last]), "step": np.array([step]),
+               "axis": np.array([channel]), "whole": np.array([1, 1, 6]),
+               "corner": np.array([40, 3]), "corner_end": np.array([41, 4]), "area": np.array(area)}  # fmt: skip
+    nodes = [
+        helper.make_node("Cast", ["images"], ["values"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", ["values", "factor"], ["scaled"]),
+        helper.make_node("Slice", ["scaled", "from", "to", "axis", "step"], ["rgb"]),
+        helper.make_node("ReduceMean", ["rgb"], ["means"], axes=area, keepdims=0),
+        helper.make_node("Slice", ["rgb", "corner", "corner_end", "area"], ["pixel"]),
+        helper.make_node("ReduceMean", ["pixel"], ["pixel_means"], axes=area, keepdims=0),
+        helper.make_node("Gather", ["pixel_means", "two"], ["blue"], axis=1),
+        helper.make_node("Concat", ["means", "blue", "rest"], ["row"], axis=1),
+        helper.make_node("Reshape", ["row", "whole"], ["output0"]),
+    ]
+    arrays = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in numbers.items()]
+    image_type = onnx.TensorProto.UINT8 if pixels else onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes, "colors", [helper.make_tensor_value_info("images", image_type, preprocessing.input_shape)],
+        [helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, (1, 1, 6))],
+        [*arrays, onnx.numpy_helper.from_array(np.array([2]), "two")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    portable = "portable.onnx" if pixels else ""
+    promised = ModelContract(preprocessing, OutputContract("end2end", (1, 1, 6)), NAMES, 32, portable=portable)
+    helper.set_model_props(model, promised.to_metadata())
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_an_edge_file_sees_the_image_that_its_portable_file_sees(tmp_path: Path, channels: int) -> None:
+    portable = Preprocessing((64, 64))
+    one = Detector(mean_color_model(tmp_path / "portable.onnx", portable), clip=False)
+    edge = Preprocessing.of_pixels(portable, channels)
+    other = Detector(mean_color_model(tmp_path / "edge.onnx", edge), clip=False)
+    random = np.random.default_rng(0)
+    for height, width in ((64, 64), (90, 30), (33, 150)):  # the border moves between calls
+        image = random.integers(0, 256, (height, width, 3), dtype=np.uint8) // np.array([1, 2, 4], np.uint8)
+        expected, found = one(image).xyxy, other(image).xyxy
+        assert len(expected) == 1 and np.ptp(expected) > 10
+        np.testing.assert_allclose(found, expected, rtol=1e-5)  # the same pixels; a mean in float32 differs
+
+
+class SlowSession:
+    """A session that sleeps before it answers."""
+
+    def __init__(self, session: Any, seconds: float) -> None:
+        self._session, self._seconds = session, seconds
+
+    def run(self, *arguments: Any) -> Any:
+        time.sleep(self._seconds)
+        return self._session.run(*arguments)
+
+
+def test_timings_tell_the_steps_apart(save_model: SaveModel) -> None:
+    detector = Detector(save_model(contract("end2end", (1, 1, 6)), np.array([[[10, 20, 30, 40, 0.9, 1]]], np.float32)))
+    detector.session = SlowSession(detector.session, 0.05)
+    start = time.perf_counter()
+    found, timings = detector.timed(IMAGE)
+    whole_ms = (time.perf_counter() - start) * 1e3
+    assert found.xyxy.tolist() == detector(IMAGE).xyxy.tolist() == [[10, 4, 30, 24]]
+    assert timings.inference_ms >= 50
+    assert min(timings.letterbox_ms, timings.postprocess_ms) > 0
+    assert timings.letterbox_ms + timings.postprocess_ms + timings.inference_ms <= whole_ms
 
 
 @pytest.mark.slow

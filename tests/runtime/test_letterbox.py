@@ -11,7 +11,7 @@ from ultralytics.data.augment import LetterBox
 from ultralytics.utils.ops import scale_boxes
 
 from edgegd.runtime.contract import Preprocessing
-from edgegd.runtime.letterbox import letterbox, preprocess
+from edgegd.runtime.letterbox import PixelInput, letterbox, network_input, preprocess
 
 side = st.integers(1, 400)
 network_size = st.sampled_from([(320, 320), (64, 96), (256, 128)])
@@ -44,6 +44,37 @@ def test_boxes_return_as_by_scale_boxes(height: int, width: int, imgsz: tuple[in
     np.testing.assert_array_equal(geometry.to_original(boxes), expected)
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+@settings(max_examples=60, deadline=None)
+@given(sides=st.lists(st.tuples(side, side), min_size=1, max_size=4), imgsz=network_size)
+def test_pixel_inputs_are_the_float_inputs_before_scaling(
+    channels: int, sides: list[tuple[int, int]], imgsz: tuple[int, int]
+) -> None:
+    portable = Preprocessing(imgsz)
+    pixels = PixelInput(Preprocessing.of_pixels(portable, channels))
+    buffer = pixels.array
+    for height, width in sides:  # one buffer for images of different shapes
+        image = noise(height, width)
+        expected, expected_geometry = preprocess(image, portable)
+        assert pixels.fill(image) == expected_geometry
+        assert pixels.array is buffer and buffer.dtype == np.uint8 and buffer.shape == (1, *imgsz, channels)
+        rgb = buffer[..., 2::-1].transpose(0, 3, 1, 2)  # (1, h, w, BGR[X]) -> (1, RGB, h, w)
+        np.testing.assert_array_equal(rgb.astype(np.float32) / np.float32(255), expected)
+        assert (buffer[..., 3:] == 255).all()
+
+
+def test_pixel_inputs_take_views_and_leave_the_image_alone() -> None:
+    image = noise(100, 60)[::-1, ::-1]
+    before = image.copy()
+    for imgsz in ((64, 64), (100, 60)):
+        edge = Preprocessing.of_pixels(Preprocessing(imgsz), 4)
+        found, _ = network_input(image, edge)
+        np.testing.assert_array_equal(found[0, :, :, :3], letterbox(image, Preprocessing(imgsz))[0])
+        np.testing.assert_array_equal(image, before)
+    with pytest.raises(ValueError, match="uint8 pixels"):
+        preprocess(image, edge)
+
+
 def test_bgr_networks_keep_the_channels() -> None:
     image = noise(32, 32)
     values, _ = preprocess(image, Preprocessing((32, 32), channel_order="bgr"))
@@ -59,3 +90,5 @@ def test_bgr_networks_keep_the_channels() -> None:
 def test_other_arrays_are_refused(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"BGR image as a numpy array \(H, W, 3\) of uint8"):
         letterbox(image, Preprocessing((32, 32)))
+    with pytest.raises(ValueError, match=r"BGR image as a numpy array \(H, W, 3\) of uint8"):
+        PixelInput(Preprocessing.of_pixels(Preprocessing((32, 32)), 4)).fill(image)

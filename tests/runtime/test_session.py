@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 
 from edgegd.errors import MetadataError, OnnxUnreadableError, OutputContractError
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
-from edgegd.runtime.session import load_model, load_session
+from edgegd.runtime.session import load_model, load_portable, load_session
 
 CONTRACT = ModelContract(Preprocessing((32, 32)), OutputContract("end2end", (1, 5, 6)), ("car",), 32)
+EDGE = replace(CONTRACT, preprocessing=Preprocessing.of_pixels(CONTRACT.preprocessing, 4), portable="qat.onnx")
 OUTPUT = np.zeros((1, 5, 6), np.float32)
 SaveModel = Callable[..., Path]
 
@@ -33,7 +35,8 @@ def test_a_good_file_gives_its_contract_and_the_options_asked_for(save_model: Sa
 def test_the_optimized_graph_is_written_and_optimization_can_be_off(save_model: SaveModel, tmp_path: Path) -> None:
     path = save_model(CONTRACT, OUTPUT)
     load_session(path, optimized_path=tmp_path / "off.onnx", optimization="disabled")
-    assert [node.op_type for node in onnx.load(tmp_path / "off.onnx").graph.node] == ["ReduceMean", "Mul", "Add"]
+    written = onnx.load(tmp_path / "off.onnx").graph.node
+    assert [node.op_type for node in written] == ["Cast", "ReduceMean", "Mul", "Add"]
 
 
 def test_missing_truncated_and_foreign_files_are_unreadable(save_model: SaveModel, tmp_path: Path) -> None:
@@ -64,3 +67,30 @@ def test_other_shapes_than_promised_are_refused(save_model: SaveModel, what: str
     with pytest.raises(OutputContractError) as caught:
         load_model(path)
     assert (caught.value.expected, caught.value.found) == (expected, found)
+
+
+def test_an_edge_file_given_for_floats_names_its_portable_file(save_model: SaveModel, tmp_path: Path) -> None:
+    path = save_model(EDGE, OUTPUT)
+    assert load_model(path)[1] == EDGE
+    with pytest.raises(OutputContractError, match="is an edge file") as caught:
+        load_portable(path)
+    assert caught.value.expected == "images tensor(float) [1, 3, 32, 32]"
+    assert caught.value.found == "images tensor(uint8) [1, 32, 32, 4]"
+    assert str(tmp_path / "qat.onnx") in caught.value.mend
+    assert load_portable(save_model(CONTRACT, OUTPUT))[1] == CONTRACT
+
+
+@pytest.mark.parametrize(
+    ("made", "expected", "found"),
+    [(CONTRACT, "tensor(uint8) [1, 32, 32, 4]", "tensor(float) [1, 3, 32, 32]"),
+     (replace(EDGE, preprocessing=Preprocessing.of_pixels(CONTRACT.preprocessing, 3)),
+      "tensor(uint8) [1, 32, 32, 4]", "tensor(uint8) [1, 32, 32, 3]")],
+    ids=["layout", "channels"],
+)  # fmt: skip
+def test_uint8_input_of_another_shape_or_layout_is_refused(
+    save_model: SaveModel, made: ModelContract, expected: str, found: str
+) -> None:
+    path = save_model(made, OUTPUT, metadata=EDGE.to_metadata())
+    with pytest.raises(OutputContractError) as caught:
+        load_model(path)
+    assert (caught.value.expected, caught.value.found) == (f"images {expected}", f"images {found}")
