@@ -1,10 +1,14 @@
-"""torch -> ONNX: the trace of a model, with int8 weights, int32 biases and convolutions named by their address."""
+"""torch -> ONNX: the trace of a model, with int8 weights, int32 biases and every node named by its address."""
 
 from __future__ import annotations
 
+import functools
 import io
+import re
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,9 +22,11 @@ from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.formats import Format
 from edgegd.quant.nodes import ADDRESS, CODES
 from edgegd.quant.plan import QuantPlan
+from edgegd.quant.tracing import AddressedMode
 
 INPUT_NAME, OUTPUT_NAME = "images", "output0"
 _IR_VERSION = 10  # the newest that every onnxruntime from 1.18 on reads
+_MODULE_SCOPES = re.compile(r"^/.*?(?=[^/]*:\w+:\d+/)")  # what torch puts before an address: the path of modules
 
 
 def trace_to_onnx(model: torch.nn.Module, imgsz: int, opset: int) -> onnx.ModelProto:
@@ -33,7 +39,7 @@ def trace_to_onnx(model: torch.nn.Module, imgsz: int, opset: int) -> onnx.ModelP
     model.eval()
     image = torch.zeros(1, 3, imgsz, imgsz, device=next(model.parameters()).device)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), _addressed(model):
             warnings.simplefilter("ignore")
             shape = tuple(model(image).shape)  # and fills the head's anchors, so that they are constants of the trace
             torch.onnx.export(
@@ -50,7 +56,47 @@ def trace_to_onnx(model: torch.nn.Module, imgsz: int, opset: int) -> onnx.ModelP
     for dimension, size in zip(graph.graph.output[0].type.tensor_type.shape.dim, shape, strict=True):
         dimension.dim_value = size
     _separate_equal_constants(graph.graph)
+    _shorten_names(graph.graph)
     return graph
+
+
+class _Addresses(AddressedMode):
+    """Runs a float model as it is; that its operations have addresses names the exported nodes."""
+
+    def on_operation(self, address: str, operation: str, func: Any, args: Any, kwargs: Any) -> Any:
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def _addressed(model: torch.nn.Module) -> Iterator[None]:
+    if isinstance(model, QuantizedModel):  # its forward pass gives addresses itself
+        yield
+        return
+    before, forward = model.__dict__.get("forward"), model.forward
+
+    @functools.wraps(forward)
+    def with_addresses(*args: Any, **kwargs: Any) -> Any:
+        with _Addresses().running(model):
+            return forward(*args, **kwargs)
+
+    model.forward = with_addresses
+    try:
+        yield
+    finally:
+        del model.forward
+        if before is not None:
+            model.forward = before
+
+
+def _shorten_names(graph: onnx.GraphProto) -> None:
+    # `/model/model.0/conv/model.0.conv:conv2d:0/Conv_output_0` -> `model.0.conv:conv2d:0/Conv_output_0`; the address
+    # names the path of modules already. onnxruntime names what it makes of nodes after them, or after their outputs.
+    for node in graph.node:
+        node.name = _MODULE_SCOPES.sub("", node.name)
+        for names in (node.input, node.output):
+            for position, name in enumerate(names):
+                names[position] = _MODULE_SCOPES.sub("", name)
+    del graph.value_info[:]  # it has the names of before
 
 
 def _separate_equal_constants(graph: onnx.GraphProto) -> None:
@@ -81,7 +127,8 @@ def name_codes(graph: onnx.ModelProto) -> None:
     for node in graph.graph.node:
         for position, name in enumerate(node.input):
             node.input[position] = renamed.get(name, name)
-    del graph.graph.value_info[:]  # it has the names of before
+        if node.op_type == "DequantizeLinear" and node.input[0].endswith(CODES):
+            node.name = node.input[0].removesuffix(CODES) + "/dequantize"
 
 
 def name_convolutions(graph: onnx.ModelProto, plan: QuantPlan) -> None:

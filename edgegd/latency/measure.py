@@ -53,25 +53,25 @@ def measure(models: Mapping[str, Path], settings: LatencySection, target: Target
             workers: dict[str, Worker] = {}
             for name in names:
                 workers[name] = stack.enter_context(closing(target.start_worker(WORKER_FILE)))
-                ready = _configure(workers[name], delivered[name], settings)
+                ready = configure(workers[name], delivered[name], settings)
                 if ready["model_sha256"] != hashes[name]:
                     raise WorkerError(f"The model {name} changed while it was being measured.", expected=hashes[name],
                                       found=str(ready["model_sha256"]), mend="run the measurement again")
                 machine = machine or fingerprint(ready["machine"])
-                stable &= _ask(workers[name], {"warm_up": settings.warmup_s}, settings.warmup_s)["stable"]
+                stable &= ask(workers[name], {"warm_up": settings.warmup_s}, settings.warmup_s)["stable"]
             for block in range(settings.blocks):
                 for name in block_order(names, launch * settings.blocks + block):
-                    answer = _ask(workers[name], {"run": settings.block_s}, settings.block_s)
+                    answer = ask(workers[name], {"run": settings.block_s}, settings.block_s)
                     blocks.append(Block(len(blocks), launch, block, name, tuple(answer["durations_ns"])))
                     if progress is not None:
                         progress(blocks[-1], len(blocks), total)
     return LatencyResult(target.name, summarize(blocks, hashes), settings, machine, stable, tuple(blocks))
 
 
-def _configure(worker: Worker, model: str, settings: LatencySection) -> dict[str, Any]:
-    """Load the model in the worker; a session that runs with other options than asked for is an error."""
+def configure(worker: Worker, model: str, settings: LatencySection) -> dict[str, Any]:
+    """Loads the model in the worker; WorkerError for a session that runs with other options than asked for."""
     asked = {"threads": settings.threads, "spinning": settings.spinning}
-    ready = _ask(worker, {"configure": {**asked, "model": model, "optimization": "all", "seed": INPUT_SEED,
+    ready = ask(worker, {"configure": {**asked, "model": model, "optimization": "all", "seed": INPUT_SEED,
                                         "input": None}}, 0)
     runs_with = {key: ready["session"][key] for key in asked}
     if runs_with != asked:
@@ -80,7 +80,11 @@ def _configure(worker: Worker, model: str, settings: LatencySection) -> dict[str
     return ready
 
 
-def _ask(worker: Worker, message: dict[str, Any], duration_s: float) -> dict[str, Any]:
+def ask(worker: Worker, message: dict[str, Any], duration_s: float) -> dict[str, Any]:
+    """A worker's answer to a message that keeps it busy for `duration_s`.
+
+    Raises OnnxUnreadableError where the model cannot be timed, WorkerError where the worker dies, hangs or fails.
+    """
     worker.send(message)
     answer = worker.receive(duration_s + ANSWER_MARGIN_S)
     if "error" not in answer:

@@ -6,6 +6,7 @@ nothing of edgegd, and may be copied to a device. It speaks one JSON object a li
     {"configure": {"model", "threads", "spinning", "optimization", "seed", "input"}}  -> {"ready": true, ...}
     {"warm_up": limit_s}   -> {"stable", "seconds", "inferences", "window_medians_ms"}
     {"run": block_s}       -> {"first_ns", "durations_ns"}
+    {"profile": runs}      -> {"nodes": [{"op_type", "name", "provider", "median_us", "inputs", "outputs"}], "run_us"}
     {"quit": true}         -> the process ends; so does the end of stdin, so that no worker outlives its parent
 
 A failure is answered by {"error": text, "about": "model" | "worker"}. Whatever libraries print to stdout goes to
@@ -28,6 +29,7 @@ import importlib
 import json
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -43,6 +45,7 @@ MIN_BLOCK_INFERENCES = 3
 WINDOW_S = 0.2
 WINDOW_INFERENCES = 5
 STABLE_SPREAD = 0.02
+PROFILE_WARM_UP = 5  # inferences of a profile that do not count
 
 
 class ModelError(Exception):
@@ -111,26 +114,63 @@ def make_feed(inputs: list[Any], seed: int, file: str | None) -> dict[str, Any]:
     return feed
 
 
+def open_session(model: str, threads: int, spinning: bool, optimization: str, profile: str = "") -> Any:
+    """An onnxruntime session with explicit options; with `profile`, it records its nodes in a file so prefixed."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, OPTIMIZATION[optimization])
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, profile
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a dozen unrelated classes for a bad file
+        raise ModelError(str(error)) from error
+
+
+def summarize_profile(events: list[dict[str, Any]], runs: int) -> dict[str, Any]:
+    """The answer to `profile` from onnxruntime's events: of each node the median of its last `runs` runs in us.
+
+    Nodes are in running order; `inputs` and `outputs` are lists of [element type, *shape]; `run_us` is the median of
+    the whole run, which is longer than its nodes together.
+    """
+    durations: dict[tuple[str, str], list[int]] = {}
+    arguments: dict[tuple[str, str], dict[str, Any]] = {}
+    whole: list[int] = []
+    for event in events:
+        name = event["name"]
+        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
+            key = event["args"].get("node_index", ""), name[: -len("_kernel_time")]
+            durations.setdefault(key, []).append(event["dur"])
+            arguments[key] = event["args"]
+        elif name == "model_run":
+            whole.append(event["dur"])
+
+    def types(entries: list[dict[str, list[int]]]) -> list[list[Any]]:
+        return [[kind, *shape] for entry in entries for kind, shape in entry.items()]
+
+    nodes = [{
+        "op_type": arguments[key]["op_name"], "name": key[1], "provider": arguments[key]["provider"],
+        "median_us": statistics.median(times[-runs:]), "inputs": types(arguments[key]["input_type_shape"]),
+        "outputs": types(arguments[key]["output_type_shape"]),
+    } for key, times in durations.items()]
+    return {"nodes": nodes, "run_us": statistics.median(whole[-runs:])}
+
+
 class LoadedModel:
     """One onnxruntime session with explicit options, its input, and the clock around single inferences."""
 
     def __init__(self, model: str, threads: int, spinning: bool, optimization: str, seed: int,
                  input: str | None) -> None:
-        import onnxruntime as ort
-
         with open(model, "rb") as file:
             self.sha256 = hashlib.sha256(file.read()).hexdigest()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, OPTIMIZATION[optimization])
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+        self._asked = (model, threads, spinning, optimization)
         start = time.perf_counter_ns()
-        try:
-            self.session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises a dozen unrelated classes for a bad file
-            raise ModelError(str(error)) from error
+        self.session = open_session(*self._asked)
         self.load_ms = (time.perf_counter_ns() - start) / 1e6
         self.feed = make_feed(self.session.get_inputs(), seed, input)
 
@@ -197,9 +237,22 @@ class LoadedModel:
         gc.enable()
         return {"first_ns": first_ns, "durations_ns": durations_ns}
 
+    def profile(self, runs: int) -> dict[str, Any]:
+        """The time of every node of the optimized graph, from a second session's profile of `runs` inferences."""
+        with tempfile.TemporaryDirectory() as folder:
+            session = open_session(*self._asked, profile=os.path.join(folder, "profile"))
+            for _ in range(PROFILE_WARM_UP + runs):
+                session.run(None, self.feed)
+            with open(session.end_profiling(), encoding="utf-8") as file:
+                return summarize_profile(json.load(file), runs)
 
-def serve(lines: Iterable[str], send: Callable[[dict[str, Any]], None]) -> None:
-    """Answer each line until `quit` or the end of the lines; an exception becomes an answer, never a crash."""
+
+def serve(lines: Iterable[str], send: Callable[[dict[str, Any]], None],
+          load: Callable[..., LoadedModel] = LoadedModel) -> None:
+    """Answer each line until `quit` or the end of the lines; an exception becomes an answer, never a crash.
+
+    `load` makes the model of a `configure`: another runtime's worker has its own.
+    """
     model: LoadedModel | None = None
     for line in lines:
         try:
@@ -207,7 +260,7 @@ def serve(lines: Iterable[str], send: Callable[[dict[str, Any]], None]) -> None:
             if "quit" in message:
                 return
             if "configure" in message:
-                model = LoadedModel(**message["configure"])
+                model = load(**message["configure"])
                 send(model.ready())
             elif model is None:
                 send({"error": "no model is loaded: send configure first", "about": "worker"})
@@ -215,6 +268,8 @@ def serve(lines: Iterable[str], send: Callable[[dict[str, Any]], None]) -> None:
                 send(model.warm_up(float(message["warm_up"])))
             elif "run" in message:
                 send(model.run_block(float(message["run"])))
+            elif "profile" in message:
+                send(model.profile(int(message["profile"])))
             else:
                 send({"error": f"unknown message with keys {sorted(message)}", "about": "worker"})
         except Exception as error:
@@ -222,7 +277,7 @@ def serve(lines: Iterable[str], send: Callable[[dict[str, Any]], None]) -> None:
             send({"error": f"{type(error).__name__}: {error}", "about": about})
 
 
-def main() -> None:
+def main(load: Callable[..., LoadedModel] = LoadedModel) -> None:
     """Serve the protocol on the original stdout, with file descriptor 1 pointed at stderr for everybody else."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as protocol:
         os.dup2(2, 1)
@@ -231,7 +286,7 @@ def main() -> None:
             protocol.write(json.dumps(message) + "\n")
             protocol.flush()
 
-        serve(iter(sys.stdin.readline, ""), send)
+        serve(iter(sys.stdin.readline, ""), send, load)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,30 @@ _REFINED: dict[str, Callable[[Sequence[Any], Mapping[str, Any]], str]] = {
 }  # fmt: skip
 
 
+@contextmanager
+def _export_scope(address: str) -> Iterator[None]:
+    # torch's exporter names nodes and values by the scope in which they were traced; it takes them from module hooks
+    # (torch/onnx/_internal/torchscript_exporter/utils.py, _setup_trace_module_map), which know no functional calls.
+    tracing = torch._C._get_tracing_state()
+    if tracing is None:
+        yield
+        return
+    tracing.push_scope(torch._C._jit_onnx_create_full_scope_name("operation", address))
+    try:
+        yield
+    finally:
+        tracing.pop_scope()
+
+
+def _computes_a_size(args: Sequence[Any]) -> bool:
+    # While torch's exporter traces, a tensor's sizes are tensors too; elsewhere they are numbers, which no torch
+    # function sees. Counting such calls would give other operations other addresses in an export.
+    if torch._C._get_tracing_state() is None:
+        return False
+    operands = list(_tensors(args))
+    return bool(operands) and all(x.ndim == 0 and x.dtype == torch.int64 for x in operands)
+
+
 class AddressedMode(TorchFunctionMode):
     """Gives every operation of one forward pass its address and hands it to `on_operation`.
 
@@ -94,12 +118,14 @@ class AddressedMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         operation = operation_name(func, args, kwargs)
-        if operation is None:
+        if operation is None or _computes_a_size(args):
             return self.on_bookkeeping(func, args, kwargs)
         path = self._path[-1]
         index = self._calls[path, operation]
         self._calls[path, operation] += 1
-        return self.on_operation(f"{path}:{operation}:{index}", operation, func, args, kwargs)
+        address = f"{path}:{operation}:{index}"
+        with _export_scope(address):
+            return self.on_operation(address, operation, func, args, kwargs)
 
     def on_operation(self, address: str, operation: str, func: Any, args: Any, kwargs: Any) -> Any:
         """Runs one operation; the mode itself is not active inside."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from edgegd.export.census import require_planned, take_census
+from edgegd.quant.rules import FLOAT, INTEGER
 from edgegd.runtime.session import load_model, load_session
 
 FAMILIES = [("yolo26n", True), ("yolo26n", False), ("yolo11n", None), ("yolov8n", None)]
@@ -54,6 +56,17 @@ def test_fake_quantized_torch_equals_onnxruntime(exported, images, architecture,
     differences = [float(np.abs(a - b).max()) for a, b in _outputs(one.ptq, one.quantized, images)]
     exact = np.mean([difference <= QUANTIZED_TOLERANCE for difference in differences])
     assert exact >= QUANTIZED_SHARE, differences
+
+
+@ALL
+@pytest.mark.parametrize("variant", ["fp32", "ptq"])
+def test_every_node_is_named_by_the_address_of_its_operation(exported, architecture, end2end, variant):
+    one = exported(architecture, end2end)
+    nodes = [node for node in onnx.load(getattr(one, variant)).graph.node if node.op_type not in ("Constant", "Cast")]
+    names = [node.name for node in nodes]
+    assert len(set(names)) == len(names)
+    assert {re.split("[/#]", name)[0] for name in names} - set(one.plan.by_address) <= {"input"}
+    assert {op.address for op in one.plan.convolutions(FLOAT, INTEGER)} <= {name.split("/")[0] for name in names}
 
 
 @ALL

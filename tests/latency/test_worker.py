@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,34 @@ def test_session_has_the_options_asked_for(copied: Conversation, make_model: Any
 def test_even_a_zero_block_has_three_inferences(copied: Conversation, make_model: Any) -> None:
     copied.ask({"configure": {**CONFIGURATION, "model": str(make_model("three"))}})
     assert len(copied.ask({"run": 0})["durations_ns"]) == 3
+
+
+def test_profile_names_every_node_and_leaves_no_file(copied: Conversation, make_model: Any, tmp_path: Path) -> None:
+    copied.ask({"configure": {**CONFIGURATION, "model": str(make_model("profiled", products=3)),
+                              "optimization": "disable"}})
+    before = set(Path(tempfile.gettempdir()).iterdir())
+    answer = copied.ask({"profile": 4})
+    assert [node["op_type"] for node in answer["nodes"]] == ["Cast", "MatMul", "MatMul", "MatMul"]
+    assert all(node["provider"] == "CPUExecutionProvider" for node in answer["nodes"])
+    assert answer["nodes"][1]["inputs"][0] == ["float", 1, 64]
+    assert answer["nodes"][1]["outputs"] == [["float", 1, 64]]
+    assert answer["run_us"] >= sum(node["median_us"] for node in answer["nodes"]) * 0.5 > 0
+    left = {path.name for path in set(Path(tempfile.gettempdir()).iterdir()) - before}
+    assert not any("profile" in name for name in left) and not list(tmp_path.glob("*.json"))
+
+
+def test_profile_takes_the_median_of_the_last_runs() -> None:
+    def event(name: str, duration_us: int) -> dict[str, Any]:
+        return {"cat": "Node", "name": f"{name}_kernel_time", "dur": duration_us, "args": {
+            "op_name": "Add", "provider": "P", "node_index": name, "input_type_shape": [{"float": [2]}, {"int8": []}],
+            "output_type_shape": [{"float": [2]}]}}
+
+    events = [event("a", 900), event("b", 7), {"cat": "Session", "name": "model_run", "dur": 1000}]
+    for a, b in ((10, 1), (30, 2), (20, 9)):
+        events += [event("a", a), event("b", b), {"cat": "Session", "name": "model_run", "dur": a + b}]
+    answer = worker_module.summarize_profile(events, 3)
+    assert [(node["name"], node["median_us"]) for node in answer["nodes"]] == [("a", 20), ("b", 2)]
+    assert answer["nodes"][0]["inputs"] == [["float", 2], ["int8"]] and answer["run_us"] == 29
 
 
 def test_errors_are_answers_and_the_worker_lives_on(copied: Conversation, make_model: Any, tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""The time of every operation of an ONNX file on the target, from onnxruntime's own profile.
+
+Every node of an exported file is named by the address of its operation (edgegd.export.graph), and onnxruntime names
+what it fuses after the nodes that it fused. So the nodes of a SiLU (QLinearSigmoid, QLinearMul) add up to its time.
+What stands between operations (QuantizeLinear, DequantizeLinear, changes of layout) is kept apart.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from edgegd.latency.fingerprint import fingerprint
+from edgegd.latency.measure import WORKER_FILE, ask, block_order, configure
+from edgegd.recipe.schema import LatencySection
+from edgegd.targets.base import Target, Worker
+from edgegd.targets.local import LocalTarget
+
+BORDERS = {"QuantizeLinear": "quantize", "DequantizeLinear": "dequantize", "Transpose": "layout",
+           "ReorderInput": "layout", "ReorderOutput": "layout"}  # fmt: skip
+_ADDRESS = re.compile(r"input(?=/)|[^:/]*:\w+?:\d+")
+RUNS, LAUNCHES = 30, 3
+_PROFILE_S = 60.0  # what a profile may take on a small board, beside loading the model
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """One node of the optimized graph; `inputs` and `outputs` are (element type, *shape), the time a median in ms."""
+
+    op_type: str
+    name: str
+    provider: str
+    ms: float
+    inputs: tuple[tuple[Any, ...], ...]
+    outputs: tuple[tuple[Any, ...], ...]
+
+    @property
+    def address(self) -> str:
+        """The address of the operation (or tensor) that the node's name begins with; empty where there is none."""
+        found = _ADDRESS.match(self.name)
+        return found.group() if found else ""
+
+
+@dataclass(frozen=True)
+class Border:
+    """One node between operations: its kind (quantize, dequantize, layout), the elements it writes, its time.
+
+    `address` is that of the tensor, or for a change of layout that of the operation which it serves; empty where
+    neither can be told.
+    """
+
+    kind: str
+    address: str
+    elements: int
+    ms: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One model on one machine: its nodes in running order, the median of whole runs under profiling in ms."""
+
+    nodes: tuple[NodeTime, ...]
+    run_ms: float
+    fingerprint: dict[str, Any]
+
+    def operations_ms(self) -> dict[str, float]:
+        """Address -> ms of all that computes it; an operation that a neighbour's kernel does as well has no entry."""
+        times: dict[str, float] = defaultdict(float)
+        for node in self.nodes:
+            if node.address and not is_border(node):
+                times[node.address] += node.ms
+        return dict(times)
+
+    def borders(self) -> tuple[Border, ...]:
+        """All nodes between operations, in running order."""
+        return tuple(
+            Border(BORDERS[node.op_type], node.address or _served(self.nodes, position),
+                   prod(node.outputs[0][1:]), node.ms)
+            for position, node in enumerate(self.nodes) if is_border(node)
+        )  # fmt: skip
+
+
+def is_border(node: NodeTime) -> bool:
+    """Whether a node stands between operations; a Transpose with an address is an operation of the model."""
+    return node.op_type in BORDERS and not (node.op_type == "Transpose" and node.address)
+
+
+def _served(nodes: Sequence[NodeTime], position: int) -> str:
+    """The operation nearest in running order that reads what this node writes, or that wrote what it reads."""
+    node = nodes[position]
+    for distance in range(1, len(nodes)):
+        after, before = position + distance, position - distance
+        if after < len(nodes) and nodes[after].address and node.outputs[0] in nodes[after].inputs:
+            return nodes[after].address
+        if before >= 0 and nodes[before].address and node.inputs[0] in nodes[before].outputs:
+            return nodes[before].address
+    return ""
+
+
+def operation_times(path: Path, target: Target | None = None, *, threads: int = 1) -> dict[str, float]:
+    """Address -> ms of every operation of one exported ONNX file; errors as profile_models."""
+    settings = LatencySection(threads=threads)
+    return profile_models({"model": path}, target or LocalTarget(), settings)["model"].operations_ms()
+
+
+def profile_models(models: Mapping[str, Path], target: Target, settings: LatencySection, *, launches: int = LAUNCHES,
+                   runs: int = RUNS, progress: Callable[[int, int], None] | None = None) -> dict[str, Profile]:
+    """Profiles `models` (name -> ONNX file) interleaved: each launch profiles every one in a fresh process.
+
+    Of `settings`, threads and spinning count. A node's time is the median over the launches of its median over `runs`
+    inferences. `progress(done, total)` is called after each profile. Raises OnnxUnreadableError for a model that
+    cannot be timed, WorkerError when a worker dies, hangs, or reports a failure.
+    """
+    delivered = {name: target.deliver(path) for name, path in models.items()}
+    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in models}
+    machine: dict[str, Any] = {}
+    for launch in range(launches):
+        for name in block_order(list(models), launch):
+            with ExitStack() as stack:
+                worker: Worker = stack.enter_context(closing(target.start_worker(WORKER_FILE)))
+                ready = configure(worker, delivered[name], settings)
+                machine = machine or fingerprint(ready["machine"])
+                answers[name].append(ask(worker, {"profile": runs}, _PROFILE_S))
+            if progress is not None:
+                progress(sum(map(len, answers.values())), launches * len(models))
+    return {name: _median_profile(found, machine) for name, found in answers.items()}
+
+
+def _median_profile(answers: Sequence[dict[str, Any]], machine: dict[str, Any]) -> Profile:
+    times: dict[str, list[float]] = defaultdict(list)
+    for answer in answers:
+        for node in answer["nodes"]:
+            times[node["name"]].append(node["median_us"] / 1000)
+    nodes = tuple(
+        NodeTime(node["op_type"], node["name"], node["provider"], statistics.median(times[node["name"]]),
+                 tuple(map(tuple, node["inputs"])), tuple(map(tuple, node["outputs"])))
+        for node in answers[0]["nodes"]
+    )  # fmt: skip
+    return Profile(nodes, statistics.median(answer["run_us"] for answer in answers) / 1000, machine)

@@ -1,0 +1,77 @@
+"""Times of real files in onnxruntime, and their mapping to addresses; oracle: the plan and the operators' counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgegd.errors import OnnxUnreadableError
+from edgegd.precision.timing import NodeTime, Profile, operation_times, profile_models
+from edgegd.quant.rules import FLOAT, INTEGER
+from edgegd.recipe.schema import LatencySection
+from edgegd.targets.local import LocalTarget
+
+
+@pytest.fixture(scope="module")
+def profiles(small: Any) -> dict[str, Profile]:
+    files = {"integer": small.integer_file, "float": small.float_file}
+    return profile_models(files, LocalTarget(), LatencySection(), launches=2, runs=5)
+
+
+@pytest.mark.parametrize("name", ["integer", "float"])
+def test_every_operation_that_may_run_in_integers_has_a_time(profiles: dict[str, Profile], small: Any, name: str
+                                                             ) -> None:
+    times, plan = profiles[name].operations_ms(), small.quantized.plan
+    assert set(times) <= set(plan.by_address)
+    assert {op.address for op in plan.ops if op.decision == INTEGER} <= set(times)
+    assert all(ms > 0 for ms in times.values())
+
+
+def test_a_silu_has_the_time_of_both_its_nodes(profiles: dict[str, Profile], small: Any) -> None:
+    address = next(op.address for op in small.quantized.plan.ops if op.operation == "silu")
+    nodes = [node for node in profiles["integer"].nodes if node.address == address]
+    assert sorted(node.op_type for node in nodes) == ["QLinearMul", "QLinearSigmoid"]
+    assert profiles["integer"].operations_ms()[address] == pytest.approx(sum(node.ms for node in nodes))
+    (fused,) = [node for node in profiles["float"].nodes if node.address == address]
+    assert fused.op_type == "QuickGelu"
+
+
+def test_borders_are_kept_apart_with_their_tensor(profiles: dict[str, Profile], small: Any) -> None:
+    borders = profiles["integer"].borders()
+    assert sum(border.kind == "quantize" and border.address == "input" for border in borders) == 1
+    plan = small.quantized.plan
+    float_readers = [op for op in plan.convolutions(FLOAT) if op.rule == "box-convolution"]
+    dequantized = {border.address for border in borders if border.kind == "dequantize"}
+    assert float_readers and all(op.inputs[0] in dequantized for op in float_readers)
+    assert not any(border.kind in ("quantize", "dequantize") for border in profiles["float"].borders())
+    assert all(border.address in {*plan.by_address, "input"} for border in borders)
+    counted = sum(profiles["integer"].operations_ms().values()) + sum(border.ms for border in borders)
+    assert counted == pytest.approx(sum(node.ms for node in profiles["integer"].nodes))
+    assert profiles["integer"].run_ms > counted * 0.5
+
+
+def test_the_machine_of_a_profile_is_told(profiles: dict[str, Profile]) -> None:
+    assert profiles["float"].fingerprint["onnxruntime"] and profiles["float"].fingerprint["cpu"]
+
+
+@pytest.mark.parametrize(("name", "address"), [
+    ("model.0.conv:conv2d:0_token_60", "model.0.conv:conv2d:0"),
+    ("model.2:split:0/Slice_1/GatherSliceToSplitFusion", "model.2:split:0"),
+    ("model.1.conv:conv2d:0/Conv_output_0_nchwc", "model.1.conv:conv2d:0"),
+    ("model.23:reshape:5/Reshape_output_0_dq", "model.23:reshape:5"),
+    ("model.9:max_pool2d:12_token_3", "model.9:max_pool2d:12"), ("input/quantize", "input"), (":add:0/Add", ":add:0"),
+    ("ReorderOutput_token_57", ""), ("Transpose", ""), ("input_transposed", ""),
+])
+def test_addresses_are_read_from_the_names_that_onnxruntime_makes(name: str, address: str) -> None:
+    assert NodeTime("Conv", name, "CPUExecutionProvider", 1.0, (), ()).address == address
+
+
+def test_one_file_alone(small: Any) -> None:
+    assert "model.0.conv:conv2d:0" in operation_times(small.float_file)
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Any) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    with pytest.raises(OnnxUnreadableError):
+        operation_times(tmp_path / "broken.onnx")
