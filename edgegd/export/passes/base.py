@@ -71,8 +71,7 @@ def constant(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
         if not np.array_equal(existing.const_value.numpy(), array):  # type: ignore[union-attr]
             raise ValueError(f"{name} exists with other elements")
         return existing
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
-    value = ir.val(name, tensor.dtype, tensor.shape, const_value=tensor)
+    value = ir.val(name, const_value=ir.tensor(np.array(array, order="C"), name=name))  # a scalar stays one
     graph.register_initializer(value)
     return value
 
@@ -93,7 +92,7 @@ def sole_reader(value: ir.Value) -> ir.Node | None:
 
 
 def take_place(old: ir.Value, new: ir.Value) -> None:
-    """Lets `new` be read wherever `old` was, under the name of `old`, with its type and, where none is set, its shape."""
+    """Lets `new` be read wherever `old` was, under its name, with its type and shape where it has none of its own."""
     name = old.name
     new.type = new.type or old.type
     new.shape = new.shape if new.shape is not None else old.shape

@@ -1,8 +1,8 @@
 """Channels last: the integer kernels read and write (N, H, W, C), as they compute inside.
 
 Each operation on 4-dimensional codes is rewritten to NHWC; where a float operation or the output reads NCHW, one
-Transpose makes it. onnxruntime's own transformer (core/optimizer/nhwc_transformer.cc) does this for the convolutions and
-pushes Transposes through the rest; done here, the passes after this one see where channels and pixels lie.
+Transpose makes it. onnxruntime's own transformer (core/optimizer/nhwc_transformer.cc) does this for the convolutions
+and pushes Transposes through the rest; done here, the passes after this one see where channels and pixels lie.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _data_inputs(node: ir.Node) -> list[int]:
         return list(range(2, len(node.inputs), 3))
     if node.op_type == "Concat":
         return list(range(len(node.inputs)))
-    return [0] if node.op_type in (*_ELEMENTWISE, *_KERNELS, "MaxPool", "Resize", "Split") else []
+    return [0] if node.op_type in (*_ELEMENTWISE, *_KERNELS, "MaxPool", "Resize", "Split", "Slice") else []
 
 
 def _unfit(node: ir.Node, data: list[int]) -> str:
@@ -67,6 +67,8 @@ def _unfit(node: ir.Node, data: list[int]) -> str:
         return "joins or splits along another axis than that of channels"
     if node.op_type == "MaxPool" and len(node.outputs) != 1:
         return "gives indices too"
+    if node.op_type == "Slice" and (len(node.inputs) < 4 or numbers(node.inputs[3]) is None):
+        return "its axes are not known"
     return ""
 
 
@@ -104,6 +106,10 @@ def _rewrite_attributes(graph: ir.Graph, node: ir.Node) -> None:
         node.attributes["axis"] = ir.AttrInt64("axis", 3)
     elif node.op_type == "MaxPool":
         node.op_type, node.domain = "NhwcMaxPool", MICROSOFT
+    elif node.op_type == "Slice":
+        axes = node.inputs[3]
+        moved = np.array([_TO_LAST.index(axis % 4) for axis in numbers(axes)], np.int64)  # type: ignore[union-attr]
+        node.replace_input_with(3, constant(graph, moved, f"{axes.name}/nhwc"))  # type: ignore[union-attr]
     elif node.op_type == "Resize":
         for index in [i for i in range(1, len(node.inputs)) if node.inputs[i] is not None]:
             value = node.inputs[index]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
@@ -43,12 +45,11 @@ def _result(node: ir.Node) -> np.ndarray | None:
     if node.op_type == "Shape":
         shape = shape_of(node.inputs[0]) if node.inputs[0] is not None else None
         return None if shape is None else np.array(shape, np.int64)
-    inputs = [numbers(value) for value in node.inputs if value is not None]
-    if not inputs or any(value is None for value in inputs) or len(node.outputs) != 1 or node.domain:
+    inputs = {value.name or "": numbers(value) for value in node.inputs if value is not None}
+    if not inputs or any(value is None for value in inputs.values()) or len(node.outputs) != 1 or node.domain:
         return None
-    if node.outputs[0].is_graph_output() or sum(value.size for value in inputs if value is not None) > _LARGEST:
+    size = sum(value.size for value in inputs.values() if value is not None)
+    if node.outputs[0].is_graph_output() or size > _LARGEST:
         return None
-    proto = ir.serde.serialize_node(node)
-    evaluator = ReferenceEvaluator(proto)
-    names = [value.name for value in node.inputs if value is not None]
-    return np.asarray(evaluator.run(None, dict(zip(names, inputs, strict=True)))[0])
+    evaluator: Any = ReferenceEvaluator(ir.serde.serialize_node(node))
+    return np.asarray(evaluator.run(None, inputs)[0])

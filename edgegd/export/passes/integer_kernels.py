@@ -1,8 +1,8 @@
 """Q/DQ to integer operators: what onnxruntime's optimizer would do when it loads the portable file.
 
-1. Conv, Add, Mul, Sigmoid, LeakyRelu, AveragePool, GlobalAveragePool and Concat that read DequantizeLinear and are read by
-   one QuantizeLinear alone become QLinearConv, QLinearAdd and so on. A Relu before a QuantizeLinear whose zero
-   point is its smallest code changes nothing and goes.
+1. Conv, Add, Mul, Sigmoid, LeakyRelu, AveragePool, GlobalAveragePool and Concat that read DequantizeLinear and are
+   read by one QuantizeLinear alone become QLinearConv, QLinearAdd and so on. A Relu before a QuantizeLinear whose
+   zero point is its smallest code changes nothing and goes.
 2. Concat of one range, MaxPool, Resize, Split, Slice, Reshape, Transpose and the like between equal ranges move codes.
 3. Everything else stays float, between its DequantizeLinear and QuantizeLinear.
 

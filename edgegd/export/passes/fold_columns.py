@@ -1,0 +1,100 @@
+"""Neighbouring columns as channels: convolutions of few channels over many pixels, as ones of more over fewer.
+
+In (1, H, W, C) the channels of G columns lie one after the other, so the same bytes are (1, H, W / G, G * C). A
+convolution with stride s that makes g = G / s columns of C' channels is one that makes a single column of g * C'
+channels: its weight for output column j and input column x is the old one's for x - (j * s - padding), and zero where
+that is outside the kernel. Sums of integers with zeros in between are the same sums.
+
+ConvSym (core/mlas/lib/convsym.cpp) writes a table of one pointer for each output pixel and each position of the kernel,
+multiplies 4 channels at once and makes up to 64 output channels of them; with 3 in and 16 out it does little else than
+read pointers. More products, most of them with zeros, take less time there (benchmarks/passes.py).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from edgegd.export.passes.base import ExactPass, constant, numbers, shape_of, take_place
+
+_MOST_CHANNELS = 16  # in and out: with more, the products with zeros cost more than is gained
+_IMAGE_CHANNELS = 4  # up to so many input channels
+_OUTPUT_CHANNELS = (64, 32)  # together, for an image and for other inputs
+
+
+class FoldColumns(ExactPass):
+    """Rewrites convolutions of few channels to read and write several columns as one."""
+
+    name = "fold-columns"
+    text = "convolutions of few channels take neighbouring columns as channels"
+
+    def rewrite(self, graph: ir.Graph) -> None:
+        """Rewrites every NHWC convolution with few channels in and out."""
+        for node in [node for node in graph if node.op_type == "QLinearConv"]:
+            weight = numbers(node.inputs[3])
+            if weight is None or weight.shape[-1] == 1 or max(weight.shape[:2]) > _MOST_CHANNELS:
+                continue
+            columns = _OUTPUT_CHANNELS[weight.shape[1] > _IMAGE_CHANNELS] // weight.shape[0]
+            reason = _unfit(node, weight, columns)
+            if reason:
+                self.refuse(node, reason)
+                continue
+            _fold(graph, node, weight, columns)
+            self.applied.append(node.name or "")
+
+
+def _unfit(node: ir.Node, weight: np.ndarray, columns: int) -> str:
+    source, result = node.inputs[0], node.outputs[0]
+    before, after = shape_of(source) if source is not None else None, shape_of(result)
+    stride, left = node.attributes.get_ints("strides", [1, 1])[1], node.attributes.get_ints("pads", [0] * 4)[1]
+    if before is None or after is None or not node.attributes.get_int("channels_last", 0):
+        return "its shape is not known, or its channels are not last"
+    if node.attributes.get_int("group", 1) != 1 or set(node.attributes.get_ints("dilations", [1, 1])) != {1}:
+        return "it has groups or dilations"
+    if columns < 2 or before[2] % (columns * stride) or after[2] * stride != before[2] or left >= weight.shape[3]:
+        return f"{before[2]} columns are no whole number of {columns * stride}"
+    return ""
+
+
+def _fold(graph: ir.Graph, node: ir.Node, weight: np.ndarray, columns: int) -> None:
+    source, result = node.inputs[0], node.outputs[0]
+    (_, height, width, channels), after = shape_of(source), shape_of(result)  # type: ignore[arg-type, misc]
+    strides, pads = node.attributes.get_ints("strides", [1, 1]), node.attributes.get_ints("pads", [0] * 4)
+    stride, left, kernel = strides[1], pads[1], weight.shape[3]
+    read = columns * stride  # input columns that become one
+    first, last = -left // read, ((columns - 1) * stride + kernel - 1 - left) // read
+    folded = np.zeros((columns, weight.shape[0], read, channels, weight.shape[2], last - first + 1), weight.dtype)
+    for output in range(columns):
+        for position in range(kernel):
+            group, column = divmod(output * stride - left + position, read)
+            folded[output, :, column, :, :, group - first] = weight[..., position]
+    # (g, C', G, C, h, w) -> (g * C', G * C, h, w)
+    folded = folded.reshape(columns * weight.shape[0], read * channels, weight.shape[2], last - first + 1)
+
+    name = node.name or ""
+    view = _reshaped(graph, source, (1, height, width // read, read * channels), f"{name}/columns_in")
+    tiled = [_tiled(graph, value, columns) for value in node.inputs]
+    weights = constant(graph, folded, f"{node.inputs[3].name}/columns{columns}")  # type: ignore[union-attr]
+    attributes = dict(node.attributes) | {
+        "kernel_shape": folded.shape[2:], "strides": (strides[0], 1), "pads": (pads[0], -first, pads[2], last),
+    }  # fmt: skip
+    conv = ir.node("QLinearConv", [view.outputs[0], *tiled[1:3], weights, *tiled[4:]], attributes,
+                   domain=node.domain, name=name)  # fmt: skip
+    back = _reshaped(graph, conv.outputs[0], after, f"{name}/columns_out")
+    graph.insert_before(node, [view, conv, back])
+    view.outputs[0].type, conv.outputs[0].type = source.type, result.type  # type: ignore[union-attr]
+    conv.outputs[0].name = f"{name}/columns"
+    conv.outputs[0].shape = ir.Shape((1, after[1], after[2] // columns, columns * after[3]))  # type: ignore[index]
+    take_place(result, back.outputs[0])
+
+
+def _reshaped(graph: ir.Graph, value: ir.Value | None, shape: tuple[int, ...] | None, name: str) -> ir.Node:
+    return ir.node("Reshape", [value, constant(graph, np.array(shape, np.int64), f"{name}/shape")], name=name)
+
+
+def _tiled(graph: ir.Graph, value: ir.Value | None, columns: int) -> ir.Value | None:
+    """What is one number a channel, for the channels of all columns."""
+    elements = numbers(value)
+    if value is None or elements is None or elements.ndim != 1:
+        return value
+    return constant(graph, np.tile(elements, columns), f"{value.name}/x{columns}")

@@ -1,0 +1,77 @@
+"""The image as OpenCV has it: uint8, (1, H, W, C), blue first, instead of float32 planes.
+
+The portable file divides by 255, quantizes to the very code that was divided, and transposes. Here the bytes of the
+image are the codes; the order of the colours is in the weights of the convolutions that read it. A fourth channel,
+where a camera gives one, has zero weights. Where codes are signed, the uppermost bit is flipped.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from edgegd.export.passes.base import ExactPass, constant, numbers, shape_of, sole_reader
+
+_BLUE_FIRST = [2, 1, 0]
+
+
+class Uint8Input(ExactPass):
+    """Makes the graph's input the image's own bytes."""
+
+    name = "uint8-input"
+    text = "reads the image's bytes (1, H, W, C), without division, quantization and transposition"
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def rewrite(self, graph: ir.Graph) -> None:
+        """Rewrites the graph's one input and the convolutions that read it."""
+        image = graph.inputs[0]
+        quantize = sole_reader(image)
+        transpose = sole_reader(quantize.outputs[0]) if quantize is not None else None
+        if quantize is None or transpose is None or quantize.op_type != "QuantizeLinear":
+            self.refused.append((image.name or "", "something else than one quantized convolution reads the image"))
+            return
+        codes, stems = transpose.outputs[0], [use.node for use in transpose.outputs[0].uses()]
+        reason = _unfit(quantize, stems)
+        if reason:
+            self.refused.append((image.name or "", reason))
+            return
+        _, _, height, width = shape_of(image)  # type: ignore[misc]
+        codes.replace_all_uses_with(_image_codes(graph, image, (1, height, width, self.channels), codes))
+        for stem in stems:
+            weight = stem.inputs[3]
+            values = numbers(weight)[:, _BLUE_FIRST]  # type: ignore[index]
+            values = np.pad(values, ((0, 0), (0, self.channels - 3), (0, 0), (0, 0)))
+            stem.replace_input_with(3, constant(graph, values, f"{weight.name}/bgr{self.channels}"))  # type: ignore[union-attr]
+            self.applied.append(stem.name or "")
+
+
+def _unfit(quantize: ir.Node, stems: list[ir.Node]) -> str:
+    scale, zero_point = numbers(quantize.inputs[1]), numbers(quantize.inputs[2])
+    if scale is None or zero_point is None:
+        return "its range is computed"
+    limits = np.iinfo(zero_point.dtype)
+    image = np.arange(256, dtype=np.float32) / np.float32(255)
+    codes = np.rint(image / scale).clip(limits.min - int(zero_point), limits.max - int(zero_point)) + int(zero_point)
+    if not np.array_equal(codes, np.arange(256) + limits.min):
+        return "its codes are not the image's bytes"
+    for stem in stems:
+        if stem.op_type != "QLinearConv" or stem.attributes.get_int("group", 1) != 1:
+            return f"{stem.name} reads it too, which is no convolution over all its channels"
+    return ""
+
+
+def _image_codes(graph: ir.Graph, image: ir.Value, shape: tuple[int, ...], codes: ir.Value) -> ir.Value:
+    """The new input, and what makes its bytes the codes where these are signed."""
+    new = ir.val(image.name, ir.DataType.UINT8, shape)
+    graph.inputs[0] = new
+    if codes.dtype == ir.DataType.UINT8:
+        return new
+    first = next(iter(graph))
+    flip = ir.node("BitwiseXor", [new, constant(graph, np.uint8(128), "images/sign")], name="images/flip")
+    cast = ir.node("Cast", flip.outputs, {"to": int(ir.DataType.INT8)}, name="images/signed")
+    graph.insert_before(first, [flip, cast])
+    cast.outputs[0].type, cast.outputs[0].shape = codes.type, ir.Shape(shape)
+    return cast.outputs[0]
