@@ -108,8 +108,8 @@ def _rewrite_attributes(graph: ir.Graph, node: ir.Node) -> None:
         node.op_type, node.domain = "NhwcMaxPool", MICROSOFT
     elif node.op_type == "Slice":
         axes = node.inputs[3]
-        moved = np.array([_TO_LAST.index(axis % 4) for axis in numbers(axes)], np.int64)  # type: ignore[union-attr]
-        node.replace_input_with(3, constant(graph, moved, f"{axes.name}/nhwc"))  # type: ignore[union-attr]
+        positions = np.array([_TO_LAST.index(axis % 4) for axis in numbers(axes)], np.int64)  # type: ignore[union-attr]
+        node.replace_input_with(3, constant(graph, positions, f"{axes.name}/nhwc"))  # type: ignore[union-attr]
     elif node.op_type == "Resize":
         for index in [i for i in range(1, len(node.inputs)) if node.inputs[i] is not None]:
             value = node.inputs[index]

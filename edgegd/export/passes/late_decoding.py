@@ -141,7 +141,7 @@ class _Builder:
         best, by_anchor = [], []
         for index, level in enumerate(levels):
             kind = level.codes.dtype or ir.DataType.UINT8
-            top = self.node(first, "ReduceMax", [level.codes], kind, axes=[3], keepdims=0)
+            top = self.node(first, "ReduceMax", [level.codes, self.number("classes", np.array([3]))], kind, keepdims=0)
             flat = self.node(first, "Reshape", [top, self.number(f"flat{index}", np.array([1, level.anchors]))], kind)
             zero = np.array(level.zero_point, kind.numpy())
             scale = self.number(f"scale{index}", np.array(level.scale, np.float32))
@@ -155,12 +155,22 @@ class _Builder:
         flat = self.node(rows, "Reshape", [first.outputs[1], self.number("index", np.array([-1]))], ir.DataType.INT64)
         chosen = self.node(rows, "Gather", [codes, flat], codes.dtype or ir.DataType.UINT8, axis=1)
         value = self.node(rows, "Cast", [chosen], ir.DataType.FLOAT, to=int(ir.DataType.FLOAT))
-        for name, op_type, numbers_ in (("zero_point", "Sub", [level.zero_point for level in levels]),
-                                        ("scale", "Mul", [level.scale for level in levels])):  # fmt: skip
-            every = np.repeat(np.array(numbers_, np.float32), [level.anchors for level in levels])[None, :, None]
-            row = self.node(rows, "Gather", [self.number(name, every), flat], ir.DataType.FLOAT, axis=1)
-            value = self.node(rows, op_type, [value, row], ir.DataType.FLOAT)
+        for name, op_type in (("zero_point", "Sub"), ("scale", "Mul")):
+            of_level = [np.array(getattr(level, name), np.float32) for level in levels]
+            value = self.node(rows, op_type, [value, self.by_level(rows, name, of_level)], ir.DataType.FLOAT)
         rows.outputs[0].replace_all_uses_with(self.node(rows, "Sigmoid", [value], ir.DataType.FLOAT))
+
+    def by_level(self, before: ir.Node, name: str, of_level: Sequence[np.ndarray]) -> ir.Value:
+        """Of each chosen anchor the number of its level, (1, K, 1)."""
+        shape = self.number("column", np.array([1, -1, 1]))
+        index = self.node(before, "Reshape", [self.tail.first.outputs[1], shape], ir.DataType.INT64)
+        ends = np.cumsum([level.anchors for level in self.tail.levels])
+        value = self.number(f"{name}{len(ends) - 1}", of_level[-1])
+        for level in reversed(range(len(ends) - 1)):
+            inside = self.node(before, "Less", [index, self.number(f"end{level}", ends[level])], ir.DataType.BOOL)
+            own = self.number(f"{name}{level}", of_level[level])
+            value = self.node(before, "Where", [inside, own, value], ir.DataType.FLOAT)
+        return value
 
     def boxes(self) -> ir.Value | None:
         """The boxes (1, K, 4) of the detections that are left, None where an operation is not one an anchor."""

@@ -1,0 +1,69 @@
+"""The edge file: the portable file rewritten, bit for bit the same, to onnxruntime's own operators and uint8 images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import DeduplicateInitializersPass
+
+from edgegd.export.passes import PASSES, PassReport, Uint8Input
+from edgegd.export.passes.base import MICROSOFT, constant
+from edgegd.runtime.contract import ModelContract, Preprocessing
+
+_OPSET = 18  # the first with BitwiseXor, which makes bytes of an image int8 codes
+PASS_NAMES = tuple(kind.name for kind in PASSES)
+
+
+def build_edge(portable: onnx.ModelProto, name: str, *, without: Collection[str] = (), channels: int = 3
+               ) -> tuple[onnx.ModelProto, tuple[PassReport, ...]]:
+    """The edge form of a portable file called `name`, and what every pass did.
+
+    `without` names passes to leave out (`PASS_NAMES`); `channels` (3, or 4 where a camera gives a fourth, which is not
+    looked at) are those of the input images (1, H, W, channels) uint8, blue first. Without the pass uint8-input the
+    input stays float32 (1, 3, H, W). Activations of int8 give an edge file of int8 activations.
+    Raises ValueError for the name of a pass that does not exist.
+    """
+    unknown = set(without) - set(PASS_NAMES)
+    if unknown:
+        raise ValueError(f"no such pass: {', '.join(sorted(unknown))}; there are {', '.join(PASS_NAMES)}")
+    model = ir.from_proto(portable)
+    _raise_opset(model)
+    reports = []
+    for kind in PASSES:
+        if kind.name not in without:
+            done = kind(channels) if kind is Uint8Input else kind()
+            done(model)
+            reports.append(done.report)
+    DeduplicateInitializersPass(size_limit=1 << 20)(model)
+    model.graph.opset_imports[MICROSOFT] = 1
+    _describe(model, name, channels)
+    proto = ir.to_proto(model)
+    del proto.graph.value_info[:]  # onnxruntime infers shapes itself
+    return proto, tuple(reports)
+
+
+def _raise_opset(model: ir.Model) -> None:
+    """To an opset in which all passes can write; of the operators that detectors use, two changed on the way."""
+    if model.graph.opset_imports[""] >= _OPSET:
+        return
+    for node in model.graph:
+        if node.op_type.startswith("Reduce") and "axes" in node.attributes:
+            axes = np.array(node.attributes.pop("axes").as_ints(), np.int64)
+            node.resize_inputs(2)
+            node.replace_input_with(1, constant(model.graph, axes, f"{node.outputs[0].name}/axes"))
+        if node.op_type == "Split" and len(node.inputs) == 1:
+            node.attributes["num_outputs"] = ir.AttrInt64("num_outputs", len(node.outputs))
+    model.graph.opset_imports[""] = _OPSET
+
+
+def _describe(model: ir.Model, name: str, channels: int) -> None:
+    """Brings the file's metadata up to date, where it has any."""
+    if "edgegd.schema" not in model.metadata_props or model.graph.inputs[0].dtype != ir.DataType.UINT8:
+        return
+    contract = ModelContract.from_metadata(model.metadata_props)
+    of_pixels = Preprocessing.of_pixels(contract.preprocessing, channels)
+    model.metadata_props.update(dataclasses.replace(contract, preprocessing=of_pixels, portable=name).to_metadata())
