@@ -2,9 +2,9 @@
 
     PEER/bin/python benchmarks/peers/make_onnx.py ultralytics-qat --weights MY.pt --data MY/bccd --out FOLDER --seed 0
 
-benchmarks/accuracy_vs_peers.py runs it, with the Python that has the peers installed (`pip install edgegd[bench]`) and
-this project on PYTHONPATH. Writes into FOLDER `best.onnx`, after a training `last.onnx` too, and `made.json` (settings,
-versions).
+benchmarks/accuracy_vs_peers.py and latency_vs_peers.py run it, with the Python that has the peers installed
+(`pip install edgegd[bench]`) and this project on PYTHONPATH. Writes into FOLDER `best.onnx`, after a training
+`last.onnx` too, and `made.json` (settings, versions).
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ def export(weights: Path, destination: Path, imgsz: int, **settings: Any) -> Non
     os.replace(exported, destination)
 
 
-def train(weights: Path, data_yaml: Path, out: Path, recipe: Recipe, seed: int,
-          settings: dict[str, Any]) -> dict[str, Any]:
+def train(weights: Path, data_yaml: Path, out: Path, recipe: Recipe, seed: int, settings: dict[str, Any],
+          form: dict[str, Any]) -> dict[str, Any]:
     """Ultralytics' training, then the export of its best and its last epoch."""
     settings = {"epochs": recipe.train.epochs, "batch": recipe.train.batch, "patience": 0, **settings}
     model = YOLO(weights)
     model.train(data=str(data_yaml), imgsz=recipe.model.imgsz, seed=seed, deterministic=True, device="cpu",
                 workers=0, amp=False, plots=False, project=str(out), name="train", exist_ok=True, **settings)
     for which in ("best", "last"):
-        export(out / f"train/weights/{which}.pt", out / f"{which}.onnx", recipe.model.imgsz)
+        export(out / f"train/weights/{which}.pt", out / f"{which}.onnx", recipe.model.imgsz, **form)
     return settings
 
 
@@ -93,18 +93,20 @@ class Images(CalibrationDataReader):
 
 
 def decoding(path: Path) -> list[str]:
-    """The nodes of the head that lie in none of its branches (cv2, cv3): box pixels and scores share tensors there."""
+    """The nodes of the head that lie in none of its branches (cv2, cv3 and those of the NMS-free head, one2one_cv2 and
+    one2one_cv3): box pixels and scores share tensors there."""
     nodes = [node.name for node in onnx.load(path).graph.node]
     numbers = [int(name.split("/")[1].removeprefix("model.")) for name in nodes if name.startswith("/model.")]
     head = f"/model.{max(numbers)}/"
-    return [name for name in nodes if name.startswith(head) and "/cv2." not in name and "/cv3." not in name]
+    return [name for name in nodes if name.startswith(head) and "cv2." not in name and "cv3." not in name]
 
 
-def quantize_statically(weights: Path, out: Path, imgsz: int, images: tuple[Path, ...], method: str) -> dict[str, Any]:
+def quantize_statically(weights: Path, out: Path, imgsz: int, images: tuple[Path, ...], method: str,
+                        form: dict[str, Any]) -> dict[str, Any]:
     """onnxruntime's quantize_static at its best: uint8 activations, int8 weights per channel, all ops but decoding."""
     float_file, prepared = out / "fp32.onnx", out / "prepared.onnx"
-    export(weights, float_file, imgsz)
-    quant_pre_process(float_file, prepared)
+    export(weights, float_file, imgsz, **form)
+    quant_pre_process(float_file, prepared, skip_symbolic_shape=bool(form))  # it fails at the NMS-free head's TopK
     excluded = decoding(prepared)
     chunk = next(size for size in range(_CHUNK, 0, -1) if len(images) % size == 0)
     quantize_static(
@@ -115,23 +117,25 @@ def quantize_statically(weights: Path, out: Path, imgsz: int, images: tuple[Path
     return {"calibrate_method": method, "excluded_nodes": excluded, "images": len(images)}
 
 
-def make(kind: str, weights: Path, dataset: Dataset, recipe: Recipe, seed: int, out: Path) -> dict[str, Any]:
-    """Writes the files of one peer into `out` and returns the settings it used."""
+def make(kind: str, weights: Path, dataset: Dataset, recipe: Recipe, seed: int, out: Path, end2end: bool
+         ) -> dict[str, Any]:
+    """Writes the files of one peer into `out` and returns the settings it used; `end2end` exports the NMS-free head."""
+    form: dict[str, Any] = {"nms": False} if end2end else {}
     imgsz = recipe.model.imgsz
     images = calibration_images(dataset, recipe.quant.calibration_images, 0)
     if kind.startswith("onnxruntime-"):
         methods = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
-        return quantize_statically(weights, out, imgsz, images, methods[kind.removeprefix("onnxruntime-")])
+        return quantize_statically(weights, out, imgsz, images, methods[kind.removeprefix("onnxruntime-")], form)
     if kind == "ultralytics-fp32":
-        export(weights, out / "best.onnx", imgsz)
+        export(weights, out / "best.onnx", imgsz, **form)
         return {}
     if kind == "ultralytics-ptq":  # it calibrates on the split `val`: here, the images that all others calibrate on
         data_yaml = ultralytics_yaml(dataclasses.replace(dataset, val_images=images), out / "view")
-        export(weights, out / "best.onnx", imgsz, quantize=8, data=str(data_yaml))
+        export(weights, out / "best.onnx", imgsz, quantize=8, data=str(data_yaml), **form)
         return {"images": len(images)}
     settings = PUBLISHED if kind == "ultralytics-qat" else tuned(recipe)
     quantize = {} if kind == "ultralytics-float" else {"quantize": 8}
-    return train(weights, ultralytics_yaml(dataset, out / "view"), out, recipe, seed, {**settings, **quantize})
+    return train(weights, ultralytics_yaml(dataset, out / "view"), out, recipe, seed, {**settings, **quantize}, form)
 
 
 def installed(package: str) -> str:
@@ -147,14 +151,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind")
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", required=True, help="folder of the BCCD set, or what data.source names")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="other values of the recipe")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--end2end", action="store_true", help="export the head that needs no NMS")
     arguments = parser.parse_args()
-    recipe = load_recipe(RECIPE, [f"data.path={arguments.data}"])
+    recipe = load_recipe(RECIPE, [f"data.path={arguments.data}", *arguments.set])
     arguments.out.mkdir(parents=True, exist_ok=True)
     settings = make(arguments.kind, arguments.weights.resolve(), open_dataset(recipe.data), recipe, arguments.seed,
-                    arguments.out.resolve())  # fmt: skip
+                    arguments.out.resolve(), arguments.end2end)  # fmt: skip
     packages = ("ultralytics", "torch", "onnxruntime", "onnx", "onnxslim", "nvidia-modelopt")
     made = {"settings": settings, "versions": {name: installed(name) for name in packages}}
     (arguments.out / "made.json").write_text(json.dumps(made, indent=1) + "\n")

@@ -1,0 +1,21 @@
+"""The files of the detectors whose latency is measured: made once, by a program that takes its torch with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = Path(__file__).with_name("make_detector.py")
+
+
+def made(model: str, imgsz: int, out: Path, auto: Path | None = None, only: str = "", end2end: bool = False) -> Path:
+    """`out`, filled by make_detector.py in a subprocess where it is not complete; the others are its options."""
+    if not (out / "made.json").exists():
+        print(f"making the files of {model} at {imgsz} ...", file=sys.stderr, flush=True)
+        options = ["--auto", str(auto)] if auto else []
+        options += ["--only", only] if only else []
+        options += ["--end2end"] if end2end else []
+        subprocess.run([sys.executable, str(PROGRAM), model, "--imgsz", str(imgsz), "--out", str(out), *options],
+                       check=True, stdout=sys.stderr)  # fmt: skip
+    return out

@@ -1,0 +1,107 @@
+"""The files of one detector whose latency is measured: float, INT8 portable and INT8 edge, of SiLU, ReLU and a mixture.
+
+    python benchmarks/make_detector.py yolo26n --imgsz 640 --out FOLDER [--auto RUN/activation.json]
+
+Latency depends on the graph, not on the values of the weights, so those are random, and there are 80 classes; or MODEL
+is a checkpoint. Calibrated on drawn street scenes. Writes into FOLDER `float.pt`, `fp32.onnx`, and for each activation
+`silu.onnx` (portable) and `silu.edge.onnx`, `relu.onnx` and so on; at last `made.json`, which marks it complete. The
+benchmarks run it in a subprocess, which leaves no memory of torch behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from families import random_detector
+from ultralytics import YOLO
+
+from edgegd.data.streets import render_scene
+from edgegd.export.edge import build_edge
+from edgegd.export.graph import build_graph
+from edgegd.export.metadata import contract_of, set_metadata
+from edgegd.quant.activation import ActivationSwap, silu_paths, swap_to_relu
+from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.calibration import calibrate
+from edgegd.quant.folding import deploy, plan_detector
+from edgegd.quant.settling import settle_ranges
+from edgegd.runtime.contract import Preprocessing
+from edgegd.runtime.letterbox import preprocess
+
+OPSET, PROFILE = 17, "x86-vnni"
+SCENES = 4
+STATISTICS_IMGSZ = 320  # of the images whose statistics the BatchNorms of random weights get
+
+
+def scenes(imgsz: int) -> list[torch.Tensor]:
+    """Drawn street scenes as network inputs (1, 3, imgsz, imgsz)."""
+    size = Preprocessing(imgsz=(imgsz, imgsz))
+    return [torch.from_numpy(preprocess(render_scene(np.random.default_rng(seed)).image, size)[0])
+            for seed in range(SCENES)]  # fmt: skip
+
+
+def float_detector(model: str) -> Any:
+    """The checkpoint's float model, or that of an architecture with random weights."""
+    if model.endswith(".pt"):
+        return YOLO(model, task="detect").model.float()
+    return random_detector(model, torch.cat(scenes(STATISTICS_IMGSZ)))
+
+
+def portable(model: Any, imgsz: int, variant: str) -> onnx.ModelProto:
+    """The portable file of a deployed model, `fp32`, or `ptq`, which calibrates it."""
+    plan = plan_detector(model, imgsz, PROFILE)
+    module = model
+    if variant == "ptq":
+        module = QuantizedModel(model, plan)
+        calibrate(module, iter(scenes(imgsz)), "minmax")
+        settle_ranges(module)
+        module.eval()
+    graph = build_graph(module, plan, imgsz, OPSET)
+    origin = (plan.sha256, plan.profile) if variant == "ptq" else ("", "")
+    set_metadata(graph, model, contract_of(graph, model, imgsz, variant, *origin))
+    return graph
+
+
+def make(detector: Any, imgsz: int, swaps: dict[str, Collection[str]], end2end: bool, out: Path) -> None:
+    """Writes all files; `swaps` has, for each activation's name, the paths of the SiLUs that become ReLUs."""
+    out.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": copy.deepcopy(detector)}, out / "float.pt")
+    onnx.save(portable(deploy(copy.deepcopy(detector), end2end=end2end), imgsz, "fp32"), out / "fp32.onnx")
+    for name, paths in swaps.items():
+        swapped = copy.deepcopy(detector)
+        swap_to_relu(swapped, paths)
+        file = out / f"{name}.onnx"
+        onnx.save(portable(deploy(swapped, end2end=end2end), imgsz, "ptq"), file)
+        onnx.save(build_edge(onnx.load(file), file.name)[0], out / f"{name}.edge.onnx")
+    (out / "made.json").write_text(json.dumps({name: sorted(paths) for name, paths in swaps.items()}) + "\n")
+
+
+def main() -> None:
+    """Makes what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="an architecture, such as yolo26n, or a checkpoint")
+    parser.add_argument("--imgsz", type=int, default=640)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--auto", type=Path, help="activation.json of a run with quant.activation auto")
+    parser.add_argument("--end2end", action="store_true", help="the head that needs no NMS, of YOLOv10 and YOLO26")
+    parser.add_argument("--only", choices=("silu", "relu"), help="make the files of this activation only")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    detector = float_detector(arguments.model)
+    swaps: dict[str, Collection[str]] = {"silu": (), "relu": silu_paths(detector)}
+    if arguments.only:
+        swaps = {arguments.only: swaps[arguments.only]}
+    if arguments.auto:
+        swaps["auto"] = ActivationSwap.from_json(arguments.auto.read_text()).relu
+    make(detector, arguments.imgsz, swaps, arguments.end2end, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The latency worker for OpenVINO: edgegd.latency.worker's protocol, clock and blocks around OpenVINO's CPU plugin.
+
+edgegd's target for benchmarks starts it (benchmarks/peers/target.py), with the Python that has OpenVINO installed and
+this project on PYTHONPATH. OpenVINO gets the latency hint, the thread count, float32 for what is float, and the input
+without a copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import openvino
+
+from edgegd.latency.worker import PROTOCOL, LoadedModel, ModelError, machine_facts, main, make_feed
+
+TYPES = {"f32": "tensor(float)", "u8": "tensor(uint8)"}
+
+
+class Input(NamedTuple):
+    """An input as onnxruntime describes one."""
+
+    name: str
+    shape: list[int]
+    type: str
+
+
+class OpenVinoModel(LoadedModel):
+    """One compiled model and its request. OpenVINO has no option for spinning: asking for it is an error."""
+
+    def __init__(self, model: str, threads: int, spinning: bool, optimization: str, seed: int,
+                 input: str | None) -> None:
+        if spinning or optimization != "all":
+            raise ModelError("OpenVINO is timed without spinning and with all its optimizations")
+        self.sha256 = hashlib.sha256(Path(model).read_bytes()).hexdigest()
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+        start = time.perf_counter_ns()
+        try:
+            self._compiled = openvino.Core().compile_model(model, "CPU", hints)
+        except RuntimeError as error:
+            raise ModelError(str(error)) from error
+        self.load_ms = (time.perf_counter_ns() - start) / 1e6
+        inputs = [Input(one.any_name, list(one.shape), TYPES.get(one.element_type.get_type_name(), "unknown"))
+                  for one in self._compiled.inputs]  # fmt: skip
+        self.feed = make_feed(inputs, seed, input)
+        self._request = self._compiled.create_infer_request()
+        for name, array in self.feed.items():
+            self._request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
+
+    def ready(self) -> dict[str, Any]:
+        """The answer to `configure`; threads are read back from the compiled model."""
+        return {
+            "ready": True, "protocol": PROTOCOL, "load_ms": self.load_ms, "model_sha256": self.sha256,
+            "machine": machine_facts(), "openvino": openvino.__version__,
+            "session": {"threads": self._compiled.get_property("INFERENCE_NUM_THREADS"), "spinning": False},
+            "inputs": {name: [str(array.dtype), *array.shape] for name, array in self.feed.items()},
+        }  # fmt: skip
+
+    def time_once(self) -> int:
+        """Duration of one inference in ns."""
+        start = time.perf_counter_ns()
+        self._request.infer(share_outputs=True)
+        return time.perf_counter_ns() - start
+
+
+if __name__ == "__main__":
+    main(OpenVinoModel)
