@@ -234,9 +234,15 @@ class EmulationError(EdgegdError):
 
 
 class QatCheckpointError(EdgegdError):
-    """The checkpoint of an interrupted QAT is damaged, of another version, or holds values that are not finite."""
+    """The checkpoint of an interrupted training is damaged, of another version, or holds values that are not finite."""
 
     exit_code = 65
+
+
+class ActivationError(EdgegdError):
+    """A model has no SiLU to swap, or the run's swapped model or its choice of activations is not the recipe's."""
+
+    exit_code = 66
 
 
 class ProfileError(EdgegdError):

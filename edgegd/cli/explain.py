@@ -17,7 +17,7 @@ import click
               help="Compare this ONNX file of the run's model with the plan, whatever tool has quantized it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan, the ranges and the comparison as JSON.")
 def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
-    """Show which tensors are quantized, how and why, and which are not and why.
+    """Show which tensors are quantized, how and why, and which are not and why; which SiLUs became ReLU.
 
     With --onnx: which planned convolutions of the file onnxruntime runs in integers, and which tensors have the planned
     format and one range a scale group.
@@ -28,25 +28,31 @@ def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
     """
     with contextlib.redirect_stdout(sys.stderr):
         from edgegd.export.against_plan import compare_with_plan, stored_weight_shapes
+        from edgegd.pipeline.models import adapted_reads, stored_swap
         from edgegd.pipeline.run_folder import RunFolder
         from edgegd.pipeline.stage import require_current
         from edgegd.quant.plan import QuantPlan
         from edgegd.report.plan import explain_file, explain_plan
+        from edgegd.report.swap import explain_swap
 
         folder = RunFolder.open_existing(run_dir)
         for name in ("plan.json", "calibration.json", "ptq.safetensors"):
             require_current(folder, name, "ptq")
         plan = QuantPlan.from_json(folder.artifact("plan.json").read_text())
         ranges = folder.read_json("calibration.json")["ranges"]
+        swap = stored_swap(folder) if adapted_reads(folder) else None
         shapes = stored_weight_shapes(folder.artifact("ptq.safetensors"))
         found = compare_with_plan(onnx_path, plan, shapes) if onnx_path else None
     if as_json:
         comparison = {"onnx": {"file": str(onnx_path)} | dataclasses.asdict(found)} if found else {}
+        choice = {"activation": dataclasses.asdict(swap)} if swap else {}
         click.echo(json.dumps(
-            {"plan": json.loads(plan.to_json()), "sha256": plan.sha256, "ranges": ranges} | comparison
+            {"plan": json.loads(plan.to_json()), "sha256": plan.sha256, "ranges": ranges} | choice | comparison
         ))  # fmt: skip
         return
     text = explain_file(str(onnx_path), plan, found) if found else explain_plan(plan, ranges)
+    if swap and not found:
+        text = f"{explain_swap(swap)}\n\n{text}"
     if sys.stdout.isatty():
         click.echo_via_pager(text)
     else:

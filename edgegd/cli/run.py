@@ -11,8 +11,16 @@ from typing import Any
 import click
 
 from edgegd.cli.progress import TerminalProgress
+from edgegd.recipe.schema import Recipe
 
-STAGE_NAMES = ("data", "float", "ptq", "qat", "export", "verify", "accuracy", "latency", "report")
+SWAP_STAGES = ("activation", "adapt")  # of runs whose recipe swaps activations
+STAGE_NAMES = ("data", "float", *SWAP_STAGES, "ptq", "qat", "export", "verify", "accuracy", "latency", "report")
+
+
+def stages_of(recipe: Recipe, until: str) -> list[str]:
+    """The names of the stages that a recipe needs, in order, up to the one named."""
+    names = STAGE_NAMES[: STAGE_NAMES.index(until) + 1]
+    return [name for name in names if recipe.quant.activation != "silu" or name not in SWAP_STAGES]
 
 
 @click.command()
@@ -42,9 +50,8 @@ def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: st
         from edgegd.pipeline.run_folder import RunFolder
 
         folder = RunFolder.create(folder_path, loaded, name)
-        names = list(STAGE_NAMES[: STAGE_NAMES.index(until) + 1])
         with TerminalProgress() as progress:
-            outcome = run_stages(folder, names, progress)
+            outcome = run_stages(folder, stages_of(loaded, until), progress)
     show(folder, outcome, as_json)
 
 

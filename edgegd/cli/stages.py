@@ -15,6 +15,8 @@ from edgegd.recipe.schema import TargetSection
 
 _HELP = {
     "float": "Take the recipe's float checkpoint, or train one with Ultralytics.",
+    "activation": "Choose which SiLUs become ReLU, where the recipe's quant.activation is relu or auto.",
+    "adapt": "Train the float model with these ReLUs, distilled from the SiLU model.",
     "ptq": "Trace the float model, plan its quantization and calibrate the ranges.",
     "qat": "Fine-tune the calibrated model by gradient descent under fake quantization.",
     "export": "Write fp32.onnx, ptq.onnx and qat.onnx, or both quantized ones for another kind of CPU.",

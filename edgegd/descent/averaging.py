@@ -14,14 +14,16 @@ from edgegd.descent.student import Student
 class MovingAverage:
     """The average of a student's parameters, weights and ranges, over the steps.
 
+    Where BatchNorm is live, its running means and variances are averaged too: averaged weights need their own.
+
     The decay rises from 0.1 to `decay` as min(decay, (1 + n) / (10 + n)) after n steps, so that a short training is
     averaged over its own length and not dominated by where it started.
     """
 
     def __init__(self, student: Student, decay: float) -> None:
         self.decay, self.steps = decay, 0
-        self._parameters = [parameter.data for parameter in student.parameters()]
-        self._average = [parameter.detach().clone().float() for parameter in student.parameters()]
+        self._parameters = [parameter.data for parameter in student.parameters()] + _running_statistics(student)
+        self._average = [value.detach().clone().float() for value in self._parameters]
         self._index = {id(parameter): index for index, parameter in enumerate(student.parameters())}
 
     @torch.no_grad()
@@ -52,7 +54,7 @@ class MovingAverage:
             parameter.copy_(self._average[self._index[id(parameter)]])
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """The averages by the parameters' positions."""
+        """The averages by the parameters' positions, those of running statistics after them."""
         return {str(index): average for index, average in enumerate(self._average)}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor], steps: int) -> None:
@@ -60,3 +62,10 @@ class MovingAverage:
         self.steps = steps
         for index, average in enumerate(self._average):
             average.copy_(state[str(index)])
+
+
+def _running_statistics(student: Student) -> list[torch.Tensor]:
+    """The running means and variances of every BatchNorm; a deployed model has none."""
+    norms = [module for module in student.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    found = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
+    return [statistic for statistic in found if statistic is not None]

@@ -1,4 +1,4 @@
-"""Distillation: the quantized student learns from the float model that it was made of.
+"""Distillation: a student, quantized or with other activations, learns from the float model that it was made of.
 
 Head (Hinton et al. 2015, section 2, for independent classes): the Kullback-Leibler divergence of each class score from
 the teacher's, and of each box side: of its distribution where the head predicts one (Zheng et al. 2022, section 3.2),
@@ -41,7 +41,7 @@ class Distiller:
             raise UnsupportedModelError(
                 "train.distill.head is not possible for RT-DETR: student and teacher each choose their own queries.",
                 expected="train.distill.head 0, train.distill.neck as you like", found=f"{settings.head}",
-                mend="set train.distill.head to 0 and use train.distill.neck",
+                mend="set train.distill.head to 0 (in an adaptation train.adapt.distill.head) and use neck",
             )  # fmt: skip
         self._features: dict[nn.Module, list[torch.Tensor]] = {}
         self._hooks: list[Any] = []

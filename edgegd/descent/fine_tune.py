@@ -1,4 +1,4 @@
-"""Gradient descent under fake quantization: epochs of steps, the best of them by mAP, checkpoints in between."""
+"""Gradient descent, in float or fake-quantized: epochs of steps, the best of them by mAP, checkpoints in between."""
 
 from __future__ import annotations
 

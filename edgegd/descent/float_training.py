@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import torch
 from ultralytics import YOLO
 from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.nn.tasks import DetectionModel
 
+from edgegd.atomic_files import write_atomically
 from edgegd.recipe.schema import FloatTraining, TrainSection
 
 
@@ -37,7 +40,21 @@ def train_float(weights: str, data_yaml: Path, destination: Path, *, imgsz: int,
 
 def store_checkpoint(source: Path, destination: Path) -> None:
     """Copies an Ultralytics checkpoint without what names the machine that trained it: paths, git state, date."""
-    checkpoint: dict[str, Any] = torch.load(source, map_location="cpu", weights_only=False)  # written a moment ago
+    torch.save(_shareable(torch.load(source, map_location="cpu", weights_only=False)), destination)  # our own file
+
+
+def store_model(model: DetectionModel, destination: Path) -> None:
+    """Stores a detector as an Ultralytics checkpoint in the model's own precision: `YOLO(destination)` opens it.
+
+    Modules are stored as they are, so a swapped activation comes back with them.
+    """
+    arguments: Any = model.args
+    buffer = io.BytesIO()  # in a file, torch would name what is inside after the file, which is a temporary one here
+    torch.save(_shareable({"epoch": -1, "model": model, "ema": None, "train_args": dict(arguments)}), buffer)
+    write_atomically(destination, buffer.getvalue())
+
+
+def _shareable(checkpoint: dict[str, Any]) -> dict[str, Any]:
     for key in ("git", "date"):
         checkpoint.pop(key, None)
     model = checkpoint.get("ema") or checkpoint["model"]
@@ -45,7 +62,7 @@ def store_checkpoint(source: Path, destination: Path) -> None:
         for key, value in arguments.items():
             if isinstance(value, str) and Path(value).is_absolute():
                 arguments[key] = Path(value).name
-    torch.save(checkpoint, destination)
+    return checkpoint
 
 
 def _show_epochs(model: YOLO, progress: Callable[[int, int, str], None], note: Callable[[str], None]) -> None:

@@ -28,7 +28,10 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Descent:
-    """The whole record; `best_epoch` 0 is the model before the first step, whose mAP is `calibrated_map50_95`."""
+    """The whole record; `best_epoch` 0 is the model before the first step, whose mAP is `calibrated_map50_95`.
+
+    That model is the calibrated one in QAT, the one with its activations just swapped in an adaptation.
+    """
 
     best_epoch: int
     best_map50_95: float

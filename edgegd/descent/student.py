@@ -11,9 +11,9 @@ from edgegd.quant.attach import QuantizedModel
 
 
 class FloatStudent(nn.Module):
-    """A deployed float detector with the interface of a QuantizedModel, and no ranges.
+    """A float detector in its deployed form with the interface of a QuantizedModel, and no ranges.
 
-    It goes through the same loop, for a float training of equal length as a control.
+    It goes through the same loop: to adapt to other activations, with BatchNorm live, or folded as a control of QAT.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -14,7 +14,9 @@ from ultralytics.nn.tasks import DetectionModel
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.dataset import Dataset
 from edgegd.descent.float_checkpoint import open_checkpoint
+from edgegd.errors import ActivationError
 from edgegd.pipeline.run_folder import RunFolder
+from edgegd.quant.activation import ActivationSwap, require_swapped
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.folding import deploy, output_kind, trace_detector
 from edgegd.quant.plan import QuantPlan, require_plan_fits
@@ -47,6 +49,40 @@ def float_model(folder: RunFolder) -> DetectionModel:
     return deploy(open_checkpoint(folder.require("float.pt", "float")), end2end=folder.recipe.model.end2end)
 
 
+def adapted_reads(folder: RunFolder) -> dict[str, str]:
+    """What a stage that needs `model_to_quantize` reads beside float.pt, with the stages that make it."""
+    swaps = folder.recipe.quant.activation != "silu"
+    return {"activation.json": "activation", "adapted.pt": "adapt"} if swaps else {}
+
+
+def model_to_quantize(folder: RunFolder) -> DetectionModel:
+    """The float model that is quantized, deployed: float.pt, or where the recipe swaps activations adapted.pt.
+
+    Raises ActivationError where adapted.pt or the choice of activations is of another recipe.
+    """
+    if not adapted_reads(folder):
+        return float_model(folder)
+    adapted = open_checkpoint(folder.require("adapted.pt", "adapt"))
+    require_swapped(adapted, stored_swap(folder))
+    return deploy(adapted, end2end=folder.recipe.model.end2end)
+
+
+def stored_swap(folder: RunFolder) -> ActivationSwap:
+    """The run's choice of activations; ActivationError where it was made for another recipe."""
+    section = folder.recipe.quant
+    folder.require("activation.json", "activation")
+    swap = ActivationSwap.from_data(folder.read_json("activation.json"))
+    asked = (section.activation, section.activation_saving)
+    if (swap.activation, swap.saving) != asked:
+        raise ActivationError(
+            f"The activations of {folder.path} were chosen for another recipe.",
+            expected=f"quant.activation {asked[0]}, quant.activation_saving {asked[1]}",
+            found=f"quant.activation {swap.activation}, quant.activation_saving {swap.saving}",
+            mend=f"choose anew: `edgegd activation {folder.path}`, then `edgegd adapt {folder.path}`",
+        )  # fmt: skip
+    return swap
+
+
 def stored_plan(folder: RunFolder) -> QuantPlan:
     """The run's quantization plan."""
     return QuantPlan.from_json(folder.require("plan.json", "ptq").read_text())
@@ -56,12 +92,13 @@ def quantized_model(folder: RunFolder, variant: str) -> QuantizedModel:
     """The calibrated (`ptq`) or fine-tuned (`qat`) model of the run, in evaluation mode.
 
     Raises:
-        PlanError: the plan does not fit the float model or model.imgsz, or the state was stored under another plan.
+        ActivationError: as model_to_quantize.
+        PlanError: the plan does not fit the model or model.imgsz, or the state was stored under another plan.
         CheckpointUnreadableError: the state is truncated, of another version of edgegd, or has values that are not
             finite.
     """
     recipe = folder.recipe
-    model, plan = float_model(folder), stored_plan(folder)
+    model, plan = model_to_quantize(folder), stored_plan(folder)
     imgsz = (recipe.model.imgsz, recipe.model.imgsz)
     require_plan_fits(plan, trace_detector(model, recipe.model.imgsz), imgsz)
     quantized = QuantizedModel(model, plan, learned_weight_scales=recipe.quant.weight_scales == "learned")

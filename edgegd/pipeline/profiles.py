@@ -7,6 +7,7 @@ from typing import Any
 from edgegd.errors import MissingArtifactError
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.pipeline.export import export_profile, profile_file
+from edgegd.pipeline.models import adapted_reads
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage, require_current
 from edgegd.pipeline.verify import QUANTIZED, verify_profile
@@ -26,7 +27,8 @@ def _export(profile: str) -> Stage:
 
     return Stage(profile_stage("export", profile), f"PTQ and QAT for {profile}", _MODEL_READS,
                  tuple(profile_file(variant, profile) for variant in QUANTIZED),
-                 ("model.imgsz", "model.end2end", "export", "quant.weight_scales", "target.profile"), run)  # fmt: skip
+                 ("model.imgsz", "model.end2end", "export", "quant.weight_scales", "target.profile"), run,
+                 reads_also=adapted_reads)  # fmt: skip
 
 
 def _verify(profile: str) -> Stage:
@@ -48,7 +50,8 @@ def _verify(profile: str) -> Stage:
 
     reads = {"data.json": "data"} | _MODEL_READS | {f"{variant}.onnx": "export" for variant in QUANTIZED}
     return Stage(profile_stage("verify", profile), f"whether files suit {profile}", reads, (f"verify-{profile}.json",),
-                 ("model.imgsz", "model.end2end", "quant.weight_scales", "target.profile"), run, outside)  # fmt: skip
+                 ("model.imgsz", "model.end2end", "quant.weight_scales", "target.profile"), run, outside,
+                 adapted_reads)  # fmt: skip
 
 
 PROFILE_STAGES = {stage.name: stage for profile in TABLES for stage in (_export(profile), _verify(profile))}

@@ -9,7 +9,7 @@ from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.latency.measure import measure
 from edgegd.pipeline.export import VARIANTS, run_export
-from edgegd.pipeline.models import validation_truth
+from edgegd.pipeline.models import adapted_reads, validation_truth
 from edgegd.pipeline.profiles import verified_profiles
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress, Stage, sources_hash
@@ -50,9 +50,16 @@ def run_report(folder: RunFolder, progress: Progress) -> None:
     stages = {name: folder.read_json(f"{name}.json")
               for name in ("data", "calibration", "descent", "verify", "accuracy", "latency")}  # fmt: skip
     stages["profiles"] = {profile: folder.read_json(f"verify-{profile}.json") for profile in verified_profiles(folder)}
+    if _swap_reads(folder):
+        stages["swap"] = {"choice": folder.read_json("activation.json"),
+                          "adaptation": folder.read_json("adaptation.json")}  # fmt: skip
     report = build_report(folder.recipe, folder.owner(), stages)
     folder.write_json("report.json", report)
     folder.write("report.md", to_markdown(report).encode())
+
+
+def _swap_reads(folder: RunFolder) -> dict[str, str]:
+    return adapted_reads(folder) and {"activation.json": "activation", "adaptation.json": "adapt"}
 
 
 def _report_sources(folder: RunFolder) -> Any:
@@ -62,12 +69,13 @@ def _report_sources(folder: RunFolder) -> Any:
 
 EXPORT = Stage("export", "FP32, PTQ and QAT as ONNX files",
                {"float.pt": "float", "plan.json": "ptq", "ptq.safetensors": "ptq", "qat.safetensors": "qat"},
-               MODELS, ("model.imgsz", "model.end2end", "export", "quant.weight_scales"), run_export)  # fmt: skip
+               MODELS, ("model.imgsz", "model.end2end", "export", "quant.weight_scales"), run_export,
+               reads_also=adapted_reads)  # fmt: skip
 VERIFY = Stage("verify", "census, parity and canary",
                {"data.json": "data", "plan.json": "ptq", "float.pt": "float", "ptq.safetensors": "ptq",
                 "qat.safetensors": "qat"} | dict.fromkeys(MODELS, "export"),
                ("verify.json",), ("model.imgsz", "model.end2end", "quant.weight_scales", "target.profile"),
-               run_verify, lambda folder: fingerprint()["cpu"])  # fmt: skip
+               run_verify, lambda folder: fingerprint()["cpu"], adapted_reads)  # fmt: skip
 ACCURACY = Stage("accuracy", "mAP in onnxruntime", {"data.json": "data"} | dict.fromkeys(MODELS, "export"),
                  ("accuracy.json",), ("accuracy",), run_accuracy)  # fmt: skip
 LATENCY = Stage("latency", "paired latency on the target", dict.fromkeys(MODELS, "export"),
@@ -77,4 +85,4 @@ REPORT = Stage("report", "report.json and report.md",
                {"data.json": "data", "calibration.json": "ptq", "descent.json": "qat", "verify.json": "verify",
                 "accuracy.json": "accuracy", "latency.json": "latency"},
                ("report.json", "report.md"), tuple(field.name for field in dataclasses.fields(Recipe)), run_report,
-               _report_sources)  # fmt: skip
+               _report_sources, _swap_reads)  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgegd.atomic_files import explaining_full_disk
 from edgegd.errors import InterruptedRunError
+from edgegd.pipeline.adapt import ACTIVATION, ADAPT
 from edgegd.pipeline.prepare import DATA, FLOAT
 from edgegd.pipeline.profiles import PROFILE_STAGES
 from edgegd.pipeline.prove import ACCURACY, EXPORT, LATENCY, REPORT, VERIFY
@@ -12,9 +13,11 @@ from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress, Stage, run_stage
 
 STAGES: dict[str, Stage] = {
-    stage.name: stage for stage in (DATA, FLOAT, PTQ, QAT, EXPORT, VERIFY, ACCURACY, LATENCY, REPORT)
+    stage.name: stage
+    for stage in (DATA, FLOAT, ACTIVATION, ADAPT, PTQ, QAT, EXPORT, VERIFY, ACCURACY, LATENCY, REPORT)
 }
-"""The stages of a run; those of further profiles are run by name only."""
+"""The stages of a run; those of further profiles are run by name only. A run whose recipe swaps no activation leaves
+out activation and adapt (edgegd.cli.run.stages_of)."""
 
 
 def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force: bool = False) -> dict[str, str]:
@@ -32,7 +35,7 @@ def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force
             except KeyboardInterrupt as interrupt:
                 raise InterruptedRunError(
                     f"Interrupted in stage {name}.",
-                    mend="run the same command again: finished stages are kept, and qat goes on from its checkpoint",
+                    mend="run the same command again: finished stages are kept, training goes on from its checkpoint",
                 ) from interrupt
             outcome[name] = "ran" if ran else "unchanged"
             progress.note(f"{name}: {'done' if ran else 'unchanged, skipped'}")

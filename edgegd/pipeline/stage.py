@@ -42,7 +42,8 @@ class Stage:
     """One stage of a run.
 
     `reads` maps the artifacts it reads to the stages that make them, `makes` are its own, `sections` the recipe keys
-    it depends on. `outside(folder)` returns what else it depends on (files of the user, this machine) as plain data.
+    it depends on. `outside(folder)` returns what else it depends on (files of the user, this machine) as plain data;
+    `reads_also(folder)` what it reads under this run's recipe beside `reads`.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Stage:
     sections: tuple[str, ...]
     run: Callable[[RunFolder, Progress], None]
     outside: Callable[[RunFolder], Any] = lambda folder: None
+    reads_also: Callable[[RunFolder], dict[str, str]] = lambda folder: {}
 
 
 def sources_hash(*excluded: str, only: str = "") -> str:
@@ -81,10 +83,11 @@ def run_stage(stage: Stage, folder: RunFolder, progress: Progress, *, force: boo
 
     Raises MissingArtifactError where an artifact that it reads is missing, damaged or out of date.
     """
+    reads = stage.reads | stage.reads_also(folder)
     inputs = {
         "code": code_version(),
         "recipe": section_hash(folder.recipe, *stage.sections) if stage.sections else "",
-        "artifacts": {name: require_current(folder, name, maker) for name, maker in stage.reads.items()},
+        "artifacts": {name: require_current(folder, name, maker) for name, maker in reads.items()},
         "outside": stage.outside(folder),
     }
     if not force and _is_current(stage, folder, inputs):

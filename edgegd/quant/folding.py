@@ -39,23 +39,17 @@ def detection_head(model: DetectionModel) -> Detect | RTDETRDecoder:
     return head
 
 
-def deploy(model: DetectionModel, *, end2end: bool | None = None) -> DetectionModel:
+def deploy(model: DetectionModel, *, end2end: bool | None = None, fold: bool = True) -> DetectionModel:
     """Folds BatchNorm in place and makes the head return one tensor; both heads of a dual-head model are kept.
 
     The model is float32 afterwards. `end2end` chooses the deployed head of a dual-head model; None keeps its own.
-    RT-DETR has one head, which needs no NMS.
+    RT-DETR has one head, which needs no NMS. With `fold` false BatchNorm stays, to be trained on in float.
     """
     head: Any = detection_head(model)
     _require_unfused(head, end2end)
     model.float()
-    for module in model.modules():  # lazily: what a fold takes out of its module is not visited
-        _fold(module)
-    left = [name for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    if left:
-        raise UnsupportedModelError(
-            f"The model has a BatchNorm that no convolution precedes: {left[0]}.",
-            expected="BatchNorm right after a convolution", mend="use a detector as Ultralytics ships it",
-        )  # fmt: skip
+    if fold:
+        _fold_all(model)
     if end2end is not None and isinstance(head, Detect):
         head.end2end = end2end
     head.export, head.format = True, "onnx"
@@ -65,6 +59,17 @@ def deploy(model: DetectionModel, *, end2end: bool | None = None) -> DetectionMo
         if type(module).__name__ == "DFL":
             module.requires_grad_(False)
     return model
+
+
+def _fold_all(model: DetectionModel) -> None:
+    for module in model.modules():  # lazily: what a fold takes out of its module is not visited
+        _fold(module)
+    left = [name for name, module in model.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if left:
+        raise UnsupportedModelError(
+            f"The model has a BatchNorm that no convolution precedes: {left[0]}.",
+            expected="BatchNorm right after a convolution", mend="use a detector as Ultralytics ships it",
+        )  # fmt: skip
 
 
 def _require_unfused(head: Any, end2end: bool | None) -> None:

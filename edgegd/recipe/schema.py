@@ -81,6 +81,12 @@ class QuantSection:
         {}, "decisions of rules by name, such as {box-convolution: integer}", choices=("float", "integer")
     )
     plan: str = option("", "an edited plan.json to use instead of the rules' plan")
+    activation: str = option("silu", "what SiLUs become before the model is quantized. silu: nothing changes; relu: "
+                                     "all of them ReLU, which takes no time in integers; auto: those whose measured "
+                                     "time is worth their sensitivity. relu and auto train the swapped model in float "
+                                     "first (train.adapt)", choices=("silu", "relu", "auto"))
+    activation_saving: float = option(0.5, "auto: the share of the time of all SiLUs that is to be saved", minimum=0,
+                                      maximum=1)
     # The last key: below it, `float` would be no type any more.
     float: list[str] = option([], "patterns (* and ?) of addresses of operations that stay float")  # noqa: RUF009
 
@@ -92,6 +98,29 @@ class Distillation:
     head: float = option(0.0, "weight of the difference of class scores and boxes (not for RT-DETR)", minimum=0)
     neck: float = option(0.0, "weight of the difference of the features that enter the head", minimum=0)
     labels: bool = option(True, "whether the labels' own loss counts too; false uses no labels at all")
+
+
+@dataclass(frozen=True)
+class AdaptationDistillation(Distillation):
+    """`train.adapt.distill`: what the swapped model learns from the SiLU model."""
+
+    head: float = option(1.0, "weight of the difference of class scores and boxes (0 for RT-DETR)", minimum=0)
+    neck: float = option(1.0, "weight of the difference of the features that enter the head", minimum=0)
+    labels: bool = option(True, "whether the labels' own loss counts too; false uses no labels at all")
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """`train.adapt`: float training, with BatchNorm live, of a model whose SiLUs became ReLUs (quant.activation).
+
+    Everything that has no key here is as in `train`.
+    """
+
+    epochs: int = option(20, "epochs of float training after SiLUs were swapped", minimum=1)
+    lr0: float = option(5e-4, "its peak learning rate", minimum=0)
+    warmup_epochs: float = option(1.0, "its epochs of linear warm-up of the learning rate", minimum=0)
+    distill: AdaptationDistillation = field(default_factory=AdaptationDistillation,
+                                            metadata={"help": "distillation from the SiLU model"})
 
 
 @dataclass(frozen=True)
@@ -123,6 +152,8 @@ class TrainSection:
     damping: float = option(0.1, "damp: coefficient, at the end, of the squared distance of weights to their codes",
                             minimum=0)
     distill: Distillation = field(default_factory=Distillation, metadata={"help": "distillation from the float model"})
+    adapt: Adaptation = field(default_factory=Adaptation,
+                              metadata={"help": "float training after a swap of activations"})
     checkpoint_minutes: float = option(5.0, "minutes between checkpoints within an epoch; 0: after every step",
                                        minimum=0)
     mosaic: float = option(0.0, "probability of mosaic augmentation", minimum=0, maximum=1)

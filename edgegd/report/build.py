@@ -18,7 +18,8 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any]) -> dict[str,
     """The report of a finished run.
 
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, and under `profiles` that of
-    `verify --profile P` by profile; mAPs are in 0..1, times in ms.
+    `verify --profile P` by profile; where activations were swapped, under `swap` that of activation (as `choice`) and
+    of the adaptation. mAPs are in 0..1, times in ms.
     """
     accuracy, latency, verify = stages["accuracy"], stages["latency"], stages["verify"]
     ranges = stages["calibration"]["ranges"]
@@ -47,7 +48,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any]) -> dict[str,
         },
         "descent": stages["descent"],
         "weakest_ranges": [{"group": group, **ranges[group]} for group in weakest],
-    }  # fmt: skip
+    } | ({"swap": stages["swap"]} if "swap" in stages else {})  # fmt: skip
 
 
 def _ladder(ladder: dict[str, Any]) -> dict[str, Any]:

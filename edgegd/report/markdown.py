@@ -6,7 +6,9 @@ from typing import Any
 
 from tabulate import tabulate
 
+from edgegd.quant.activation import ActivationSwap
 from edgegd.report.build import MAP_AGREEMENT_POINTS, VARIANTS
+from edgegd.report.swap import explain_swap
 
 _TITLES = {"fp32": "FP32", "ptq": "INT8 PTQ", "qat": "INT8 QAT"}
 
@@ -46,6 +48,7 @@ def to_markdown(report: dict[str, Any]) -> str:
         f"blocks; the interval is a 95 % bootstrap."
         + ("" if conditions["stable"] else " **Not every warm-up became stable: measure again on an idle machine.**"),
         "", "## mAP50-95 by class", "", _class_table(report), "",
+        *_swap_section(report),
         "## The descent", "", _descent_text(report), "",
         "## Parity of torch and onnxruntime", "", _parity_text(report), "",
         "## Ranges with the least signal over quantization noise", "",
@@ -63,11 +66,33 @@ def _class_table(report: dict[str, Any]) -> str:
     return tabulate(rows, ["class", *_TITLES.values()], tablefmt="github", disable_numparse=True)
 
 
-def _descent_text(report: dict[str, Any]) -> str:
-    descent = report["descent"]
+def _swap_section(report: dict[str, Any]) -> list[str]:
+    """The choice of activations and the adaptation to it; nothing where the recipe swapped none."""
+    if "swap" not in report:
+        return []
+    adaptation = report["swap"]["adaptation"]
+    beside = (
+        f"Before the first step of the adaptation the swapped model had mAP50-95 "
+        f"{percent(adaptation['calibrated_map50_95'])}, the kept one has {percent(adaptation['best_map50_95'])} "
+        f"(torch, float); FP32 with its SiLUs {percent(report['accuracy']['fp32']['map50_95'])} in onnxruntime."
+    )
+    kept = (
+        "No epoch was better than the swapped model before the first step, which was kept."
+        if adaptation["best_epoch"] == 0 else f"Epoch {adaptation['best_epoch']} was the best and was kept."
+    )  # fmt: skip
+    return ["## The activation swap", "", explain_swap(ActivationSwap.from_data(report["swap"]["choice"]), "github"),
+            "", _epochs_table(adaptation, "torch, float"), "", f"{kept} {beside}", ""]  # fmt: skip
+
+
+def _epochs_table(descent: dict[str, Any], how: str) -> str:
     rows = [[e["epoch"], f"{e['loss']:.4f}", *(f"{v:.4f}" for v in e["parts"].values()), f"{e['lr']:.2e}",
              percent(e["map50_95"])] for e in descent["epochs"]]  # fmt: skip
-    headers = ["epoch", "loss", *descent["epochs"][0]["parts"], "learning rate", "mAP50-95 (torch, fake-quantized)"]
+    headers = ["epoch", "loss", *descent["epochs"][0]["parts"], "learning rate", f"mAP50-95 ({how})"]
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+
+
+def _descent_text(report: dict[str, Any]) -> str:
+    descent = report["descent"]
     best = (
         "No epoch was better than the calibrated model, which was kept." if descent["best_epoch"] == 0
         else f"Epoch {descent['best_epoch']} was the best and was kept."
@@ -77,7 +102,7 @@ def _descent_text(report: dict[str, Any]) -> str:
         f"For comparison, mAP50-95: FP32 in onnxruntime {fp32}, the calibrated "
         f"model before the first step {percent(descent['calibrated_map50_95'])} (torch, fake-quantized)."
     )
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True) + f"\n\n{best} {beside}"
+    return f"{_epochs_table(descent, 'torch, fake-quantized')}\n\n{best} {beside}"
 
 
 def _parity_text(report: dict[str, Any]) -> str:
