@@ -76,13 +76,18 @@ def with_unsigned_activations(model: onnx.ModelProto) -> onnx.ModelProto:
     graph, values = copied.graph, constants(copied.graph)
     quantizers = list(_activation_quantizers(graph, values))
     quantized = {node.output[0] for node in quantizers}
-    readers = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in quantized]
+    operands = [(node, 2) for node in quantizers]  # where a zero point of activations stands
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in quantized:
+            operands.append((node, 2))
+        if node.op_type == "MatMulInteger":
+            operands += [(node, 2 + side) for side in (0, 1) if node.input[side] not in values]
     shifted: set[str] = set()
-    for node in (*quantizers, *readers):
-        old = node.input[2] if len(node.input) > 2 else ""
+    for node, position in operands:
+        old = node.input[position] if len(node.input) > position else ""
         if not old or values[old].dtype != np.int8:
             continue
-        node.input[2] = f"{old}/uint8"
+        node.input[position] = f"{old}/uint8"
         if old not in shifted:
             zero_point = (values[old].astype(np.int16) + CODE_SHIFT).astype(np.uint8)
             graph.initializer.append(onnx.numpy_helper.from_array(zero_point, node.input[2]))

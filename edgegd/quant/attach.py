@@ -10,11 +10,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgegd.quant import integer
+from edgegd.quant.attention_steps import AttentionSteps
 from edgegd.quant.fake_quantize import FakeQuantizeSiLU
 from edgegd.quant.nodes import float_barrier, portable_softmax
 from edgegd.quant.plan import PlannedOp, QuantPlan
 from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer, fake_quantize_bias, update_ranges
-from edgegd.quant.rules import FLOAT, INTEGER, MOVE
+from edgegd.quant.rules import EXACT, FLOAT, INTEGER, MOVE
 from edgegd.quant.tracing import INPUT, AddressedMode
 
 _AS_ONNXRUNTIME = ("conv2d", "silu", "add", "mul")  # all others are exact as float operations between quantizers
@@ -51,6 +52,7 @@ class QuantizedModel(nn.Module):
         )  # fmt: skip
         self._absorbed = {op.result for op in plan.ops if op.result not in ("", op.address)}
         self._keeping_codes = {op.address for op in plan.ops if plan.keeps_codes(op)}
+        self._attention = AttentionSteps(self)
         self._range_of = {address: self.range_of(group) for address, group in plan.groups.items()}
         # What shows a planned tensor (address, float values) instead of quantizing it: calibration.
         self.observe: Callable[[str, torch.Tensor], None] | None = None
@@ -72,9 +74,9 @@ class QuantizedModel(nn.Module):
         """
         if self.training and self.observe is None:
             self.update_ranges()
-        mode = _QuantizingMode(self)
-        with mode.running(self.model):
-            return self.model(self.quantize(INPUT, image), **kwargs)
+        image = self.quantize(INPUT, image)  # not under the mode, which would count the operations of the quantizer
+        with _QuantizingMode(self).running(self.model):
+            return self.model(image, **kwargs)
 
     def quantize(self, address: str, x: torch.Tensor) -> torch.Tensor:
         """The fake-quantized tensor at a planned address; other addresses pass unchanged."""
@@ -86,9 +88,10 @@ class QuantizedModel(nn.Module):
             return x
         if torch.onnx.is_in_onnx_export():
             return quantizer.exported(x, self.plan.activation_format, address)
-        return self._done(address, quantizer(x))
+        return self.done(address, quantizer(x))
 
-    def _done(self, address: str, codes: torch.Tensor) -> torch.Tensor:
+    def done(self, address: str, codes: torch.Tensor) -> torch.Tensor:
+        """An integer result, or what `replace` puts in its place."""
         return codes if self.replace is None else self.replace(address, codes)
 
     def run(self, address: str, func: Any, args: Any, kwargs: Any) -> Any:
@@ -96,10 +99,12 @@ class QuantizedModel(nn.Module):
         op = self.plan.by_address.get(address)
         if op is None:
             return func(*args, **kwargs)
+        if op.decision == EXACT:
+            return self._attention.run(op, func, args, kwargs)
         quantizing = self.observe is None and not torch.onnx.is_in_onnx_export()
         if op.decision == INTEGER:
             if quantizing and not self.training and op.operation in _AS_ONNXRUNTIME:
-                return self._done(op.result, self._as_onnxruntime(op, *args, **kwargs))
+                return self.done(op.result, self._as_onnxruntime(op, *args, **kwargs))
             if op.operation == "conv2d":
                 result = self._convolution(op, *args, **kwargs)
                 return result if op.result != address and not quantizing else self.quantize(op.result, result)
@@ -155,7 +160,7 @@ class QuantizedModel(nn.Module):
             return integer.convolution(x, source, self.weight_quantizer(op), result, *args, **kwargs)
         if op.operation == "silu":
             gate_address = f"{op.address}/sigmoid"
-            gate = self._done(gate_address, self._range_of[gate_address](torch.sigmoid(x)))
+            gate = self.done(gate_address, self._range_of[gate_address](torch.sigmoid(x)))
             return integer.multiply(x, source, gate, self._range_of[gate_address], result)
         other = self._range_of[op.inputs[1]]
         return (integer.add if op.operation == "add" else integer.multiply)(x, source, args[0], other, result)

@@ -10,6 +10,7 @@ import torch
 
 from edgegd.errors import CalibrationError
 from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.attention import fixed_ranges, planned_attentions
 from edgegd.quant.code_errors import QMAX, sqnr_db
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.observers import PERCENTILE, choose_range
@@ -84,7 +85,8 @@ def choose_ranges(plan: QuantPlan, histograms: Mapping[str, Histogram], observer
                   percentile: float = PERCENTILE) -> dict[str, Range]:
     """The range of every scale group by `observer` (edgegd.quant.observers), from `collect`'s histograms.
 
-    A group has the range of all its members' values together. The image's range is known: scale 1/255, zero point 0.
+    A group has the range of all its members' values together. The image's range is known: scale 1/255, zero point 0. So
+    are those of an exact attention's softmax.
     """
     members: dict[str, list[str]] = {}
     for address, group in plan.groups.items():
@@ -95,11 +97,12 @@ def choose_ranges(plan: QuantPlan, histograms: Mapping[str, Histogram], observer
             return [histograms[address]]
         return [found for source in _read_codes_of(plan, address) for found in counted(source)]
 
+    fixed = {INPUT: (float(np.float32(1 / QMAX)), 0), **fixed_ranges(planned_attentions(plan))}
     ranges = {}
     for group, addresses in members.items():
         whole = Histogram.merged(histograms[a] for a in addresses if a in histograms)
-        if INPUT in addresses:
-            scale, zero_point, chosen_by = float(np.float32(1 / QMAX)), 0, "pixels"
+        if group in fixed:
+            (scale, zero_point), chosen_by = fixed[group], "pixels" if group == INPUT else "known"
         else:
             scale, zero_point, chosen_by = choose_range(whole, observer, percentile)
         tensors = {address: sqnr_db(Histogram.merged(counted(address)), scale, zero_point) for address in addresses}

@@ -79,3 +79,33 @@ def add(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tensor, b_range:
     partial = (raw_b.double() * ratio_b + constant.double()).float()
     total = (raw_a.double() * ratio_a + partial.double()).float()
     return from_raw_codes(total, result)
+
+
+def attention_scores(q: torch.Tensor, q_range: ActivationQuantizer, k: torch.Tensor, k_range: ActivationQuantizer
+                     ) -> torch.Tensor:
+    """MatMulInteger and Cast: k^T q of codes, (..., C, N) twice -> (..., N keys, N queries) of whole numbers."""
+    return _product(codes_of(k, k_range.scale).mT, codes_of(q, q_range.scale), q.shape[-2])
+
+
+def attention_exponents(scores: torch.Tensor, code_scale: float, exponents: ActivationQuantizer) -> torch.Tensor:
+    """The fake-quantized exponents of a softmax over keys (axis -2) of such `scores`.
+
+    `code_scale` is the scale of the exponents' codes in units of the scores.
+    """
+    below = scores - scores.amax(-2, keepdim=True)
+    scale = torch.tensor(code_scale, dtype=torch.float32, device=scores.device)
+    return requantize(below.div_(scale), exponents)
+
+
+def attention_values(v: torch.Tensor, v_range: ActivationQuantizer, weights: torch.Tensor,
+                     weights_range: ActivationQuantizer) -> torch.Tensor:
+    """The mean of v (..., C, N keys) by weights (..., N keys, N queries): (..., C, N queries), before its quantizer."""
+    codes = codes_of(weights, weights_range.scale)
+    sums = _product(codes_of(v, v_range.scale), codes, v.shape[-1])
+    return sums.div_(codes.double().sum(-2, keepdim=True).float()).mul_(v_range.scale)
+
+
+def _product(a: torch.Tensor, b: torch.Tensor, terms: int) -> torch.Tensor:
+    """The product of matrices of codes less zero points, exact, then rounded to float32 as Cast does."""
+    exact = torch.float32 if 255 * 255 * terms < 2**24 else torch.float64
+    return (a.to(exact) @ b.to(exact)).float()

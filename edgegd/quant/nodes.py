@@ -1,5 +1,5 @@
-"""What stands in an exported graph: QuantizeLinear and DequantizeLinear for a fake quantizer, a portable
-Softmax, a barrier around what stays float.
+"""What stands in an exported graph: QuantizeLinear and DequantizeLinear for a fake quantizer, the steps of an exact
+attention, a portable Softmax, a barrier around what stays float.
 
 A QuantizeLinear carries the address of its tensor in an attribute, which edgegd.export.graph takes out again to name
 the codes in the file. The values that pass through during the export's trace are not looked at.
@@ -16,19 +16,24 @@ CODES = "/codes"  # suffix of the names of quantized tensors in a file
 
 
 class QuantizeDequantizeActivation(torch.autograd.Function):
-    """The pair for one tensor: `scale` and `zero_point` are numbers, the codes uint8, or int8 if `signed`."""
+    """The pair for one tensor: `scale` and `zero_point` are numbers, the codes uint8, or int8 if `signed`.
+
+    `code_scale` is the scale in units of x: the pair multiplies by scale / code_scale.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, scale: float, zero_point: int, signed: bool, name: str) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, code_scale: float, scale: float, zero_point: int, signed: bool, name: str
+                ) -> torch.Tensor:
         return x.clone()
 
     @staticmethod
-    def symbolic(g: Any, x: Any, scale: float, zero_point: int, signed: bool, name: str) -> Any:
-        dtype = torch.int8 if signed else torch.uint8
-        range_nodes = (g.op("Constant", value_t=torch.tensor(scale, dtype=torch.float32)),
-                       g.op("Constant", value_t=torch.tensor(zero_point, dtype=dtype)))
-        codes = g.op("QuantizeLinear", x, *range_nodes, **{f"{ADDRESS}_s": name})
-        return g.op("DequantizeLinear", codes, *range_nodes)
+    def symbolic(g: Any, x: Any, code_scale: float, scale: float, zero_point: int, signed: bool, name: str) -> Any:
+        zero = g.op("Constant", value_t=torch.tensor(zero_point, dtype=torch.int8 if signed else torch.uint8))
+        coarse = fine = g.op("Constant", value_t=torch.tensor(scale, dtype=torch.float32))
+        if code_scale != scale:
+            coarse = g.op("Constant", value_t=torch.tensor(code_scale, dtype=torch.float32))
+        codes = g.op("QuantizeLinear", x, coarse, zero, **{f"{ADDRESS}_s": name})
+        return g.op("DequantizeLinear", codes, fine, zero)
 
 
 class QuantizeDequantizeWeight(torch.autograd.Function):
@@ -43,6 +48,52 @@ class QuantizeDequantizeWeight(torch.autograd.Function):
         zero_point = g.op("Constant", value_t=torch.zeros(weight.type().sizes()[0], dtype=torch.int8))
         codes = g.op("QuantizeLinear", weight, scale, zero_point, axis_i=0, **{f"{ADDRESS}_s": name})
         return g.op("DequantizeLinear", codes, scale, zero_point, axis_i=0)
+
+
+def _codes(dequantized: Any) -> Any:
+    """Codes and zero point of what a DequantizeLinear made: the operands of an integer operation."""
+    node = dequantized.node()
+    if node.kind() != "onnx::DequantizeLinear":
+        raise RuntimeError(f"an integer product reads {node.kind()}, which makes no codes")
+    codes, _, zero_point = node.inputs()
+    return codes, zero_point
+
+
+def _product(g: Any, *operands: Any) -> Any:
+    return g.op("Cast", g.op("MatMulInteger", *operands), to_i=torch.onnx.TensorProtoDataType.FLOAT)
+
+
+class IntegerProduct(torch.autograd.Function):
+    """a b, or a^T b, of the codes of two dequantized tensors, less their zero points: whole numbers in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, a: torch.Tensor, b: torch.Tensor, transpose: bool) -> torch.Tensor:
+        return (a.mT if transpose else a) @ b
+
+    @staticmethod
+    def symbolic(g: Any, a: Any, b: Any, transpose: bool) -> Any:
+        (a_codes, a_zero), (b_codes, b_zero) = _codes(a), _codes(b)
+        if transpose:
+            axes = list(range(len(a.type().sizes())))
+            a_codes = g.op("Transpose", a_codes, perm_i=[*axes[:-2], axes[-1], axes[-2]])
+        return _product(g, a_codes, b_codes, a_zero, b_zero)
+
+
+class IntegerColumnSums(torch.autograd.Function):
+    """The sums over axis -2 of the codes of a dequantized tensor, less its zero point, in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(-2, keepdim=True)
+
+    @staticmethod
+    def symbolic(g: Any, x: Any) -> Any:
+        ones = torch.ones(1, x.type().sizes()[-2], dtype=torch.uint8)
+        zero = g.op("Constant", value_t=torch.tensor(0, dtype=torch.uint8))
+        codes, zero_point = _codes(x)
+        return _product(g, g.op("Constant", value_t=ones), codes, zero, zero_point)
+
+
 _SMALLEST_EXPONENT = -60.0  # exp(-60) is 1e-26: nothing beside the largest, which is 1
 
 

@@ -13,8 +13,9 @@ from functools import cached_property
 from typing import Any
 
 from edgegd.errors import PlanError
+from edgegd.quant.attention import fixed_ranges, planned_attentions
 from edgegd.quant.formats import Format
-from edgegd.quant.rules import ABSORBED, FLOAT, INTEGER, MOVE, TABLES
+from edgegd.quant.rules import ABSORBED, EXACT, FLOAT, INTEGER, MOVE, TABLES
 from edgegd.quant.tracing import INPUT, TracedOp
 
 PLAN_SCHEMA = 2
@@ -26,9 +27,10 @@ _REGENERATE = "run the stage `ptq` again without quant.plan, and change the plan
 class PlannedOp:
     """What happens to one operation.
 
-    `inputs` are addresses; `decision` is integer, move, absorbed or float; `weight` is the path of the module whose
-    weight and bias are quantized (empty: none). `result` is the planned tensor to which an integer kernel requantizes:
-    the operation's own address, or that of the ReLU which onnxruntime absorbs into it; empty for all other decisions.
+    `inputs` are addresses; `decision` is integer, move, absorbed, exact or float; `weight` is the path of the module
+    whose weight and bias are quantized (empty: none). `result` is the planned tensor to which an integer kernel, or an
+    exact operation that makes codes, requantizes: the operation's own address, or that of the ReLU which onnxruntime
+    absorbs into it; empty for all others.
     """
 
     address: str
@@ -225,7 +227,7 @@ def _require_consistent(plan: QuantPlan) -> None:
 
 def _wrong_names(plan: QuantPlan) -> Iterable[str]:
     for op in plan.ops:
-        if op.decision not in (INTEGER, MOVE, ABSORBED, FLOAT):
+        if op.decision not in (INTEGER, MOVE, ABSORBED, EXACT, FLOAT):
             yield f"{op.address} has the decision {op.decision!r}"
     for tensor in plan.tensors:
         if tensor.format != plan.activation_format.name:
@@ -243,7 +245,7 @@ def _wrong_tensors(plan: QuantPlan) -> Iterable[str]:
         owner, _, inner = tensor.address.partition("/")
         if owner != INPUT and owner not in plan.by_address:
             yield f"the tensor {tensor.address} is of no operation"
-        elif inner and plan.by_address[owner].decision != INTEGER:
+        elif inner and plan.by_address[owner].decision not in (INTEGER, EXACT):
             yield f"the tensor {tensor.address} is inside an operation that does not run in integers: take its line out"
         if plan.groups.get(tensor.group) != tensor.group:
             yield f"{tensor.address} is in the group {tensor.group}, which is no group of the plan"
@@ -252,7 +254,14 @@ def _wrong_tensors(plan: QuantPlan) -> Iterable[str]:
 
 
 def _wrong_ops(plan: QuantPlan) -> Iterable[str]:
+    attentions = planned_attentions(plan)
+    whole = {address for attention in attentions for address in attention.parts}
+    needed = {a for attention in attentions for a in (attention.query, attention.key, attention.value,
+                                                      attention.values, *fixed_ranges([attention]))}  # fmt: skip
+    yield from (f"an exact attention needs {address} quantized" for address in needed - plan.groups.keys())
     for op in plan.ops:
+        if op.decision == EXACT and op.address not in whole:
+            yield f"{op.address} is exact, but not every operation of its attention is"
         for source in op.inputs:
             if source != INPUT and source not in plan.by_address:
                 yield f"{op.address} reads {source}, which is no operation"

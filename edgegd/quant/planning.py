@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from edgegd.errors import PlanError, UnsupportedModelError
+from edgegd.quant.attention import SOFTMAX, VALUES, Attention, find_attentions
 from edgegd.quant.plan import PlannedOp, PlannedTensor, QuantPlan, model_hash, nearest
-from edgegd.quant.rules import ABSORBED, FLOAT, INTEGER, MOVE, TABLES
+from edgegd.quant.rules import ABSORBED, EXACT, FLOAT, INTEGER, MOVE, TABLES
 from edgegd.quant.rules.table import HeadPaths, Rule, RuleTable
 from edgegd.quant.tracing import INPUT, TracedOp, trace
 
@@ -135,6 +136,9 @@ class _Planner:
         self.rule: dict[str, Rule] = {}
         for op in ops:
             self.rule[op.address] = self._decided(op, head, changed, pattern.get(op.address))
+        self.part: dict[str, str] = {}  # operation of an exact attention -> which
+        for attention in find_attentions(ops):
+            self._make_exact(attention, head, changed, pattern)
         self.why: dict[str, tuple[str, str]] = {}
         self._quantize()
         self.kind: dict[str, str] = {}
@@ -171,11 +175,24 @@ class _Planner:
                 return replace(rule, decision=FLOAT, reason="all that it reads is float")
         return replace(rule, reason=rule.reason.format(operation=op.operation))
 
+    def _make_exact(self, attention: Attention, head: HeadPaths, table: RuleTable, pattern: Mapping[str, str]) -> None:
+        """Makes an attention exact as a whole: what it reads is codes, what it makes is wanted, no recipe objects."""
+        rules = {address: table.rule_for(replace(self.by_address[address], operation=part), head)
+                 for address, part in attention.parts.items()}  # fmt: skip
+        if (
+            attention.values in self.wanted and not rules.keys() & pattern.keys()
+            and all(rule.decision == EXACT for rule in rules.values())
+            and all(self._is_codes(source) for source in (attention.query, attention.key, attention.value))
+        ):  # fmt: skip
+            self.rule |= rules
+            self.nature |= rules
+            self.part |= attention.parts
+
     def _is_codes(self, address: str) -> bool:
         """Whether a tensor is made by an integer kernel (or is the image), movements aside."""
         while address != INPUT and self.rule[address].decision == MOVE:
             address = self.by_address[address].inputs[0]
-        return address == INPUT or self.rule[address].decision in (INTEGER, ABSORBED)
+        return address == INPUT or self.rule[address].decision in (INTEGER, ABSORBED, EXACT)
 
     def _quantize(self) -> None:
         for op in self.ops:
@@ -185,6 +202,9 @@ class _Planner:
                     self._quantize_source(source, op.address)
                 for inner in rule.inner:
                     self.why[f"{op.address}/{inner}"] = (rule.name, rule.reason)
+            if self.part.get(op.address) in (SOFTMAX, VALUES):
+                for inner in ("", *(f"/{inner}" for inner in rule.inner)):
+                    self.why[f"{op.address}{inner}"] = (rule.name, rule.reason)
             if rule.decision == ABSORBED or (rule.decision == INTEGER and op.address not in self.absorbed_by):
                 self.why[op.address] = (rule.name, rule.reason)
         for op in self.ops:
@@ -227,6 +247,8 @@ class _Planner:
 
     def _kind(self, address: str, sources: set[str]) -> str:
         nature = self.nature[address]
+        if nature.fixed_range:
+            return _KNOWN
         if nature.non_negative or (nature.keeps_sign and _SIGNED not in sources):
             return _NON_NEGATIVE
         return _SIGNED
@@ -244,4 +266,7 @@ class _Planner:
             decision, reason = FLOAT, "moves float values"
         if decision == INTEGER:
             weight, result = op.module if rule.weights else "", self.absorbed_by.get(op.address, op.address)
-        return PlannedOp(op.address, op.operation, op.inputs, decision, rule.name, reason, weight, result)
+        if self.part.get(op.address) in (SOFTMAX, VALUES):
+            result = op.address
+        operation = self.part.get(op.address, op.operation)
+        return PlannedOp(op.address, operation, op.inputs, decision, rule.name, reason, weight, result)

@@ -87,11 +87,14 @@ class ActivationQuantizer(nn.Module):
         )  # type: ignore[no-untyped-call]
         return result
 
-    def exported(self, x: torch.Tensor, fmt: Format, address: str) -> torch.Tensor:
-        """The Q/DQ pair of an export in `fmt`: int8 codes are uint8 codes less 128."""
+    def exported(self, x: torch.Tensor, fmt: Format, address: str, code_scale: float | None = None) -> torch.Tensor:
+        """The Q/DQ pair of an export in `fmt`: int8 codes are uint8 codes less 128.
+
+        `code_scale` is the scale in the units of x, where those are others than the result's (a softmax's exponents).
+        """
         zero_point = self._zero_point_value + fmt.qmin - self.format.qmin
         result: torch.Tensor = QuantizeDequantizeActivation.apply(
-            x, self._scale_value, zero_point, fmt.signed, address
+            x, code_scale or self._scale_value, self._scale_value, zero_point, fmt.signed, address
         )  # type: ignore[no-untyped-call]
         return result
 

@@ -167,7 +167,8 @@ class TracedOp:
 
     `inputs` are the addresses of the operations that made its tensor arguments (`input` for the image; parameters and
     constants do not appear); `shape` is the shape of its first output; `module` the module that owns the call.
-    `operation` is the one in the address, but `functional_conv2d` for a convolution that no nn.Conv2d calls.
+    `operation` is the one in the address, but `functional_conv2d` for a convolution that no nn.Conv2d calls. `numbers`
+    are the numbers among its arguments: a constant operand, the axes of a transpose, the axis of a softmax.
     """
 
     address: str
@@ -175,6 +176,7 @@ class TracedOp:
     module: str
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
+    numbers: tuple[float, ...] = ()
 
 
 class _Tracer(AddressedMode):
@@ -196,7 +198,8 @@ class _Tracer(AddressedMode):
         inputs = tuple(self.made_by[id(t)] for t in _tensors((args, kwargs)) if id(t) in self.made_by)
         outputs = list(_tensors(result))
         if inputs and outputs:
-            self.ops.append(TracedOp(address, operation, self._path[-1], inputs, tuple(outputs[0].shape)))
+            numbers = tuple(n for n in (*args, *kwargs.values()) if type(n) in (int, float))
+            self.ops.append(TracedOp(address, operation, self._path[-1], inputs, tuple(outputs[0].shape), numbers))
             for tensor in outputs:
                 self.made_by[id(tensor)] = address
                 self._alive.append(tensor)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import torch
 from torch import nn
 
+from edgegd.quant.attention import planned_attentions
 from edgegd.quant.planning import build_plan
 from edgegd.quant.tracing import trace
 
@@ -60,7 +63,9 @@ def test_what_an_integer_operation_reads_and_makes_is_quantized(deployed, archit
             assert (f"{op.address}/sigmoid" in plan.groups) == (op.operation == "silu")
             assert (op.address in plan.groups) == (op.result == op.address)
         else:
-            assert op.result == ""
+            makes_codes = op.operation in ("attention_softmax", "attention_values")
+            assert op.result == (op.address if makes_codes else "")
+            assert not makes_codes or op.address in plan.groups
     assert all(tensor.group in plan.groups and tensor.rule and tensor.reason for tensor in plan.tensors)
     assert all(op.rule and op.reason for op in plan.ops)
 
@@ -86,7 +91,7 @@ def test_movements_and_concats_of_one_kind_share_one_group_and_nothing_else_does
 def test_ranges_learn_what_their_values_allow(deployed, architecture, end2end):
     plan = deployed(architecture, end2end).plan
     for tensor in plan.tensors:
-        if tensor.address == "input" or tensor.address.endswith("/sigmoid"):
+        if tensor.address == "input" or tensor.address.endswith("/sigmoid") or ":softmax:" in tensor.address:
             assert tensor.learns == "nothing"
         elif plan.by_address[tensor.address].operation == "relu":
             assert tensor.learns == "scale"
@@ -95,16 +100,36 @@ def test_ranges_learn_what_their_values_allow(deployed, architecture, end2end):
     assert any(tensor.learns == "scale" for tensor in plan.tensors) == ("rtdetr" in architecture)
 
 
+ATTENTIONS = {"yolov10": 1, "yolo11": 1, "yolo12": 8, "yolo26": 2}  # of the sizes n and s
+
+
 @ALL
-def test_attention_and_decoding_stay_float(deployed, architecture, end2end):
+def test_every_attention_is_exact_as_a_whole(deployed, architecture, end2end):
+    plan = deployed(architecture, end2end).plan
+    exact = Counter(op.operation for op in plan.ops if op.decision == "exact")
+    once = ("attention_scale", "attention_scores", "attention_softmax", "attention_values")
+    attentions = ATTENTIONS.get(architecture[:-1], 0)
+    assert exact == {operation: attentions for operation in once if attentions} | (
+        {"attention_transpose": 2 * attentions} if attentions else {}
+    )
+    softmaxes = [op.address for op in plan.ops if op.operation == "attention_softmax"]
+    assert all({address, f"{address}/exponent"} <= plan.groups.keys() for address in softmaxes)
+    found = planned_attentions(plan)
+    assert [attention.softmax for attention in found] == softmaxes
+    for attention in found:
+        convolution = plan.groups[attention.query]
+        assert plan.by_address[convolution].decision == "integer"
+        assert plan.groups[attention.key] == plan.groups[attention.value] == convolution
+
+
+@ALL
+def test_other_attention_and_decoding_stay_float(deployed, architecture, end2end):
     one = deployed(architecture, end2end)
     for op in one.plan.ops:
-        if op.operation in ("softmax", "layer_norm", "gelu", "linear", "multi_head_attention_forward"):
+        if op.operation in ("softmax", "layer_norm", "gelu", "linear", "multi_head_attention_forward", "matmul"):
             assert op.decision == "float"
         if op.operation in ("softmax", "gelu", "linear", "multi_head_attention_forward"):
             assert op.address not in one.plan.groups
-        if op.operation == "matmul":
-            assert (op.decision, op.rule) == ("float", "attention")
         if op.address.startswith(f"{one.head.path}:"):
             assert (op.decision, op.rule) == ("float", "decoding") and op.address not in one.plan.groups
     assert not any(op.rule == "no-rule" for op in one.plan.ops)

@@ -34,8 +34,9 @@ def test_attention_is_exported_without_sums_that_depend_on_the_cpu(deployed):
     calibrate(quantized, [torch.rand(1, 3, 64, 64)], "minmax")
     nodes = build_graph(quantized, one.plan, 64, 17).graph.node
     kinds = [node.op_type for node in nodes]
-    assert kinds.count("Exp") == sum(op.operation == "softmax" for op in one.plan.ops) > 0
-    assert not {"Softmax", "ReduceSum"} & set(kinds)
+    attentions = sum(op.operation == "attention_softmax" for op in one.plan.ops)
+    assert kinds.count("Exp") == attentions > 0 and kinds.count("MatMulInteger") == 3 * attentions
+    assert not {"Softmax", "ReduceSum", "MatMul"} & set(kinds)
     assert {node.name.removesuffix("/quantize") for node in nodes if node.op_type == "QuantizeLinear"} >= {
         tensor.address for tensor in one.plan.tensors
     }

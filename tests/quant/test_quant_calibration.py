@@ -83,7 +83,7 @@ def test_one_pass_serves_all_observers(deployed):
     errors = {o: choose_ranges(one.plan, histograms, o) for o in OBSERVERS}
     for group, chosen in errors["auto"].items():
         assert chosen.sqnr_db >= max(errors[o][group].sqnr_db for o in CANDIDATES) - 1e-9
-        if chosen.observer not in ("pixels", "constant"):
+        if chosen.observer not in ("pixels", "known", "constant"):
             assert chosen.sqnr_db == errors[chosen.observer][group].sqnr_db
     assert errors["percentile"] != choose_ranges(one.plan, histograms, "percentile", 90.0)
 

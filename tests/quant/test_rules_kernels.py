@@ -173,6 +173,51 @@ def pad(g):
     return g.qdq(g.op("Pad", g.qdq("x"), g.constant(np.array([0, 0, 0, 0, 0, 0, 1, 1]))))
 
 
+def codes(g, x, scale=0.05, zero_point=10):
+    return g.op("QuantizeLinear", x, g.constant(np.float32(scale)), g.constant(np.uint8(zero_point)))
+
+
+def product(g, a, b, a_zero=10, b_zero=10):
+    return g.op("Cast", g.op("MatMulInteger", a, b, g.constant(np.uint8(a_zero)), g.constant(np.uint8(b_zero))), to=1)
+
+
+@fused("exact-attention", ROWS, MatMulInteger=1, Cast=1, MatMul=0)
+def of_codes_alone(g):
+    return product(g, g.op("Transpose", codes(g, "x"), perm=[0, 1, 3, 2]), codes(g, "x"))
+
+
+@left("exact-attention", ROWS, MatMulIntegerToFloat=0, FusedMatMul=1)
+def of_a_scaled_query(g):  # products of scaled codes, rounded as they add up
+    q = g.op("Mul", g.qdq("x"), g.constant(np.float32(0.3)))
+    return g.op("MatMul", g.op("Transpose", q, perm=[0, 1, 3, 2]), g.qdq("x"))
+
+
+@fused("exact-softmax", ROWS, QuantizeLinear=2, DequantizeLinear=2, Exp=1, Sub=1, QLinearSoftmax=0)
+def of_two_scales(g):
+    below = g.op("Sub", "x", g.op("ReduceMax", "x", g.constant(np.array([2])), keepdims=1))
+    exponents = g.op("DequantizeLinear", codes(g, below, 30.0, 255), g.constant(np.float32(0.02)),
+                     g.constant(np.uint8(255)))  # fmt: skip
+    return g.qdq(g.op("Exp", exponents), 1 / 255, 0)
+
+
+@left("exact-softmax", ROWS, QLinearSoftmax=1, Exp=0)  # normalized codes: few of 400 keys would have any weight
+def as_a_softmax(g):
+    return g.qdq(g.op("Softmax", g.qdq("x")), 1 / 255, 0)
+
+
+@fused("exact-values", ROWS, MatMulInteger=2, Cast=2, Div=1, Mul=1, MatMulIntegerToFloat=0)
+def of_two_sums(g):
+    weights = codes(g, "x", 1 / 255, 0)
+    total = product(g, g.constant(np.ones((1, 8), np.uint8)), weights, 0, 0)
+    mean = g.op("Div", product(g, codes(g, "x"), weights, 10, 0), total)
+    return g.qdq(g.op("Mul", mean, g.constant(np.float32(0.05))))
+
+
+@left("exact-values", ROWS, QLinearMatMul=1)  # one scale for all queries: no division by each one's sum
+def of_one_scale(g):
+    return g.qdq(g.op("MatMul", g.qdq("x"), g.qdq("x", 1 / 255, 0)))
+
+
 @left("softmax", ROWS, QLinearSoftmax=0, Softmax=1)
 def with_dq_only(g):
     return g.op("Softmax", g.qdq("x"))

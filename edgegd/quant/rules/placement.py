@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgegd.quant.rules.table import ABSORBED, FLOAT, INTEGER, MOVE, HeadPaths, Rule
+from edgegd.quant.rules.table import ABSORBED, EXACT, FLOAT, INTEGER, MOVE, HeadPaths, Rule
 from edgegd.quant.tracing import TracedOp
 
 _SELECTORS = "core/optimizer/qdq_transformer/selectors_actions/qdq_selectors.cc"
@@ -111,6 +111,22 @@ PLACEMENT_RULES = (
     Rule(
         "padding", MOVE, "adds codes of the value 0, which every range holds exactly; onnxruntime pads in float, "
         "between a DequantizeLinear and a QuantizeLinear", "none", _is("pad"), ties=True,
+    ),
+    Rule(
+        "exact-attention", EXACT,
+        "its sums are of whole numbers (MatMulInteger), exact in any order, and the constant is part of one scale",
+        "core/providers/cpu/quantization/matmul_integer.cc",
+        _is("attention_scale", "attention_transpose", "attention_scores"),
+    ),
+    Rule(
+        "exact-softmax", EXACT,
+        "its exponents are codes of 256 values, the exponentials of which are codes again; not normalized, for the "
+        "product after it divides by their sum", "core/mlas/lib/compute.cpp",
+        _is("attention_softmax"), inner=("exponent",), fixed_range=True,
+    ),
+    Rule(
+        "exact-values", EXACT, "two sums of whole numbers (MatMulInteger), divided once",
+        "core/providers/cpu/quantization/matmul_integer.cc", _is("attention_values"),
     ),
     Rule(
         "softmax", FLOAT,

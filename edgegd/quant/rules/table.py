@@ -11,6 +11,7 @@ from edgegd.quant.tracing import TracedOp
 INTEGER = "integer"  # runs in an integer kernel: every tensor it reads and its result are quantized
 MOVE = "move"  # moves 8-bit codes without arithmetic: the result shares the range of what it reads
 ABSORBED = "absorbed"  # done by the kernel before it, which requantizes straight to this operation's result
+EXACT = "exact"  # a step of an exact attention: whole numbers and codes, the same on every CPU (quant/attention.py)
 FLOAT = "float"  # runs in float32
 
 
@@ -39,8 +40,8 @@ class Rule:
     `on_demand`: float where no convolution reads the result, through movements and other such operations at most, and
     where all that it reads is float.
     `absorbs`: a ReLU that is its only reader becomes part of its kernel. `non_negative`: the result has no value below
-    zero, so that its zero point is 0; `keeps_sign`: that holds if it holds for all inputs. `may_be_integer`: a recipe
-    may turn the float rule into an integer one.
+    zero, so that its zero point is 0; `keeps_sign`: that holds if it holds for all inputs. `fixed_range`: the range of
+    the result does not depend on data. `may_be_integer`: a recipe may turn the float rule into an integer one.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Rule:
     absorbs: bool = False
     non_negative: bool = False
     keeps_sign: bool = False
+    fixed_range: bool = False
     may_be_integer: bool = False
 
 
