@@ -19,10 +19,12 @@ from edgegd.targets.base import Target
 
 
 def measure_launch(results: ResultFile, key: Mapping[str, Any], files: Mapping[str, Path], settings: LatencySection,
-                   target: Target, extra: Mapping[str, str] | None = None) -> None:
+                   target: Target, *, packages: Mapping[str, str] | None = None, more: Mapping[str, Any] | None = None
+                   ) -> None:
     """Measures one launch of all files and stores it under `key`, of which `launch` is the number.
 
-    The order of the files is turned round from launch to launch. `extra` are versions of further packages.
+    The order of the files is turned round from launch to launch. `packages` are versions of further packages, `more`
+    are further values of the entry.
     """
     print(" ".join(f"{name} {value}" for name, value in key.items()), "...", file=sys.stderr, flush=True)
     names = list(files) if key["launch"] % 2 == 0 else list(files)[::-1]
@@ -34,7 +36,7 @@ def measure_launch(results: ResultFile, key: Mapping[str, Any], files: Mapping[s
         latencies[name] = {"block_medians_ms": own, "median_ms": latency.median_ms, "p90_ms": latency.p90_ms,
                            "sha256": latency.model_sha256}  # fmt: skip
     results.add({**key, "spinning": settings.spinning, "block_s": settings.block_s, "stable": result.stable,
-                 "files": latencies}, dict(extra or {}))  # fmt: skip
+                 "files": latencies, **(more or {})}, packages)  # fmt: skip
 
 
 def missing(results: ResultFile, key: Mapping[str, Any], launches: int) -> Iterable[int]:

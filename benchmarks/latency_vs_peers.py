@@ -89,7 +89,7 @@ def measure_detector(results: ResultFile, detector: dict[str, Any], arguments: a
                 continue
             settings = LatencySection(threads=threads, blocks=arguments.blocks, block_s=arguments.block_s)
             target = PeerTarget(arguments.peer_python)
-            measure_launch(results, {**key, "launch": launch}, files, settings, target, versions)
+            measure_launch(results, {**key, "launch": launch}, files, settings, target, packages=versions)
 
 
 def table(results: ResultFile) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -46,10 +46,10 @@ class ResultFile:
         """The entries whose values under these keys are these."""
         return [entry for entry in self.entries if all(entry[name] == value for name, value in key.items())]
 
-    def add(self, entry: dict[str, Any], packages: dict[str, str] | None = None) -> None:
+    def add(self, entry: dict[str, Any], packages: Mapping[str, str] | None = None) -> None:
         """Stores an entry, with the versions of further `packages`; a kill leaves the old or the new file."""
         origin = {"date": datetime.now(timezone.utc).date().isoformat(), "commit": commit(),
-                  "versions": {name: installed(name) for name in PACKAGES} | (packages or {}),
+                  "versions": {name: installed(name) for name in PACKAGES} | dict(packages or {}),
                   "machine": fingerprint()}  # fmt: skip
         self._store([*self.entries, entry | origin])
 
