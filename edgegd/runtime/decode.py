@@ -42,14 +42,14 @@ def decode_raw(
     `multi_label` lets one box carry every class that scores above `conf` (Ultralytics' validation); otherwise a box has
     its best class only (Ultralytics' prediction).
     """
-    predictions = output[0].T  # (1, 4 + C, N) -> (N, 4 + C)
+    # The one pass over all N columns runs along memory; what follows looks at the few that score enough.
+    promising = np.flatnonzero(output[0, 4:].max(axis=0) > np.float32(conf))  # (C, N) -> (N,) -> (M,)
+    predictions = output[0, :, promising]  # (4 + C, N) -> (M, 4 + C)
     class_scores = predictions[:, 4:]
     if multi_label:
         candidates, class_ids = np.nonzero(class_scores > np.float32(conf))
     else:
-        best = class_scores.argmax(axis=1)  # (N, C) -> (N,)
-        candidates = np.flatnonzero(class_scores[np.arange(len(best)), best] > np.float32(conf))
-        class_ids = best[candidates]
+        candidates, class_ids = np.arange(len(promising)), class_scores.argmax(axis=1)
     scores = class_scores[candidates, class_ids]
     centers, half_sizes = predictions[candidates, :2], predictions[candidates, 2:4] / np.float32(2)
     boxes = np.concatenate((centers - half_sizes, centers + half_sizes), axis=1)
