@@ -6,7 +6,8 @@ nothing of edgegd, and may be copied to a device. It speaks one JSON object a li
     {"configure": {"model", "threads", "spinning", "optimization", "seed", "input"}}  -> {"ready": true, ...}
     {"warm_up": limit_s}   -> {"stable", "seconds", "inferences", "window_medians_ms"}
     {"run": block_s}       -> {"first_ns", "durations_ns"}
-    {"profile": runs}      -> {"nodes": [{"op_type", "name", "provider", "median_us", "inputs", "outputs"}], "run_us"}
+    {"profile": runs}      -> {"nodes": [{"op_type", "name", "provider", "median_us", "inputs", "outputs"}], "run_us",
+                               "plain_us"}
     {"quit": true}         -> the process ends; so does the end of stdin, so that no worker outlives its parent
 
 A failure is answered by {"error": text, "about": "model" | "worker"}. Whatever libraries print to stdout goes to
@@ -238,13 +239,19 @@ class LoadedModel:
         return {"first_ns": first_ns, "durations_ns": durations_ns}
 
     def profile(self, runs: int) -> dict[str, Any]:
-        """The time of every node of the optimized graph, from a second session's profile of `runs` inferences."""
+        """The time of every node of the optimized graph, from a second session's profile of `runs` inferences.
+
+        `plain_us` is the median of as many inferences without a profile, made right before. (In turn with the others
+        they would find the caches filled with another session's weights.)
+        """
+        plain_ns = [self.time_once() for _ in range(PROFILE_WARM_UP + runs)]
         with tempfile.TemporaryDirectory() as folder:
             session = open_session(*self._asked, profile=os.path.join(folder, "profile"))
             for _ in range(PROFILE_WARM_UP + runs):
                 session.run(None, self.feed)
             with open(session.end_profiling(), encoding="utf-8") as file:
-                return summarize_profile(json.load(file), runs)
+                summary = summarize_profile(json.load(file), runs)
+        return {**summary, "plain_us": statistics.median(plain_ns[-runs:]) / 1000}
 
 
 def serve(lines: Iterable[str], send: Callable[[dict[str, Any]], None],

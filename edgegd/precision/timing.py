@@ -3,6 +3,9 @@
 Every node of an exported file is named by the address of its operation (edgegd.export.graph), and onnxruntime names
 what it fuses after the nodes that it fused. So the nodes of a SiLU (QLinearSigmoid, QLinearMul) add up to its time.
 What stands between operations (QuantizeLinear, DequantizeLinear, changes of layout) is kept apart.
+
+Profiling makes every node a few microseconds longer, which is much for a short one. So a process times
+inferences without a profile first, and as much is taken from every node as makes their sum that time.
 """
 
 from __future__ import annotations
@@ -64,9 +67,10 @@ class Border:
 
 @dataclass(frozen=True)
 class Profile:
-    """One model on one machine: its nodes in running order, the median of whole runs under profiling in ms."""
+    """One model on one machine: its nodes in running order, the median of runs without and with profiling in ms."""
 
     nodes: tuple[NodeTime, ...]
+    plain_ms: float
     run_ms: float
     fingerprint: dict[str, Any]
 
@@ -85,6 +89,10 @@ class Profile:
                    prod(node.outputs[0][1:]), node.ms)
             for position, node in enumerate(self.nodes) if is_border(node)
         )  # fmt: skip
+
+    def other_ms(self) -> float:
+        """The time of all nodes that are neither of an operation nor between operations."""
+        return sum(node.ms for node in self.nodes if not node.address and not is_border(node))
 
 
 def is_border(node: NodeTime) -> bool:
@@ -136,11 +144,28 @@ def profile_models(models: Mapping[str, Path], target: Target, settings: Latency
 def _median_profile(answers: Sequence[dict[str, Any]], machine: dict[str, Any]) -> Profile:
     times: dict[str, list[float]] = defaultdict(list)
     for answer in answers:
-        for node in answer["nodes"]:
-            times[node["name"]].append(node["median_us"] / 1000)
+        durations = without_profiling([node["median_us"] for node in answer["nodes"]], answer["plain_us"])
+        for node, duration_us in zip(answer["nodes"], durations, strict=True):
+            times[node["name"]].append(duration_us / 1000)
     nodes = tuple(
         NodeTime(node["op_type"], node["name"], node["provider"], statistics.median(times[node["name"]]),
                  tuple(map(tuple, node["inputs"])), tuple(map(tuple, node["outputs"])))
         for node in answers[0]["nodes"]
     )  # fmt: skip
-    return Profile(nodes, statistics.median(answer["run_us"] for answer in answers) / 1000, machine)
+    plain_ms, run_ms = (statistics.median(answer[key] for answer in answers) / 1000 for key in ("plain_us", "run_us"))
+    return Profile(nodes, plain_ms, run_ms, machine)
+
+
+def without_profiling(durations: Sequence[float], total: float) -> list[float]:
+    """The durations less one number, the same for all but those that it would make negative, with the sum `total`.
+
+    Where the sum is less than `total` already, that number is negative: what a run spends between its nodes.
+    """
+    ordered = sorted(durations, reverse=True)
+    left = sum(ordered)
+    for count in range(len(ordered), 0, -1):  # the shortest become 0, one by one, until the others stay positive
+        extra = (left - total) / count
+        if extra <= ordered[count - 1]:
+            return [max(duration - extra, 0.0) for duration in durations]
+        left -= ordered[count - 1]
+    return [0.0] * len(durations)

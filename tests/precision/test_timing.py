@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgegd.errors import OnnxUnreadableError
-from edgegd.precision.timing import NodeTime, Profile, operation_times, profile_models
+from edgegd.precision.timing import NodeTime, Profile, operation_times, profile_models, without_profiling
 from edgegd.quant.rules import FLOAT, INTEGER
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.local import LocalTarget
@@ -48,7 +48,20 @@ def test_borders_are_kept_apart_with_their_tensor(profiles: dict[str, Profile], 
     assert all(border.address in {*plan.by_address, "input"} for border in borders)
     counted = sum(profiles["integer"].operations_ms().values()) + sum(border.ms for border in borders)
     assert counted == pytest.approx(sum(node.ms for node in profiles["integer"].nodes))
-    assert profiles["integer"].run_ms > counted * 0.5
+
+
+@pytest.mark.parametrize(("durations", "total", "expected"), [
+    ([10, 20, 30], 45, [5, 15, 25]), ([1, 20, 30], 40, [0, 15, 25]), ([10, 20], 36, [13, 23]), ([3, 3], 0, [0, 0]),
+    ([1, 2, 50], 48, [0, 0, 48]), ([], 1, []),
+], ids=["an equal part each", "none below zero", "time between nodes", "nothing left", "only the long one", "no node"])
+def test_what_profiling_adds_is_taken_from_every_node(durations: list[float], total: float, expected: list[float]
+                                                      ) -> None:
+    assert without_profiling(durations, total) == pytest.approx(expected)
+
+
+def test_nodes_add_up_to_the_time_without_profiling(small: Any) -> None:
+    profile = profile_models({"m": small.float_file}, LocalTarget(), LatencySection(), launches=1, runs=5)["m"]
+    assert sum(node.ms for node in profile.nodes) == pytest.approx(profile.plain_ms)
 
 
 def test_the_machine_of_a_profile_is_told(profiles: dict[str, Profile]) -> None:
