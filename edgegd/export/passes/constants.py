@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, ShapeInferencePass
@@ -21,24 +22,42 @@ class FoldConstants(ExactPass):
     text = "computes once what depends on no image"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Infers shapes and folds in turn, as long as one makes work for the other; constants become initializers."""
+        """Makes constants initializers and infers shapes, then folds."""
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        found = -1
-        while found != len(self.applied):
-            found = len(self.applied)
-            ShapeInferencePass(check_type=True, strict_mode=True)(model)
-            super().call(model)
-        return ir.passes.PassResult(model, bool(self.applied))
+        ShapeInferencePass(check_type=True, strict_mode=True)(model)
+        return super().call(model)
 
     def rewrite(self, graph: ir.Graph) -> None:
-        """Folds in running order, so that what reads a folded value is folded too."""
+        """Folds in running order, so that what reads a folded value is folded too, and has a shape."""
         for node in list(graph):
+            if any(shape_of(output) is None for output in node.outputs):
+                _infer_shapes(graph, node)
             found = _result(node)
             if found is None or node.op_type == "DequantizeLinear":  # int8 weights stay int8
                 continue
             output = node.outputs[0]
             output.replace_all_uses_with(constant(graph, found, f"{output.name}~value"))
             self.applied.append(node.name or "")
+
+
+def _infer_shapes(graph: ir.Graph, node: ir.Node) -> None:
+    """The output shapes that follow from what was folded before."""
+    known = {value.name or "": value for value in node.inputs if value is not None and value.type is not None}
+    if node.domain or any(shape_of(value) is None for value in known.values()):
+        return
+    opset = graph.opset_imports[""]
+    types = {name: onnx.helper.make_tensor_type_proto(int(value.dtype or 0), shape_of(value))
+             for name, value in known.items()}  # fmt: skip
+    data = {name: ir.serde.serialize_tensor(value.const_value) for name, value in known.items()
+            if value.const_value is not None}  # fmt: skip
+    inferred = onnx.shape_inference.infer_node_outputs(
+        onnx.defs.get_schema(node.op_type, opset), ir.serde.serialize_node(node), types, data,
+        opset_imports=[onnx.helper.make_opsetid("", opset)],
+    )  # fmt: skip
+    for output in node.outputs:
+        dimensions = inferred[output.name].tensor_type.shape.dim if output.name in inferred else []
+        if dimensions and all(dimension.HasField("dim_value") for dimension in dimensions):
+            output.shape = ir.Shape([dimension.dim_value for dimension in dimensions])
 
 
 def _result(node: ir.Node) -> np.ndarray | None:
