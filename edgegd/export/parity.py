@@ -25,8 +25,8 @@ SILENT_SCORE = COMPARED_SCORE
 class Tolerance:
     """When torch and onnxruntime agree.
 
-    Both compute with the same codes, most images to the last code. Where a float32 value of the float part (attention)
-    or of a sigmoid lies next to a half-way value, one code can differ by one and disturb that image's weak boxes. So a
+    Both compute with the same codes, most images to the last code. Where a float32 value of a float part (RT-DETR's
+    transformer) lies next to a half-way value, one code can differ by one and disturb that image's weak boxes. So a
     detection agrees within `shift_px` and `score_change`, and `agreeing_share` of all detections must.
     """
 
