@@ -14,13 +14,18 @@ from edgegd.cli.progress import TerminalProgress
 from edgegd.recipe.schema import Recipe
 
 SWAP_STAGES = ("activation", "adapt")  # of runs whose recipe swaps activations
-STAGE_NAMES = ("data", "float", *SWAP_STAGES, "ptq", "qat", "export", "verify", "accuracy", "latency", "report")
+SEARCH_STAGE = "search"  # of runs whose recipe has a precision budget
+STAGE_NAMES = ("data", "float", *SWAP_STAGES, SEARCH_STAGE, "ptq", "qat", "export", "verify", "accuracy", "latency",
+               "report")  # fmt: skip
 
 
 def stages_of(recipe: Recipe, until: str) -> list[str]:
     """The names of the stages that a recipe needs, in order, up to the one named."""
     names = STAGE_NAMES[: STAGE_NAMES.index(until) + 1]
-    return [name for name in names if recipe.quant.activation != "silu" or name not in SWAP_STAGES]
+    left_out: tuple[str, ...] = () if recipe.quant.activation != "silu" else SWAP_STAGES
+    if not recipe.precision.has_budget:
+        left_out += (SEARCH_STAGE,)
+    return [name for name in names if name not in left_out]
 
 
 @click.command()
@@ -55,11 +60,15 @@ def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: st
     show(folder, outcome, as_json)
 
 
-def show(folder: Any, outcome: dict[str, str], as_json: bool) -> None:
-    """Prints what a command did: JSON, or the summary table once there is a report, or the stages' outcome."""
+def show(folder: Any, outcome: dict[str, str], as_json: bool, *, passes: list[dict[str, Any]] | None = None) -> None:
+    """Prints what a command did: JSON, or the summary table once there is a report, or the stages' outcome.
+
+    `passes` are those of the edge file with their measured gains, where they were asked for.
+    """
     report = folder.read_json("report.json") if "report" in outcome else None
     if as_json:
-        click.echo(json.dumps({"run_dir": str(folder.path), "stages": outcome, "report": report}))
+        click.echo(json.dumps({"run_dir": str(folder.path), "stages": outcome, "report": report}
+                              | ({} if passes is None else {"passes": passes})))
     elif report:
         from edgegd.report.markdown import parity_line, summary_table
 
@@ -68,3 +77,7 @@ def show(folder: Any, outcome: dict[str, str], as_json: bool) -> None:
     else:
         for name, what in outcome.items():
             click.echo(f"{name}: {what}")
+    if passes is not None and not as_json:
+        from edgegd.report.passes import passes_table
+
+        click.echo(f"\n{passes_table(passes)}")

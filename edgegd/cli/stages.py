@@ -31,6 +31,7 @@ _PROFILE_HELP = {
     "export": "Write ptq-PROFILE.onnx and qat-PROFILE.onnx from the same weights and ranges instead.",
     "verify": "Verify those files, or, where there are none, whether the run's own suit the profile.",
 }
+_PASSES_HELP = "List what every pass of qat.edge.onnx rewrote, what it refused and why, and its measured gain."
 PROFILES = next(field.metadata["choices"] for field in fields(TargetSection) if field.name == "profile")
 
 
@@ -44,8 +45,10 @@ def _command(name: str, text: str) -> click.Command:
     @click.argument("run_dir", type=click.Path(path_type=Path))
     @click.option("--force", is_flag=True, help="Run the stage even if nothing changed.")
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-    def command(run_dir: Path, force: bool, as_json: bool, profile: str | None = None) -> None:
+    def command(run_dir: Path, force: bool, as_json: bool, profile: str | None = None, explain_passes: bool = False
+                ) -> None:
         with contextlib.redirect_stdout(sys.stderr):
+            from edgegd.pipeline.pass_gains import pass_gains
             from edgegd.pipeline.profiles import profile_stage
             from edgegd.pipeline.run import run_stages
             from edgegd.pipeline.run_folder import RunFolder
@@ -55,7 +58,11 @@ def _command(name: str, text: str) -> click.Command:
             stage = name if own else profile_stage(name, str(profile))
             with TerminalProgress() as progress:
                 outcome = run_stages(folder, [stage], progress, force=force)
-        show(folder, outcome, as_json)
+                gains = pass_gains(folder, progress) if explain_passes else None
+        show(folder, outcome, as_json, passes=gains)
 
-    return click.option("--profile", type=click.Choice(PROFILES), help=_PROFILE_HELP[name])(command) \
-        if name in _PROFILE_HELP else command
+    if name == "export":
+        command = click.option("--explain-passes", is_flag=True, help=_PASSES_HELP)(command)
+    if name in _PROFILE_HELP:
+        command = click.option("--profile", type=click.Choice(PROFILES), help=_PROFILE_HELP[name])(command)
+    return command

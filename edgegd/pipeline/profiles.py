@@ -6,11 +6,11 @@ from typing import Any
 
 from edgegd.errors import MissingArtifactError
 from edgegd.latency.fingerprint import fingerprint
-from edgegd.pipeline.export import export_profile, profile_file
+from edgegd.pipeline.export import QUANTIZED, edge_file, export_profile, profile_file
 from edgegd.pipeline.models import adapted_reads
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage, require_current
-from edgegd.pipeline.verify import QUANTIZED, verify_profile
+from edgegd.pipeline.verify import verify_profile
 from edgegd.quant.rules import TABLES
 
 _MODEL_READS = {"float.pt": "float", "plan.json": "ptq", "ptq.safetensors": "ptq", "qat.safetensors": "qat"}
@@ -25,8 +25,9 @@ def _export(profile: str) -> Stage:
     def run(folder: RunFolder, progress: Progress) -> None:
         export_profile(folder, progress, profile)
 
+    portable = [profile_file(variant, profile) for variant in QUANTIZED]
     return Stage(profile_stage("export", profile), f"PTQ and QAT for {profile}", _MODEL_READS,
-                 tuple(profile_file(variant, profile) for variant in QUANTIZED),
+                 (*portable, *map(edge_file, portable)),
                  ("model.imgsz", "model.end2end", "export", "quant.weight_scales", "target.profile"), run,
                  reads_also=adapted_reads)  # fmt: skip
 

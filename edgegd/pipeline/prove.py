@@ -8,7 +8,7 @@ from typing import Any
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.latency.measure import measure
-from edgegd.pipeline.export import VARIANTS, run_export
+from edgegd.pipeline.export import QUANTIZED, VARIANTS, edge_file, run_export
 from edgegd.pipeline.models import adapted_reads, validation_truth
 from edgegd.pipeline.profiles import verified_profiles
 from edgegd.pipeline.run_folder import RunFolder
@@ -19,7 +19,9 @@ from edgegd.report.build import build_report
 from edgegd.report.markdown import to_markdown
 from edgegd.targets.local import LocalTarget
 
-MODELS = tuple(f"{variant}.onnx" for variant in VARIANTS)
+PORTABLE = tuple(f"{variant}.onnx" for variant in VARIANTS)
+EDGE = tuple(edge_file(f"{variant}.onnx") for variant in QUANTIZED)
+MODELS = (*PORTABLE, *EDGE)
 
 
 def run_accuracy(folder: RunFolder, progress: Progress) -> None:
@@ -38,8 +40,8 @@ def run_accuracy(folder: RunFolder, progress: Progress) -> None:
 
 
 def run_latency(folder: RunFolder, progress: Progress) -> None:
-    """Paired latency of the three files in fresh worker processes."""
-    models = {variant: folder.require(f"{variant}.onnx", "export") for variant in VARIANTS}
+    """Paired latency of the portable and the edge files in fresh worker processes."""
+    models = {name.removesuffix(".onnx"): folder.require(name, "export") for name in MODELS}
     result = measure(models, folder.recipe.latency, LocalTarget(),
                      progress=lambda block, done, total: progress.update(done, total, "measuring latency"))
     folder.write_json("latency.json", result.to_json())
@@ -69,14 +71,14 @@ def _report_sources(folder: RunFolder) -> Any:
 
 EXPORT = Stage("export", "FP32, PTQ and QAT as ONNX files",
                {"float.pt": "float", "plan.json": "ptq", "ptq.safetensors": "ptq", "qat.safetensors": "qat"},
-               MODELS, ("model.imgsz", "model.end2end", "export", "quant.weight_scales"), run_export,
+               (*MODELS, "passes.json"), ("model.imgsz", "model.end2end", "export", "quant.weight_scales"), run_export,
                reads_also=adapted_reads)  # fmt: skip
 VERIFY = Stage("verify", "census, parity and canary",
                {"data.json": "data", "plan.json": "ptq", "float.pt": "float", "ptq.safetensors": "ptq",
                 "qat.safetensors": "qat"} | dict.fromkeys(MODELS, "export"),
                ("verify.json",), ("model.imgsz", "model.end2end", "quant.weight_scales", "target.profile"),
                run_verify, lambda folder: fingerprint()["cpu"], adapted_reads)  # fmt: skip
-ACCURACY = Stage("accuracy", "mAP in onnxruntime", {"data.json": "data"} | dict.fromkeys(MODELS, "export"),
+ACCURACY = Stage("accuracy", "mAP in onnxruntime", {"data.json": "data"} | dict.fromkeys(PORTABLE, "export"),
                  ("accuracy.json",), ("accuracy",), run_accuracy)  # fmt: skip
 LATENCY = Stage("latency", "paired latency on the target", dict.fromkeys(MODELS, "export"),
                 ("latency.json",), ("latency", "target.host"), run_latency,

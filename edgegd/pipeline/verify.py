@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from edgegd.doctor import needed_profile
+from edgegd.export.edge_identity import require_identical
 from edgegd.export.ladder_tolerance import LadderTolerance
 from edgegd.export.parity import measure_parity, require_parity
 from edgegd.export.profile import for_profile
 from edgegd.export.verification import Verification, verify_quantized
 from edgegd.latency.fingerprint import fingerprint
+from edgegd.pipeline.export import QUANTIZED, edge_file
 from edgegd.pipeline.models import float_model, quantized_model, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress
 
-QUANTIZED = ("ptq", "qat")
 _IMAGES = 8  # enough for a hundred boxes and ten million codes; a wrong export shows on the first
 
 
@@ -28,7 +29,7 @@ def run_verify(folder: RunFolder, progress: Progress) -> None:
     path = folder.require("fp32.onnx", "export")
     parity = measure_parity(float_model(folder), path, images)
     require_parity(parity, path.name)
-    result = _verify_profile(folder, progress, profile, {v: folder.artifact(f"{v}.onnx") for v in QUANTIZED})
+    result = _verify_profile(folder, progress, profile, {v: folder.require(f"{v}.onnx", "export") for v in QUANTIZED})
     result["parity"] = {"fp32": dataclasses.asdict(parity)} | result["parity"]
     folder.write_json("verify.json", result)
 
@@ -50,12 +51,16 @@ def _verify_profile(folder: RunFolder, progress: Progress, profile: str, paths: 
     result: dict[str, Any] = {
         "profile": profile, "machine_profile": machine, "tolerance": dataclasses.asdict(LadderTolerance()),
         "files": {variant: path.name for variant, path in paths.items()}, "census": {}, "parity": {}, "ladder": {},
+        "edge": {},
     }  # fmt: skip
     for done, (variant, path) in enumerate(paths.items(), 1):
         progress.update(done, len(paths) + 1, f"verifying {path.name}")
         verification = verify_quantized(for_profile(quantized_model(folder, variant), profile), path, images)
         for key, value in _as_data(verification).items():
             result[key][variant] = value
+        edge = path.with_name(edge_file(path.name))
+        if edge.exists():
+            result["edge"][variant] = dataclasses.asdict(require_identical(path, edge, images))
     return result
 
 

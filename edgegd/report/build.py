@@ -9,6 +9,7 @@ from edgegd.recipe.schema import Recipe
 
 REPORT_SCHEMA = 1
 VARIANTS = ("fp32", "ptq", "qat")
+EDGE = {"ptq": "ptq.edge", "qat": "qat.edge"}  # the same numbers from onnxruntime's own operators
 # Points of mAP50-95 by which torch under fake quantization and onnxruntime may differ on the same images.
 MAP_AGREEMENT_POINTS = 0.1
 CENSUS_KEYS = ("int8_convs", "float_convs", "planned_float_convs")
@@ -42,7 +43,8 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any]) -> dict[str,
         "tolerance": verify["tolerance"],
         "torch_agreement": _torch_agreement(stages["descent"], accuracy["qat"]["map50_95"]),
         "profiles": {profile: _profile(result) for profile, result in stages["profiles"].items()},
-        "latency": {variant: latency["models"][variant] for variant in VARIANTS},
+        "latency": {name: latency["models"][name] for name in (*VARIANTS, *EDGE.values())},
+        "edge": verify["edge"],
         "latency_conditions": {
             "stable": latency["stable"], "settings": latency["settings"], "fingerprint": latency["fingerprint"],
         },

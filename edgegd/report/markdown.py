@@ -7,7 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from edgegd.quant.activation import ActivationSwap
-from edgegd.report.build import MAP_AGREEMENT_POINTS, VARIANTS
+from edgegd.report.build import EDGE, MAP_AGREEMENT_POINTS, VARIANTS
 from edgegd.report.swap import explain_swap
 
 _TITLES = {"fp32": "FP32", "ptq": "INT8 PTQ", "qat": "INT8 QAT"}
@@ -19,13 +19,18 @@ def percent(value: float | None) -> str:
 
 
 def summary_table(report: dict[str, Any], style: str = "simple") -> str:
-    """FP32, PTQ and QAT side by side, all run in onnxruntime; `style` is one of tabulate's formats."""
+    """FP32, PTQ and QAT side by side, all run in onnxruntime; `style` is one of tabulate's formats.
+
+    Edge files compute the bits of the portable ones (stage verify): their mAP is the same measurement.
+    """
     rows = []
-    for variant in VARIANTS:
-        accuracy, latency = report["accuracy"][variant], report["latency"][variant]
+    files = {name: (variant, title) for variant, title in _TITLES.items()
+             for name, title in ((variant, title), (EDGE.get(variant), f"{title}, edge file")) if name}  # fmt: skip
+    for name, (variant, title) in files.items():
+        accuracy, latency = report["accuracy"][variant], report["latency"][name]
         census = report["census"].get(variant)
         rows.append([
-            _TITLES[variant], percent(accuracy["map50_95"]), percent(accuracy["map50"]),
+            title, percent(accuracy["map50_95"]), percent(accuracy["map50"]),
             f"{latency['median_ms']:.2f}", f"{latency['p90_ms']:.2f}",
             f"{latency['speedup_vs_fp32']:.2f}x [{latency['speedup_low']:.2f}, {latency['speedup_high']:.2f}]",
             f"{census['int8_convs']} of {census['int8_convs'] + census['float_convs']}" if census else "0",

@@ -26,11 +26,13 @@ def load_session(
     spinning: bool = False,
     optimized_path: str | Path | None = None,
     optimization: str = "all",
+    signed_activations: bool = False,
 ) -> onnxruntime.InferenceSession:
     """A CPU session for the model file, whatever its inputs and outputs are.
 
     `threads` is the intra-op thread count; `spinning` lets idle threads spin (session.intra_op.allow_spinning);
-    `optimized_path` makes onnxruntime write its optimized graph there; `optimization` is a key of OPTIMIZATION_LEVELS.
+    `optimized_path` makes onnxruntime write its optimized graph there; `optimization` is a key of OPTIMIZATION_LEVELS;
+    `signed_activations` fuses int8 activations on x86 too (session.qdqisint8allowed), where they are slower than float.
 
     Raises:
         OnnxUnreadableError: the file is missing, truncated, or onnxruntime cannot load it.
@@ -44,6 +46,8 @@ def load_session(
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = OPTIMIZATION_LEVELS[optimization]
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    if signed_activations:
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
     options.log_severity_level = 3  # errors only: saving an optimized graph warns that it suits this machine
     if optimized_path is not None:
         options.optimized_model_filepath = str(optimized_path)

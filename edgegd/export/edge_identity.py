@@ -1,0 +1,61 @@
+"""Whether an edge file computes the bits of the portable file that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from edgegd.errors import ParityError
+from edgegd.export.expose import has_signed_activations
+from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, Preprocessing
+from edgegd.runtime.images import read_image
+from edgegd.runtime.letterbox import letterbox, preprocess
+from edgegd.runtime.session import load_session, read_contract
+
+
+@dataclass(frozen=True)
+class EdgeIdentity:
+    """The images on which both files gave the same bits, and how many numbers were compared."""
+
+    images: int
+    numbers: int
+
+
+def require_identical(portable: Path, edge: Path, image_paths: Sequence[Path]) -> EdgeIdentity:
+    """Runs both files, optimized, on real images and compares their outputs bit for bit.
+
+    Raises ParityError with the first image on which they differ.
+    """
+    signed = has_signed_activations(onnx.load(portable))
+    first = load_session(portable, signed_activations=signed)
+    second = load_session(edge)
+    wanted, taken = (read_contract(*pair).preprocessing for pair in ((first, portable), (second, edge)))
+    numbers = 0
+    for path in image_paths:
+        image = read_image(path)
+        expected = _run(first, preprocess(image, wanted)[0])
+        found = _run(second, _pixels(image, taken))
+        if expected.shape != found.shape or expected.tobytes() != found.tobytes():
+            differing = int((expected != found).sum()) if expected.shape == found.shape else expected.size
+            raise ParityError(
+                f"{edge.name} computes other numbers than {portable.name} on {path.name}.",
+                expected="equal bits", found=f"{differing} of {expected.size} numbers differ",
+                mend="use the portable file and report this with both: a pass is not exact on this machine",
+            )  # fmt: skip
+        numbers += expected.size
+    return EdgeIdentity(len(image_paths), numbers)
+
+
+def _run(session: onnxruntime.InferenceSession, image: np.ndarray) -> np.ndarray:
+    output: np.ndarray = session.run([OUTPUT_NAME], {INPUT_NAME: image})[0]
+    return output
+
+
+def _pixels(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    padded, _ = letterbox(image, preprocessing)
+    return padded[None]
