@@ -67,9 +67,9 @@ def set_activation(model: nn.Module, path: str, activation: nn.Module) -> nn.Mod
 class SwapUnit:
     """SiLUs (paths) that are swapped together, the time that saves, and what it does to the untrained model.
 
-    `saved_ms` is the measured time of their integer kernels in one inference. `noise` is the power of the change of the
-    head's outputs over the power of these outputs: the inverse of the signal-to-noise ratio. Small ones of several
-    units add up. `swapped` says whether they were chosen.
+    `saved_ms` is the measured time of their integer kernels in one inference. `noise` is the mean squared change of the
+    head's outputs over their variance, the mean over all outputs: the inverse of the signal-to-noise ratio. Small ones
+    of several units add up. `swapped` says whether they were chosen.
     """
 
     paths: tuple[str, ...]

@@ -8,6 +8,7 @@ more time than a SiLU saves.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -70,7 +71,7 @@ def swap_noise(model: DetectionModel, images: Sequence[torch.Tensor], units: Seq
     `images` are batches (N, 3, H, W) float32. The model is as before after each unit.
     """
     expected = [head_outputs(model, batch) for batch in images]
-    signal = [sum(float(maps[index].double().square().sum()) for maps in expected) for index in range(len(expected[0]))]
+    signal = [_variance_sum(maps) for maps in zip(*expected, strict=True)]
     for unit in units:
         before = {path: set_activation(model, path, nn.ReLU()) for path in unit}
         try:
@@ -81,14 +82,22 @@ def swap_noise(model: DetectionModel, images: Sequence[torch.Tensor], units: Seq
             for path, activation in before.items():
                 set_activation(model, path, activation)
         noise = [sum(column) for column in zip(*changes, strict=True)]
-        yield sum(n / s for n, s in zip(noise, signal, strict=True)) / len(signal)
+        yield statistics.fmean(n / s for n, s in zip(noise, signal, strict=True))
+
+
+def _variance_sum(maps: Sequence[torch.Tensor]) -> float:
+    """The sum of squares about the mean: the mean of class logits says nothing about objects."""
+    count = sum(values.numel() for values in maps)
+    mean = sum(float(values.double().sum()) for values in maps) / count
+    return sum(float((values.double() - mean).square().sum()) for values in maps)
 
 
 @torch.no_grad()
 def head_outputs(model: DetectionModel, images: torch.Tensor) -> list[torch.Tensor]:
-    """Raw scores (N, classes, A) and boxes (N, 4 * bins, A) of the deployed head; of RT-DETR the maps that enter it.
+    """Raw scores (N, classes, A) and boxes (N, 4 * bins, A) of the deployed head, each for every level by itself.
 
-    RT-DETR chooses its queries by their scores: what it returns for one image has no fixed order to be compared in.
+    A level with few anchors finds the large objects, so it counts as much as one with many. Of RT-DETR the maps that
+    enter its head: it chooses its queries by their scores, so what it returns has no fixed order to be compared in.
     """
     head, model = detection_head(model), model.eval()
     if not isinstance(head, Detect):
@@ -106,4 +115,5 @@ def head_outputs(model: DetectionModel, images: torch.Tensor) -> list[torch.Tens
         head.training = False
     if "scores" not in predictions:
         predictions = predictions["one2one" if head.end2end else "one2many"]
-    return [predictions["scores"], predictions["boxes"]]
+    anchors = [level.shape[2] * level.shape[3] for level in predictions["feats"]]
+    return [*predictions["scores"].split(anchors, 2), *predictions["boxes"].split(anchors, 2)]

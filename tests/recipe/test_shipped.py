@@ -12,7 +12,7 @@ from edgegd.recipe.paths import project_folder, recipes_folder, resolve_path
 from edgegd.recipe.shipped import copy_recipe, find_recipe, shipped_recipes
 
 PROMISED = {"streets/yolo26n", "streets/yolo26n-float", "bccd/yolo26n", "bccd/yolo11n", "coco/yolo26n",
-            "kitti/yolo26n", "brain-tumor/yolo26n"}
+            "kitti/yolo26n", "brain-tumor/yolo26n", "bccd/yolo26n-relu", "bccd/yolo26n-auto", "streets/yolo26n-relu"}
 
 
 def test_every_promised_recipe_ships() -> None:
