@@ -61,6 +61,11 @@ class ResultFile:
             self._store(kept)
         return dropped
 
+    def amend(self, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Sets further values in all entries of a key."""
+        chosen = self.find(**key)
+        self._store([entry | dict(values) if entry in chosen else entry for entry in self.entries])
+
     def _store(self, entries: list[dict[str, Any]]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".partial")
