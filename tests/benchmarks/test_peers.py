@@ -1,0 +1,70 @@
+"""Which runtime times which file, what the front of points is, and OpenVINO's worker where OpenVINO is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import onnx
+import pytest
+from pareto import Point, front
+from peers.target import PeerTarget, for_openvino
+
+from edgegd.errors import WorkerError
+from edgegd.latency.measure import WORKER_FILE, measure
+from edgegd.recipe.schema import LatencySection
+
+CONFIGURE = {"threads": 1, "spinning": False, "optimization": "all", "seed": 0, "input": None}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    helper = onnx.helper
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["images"], ["output0"])], "relu",
+        [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, (1, 3, 16, 16))],
+        [helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, (1, 3, 16, 16))],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    return tmp_path / "m.onnx"
+
+
+def test_a_file_named_for_openvino_is_run_by_its_python(model: Path, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nread line\necho "{\\"program\\": \\"$1\\", \\"path\\": \\"$PYTHONPATH\\"}"\n')
+    python.chmod(0o755)
+    target = PeerTarget(str(python))
+    link = for_openvino(model)
+    assert link.read_bytes() == model.read_bytes() and for_openvino(model) == link
+    with closing(target.start_worker(WORKER_FILE)) as worker:
+        worker.send({"configure": {**CONFIGURE, "model": target.deliver(link)}})
+        answer = worker.receive(30)
+        assert answer["program"].endswith("openvino_worker.py") and (Path(answer["path"]) / "edgegd").is_dir()
+    with closing(target.start_worker(WORKER_FILE)) as worker:
+        worker.send({"configure": {**CONFIGURE, "model": target.deliver(model)}})
+        assert worker.receive(60)["session"]["providers"] == ["CPUExecutionProvider"]
+
+
+def test_without_openvino_its_worker_says_so(model: Path) -> None:
+    if importlib.util.find_spec("openvino"):
+        pytest.skip("openvino is installed")
+    with closing(PeerTarget(sys.executable).start_worker(WORKER_FILE)) as worker, \
+            pytest.raises(WorkerError, match="No module named 'openvino'"):
+        worker.send({"configure": {**CONFIGURE, "model": str(for_openvino(model))}})
+        worker.receive(60)
+
+
+def test_openvino_and_onnxruntime_are_timed_in_one_run(model: Path) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed (edgegd[bench])")
+    files = {"onnxruntime": model, "openvino": for_openvino(model)}
+    settings = LatencySection(threads=1, launches=1, blocks=1, block_s=0.01, warmup_s=0.05)
+    result = measure(files, settings, PeerTarget(sys.executable))
+    assert [block.model for block in result.blocks] == list(files)
+    assert all(block.median_ms > 0 for block in result.blocks)
+
+
+def test_the_front_has_no_point_that_a_faster_one_equals() -> None:
+    points = [Point("a", (0.4, 0.6), 1.0), Point("b", (0.5,), 2.0), Point("c", (0.7,), 3.0), Point("d", (0.6,), 4.0)]
+    assert [point.name for point in front(points)] == ["a", "c"]
