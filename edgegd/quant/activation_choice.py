@@ -1,8 +1,8 @@
 """Which SiLUs to replace by ReLU: those that save the most time for the least change of what the head returns.
 
 Layers whose results meet in a concatenation are one unit, swapped together or not at all. ReLU results have the zero
-point 0 and others have not: a concatenation of both could not copy codes, it would have to requantize them, which takes
-more time than a SiLU saves.
+point 0 and others have not: a concatenation of both cannot copy codes, it requantizes them. In four of YOLO26n at
+320 px that took 20 to 42 % of the time which the one SiLU swapped before them had saved.
 """
 
 from __future__ import annotations
