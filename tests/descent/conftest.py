@@ -13,6 +13,8 @@ from torch import nn
 from edgegd.descent.batches import hyperparameters
 from edgegd.descent.losses import prepare_loss
 from edgegd.descent.random_state import seed_everything
+from edgegd.descent.student import FloatStudent
+from edgegd.quant.activation import silu_paths, swap_to_relu
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.folding import deploy, plan_detector
@@ -60,6 +62,37 @@ def batches() -> TwoBatches:
     return TwoBatches([_batch(0), _batch(1)])
 
 
+def unfolded(architecture: str, batches: list[dict[str, Any]]) -> Any:
+    """A new model of three classes with the BatchNorm statistics of the batches."""
+    from ultralytics.nn.tasks import DetectionModel
+
+    seed_everything(0)
+    description = copy.deepcopy(ARCHITECTURES.get(architecture, f"{architecture}.yaml"))
+    model = DetectionModel(description, nc=3, verbose=False).train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0  # BatchNorm of these images: without it a random model's activations vanish
+    with torch.no_grad():
+        model(torch.cat([batch["img"] for batch in batches]).float() / 255)
+    for name in ("cv3", "one2one_cv3"):  # past the start, where targets grow with the scores and the loss with them
+        for branch in getattr(model.model[-1], name, None) or ():
+            nn.init.constant_(branch[-1].bias, -1.0)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def swapped(batches: list[dict[str, Any]]) -> Callable[[], FloatStudent]:
+    """swapped(): a new float student, BatchNorm live, every SiLU replaced by ReLU; all of them equal."""
+    def make() -> FloatStudent:
+        model = unfolded("small-end2end", batches)
+        swap_to_relu(model, silu_paths(model))
+        deploy(model, end2end=True, fold=False)
+        prepare_loss(model, hyperparameters(TrainSection(), 64))
+        return FloatStudent(model)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def calibrated(batches: list[dict[str, Any]]) -> Callable[..., QuantizedModel]:
     """calibrated(architecture="small", end2end=None, learned=False): a new model of three classes.
@@ -76,20 +109,7 @@ def calibrated(batches: list[dict[str, Any]]) -> Callable[..., QuantizedModel]:
         return copy.deepcopy(made[arguments])
 
     def make(architecture: str, end2end: bool | None, learned: bool) -> QuantizedModel:
-        from ultralytics.nn.tasks import DetectionModel
-
-        seed_everything(0)
-        description = copy.deepcopy(ARCHITECTURES.get(architecture, f"{architecture}.yaml"))
-        model = DetectionModel(description, nc=3, verbose=False).train()
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = 1.0  # BatchNorm of these images: without it a random model's activations vanish
-        with torch.no_grad():
-            model(torch.cat([batch["img"] for batch in batches]).float() / 255)
-        for name in ("cv3", "one2one_cv3"):  # past the start, where targets grow with the scores and the loss with them
-            for branch in getattr(model.model[-1], name, None) or ():
-                nn.init.constant_(branch[-1].bias, -1.0)
-        deploy(model.eval(), end2end=end2end)
+        model = deploy(unfolded(architecture, batches), end2end=end2end)
         prepare_loss(model, hyperparameters(TrainSection(), 64))
         quantized = QuantizedModel(model, plan_detector(model, 64, "x86-vnni"), learned_weight_scales=learned)
         calibrate(quantized, [batch["img"].float() / 255 for batch in batches], "mse")

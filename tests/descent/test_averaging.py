@@ -41,3 +41,26 @@ def test_the_first_step_weighs_most_of_the_new_values():
     average.update()
     with average.applied(student):
         assert model.weight.item() == pytest.approx(9 / 11)
+
+
+def test_live_batchnorms_statistics_are_averaged_with_the_weights():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3)).train()
+    student, norm = FloatStudent(model), model[1]
+    average = MovingAverage(student, decay=0.6)
+    expected = {"running_mean": np.zeros(3), "running_var": np.ones(3)}
+    for step in range(1, 8):
+        student(torch.randn(4, 2, 5, 5) + step)
+        average.update()
+        decay = min(0.6, (1 + step) / (10 + step))
+        for name, value in expected.items():
+            expected[name] = decay * value + (1 - decay) * getattr(norm, name).double().numpy()
+    own = norm.running_mean.clone()
+    with average.applied(student):
+        for name, value in expected.items():
+            np.testing.assert_allclose(getattr(norm, name).numpy(), value, rtol=1e-5)
+    assert torch.equal(norm.running_mean, own) and not np.allclose(own.numpy(), expected["running_mean"], rtol=0.01)
+    restored = MovingAverage(student, decay=0.6)
+    restored.load_state_dict(average.state_dict(), average.steps)
+    with restored.applied(student):
+        np.testing.assert_allclose(norm.running_mean.numpy(), expected["running_mean"], rtol=1e-5)

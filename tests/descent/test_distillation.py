@@ -15,6 +15,7 @@ from edgegd.descent.fine_tune import fine_tune
 from edgegd.descent.losses import predict
 from edgegd.descent.student import FloatStudent
 from edgegd.errors import UnsupportedModelError
+from edgegd.quant.activation import silu_paths
 from edgegd.quant.folding import deploy
 from edgegd.recipe.schema import Distillation, TrainSection
 
@@ -72,6 +73,17 @@ def test_the_teacher_has_nothing_to_learn_from_itself_and_a_student_has(calibrat
     head = quantized.model.model[-1]
     deployed = head.one2one_cv3 if end2end else head.cv3
     assert all(branch[-1].weight.grad.abs().sum() > 0 for branch in deployed)
+
+
+def test_a_relu_student_with_live_batchnorm_learns_the_silu_teachers_features(calibrated, swapped, batches) -> None:
+    student, teacher = swapped(), copy.deepcopy(calibrated("small-end2end", True).model)
+    first = student.model.model[0].bn.running_mean.clone()
+    settings = TrainSection(epochs=6, lr0=2e-3, warmup_epochs=0, distill=Distillation(head=1.0, neck=1.0, labels=False))
+    descent = fine_tune(student, batches, settings, lambda: 0.0, lambda epoch: None, teacher=teacher)
+    before, after = descent.epochs[0].parts, descent.epochs[-1].parts
+    assert after["distill_neck"] < 0.8 * before["distill_neck"] and after["distill_head"] < before["distill_head"]
+    assert not torch.equal(student.model.model[0].bn.running_mean, first)
+    assert silu_paths(teacher) and not silu_paths(student.model)
 
 
 def test_without_labels_no_label_is_used(calibrated, batches) -> None:
