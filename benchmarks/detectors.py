@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ PROGRAM = Path(__file__).with_name("make_detector.py")
 
 def made(model: str, imgsz: int, out: Path, auto: Path | None = None, only: str = "", end2end: bool = False) -> Path:
     """`out`, filled by make_detector.py in a subprocess where it is not complete; the others are its options."""
-    if not (out / "made.json").exists():
+    complete = out / "made.json"
+    if not complete.exists() or (auto and "auto" not in json.loads(complete.read_text())):
         print(f"making the files of {model} at {imgsz} ...", file=sys.stderr, flush=True)
         options = ["--auto", str(auto)] if auto else []
         options += ["--only", only] if only else []

@@ -58,7 +58,7 @@ FAMILIES = ("yolov8n", "yolov8s", "yolov9t", "yolov9s", "yolov10n", "yolov10s", 
             "yolo12s", "yolo26n", "yolo26s", "rtdetr-l")  # fmt: skip
 IMGSZ, OPSET, PROFILE = 640, 17, "x86-vnni"
 CALIBRATED, COMPARED = 8, 4  # images
-LOGIT_DEVIATION = 1.5  # of scores, around -2
+SCORE_BIAS, LARGEST_LOGIT = -2.0, 8.0  # the largest logit is this far from the bias
 CONFIDENT, CONF = 0.25, 0.001  # score from which detections are ground truth; score from which detections count
 SETTINGS = LatencySection(threads=1, spinning=False, launches=3, blocks=6, block_s=0.5)
 
@@ -85,7 +85,7 @@ def random_detector(architecture: str, images: torch.Tensor) -> Any:
     else:
         boxes, scores = ([branch[-1] for name in names for branch in getattr(head, name, None) or ()]
                          for names in (("cv2", "one2one_cv2"), ("cv3", "one2one_cv3")))  # fmt: skip
-    for layers, std, bias in ((boxes, 0.02, 1.0), (scores, 0.1, -2.0)):
+    for layers, std, bias in ((boxes, 0.02, 1.0), (scores, 0.1, SCORE_BIAS)):
         for layer in layers:
             nn.init.normal_(layer.weight, 0, std)
             nn.init.constant_(layer.bias, bias)
@@ -95,14 +95,17 @@ def random_detector(architecture: str, images: torch.Tensor) -> Any:
 
 @torch.no_grad()
 def _spread(model: Any, layers: Sequence[Any], images: torch.Tensor) -> None:
-    """Gives the logits of `layers` one deviation: scores of 0.999999 would be ordered by last bits of a sigmoid."""
+    """Keeps logits where float32 tells their sigmoids apart.
+
+    Random networks have logits of 30; scores of 1 - 6e-8 are ordered by the last bits of whichever sigmoid made them.
+    """
     logits: dict[Any, torch.Tensor] = {}
     handles = [layer.register_forward_hook(lambda module, _, y: logits.update({module: y})) for layer in layers]
     model(images)
     for handle in handles:
         handle.remove()
     for layer, values in logits.items():
-        layer.weight.mul_(LOGIT_DEVIATION / (values.std() + 1e-6))
+        layer.weight.mul_(LARGEST_LOGIT / (values - SCORE_BIAS).abs().max())
 
 
 def torch_detections(quantized: QuantizedModel, detector: Detector, paths: Sequence[Path]) -> Iterator[Detections]:

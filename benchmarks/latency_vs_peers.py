@@ -6,8 +6,9 @@
 PEERS is an environment with edgegd[train,bench]. All files of a detector have the same random weights and 80 classes.
 Each launch runs all of them in fresh processes, one at a time, in alternating blocks, first on one thread, then on two
 (the other way round in every other launch); it is an entry of benchmarks/results/latency_vs_peers.json, so a killed
-benchmark goes on where it was, and more launches can be added later. Files are made once into --work and kept there.
-OpenVINO runs Ultralytics' FP32 file and edgegd's portable INT8 files.
+benchmark goes on where it was, and more launches can be added later. OpenVINO runs Ultralytics' FP32 file and edgegd's
+portable INT8 files. Files are made once into --work and kept; where WORK/*/made.json is removed, edgegd's are made
+anew. Launches of files that changed are measured anew.
 """
 
 from __future__ import annotations
@@ -84,10 +85,11 @@ def measure_detector(results: ResultFile, detector: dict[str, Any], arguments: a
     versions = {f"peers' {name}": version for name, version in json.loads(asked.stdout).items()}
     for launch in range(arguments.launches):
         for threads in THREADS if launch % 2 == 0 else THREADS[::-1]:
-            key = {**detector, "threads": threads}
+            key = {**detector, "threads": threads, "spinning": arguments.spinning}
             if launch not in missing(results, key, arguments.launches):
                 continue
-            settings = LatencySection(threads=threads, blocks=arguments.blocks, block_s=arguments.block_s)
+            settings = LatencySection(threads=threads, spinning=arguments.spinning, blocks=arguments.blocks,
+                                      block_s=arguments.block_s)  # fmt: skip
             target = PeerTarget(arguments.peer_python)
             measure_launch(results, {**key, "launch": launch}, files, settings, target, packages=versions)
 
@@ -95,7 +97,7 @@ def measure_detector(results: ResultFile, detector: dict[str, Any], arguments: a
 def table(results: ResultFile) -> str:
     """A line a detector, size, threads and file: time, ratios to Ultralytics' FP32 and QAT, and of threads."""
     lines = []
-    keys = ("model", "form", "imgsz", "threads")
+    keys = ("model", "form", "imgsz", "spinning", "threads")
     for group in dict.fromkeys(tuple(entry[name] for name in keys) for entry in results.entries):
         key = dict(zip(keys, group, strict=True))
         entries, on_one, threads = results.find(**key), results.find(**{**key, "threads": 1}), key["threads"]
@@ -105,8 +107,8 @@ def table(results: ResultFile) -> str:
             lines.append([*group, name, f"{median_ms(entries, name):.2f}", f"{times:.2f}",
                           f"{low:.2f}-{high:.2f}", f"{ratio(entries, 'ultralytics-qat', name)[0]:.2f}", scaling,
                           openvino_ratio(entries, name), len(entries)])  # fmt: skip
-    headers = ["model", "form", "px", "threads", "file", "ms", "x FP32", "95 %", "x QAT", "x 1 thread", "ms / OpenVINO",
-               "launches"]  # fmt: skip
+    headers = ["model", "form", "px", "spinning", "threads", "file", "ms", "x FP32", "95 %", "x QAT", "x 1 thread",
+               "ms / OpenVINO", "launches"]  # fmt: skip
     return tabulate(lines, headers, disable_numparse=True)
 
 
@@ -128,6 +130,7 @@ def parse_arguments() -> argparse.Namespace:
            help="what Ultralytics exports by default, or the head of YOLOv10 and YOLO26 that needs no NMS (nms=False)")
     option("--sizes", nargs="+", type=int, default=SIZES, help="sides of the input in px")
     option("--auto", nargs="*", default=[], metavar="MODEL=FILE", help="activation.json of a run with activation auto")
+    option("--spinning", action="store_true", help="let idle threads of onnxruntime spin, as is its default")
     option("--launches", type=int, default=5)
     option("--blocks", type=int, default=4)
     option("--block-s", type=float, default=0.5)
@@ -147,7 +150,7 @@ def main() -> None:
         for imgsz in arguments.sizes:
             measure_detector(results, {"model": model, "form": arguments.form, "imgsz": imgsz}, arguments)
     machine = results.entries[-1]["machine"]
-    print(f"{machine['cpu']}, onnxruntime {machine['onnxruntime']}, spinning off")
+    print(f"{machine['cpu']}, onnxruntime {machine['onnxruntime']}")
     print(table(results))
 
 

@@ -27,7 +27,7 @@ from edgegd.data.streets import render_scene
 from edgegd.export.edge import build_edge
 from edgegd.export.graph import build_graph
 from edgegd.export.metadata import contract_of, set_metadata
-from edgegd.quant.activation import ActivationSwap, silu_paths, swap_to_relu
+from edgegd.quant.activation import silu_paths, swap_to_relu
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.folding import deploy, plan_detector
@@ -99,7 +99,7 @@ def main() -> None:
     if arguments.only:
         swaps = {arguments.only: swaps[arguments.only]}
     if arguments.auto:
-        swaps["auto"] = ActivationSwap.from_json(arguments.auto.read_text()).relu
+        swaps["auto"] = json.loads(arguments.auto.read_text())["relu"]
     make(detector, arguments.imgsz, swaps, arguments.end2end, arguments.out)
 
 
