@@ -12,6 +12,7 @@ benchmark goes on where it was.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 from detectors import made
-from interleaved import missing
+from interleaved import missing, require_same_files
 from result_file import ROOT, ResultFile
 from tabulate import tabulate
 
@@ -88,9 +89,9 @@ def table(results: ResultFile) -> str:
     keys = ("form", "imgsz")
     for group in dict.fromkeys(tuple(entry[name] for name in keys) for entry in results.entries):
         entries = results.find(**dict(zip(keys, group, strict=True)))
-        for name in entries[0]["steps"]:
+        for name in entries[0]["files"]:
             for frames in FRAMES:
-                own = [entry["steps"][name][frames] for entry in entries]
+                own = [entry["files"][name]["steps"][frames] for entry in entries]
                 share = median((one["letterbox_ms"] + one["postprocess_ms"]) / one["inference_ms"] for one in own)
                 lines.append([*group, name, frames, *(f"{median(one[step] for one in own):.2f}" for step in STEPS),
                               f"{100 * share:.1f} %", f"{own[0]['boxes']:.1f}", len(entries)])  # fmt: skip
@@ -128,11 +129,14 @@ def main() -> None:
         files = {"fp32": folder / "fp32.onnx", "silu portable": folder / "silu.onnx",
                  "silu edge": folder / "silu.edge.onnx", "relu edge": folder / "relu.edge.onnx"}  # fmt: skip
         key = {"form": form, "imgsz": arguments.imgsz}
+        hashes = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+        require_same_files(results, key, hashes)
         for launch in missing(results, key, arguments.launches):
             print(f"{form} {arguments.imgsz} launch {launch} ...", file=sys.stderr, flush=True)
             order = list(files) if launch % 2 == 0 else list(files)[::-1]
             steps = {name: launch_steps(files[name], frames, arguments.seconds) for name in order}
-            results.add({**key, "launch": launch, "steps": {name: steps[name] for name in files}})
+            timed = {name: {"sha256": hashes[name], "steps": steps[name]} for name in files}
+            results.add({**key, "launch": launch, "files": timed})
     print(table(results))
 
 
