@@ -24,8 +24,8 @@ from edgegd.targets.emulator import CPUS
 def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> None:
     """Run an exported model on emulated CPUs and compare every integer code with this machine's.
 
-    Of a run, qat.onnx is taken. onnxruntime is the real one of that CPU; what it needs is fetched once (about 125 MB).
-    Ends with exit code 71 where codes or outputs differ.
+    Of a run, qat.onnx and its edge file are taken. onnxruntime is the real one of that CPU; what it needs is fetched
+    once (about 125 MB). Ends with exit code 71 where codes or outputs differ.
 
     \b
     edgegd emulate runs/try1 --cpu cortex-a76 --cpu cortex-a72
@@ -33,23 +33,24 @@ def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> N
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as scratch:
         from edgegd.export.emulated import compare_cpus, to_json
 
-        file, images = _model_and_images(model, count, Path(scratch))
-        comparisons = compare_cpus(file, [CPUS[name] for name in names or CPUS], images,
-                                   lambda text: click.echo(text, err=True))  # fmt: skip
+        files, images = _models_and_images(model, count, Path(scratch))
+        compared = {file: compare_cpus(file, [CPUS[name] for name in names or CPUS], images,
+                                       lambda text: click.echo(text, err=True)) for file in files}  # fmt: skip
     if as_json:
-        click.echo(json.dumps({"model": str(file), "cpus": to_json(comparisons)}))
+        click.echo(json.dumps([{"model": str(file), "cpus": to_json(cpus)} for file, cpus in compared.items()]))
     else:
         from tabulate import tabulate
 
         rows = [
-            [c.cpu, f"{c.tensors - c.differing} of {c.tensors}", f"{c.equal_codes:.4%}", c.largest_distance,
+            [file.name, c.cpu, f"{c.tensors - c.differing} of {c.tensors}", f"{c.equal_codes:.4%}", c.largest_distance,
              c.first_difference or "-", f"{c.agreeing_share:.0%} of {c.detections}", f"{c.largest_shift_px:.2f} px",
              "identical" if c.equal_outputs else "different"]
-            for c in comparisons
+            for file, cpus in compared.items() for c in cpus
         ]  # fmt: skip
-        headers = ["emulated CPU", "equal tensors", "equal codes", "largest distance", "first differing tensor",
+        headers = ["file", "emulated CPU", "equal tensors", "equal codes", "largest distance", "first differing tensor",
                    "detections that agree", "largest shift", "output"]  # fmt: skip
         click.echo(tabulate(rows, headers, disable_numparse=True))
+    comparisons = [comparison for cpus in compared.values() for comparison in cpus]
     for comparison in comparisons:
         if not comparison.undisturbed:
             click.echo(f"{comparison.cpu}: with its codes as outputs the file computes other detections than without",
@@ -58,14 +59,15 @@ def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> N
         click.get_current_context().exit(ParityError.exit_code)  # two computations of one model disagree
 
 
-def _model_and_images(path: Path, count: int, scratch: Path) -> tuple[Path, list[Path]]:
+def _models_and_images(path: Path, count: int, scratch: Path) -> tuple[list[Path], list[Path]]:
     if path.is_dir():
         from edgegd.pipeline.models import stored_dataset
         from edgegd.pipeline.run_folder import RunFolder
 
         folder = RunFolder.open_existing(path)
-        return folder.require("qat.onnx", "export"), list(stored_dataset(folder).val_images[:count])
+        files = [folder.require(name, "export") for name in ("qat.onnx", "qat.edge.onnx")]
+        return files, list(stored_dataset(folder).val_images[:count])
     from edgegd.data.streets import make_streets
 
     make_streets(scratch / "streets", train=1, val=count, seed=0)
-    return path, sorted((scratch / "streets" / "images" / "val").iterdir())
+    return [path], sorted((scratch / "streets" / "images" / "val").iterdir())

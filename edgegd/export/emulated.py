@@ -64,7 +64,8 @@ class CpuComparison:
 def compare_cpus(model: Path, cpus: Sequence[EmulatedCpu], images: Sequence[Path], tell: Tell) -> list[CpuComparison]:
     """Runs an exported file on real images on this machine and on each emulated CPU.
 
-    A file with signed activations is compared with its uint8 form on this machine, codes shifted by 128.
+    A file with signed activations is compared with its uint8 form on this machine, codes shifted by 128; that of an
+    edge file is made from its portable file, which must lie beside it.
     Raises EmulationError, and the errors of loading a model or image.
     """
     import onnx
@@ -77,7 +78,7 @@ def compare_cpus(model: Path, cpus: Sequence[EmulatedCpu], images: Sequence[Path
     with tempfile.TemporaryDirectory(prefix="edgegd-emulation-") as name:
         folder = Path(name)
         np.save(folder / "inputs.npy", np.concatenate(inputs))
-        for side, form in (("here", with_unsigned_activations(graph)), ("there", graph)):
+        for side, form in (("here", _form_for_this_machine(model, graph)), ("there", graph)):
             (folder / side).mkdir()
             onnx.save(form, folder / side / _PLAIN)
             onnx.save(with_codes_as_outputs(form), folder / side / _EXPOSED)
@@ -96,6 +97,24 @@ def compare_cpus(model: Path, cpus: Sequence[EmulatedCpu], images: Sequence[Path
             outputs = _compare_outputs(here, there, contract, geometries)
             comparisons.append(CpuComparison(cpu.name, cpu.profile, len(images), **codes, **outputs))
     return comparisons
+
+
+def _form_for_this_machine(path: Path, graph: Any) -> Any:
+    """The uint8 form: x86 adds int8 codes with another rounding of ties than uint8 ones and than ARM."""
+    import onnx
+
+    from edgegd.export.edge import build_edge
+    from edgegd.runtime.contract import ModelContract
+
+    contract = ModelContract.from_metadata({prop.key: prop.value for prop in graph.metadata_props})
+    if not contract.portable:
+        return with_unsigned_activations(graph)
+    portable = path.with_name(contract.portable)
+    if not portable.is_file():
+        raise EmulationError(f"The portable file of {path.name} is not beside it.", expected=str(portable),
+                             found="no such file", mend="keep both files in one folder")  # fmt: skip
+    unsigned = with_unsigned_activations(onnx.load(portable))
+    return build_edge(unsigned, contract.portable, channels=contract.preprocessing.channels)[0]
 
 
 def _require_exact_reference(weight_code: int, name: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     import onnx
 
+_CODES = "/codes"  # as edgegd.quant.nodes names them, which needs torch
 CODE_SHIFT = 128  # a uint8 code less its int8 form
 
 
@@ -33,9 +34,34 @@ def _activation_quantizers(graph: onnx.GraphProto, values: dict[str, np.ndarray]
             yield node
 
 
+def is_edge(model: onnx.ModelProto) -> bool:
+    """Whether a file is made of onnxruntime's own integer operators."""
+    return any(node.op_type == "QLinearConv" for node in model.graph.node)
+
+
+def _code_tensors(model: onnx.ModelProto) -> dict[str, int]:
+    """The element type of every quantized activation by name, in the order of the graph.
+
+    In an edge file they are the results of integer operators; they have the names that they have in the portable file.
+    """
+    import onnx
+
+    graph, values = model.graph, constants(model.graph)
+    types: dict[str, int] = {}
+    for node in _activation_quantizers(graph, values):
+        zero_point = values[node.input[2]] if len(node.input) > 2 else np.uint8(0)
+        types[node.output[0]] = onnx.helper.np_dtype_to_tensor_dtype(zero_point.dtype)
+    if is_edge(model):
+        (kind,) = {values[node.input[2]].dtype for node in graph.node if node.op_type == "QLinearConv"}
+        element: int = onnx.helper.np_dtype_to_tensor_dtype(kind)
+        types = {name: types.get(name, element) for node in graph.node for name in node.output
+                 if name.endswith(_CODES) or name in types}  # fmt: skip
+    return types
+
+
 def code_names(model: onnx.ModelProto) -> list[str]:
     """The names of all quantized activations, in the order of the graph."""
-    return [node.output[0] for node in _activation_quantizers(model.graph, constants(model.graph))]
+    return list(_code_tensors(model))
 
 
 def largest_weight_code(model: onnx.ModelProto) -> int:
@@ -45,6 +71,7 @@ def largest_weight_code(model: onnx.ModelProto) -> int:
                    if node.op_type == "DequantizeLinear"}  # fmt: skip
     weights = [dequantized.get(node.input[1]) for node in model.graph.node
                if node.op_type in ("Conv", "Gemm", "MatMul")]  # fmt: skip
+    weights += [values[node.input[3]] for node in model.graph.node if node.op_type == "QLinearConv"]
     return max((int(np.abs(w.astype(np.int16)).max()) for w in weights if w is not None), default=0)
 
 
@@ -54,12 +81,10 @@ def with_codes_as_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
 
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
-    values, present = constants(copied.graph), {output.name for output in copied.graph.output}
-    for node in _activation_quantizers(copied.graph, values):
-        if node.output[0] not in present:
-            zero_point = values[node.input[2]] if len(node.input) > 2 else np.uint8(0)
-            element = onnx.helper.np_dtype_to_tensor_dtype(zero_point.dtype)
-            copied.graph.output.append(onnx.helper.make_tensor_value_info(node.output[0], element, None))
+    present = {output.name for output in copied.graph.output}
+    for name, element in _code_tensors(copied).items():
+        if name not in present:
+            copied.graph.output.append(onnx.helper.make_tensor_value_info(name, element, None))
     return copied
 
 

@@ -45,11 +45,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def exported(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """exported(profile): one calibrated model as a file for that profile."""
+    """exported(profile, edge=False): one calibrated model as a file for that profile."""
     import torch
 
     from edgegd.data.calibration import batches
     from edgegd.descent.float_checkpoint import open_checkpoint
+    from edgegd.export.edge import build_edge
     from edgegd.export.graph import build_graph
     from edgegd.export.metadata import contract_of, set_metadata
     from edgegd.quant.attach import QuantizedModel
@@ -65,14 +66,16 @@ def exported(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Ca
     calibrate(calibrated, map(torch.from_numpy, batches(images[:4], Preprocessing((IMGSZ, IMGSZ)), 2)), "mse")
     settle_ranges(calibrated)
 
-    def export(profile: str) -> Path:
+    def export(profile: str, edge: bool = False) -> Path:
         quantized = QuantizedModel(model, plan.for_profile(profile))
         quantized.ranges.load_state_dict(calibrated.ranges.state_dict())
         quantized.follow_weights(tie=True)
         graph = build_graph(quantized.eval(), quantized.plan, IMGSZ, OPSET)
         set_metadata(graph, model, contract_of(graph, model, IMGSZ, "ptq", quantized.plan.sha256))
-        onnx.save(graph, folder / f"{profile}.onnx")
-        return folder / f"{profile}.onnx"
+        portable, beside = folder / f"{profile}.onnx", folder / f"{profile}.edge.onnx"
+        onnx.save(graph, portable)
+        onnx.save(build_edge(graph, portable.name)[0], beside)
+        return beside if edge else portable
 
     return export
 
@@ -82,17 +85,19 @@ def compare(model: Path, images: list[Path], *cpus: str) -> list[CpuComparison]:
     return compare_cpus(model, [CPUS[name] for name in cpus], images[4:], print)
 
 
-def test_arm_computes_the_codes_of_this_machine(exported: Callable[[str], Path], images: list[Path]) -> None:
-    for comparison in compare(exported("arm64"), images, "cortex-a76", "cortex-a72"):
-        assert comparison.tensors > 300
+@pytest.mark.parametrize("edge", [False, True], ids=["portable", "edge"])
+def test_arm_computes_the_codes_of_this_machine(exported: Callable[..., Path], images: list[Path], edge: bool) -> None:
+    for comparison in compare(exported("arm64", edge), images, "cortex-a76", "cortex-a72"):
+        assert comparison.tensors > 250
         assert comparison.detections > 0
         assert comparison.identical, comparison
         assert comparison.undisturbed
 
 
-def test_haswell_computes_the_codes_of_this_machine_with_7_bit_weights(exported: Callable[[str], Path],
-                                                                        images: list[Path]) -> None:
-    (comparison,) = compare(exported("x86-avx2"), images, "haswell")
+@pytest.mark.parametrize("edge", [False, True], ids=["portable", "edge"])
+def test_haswell_computes_the_codes_of_this_machine_with_7_bit_weights(exported: Callable[..., Path],
+                                                                        images: list[Path], edge: bool) -> None:
+    (comparison,) = compare(exported("x86-avx2", edge), images, "haswell")
     assert comparison.identical, comparison
     assert comparison.undisturbed
 
