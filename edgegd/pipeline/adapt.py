@@ -158,6 +158,11 @@ def _require_swap(folder: RunFolder) -> None:
         )  # fmt: skip
 
 
+def _choice_reads(folder: RunFolder) -> dict[str, str]:
+    # Not among the stage's own: where nothing is swapped, the stage says so instead of asking for the choice.
+    return {"activation.json": "activation"} if folder.recipe.quant.activation != "silu" else {}
+
+
 def _machine(folder: RunFolder) -> Any:
     return fingerprint()["cpu"] if folder.recipe.quant.activation == "auto" else None
 
@@ -168,7 +173,7 @@ ACTIVATION = Stage("activation", "which SiLUs become ReLU", {"data.json": "data"
                     "latency.threads", "latency.spinning", "export.opset", "train.seed"),
                    run_activation, _machine)  # fmt: skip
 ADAPT = Stage("adapt", "float training of the swapped model",
-              {"data.json": "data", "float.pt": "float", "activation.json": "activation"},
+              {"data.json": "data", "float.pt": "float"},
               (ADAPTATION.result, ADAPTATION.record, ADAPTATION.steps),
               ("model.imgsz", "model.end2end", "quant.activation", "quant.activation_saving", "train", "accuracy"),
-              run_adapt)  # fmt: skip
+              run_adapt, reads_also=_choice_reads)  # fmt: skip
