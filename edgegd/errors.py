@@ -245,6 +245,12 @@ class ActivationError(EdgegdError):
     exit_code = 66
 
 
+class PrecisionBudgetError(EdgegdError):
+    """No plan of the search meets the recipe's precision budget; the message shows the nearest one."""
+
+    exit_code = 67
+
+
 class ProfileError(EdgegdError):
     """A file's number formats do not suit the runtime profile that it is verified for."""
 

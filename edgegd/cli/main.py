@@ -16,6 +16,7 @@ from edgegd.cli.explain import explain
 from edgegd.cli.predict import predict
 from edgegd.cli.recipe import recipe
 from edgegd.cli.run import run
+from edgegd.cli.search import search
 from edgegd.cli.stages import stage_commands
 from edgegd.errors import EdgegdError, FileAccessError, InterruptedRunError, MissingExtraError, UnexpectedError
 
@@ -41,7 +42,7 @@ def edgegd(debug: bool) -> None:
     """
 
 
-for command in (run, *stage_commands(), explain, emulate, predict, recipe, data, doctor):
+for command in (run, *stage_commands(), search, explain, emulate, predict, recipe, data, doctor):
     edgegd.add_command(command)
 
 

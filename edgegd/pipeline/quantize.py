@@ -19,7 +19,9 @@ from edgegd.pipeline.models import (
     stored_dataset,
 )
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
+from edgegd.pipeline.search import searched_float, searched_reads
 from edgegd.pipeline.stage import Progress, Stage
+from edgegd.precision.assembly import Addresses
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.folding import plan_detector, trace_detector
@@ -35,15 +37,16 @@ QAT_DESCENT = DescentKind(
 _CALIBRATION_BATCH = 4  # images at a time: enough to keep the histograms cheap, little memory
 
 
-def make_plan(folder: RunFolder, model: Any) -> QuantPlan:
+def make_plan(folder: RunFolder, model: Any, searched: Addresses = ()) -> QuantPlan:
     """The plan that the recipe asks for: from the rules and its changes to them, or from an edited file.
 
-    Raises PlanError where the changes, or the file, do not fit the model.
+    `searched` are addresses that stay float beside those of the recipe. Raises PlanError where the changes, or the
+    file, do not fit the model.
     """
     recipe = folder.recipe
     section, imgsz, profile = recipe.quant, recipe.model.imgsz, recipe.target.profile
     if not section.plan:
-        return plan_detector(model, imgsz, profile, float_patterns=section.float, rules=section.rules)
+        return plan_detector(model, imgsz, profile, float_patterns=(*section.float, *searched), rules=section.rules)
     path = resolve_path(section.plan)
     if section.float or section.rules:
         raise PlanError(
@@ -71,7 +74,7 @@ def run_ptq(folder: RunFolder, progress: Progress) -> None:
     recipe = folder.recipe
     model: Any = model_to_quantize(folder)
     imgsz, section = recipe.model.imgsz, recipe.quant
-    plan = make_plan(folder, model)
+    plan = make_plan(folder, model, searched_float(folder, progress))
     quantized = QuantizedModel(model, plan, learned_weight_scales=section.weight_scales == "learned")
     paths = calibration_images(stored_dataset(folder), section.calibration_images, recipe.train.seed)
     if len(paths) < section.calibration_images:
@@ -114,7 +117,7 @@ def run_qat(folder: RunFolder, progress: Progress) -> None:
 PTQ = Stage("ptq", "plan and calibration", {"data.json": "data", "float.pt": "float"},
             ("plan.json", "calibration.json", "ptq.safetensors"),
             ("model.imgsz", "model.end2end", "quant", "target.profile", "train.seed"), run_ptq, _plan_now,
-            adapted_reads)  # fmt: skip
+            lambda folder: adapted_reads(folder) | searched_reads(folder))  # fmt: skip
 QAT = Stage("qat", "gradient descent under fake quantization",
             {"data.json": "data", "float.pt": "float", "plan.json": "ptq", "ptq.safetensors": "ptq"},
             (QAT_DESCENT.result, QAT_DESCENT.record, QAT_DESCENT.steps),

@@ -10,14 +10,15 @@ from edgegd.pipeline.profiles import PROFILE_STAGES
 from edgegd.pipeline.prove import ACCURACY, EXPORT, LATENCY, REPORT, VERIFY
 from edgegd.pipeline.quantize import PTQ, QAT
 from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.search import SEARCH
 from edgegd.pipeline.stage import Progress, Stage, run_stage
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
-    for stage in (DATA, FLOAT, ACTIVATION, ADAPT, PTQ, QAT, EXPORT, VERIFY, ACCURACY, LATENCY, REPORT)
+    for stage in (DATA, FLOAT, ACTIVATION, ADAPT, SEARCH, PTQ, QAT, EXPORT, VERIFY, ACCURACY, LATENCY, REPORT)
 }
 """The stages of a run; those of further profiles are run by name only. A run whose recipe swaps no activation leaves
-out activation and adapt (edgegd.cli.run.stages_of)."""
+out activation and adapt, one without a precision budget search (edgegd.cli.run.stages_of)."""
 
 
 def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force: bool = False) -> dict[str, str]:

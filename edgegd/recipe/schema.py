@@ -92,6 +92,26 @@ class QuantSection:
 
 
 @dataclass(frozen=True)
+class PrecisionSection:
+    """`precision`: a budget for which measurement chooses what runs in integers; without one the rules choose.
+
+    Under a latency budget the plan with the least noise is taken, otherwise the fastest.
+    """
+
+    latency_ms: float | None = option(None, "longest median latency in ms, of the searched plan's exported file",
+                                      minimum=0.001)
+    latency_ratio: float | None = option(None, "longest latency as a fraction of the FP32 file's", minimum=0.001)
+    head_db: float | None = option(None, "least signal-to-noise ratio at the head in dB; 0 takes the fastest plan",
+                                   minimum=0)
+    images: int = option(8, "training images on which sensitivities are measured", minimum=1)
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a searched plan is asked for at all."""
+        return any(limit is not None for limit in (self.latency_ms, self.latency_ratio, self.head_db))
+
+
+@dataclass(frozen=True)
 class Distillation:
     """`train.distill`: what the student learns from the float model before QAT (weights 0, 0: nothing)."""
 
@@ -213,6 +233,7 @@ class Recipe:
     model: ModelSection = field(default_factory=ModelSection)
     data: DataSection = field(default_factory=DataSection)
     quant: QuantSection = field(default_factory=QuantSection)
+    precision: PrecisionSection = field(default_factory=PrecisionSection)
     train: TrainSection = field(default_factory=TrainSection)
     export: ExportSection = field(default_factory=ExportSection)
     accuracy: AccuracySection = field(default_factory=AccuracySection)

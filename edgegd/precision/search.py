@@ -1,0 +1,129 @@
+"""The search: times and sensitivities of all units, the front that follows from them, and its plans measured."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from edgegd.export.graph import build_graph
+from edgegd.latency.measure import measure
+from edgegd.precision.assembly import Addresses, assemble, float_addresses, times_ms, units_of
+from edgegd.precision.borders import border_prices, probe_patterns
+from edgegd.precision.result import Point, SearchResult
+from edgegd.precision.sensitivity import HeadNoise, PartlyQuantized, to_db
+from edgegd.precision.solver import STEPS_DB, Choice, pareto_front
+from edgegd.precision.timing import profile_models
+from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.plan import QuantPlan
+from edgegd.quant.tracing import TracedOp
+from edgegd.recipe.schema import LatencySection
+from edgegd.targets.base import Target
+
+RULES = "rules"  # the point that is the rules' own plan
+_FP32 = "fp32"
+
+
+class Progress(Protocol):
+    """Where the search tells how far it is."""
+
+    def update(self, done: int, total: int, text: str) -> None:
+        """`done` of `total` steps of what `text` names."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is searched: a calibrated model, the trace of its float form, its head's tensors, images by batches.
+
+    `replan(addresses)` makes the plan that keeps these float beyond the rules; batches are (N, 3, H, W) float32.
+    """
+
+    quantized: QuantizedModel
+    ops: tuple[TracedOp, ...]
+    head: Addresses
+    batches: Sequence[torch.Tensor]
+    replan: Callable[[Addresses], QuantPlan]
+    opset: int
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    name: str
+    choice: Choice
+    plan: QuantPlan
+    float_addresses: Addresses
+
+
+def search(subject: Subject, target: Target, settings: LatencySection, progress: Progress, *,
+           images: tuple[str, ...], made_from: dict[str, str]) -> SearchResult:
+    """Measures, solves, and measures what was solved; nothing of `subject` is changed.
+
+    `images` and `made_from` are written into the result. Raises what profiling and measuring raise.
+    """
+    plan = subject.quantized.plan
+    units = units_of(plan)
+    noise = HeadNoise(subject.quantized, subject.head, subject.batches)
+    noises = []
+    for value in noise.of_units(units):
+        noises.append(value)
+        progress.update(len(noises), len(units), "sensitivity of every operation")
+    with tempfile.TemporaryDirectory() as folder:
+        files = _Files(subject, Path(folder))
+        profiles = profile_models(
+            {"integer": files.of(plan), _FP32: files.float(), "probe": files.of(subject.replan(probe_patterns(plan)))},
+            target, settings, progress=lambda done, total: progress.update(done, total, "timing every operation"),
+        )  # fmt: skip
+        prices = border_prices(profiles["probe"], [profiles["integer"], profiles[_FP32]])
+        problem = assemble(plan, subject.ops, times_ms(profiles["integer"]), times_ms(profiles[_FP32]), noises, prices)
+        candidates = [_Candidate(RULES, (True,) * len(units), plan, ())]
+        for choice in pareto_front(problem):
+            progress.update(len(candidates), len(STEPS_DB), "solving for the front")
+            if not all(choice):
+                kept = float_addresses(units, choice)
+                candidates.append(_Candidate(f"front-{len(candidates)}", choice, subject.replan(kept), kept))
+        heads, models = [], {_FP32: files.float()}
+        for candidate in candidates:
+            progress.update(len(heads), len(candidates), "exporting the front")
+            heads.append(to_db(noise.of_plan(candidate.plan)))
+            models[candidate.name] = files.of(candidate.plan)
+        measured = measure(
+            models, settings, target,
+            progress=lambda block, done, total: progress.update(done, total, "measuring the front"),
+        )  # fmt: skip
+    points = tuple(
+        Point(c.name, sum(c.choice), c.float_addresses, problem.total_ms(c.choice),
+              measured.models[c.name].median_ms, 1 / measured.models[c.name].speedup_vs_fp32,
+              to_db(problem.noise(c.choice)), head_db)
+        for c, head_db in zip(candidates, heads, strict=True)
+    )  # fmt: skip
+    operations: tuple[dict[str, Any], ...] = tuple(
+        {"addresses": unit.addresses, "integer_ms": unit.integer_ms, "float_ms": unit.float_ms,
+         "head_db": to_db(unit.noise)} for unit in problem.units
+    )  # fmt: skip
+    return SearchResult(measured.models[_FP32].median_ms, points, operations, asdict(prices), subject.head, images,
+                        settings.threads, measured.fingerprint, made_from)  # fmt: skip
+
+
+class _Files:
+    """ONNX files of one subject's plans in a folder, each written once."""
+
+    def __init__(self, subject: Subject, folder: Path) -> None:
+        self._subject, self._folder = subject, folder
+
+    def of(self, plan: QuantPlan) -> Path:
+        quantized = self._subject.quantized
+        return self._written(plan.sha256, lambda: PartlyQuantized.like(quantized, plan, ()), plan)
+
+    def float(self) -> Path:
+        return self._written(_FP32, lambda: self._subject.quantized.model, self._subject.quantized.plan)
+
+    def _written(self, name: str, model: Callable[[], nn.Module], plan: QuantPlan) -> Path:
+        path = self._folder / f"{name}.onnx"
+        if not path.exists():
+            path.write_bytes(build_graph(model(), plan, plan.imgsz[0], self._subject.opset).SerializeToString())
+        return path
