@@ -67,3 +67,5 @@ def _describe(model: ir.Model, name: str, channels: int) -> None:
     contract = ModelContract.from_metadata(model.metadata_props)
     of_pixels = Preprocessing.of_pixels(contract.preprocessing, channels)
     model.metadata_props.update(dataclasses.replace(contract, preprocessing=of_pixels, portable=name).to_metadata())
+    # The first key that YOLO() reads; it stops at a value that is no number, and shows it.
+    model.metadata_props["stride"] = f"none: an edge file runs in edgegd's Detector; give YOLO() the portable {name}"
