@@ -104,3 +104,13 @@ def test_metadata_tells_of_the_input_and_the_portable_file(portable):
     contract = ModelContract.from_metadata({p.key: p.value for p in edge.metadata_props})
     assert contract.portable == "ptq.onnx" and contract.preprocessing.input_shape == (1, 96, 96, 4)
     assert contract.preprocessing.channel_order == "bgr" and contract.preprocessing.scale == 1.0
+
+
+def test_yolo_refuses_an_edge_file_by_the_name_of_the_portable_one(portable, tmp_path):
+    import onnx
+    from ultralytics import YOLO
+
+    edge, _ = build_edge(portable("x86-vnni"), "mine.onnx")
+    onnx.save(edge, tmp_path / "mine.edge.onnx")
+    with pytest.raises(ValueError, match=r"give YOLO\(\) the portable mine\.onnx"):
+        YOLO(tmp_path / "mine.edge.onnx", task="detect").predict(np.zeros((96, 96, 3), np.uint8), imgsz=96)
