@@ -102,7 +102,9 @@ class _Assembly:
             if op.decision == EXACT:
                 needs += [frozenset({self.unit_of[source]}) for source in sources if source in self.unit_of]
             elif op.decision == INTEGER and op.rule in self.on_demand and INPUT not in sources:
-                needs.append(frozenset(self.unit_of[source] for source in sources if source in self.unit_of))
+                # Planning makes attentions exact last: their results do not count.
+                needs.append(frozenset(self.unit_of[source] for source in sources if source in self.unit_of
+                                       and self.plan.by_address[source].decision != EXACT))  # fmt: skip
         return tuple(dict.fromkeys(needs))
 
     def _tensor(self, address: str, integer_ms: Mapping[str, float], float_ms: Mapping[str, float]) -> Tensor:
