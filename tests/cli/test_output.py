@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgegd.cli.progress import TerminalProgress
-from edgegd.cli.run import STAGE_NAMES, SWAP_STAGES
+from edgegd.cli.run import SEARCH_STAGE, STAGE_NAMES, SWAP_STAGES
 
 Command = Callable[..., Any]
 
@@ -20,7 +20,7 @@ Command = Callable[..., Any]
     ("recipe", "ls"), ("recipe", "validate", "bccd/yolo26n"), ("recipe", "cp", "bccd/yolo26n", "{tmp}/mine.yaml"),
     ("doctor",), ("data", "make", "streets", "{tmp}/set", "--train", "1", "--val", "1"),
     ("run", "{recipe}", "--run-dir", "{run}"), ("explain", "{run}"), ("predict", "{run}/qat.onnx", "{image}"),
-    *((stage, "{run}") for stage in STAGE_NAMES if stage not in ("data", *SWAP_STAGES)),
+    *((stage, "{run}") for stage in STAGE_NAMES if stage not in ("data", *SWAP_STAGES, SEARCH_STAGE)),
 ], ids=lambda arguments: " ".join(arguments[:2]))
 def test_json_is_all_that_is_on_stdout(edgegd_command: Command, tiny_recipe: Path, run_copy: Path, tiny_set: Path,
                                        tmp_path: Path, arguments: tuple[str, ...]) -> None:
