@@ -74,3 +74,20 @@ def test_a_damaged_artifact_is_refused(edgegd_command: Command, run_copy: Path) 
     assert edgegd_command("explain", run_copy).code == 53
     shutil.rmtree(run_copy)
     assert edgegd_command("explain", run_copy).code == 50
+
+
+def test_passes_are_listed_with_refusals_and_measured_gains(run_copy, edgegd_command):
+    outcome = edgegd_command("export", run_copy, "--explain-passes", "--json")
+    assert outcome.code == 0, outcome.err
+    passes = {one["name"]: one for one in json.loads(outcome.out)["passes"]}
+    assert list(passes)[:2] == ["fold-constants", "integer-kernels"] and len(passes) == 8
+    for one in passes.values():
+        if one["applied"]:
+            assert one["gain_low"] <= one["gain"] <= one["gain_high"] and one["without_ms"] > 0
+        else:
+            assert one["gain"] is None
+    refused = [reason for one in passes.values() for _, reason in one["refused"]]
+    shown = edgegd_command("export", run_copy, "--explain-passes")
+    assert shown.code == 0 and refused
+    for text in [*passes, *refused]:
+        assert text in shown.out
