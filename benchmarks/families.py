@@ -101,7 +101,13 @@ def _spread(model: Any, layers: Sequence[Any], images: torch.Tensor) -> None:
     """
     logits: dict[Any, torch.Tensor] = {}
     handles = [layer.register_forward_hook(lambda module, _, y: logits.update({module: y})) for layer in layers]
-    model(images)
+    head: Any = detection_head(model)
+    if getattr(head, "one2one_cv3", None) is None:
+        model(images)
+    else:  # one head at a time
+        own = head.end2end
+        for head.end2end in (False, True, own):
+            model(images)
     for handle in handles:
         handle.remove()
     for layer, values in logits.items():
