@@ -1,0 +1,84 @@
+"""Writes the README's tables of families, speed and the whole path from the committed results.
+
+    python benchmarks/readme_tables.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from interleaved import median_ms, ratio, ratio_of_launches
+from latency_vs_peers import openvino_ratio
+from result_file import ROOT, ResultFile
+from tabulate import tabulate
+
+README = ROOT / "README.md"
+OPTIMIZED, UNOPTIMIZED = "onnxruntime optimized", "onnxruntime unoptimized"
+TITLES = {
+    "ultralytics-fp32": "Ultralytics FP32", "ultralytics-ptq": "Ultralytics PTQ", "ultralytics-qat": "Ultralytics QAT",
+    "onnxruntime-minmax": "quantize_static, every operator", "openvino-fp32": "Ultralytics FP32 in OpenVINO",
+    "openvino-silu": "edgegd SiLU, portable, in OpenVINO", "openvino-relu": "edgegd ReLU, portable, in OpenVINO",
+    "openvino-auto": "edgegd auto, portable, in OpenVINO", "edgegd-silu": "edgegd SiLU, portable",
+    "edgegd-silu-edge": "edgegd SiLU, edge", "edgegd-auto": "edgegd auto, portable",
+    "edgegd-auto-edge": "edgegd auto, edge", "edgegd-relu": "edgegd ReLU, portable",
+    "edgegd-relu-edge": "edgegd ReLU, edge",
+}  # fmt: skip
+
+
+def families_table() -> str:
+    """A line a family: convolutions, parity, latency at 640 px."""
+    lines = []
+    for entry in json.loads((ROOT / "benchmarks/results/families.json").read_text())["entries"]:
+        parity, latency = entry["parity"]["one_operation"], entry["latency"]["models"]
+        agreement, int8 = entry["agreement"], latency["int8"]
+        lines.append([
+            entry["family"], f"{entry['parameters'] / 1e6:.1f}",
+            f"{entry['int8_convs']} / {entry['planned_float_convs']}", _codes(parity[OPTIMIZED]),
+            _codes(parity[UNOPTIMIZED]), f"{100 * (agreement['torch'] - agreement['onnxruntime']):.2f}",
+            f"{latency['fp32']['median_ms']:.1f}", f"{int8['median_ms']:.1f}", f"{int8['speedup_vs_fp32']:.2f}",
+            f"{int8['speedup_low']:.2f}-{int8['speedup_high']:.2f}",
+        ])  # fmt: skip
+    headers = ["family", "M parameters", "int8 / float convs", "equal codes, distance", "unoptimized",
+               "mAP torch - ORT", "FP32 ms", "INT8 ms", "x FP32", "95 %"]  # fmt: skip
+    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+
+
+def _codes(rung: dict[str, Any]) -> str:
+    return f"{100 * rung['equal_share']:.5f} %, {rung['largest_distance']}"
+
+
+def speed_table() -> str:
+    """A line a file of every detector measured: one thread beside FP32, two threads beside one, OpenVINO."""
+    results, lines = ResultFile("latency_vs_peers"), []
+    keys = ("model", "form", "imgsz")
+    for group in dict.fromkeys(tuple(entry[name] for name in keys) for entry in results.entries):
+        key = dict(zip(keys, group, strict=True)) | {"spinning": False}
+        one, two = results.find(**key, threads=1), results.find(**key, threads=2)
+        for name in one[0]["files"]:
+            times, low, high = ratio(one, "ultralytics-fp32", name)
+            scaling = f"{ratio_of_launches(one, two, name):.2f}" if two else ""
+            lines.append([f"{group[0]}, {group[1]}", group[2], TITLES[name], f"{median_ms(one, name):.1f}",
+                          f"{times:.2f}", f"{low:.2f}-{high:.2f}", scaling, openvino_ratio(one, name)])  # fmt: skip
+    headers = ["model", "px", "file", "ms", "x FP32", "95 %", "two threads, x one", "ms / OpenVINO's"]
+    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+
+
+TABLES: dict[str, Callable[[], str]] = {"families": families_table, "speed": speed_table}
+
+
+def with_tables(text: str) -> str:
+    """The README's text with its tables as the results have them."""
+    for name, table in TABLES.items():
+        pattern = rf"(<!-- {name} table -->\n).*?(<!-- end of {name} table -->)"
+        places = list(re.finditer(pattern, text, flags=re.S))
+        if len(places) != 1:
+            raise ValueError(f"README.md has {len(places)} places for the {name} table, not one")
+        text = text[: places[0].end(1)] + table() + "\n" + text[places[0].start(2) :]
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text()))
