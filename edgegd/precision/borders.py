@@ -48,6 +48,13 @@ class BorderPrices:
     layout_per_million: float
     barrier: Line
 
+    def scaled(self, factor: float) -> BorderPrices:
+        """All prices times one factor."""
+        lines = (Line(line.fixed * factor, line.per_million * factor)
+                 for line in (self.quantize_line, self.dequantize_line, self.barrier))  # fmt: skip
+        quantize, dequantize, barrier = lines
+        return BorderPrices(quantize, dequantize, self.layout_per_million * factor, barrier)
+
     def quantize(self, elements: int) -> float:
         """ms of making codes of a float tensor."""
         return self.quantize_line(elements) + self.layout_per_million * elements / 1e6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,11 +14,12 @@ from torch import nn
 from edgegd.export.graph import build_graph
 from edgegd.latency.measure import measure
 from edgegd.precision.assembly import Addresses, assemble, float_addresses, times_ms, units_of
-from edgegd.precision.borders import border_prices, probe_patterns
+from edgegd.precision.borders import BorderPrices, border_prices, probe_patterns
+from edgegd.precision.problem import Problem
 from edgegd.precision.result import Point, SearchResult
 from edgegd.precision.sensitivity import HeadNoise, PartlyQuantized, to_db
 from edgegd.precision.solver import STEPS_DB, Choice, pareto_front
-from edgegd.precision.timing import profile_models
+from edgegd.precision.timing import Profile, profile_models
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.plan import QuantPlan
 from edgegd.quant.tracing import TracedOp
@@ -78,15 +79,15 @@ def search(subject: Subject, target: Target, settings: LatencySection, progress:
             {"integer": files.of(plan), _FP32: files.float(), "probe": files.of(subject.replan(probe_patterns(plan)))},
             target, settings, progress=lambda done, total: progress.update(done, total, "timing every operation"),
         )  # fmt: skip
-        prices = border_prices(profiles["probe"], [profiles["integer"], profiles[_FP32]])
-        problem = assemble(plan, subject.ops, times_ms(profiles["integer"]), times_ms(profiles[_FP32]), noises, prices)
+        problem, prices = _problem(subject, profiles, noises)
         candidates = [_Candidate(RULES, (True,) * len(units), plan, ())]
         for choice in pareto_front(problem):
             progress.update(len(candidates), len(STEPS_DB), "solving for the front")
             if not all(choice):
                 kept = float_addresses(units, choice)
                 candidates.append(_Candidate(f"front-{len(candidates)}", choice, subject.replan(kept), kept))
-        heads, models = [], {_FP32: files.float()}
+        heads: list[float] = []
+        models = {_FP32: files.float()}
         for candidate in candidates:
             progress.update(len(heads), len(candidates), "exporting the front")
             heads.append(to_db(noise.of_plan(candidate.plan)))
@@ -107,6 +108,27 @@ def search(subject: Subject, target: Target, settings: LatencySection, progress:
     )  # fmt: skip
     return SearchResult(measured.models[_FP32].median_ms, points, operations, asdict(prices), subject.head, images,
                         settings.threads, measured.fingerprint, made_from)  # fmt: skip
+
+
+def _problem(subject: Subject, profiles: Mapping[str, Profile], noises: Sequence[float]
+             ) -> tuple[Problem, BorderPrices]:
+    """The problem, with border prices such that the probe's own time is predicted.
+
+    A border costs more than its nodes: what stands alone between borders has its caches and layouts to itself.
+    """
+    plan = subject.quantized.plan
+    kept_float = set(probe_patterns(plan))
+    choice = [not kept_float & set(unit) for unit in units_of(plan)]
+
+    def with_prices(prices: BorderPrices) -> Problem:
+        return assemble(plan, subject.ops, times_ms(profiles["integer"]), times_ms(profiles[_FP32]), noises, prices)
+
+    prices = border_prices(profiles["probe"], [profiles["integer"], profiles[_FP32]])
+    without_ms = with_prices(prices.scaled(0.0)).total_ms(choice)
+    nodes_ms = with_prices(prices).total_ms(choice) - without_ms
+    if nodes_ms > 0:
+        prices = prices.scaled(max(1.0, (profiles["probe"].plain_ms - without_ms) / nodes_ms))
+    return with_prices(prices), prices
 
 
 class _Files:
