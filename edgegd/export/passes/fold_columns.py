@@ -17,9 +17,9 @@ import onnx_ir as ir
 
 from edgegd.export.passes.base import ExactPass, constant, numbers, shape_of, take_place
 
-_MOST_CHANNELS = 16  # in and out: with more, the products with zeros cost more than is gained
-_IMAGE_CHANNELS = 4  # up to so many input channels
-_OUTPUT_CHANNELS = (64, 32)  # together, for an image and for other inputs
+_IMAGE_CHANNELS = 4  # up to so many input channels it is an image
+_MOST_CHANNELS = 16  # of others, in and out: with more, the products with zeros cost more than is gained
+_OUTPUT_CHANNELS = (64, 32)  # of all columns together, for an image and for other inputs
 
 
 class FoldColumns(ExactPass):
@@ -32,9 +32,12 @@ class FoldColumns(ExactPass):
         """Rewrites every NHWC convolution with few channels in and out."""
         for node in [node for node in graph if node.op_type == "QLinearConv"]:
             weight = numbers(node.inputs[3])
-            if weight is None or weight.shape[-1] == 1 or max(weight.shape[:2]) > _MOST_CHANNELS:
+            if weight is None or weight.shape[-1] == 1:
                 continue
-            columns = _OUTPUT_CHANNELS[weight.shape[1] > _IMAGE_CHANNELS] // weight.shape[0]
+            is_image = weight.shape[1] <= _IMAGE_CHANNELS and node.attributes.get_int("group", 1) == 1
+            columns = _OUTPUT_CHANNELS[not is_image] // weight.shape[0]
+            if columns < 2 or (not is_image and max(weight.shape[:2]) > _MOST_CHANNELS):
+                continue
             reason = _unfit(node, weight, columns)
             if reason:
                 self.refuse(node, reason)
@@ -51,7 +54,7 @@ def _unfit(node: ir.Node, weight: np.ndarray, columns: int) -> str:
         return "its shape is not known, or its channels are not last"
     if node.attributes.get_int("group", 1) != 1 or set(node.attributes.get_ints("dilations", [1, 1])) != {1}:
         return "it has groups or dilations"
-    if columns < 2 or before[2] % (columns * stride) or after[2] * stride != before[2] or left >= weight.shape[3]:
+    if before[2] % (columns * stride) or after[2] * stride != before[2] or left >= weight.shape[3]:
         return f"{before[2]} columns are no whole number of {columns * stride}"
     return ""
 
