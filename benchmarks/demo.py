@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from edgegd.cli.progress import TerminalProgress
-from edgegd.pipeline.run import STAGES, run_stages
+from edgegd.cli.run import stages_of
+from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.recipe.load import load_recipe
 from edgegd.report.markdown import summary_table
@@ -27,8 +28,9 @@ def main() -> None:
     seconds = {}
     with tempfile.TemporaryDirectory() as empty:
         overrides = [f"data.path={empty}/set"]  # drawn anew: a user's first run draws it too
-        folder = RunFolder.create(Path(empty) / "run", load_recipe(RECIPE, overrides), RECIPE)
-        for name in STAGES:
+        recipe = load_recipe(RECIPE, overrides)
+        folder = RunFolder.create(Path(empty) / "run", recipe, RECIPE)
+        for name in stages_of(recipe, "report"):
             start = time.monotonic()
             run_stages(folder, [name], TerminalProgress())
             seconds[name] = round(time.monotonic() - start, 1)
