@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed
 RUN_RECIPE = $(BIN)/edgegd run $(RECIPE) $(foreach pair,$(SET),--set $(pair)) $(if $(RUN),--run-dir $(RUN))
 
 .DEFAULT_GOAL := help
-.PHONY: emulation verify-arm64 verify-avx2
+.PHONY: emulation verify-arm64 verify-avx2 activation adapt search
 .PHONY: help install demo test lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
 
 help:
@@ -37,7 +37,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/edgegd run streets/yolo26n --run-dir runs/demo
 
-data float ptq qat export verify accuracy latency report: $(INSTALLED)
+data float activation adapt search ptq qat export verify accuracy latency report: $(INSTALLED)
 	$(RUN_RECIPE) --until $@
 
 test: $(INSTALLED)
