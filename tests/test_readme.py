@@ -92,7 +92,7 @@ def test_detector_example_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copyfile(finished_run / "qat.onnx", "qat.onnx")
+    shutil.copyfile(finished_run / "qat.edge.onnx", "qat.edge.onnx")
     shutil.copyfile(next((tiny_set / "images/val").iterdir()), "street.jpg")
     exec(compile(_block("python"), "README.md", "exec"), {})
     assert "[[" in capsys.readouterr().out
