@@ -25,8 +25,8 @@ class LadderTolerance:
     optimizations (float32 sums), all but one in 10^8 with them.
     `boxes_from_equal_inputs` (the same steps): from equal codes only the float decoding of boxes is left.
     `boxes` (fake-quantized -> optimized, each by itself): both sum integers; a code that a float part (RT-DETR's
-    transformer) rounds otherwise disturbs that image's weak boxes, all other images agree. The unoptimized graph by itself has no
-    bar: after a hundred layers of float sums 10 to 20 % of its codes differ, by chance.
+    transformer) rounds otherwise disturbs that image's weak boxes, all other images agree. The unoptimized graph by
+    itself has no bar: after a hundred layers of float sums 10 to 20 % of its codes differ, by chance.
     """
 
     median_sqnr_db: float = 0.0
