@@ -22,7 +22,7 @@ from result_file import ROOT, ResultFile
 from tabulate import tabulate
 
 from edgegd.data.streets import render_scene
-from edgegd.export.edge import PASS_NAMES, build_edge
+from edgegd.export.edge import PASS_NAMES, build_edge, left_out_with
 from edgegd.recipe.schema import LatencySection
 from edgegd.runtime.contract import INPUT_NAME
 from edgegd.runtime.letterbox import network_input
@@ -40,7 +40,7 @@ def files_without(portable: Path) -> dict[str, Path]:
     onnx.save(build_edge(graph, portable.name)[0], files[ALL])
     for name in PASS_NAMES:
         file = files[f"without {name}"] = portable.with_name(f"{portable.stem}.without-{name}.onnx")
-        onnx.save(build_edge(graph, portable.name, without=(name,))[0], file)
+        onnx.save(build_edge(graph, portable.name, without=left_out_with(name))[0], file)
     return files
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from edgegd.export.edge import PASS_NAMES, build_edge
+from edgegd.export.edge import PASS_NAMES, build_edge, left_out_with
 from edgegd.latency.measure import measure
 from edgegd.pipeline.export import edge_file
 from edgegd.pipeline.run_folder import RunFolder
@@ -31,7 +31,7 @@ def pass_gains(folder: RunFolder, progress: Progress, variant: str = "qat") -> l
         files = {_COMPLETE: folder.require(edge_file(f"{variant}.onnx"), "export")}
         for name in [name for name in PASS_NAMES if name in worked]:
             files[name] = Path(temporary) / f"{name}.onnx"
-            onnx.save(build_edge(portable, f"{variant}.onnx", without=[name])[0], files[name])
+            onnx.save(build_edge(portable, f"{variant}.onnx", without=left_out_with(name))[0], files[name])
         result = measure(files, folder.recipe.latency, LocalTarget(),
                          progress=lambda block, done, total: progress.update(done, total, "measuring passes"))
     measured = result.to_json()["models"]
