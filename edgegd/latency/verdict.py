@@ -31,9 +31,9 @@ class Look:
 class RelativeGate:
     """A candidate against a reference on one target. Ratios are candidate / reference, above 1 is slower.
 
-    `ratio` is the Hodges-Lehmann estimate, `low` and `high` the one-sided bounds at the deciding look's alpha. `alpha` is
-    the error rate of each side over all looks. `detectable` is the smallest regression, as a ratio, that this gate flags
-    with 95 % probability on this device (None: not calibrated), `pass_probability` that an equal model passes.
+    `ratio` is the Hodges-Lehmann estimate, `low` and `high` the one-sided bounds at the deciding look's alpha; `alpha`
+    is the error rate of each side over all looks. `detectable` is the smallest regression, as a ratio, that this gate
+    flags with 95 % probability on this device (None: not calibrated), `pass_probability` that an equal model passes.
     `launch_ratios` are the observations.
     """
 
