@@ -209,6 +209,42 @@ class WorkerError(EdgegdError):
     exit_code = 80
 
 
+class ProtocolError(EdgegdError):
+    """The worker on a device speaks another version of the protocol than this edgegd."""
+
+    exit_code = 81
+
+
+class DeviceSoftwareError(EdgegdError):
+    """A device lacks Python, numpy or onnxruntime, or has one that is too old; the message says how to install it."""
+
+    exit_code = 82
+
+
+class RegressedError(EdgegdError):
+    """A gate's verdict is REGRESSED: the candidate is slower than the margin allows, or a fact without timing failed."""
+
+    exit_code = 90
+
+
+class InconclusiveError(EdgegdError):
+    """A gate's verdict is INCONCLUSIVE: the data bear out neither PASS nor REGRESSED."""
+
+    exit_code = 91
+
+
+class InvalidMeasurementError(EdgegdError):
+    """A gate's verdict is INVALID: what was measured may not be judged (throttled, unstable, not calibrated well)."""
+
+    exit_code = 92
+
+
+class MeasurementFileError(EdgegdError):
+    """A file of raw latency data is missing, damaged, or of another schema."""
+
+    exit_code = 96
+
+
 class InterruptedRunError(EdgegdError):
     """Ctrl-C: the run stopped cleanly and the same command resumes it."""
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCHEMA = 1
+UNSTABLE = "not stable after the warm-up"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Design:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model that was measured: the file's name, its SHA-256, its size, and the inputs (dtype, then sides)."""
+    """A model that was measured: the file's name, its SHA-256 and its size."""
 
     file: str
     sha256: str
@@ -63,6 +64,11 @@ class Launch:
     launch: int
     fingerprint: Mapping[str, Any]
     workers: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def stable(self) -> bool:
+        """Whether every worker's latency became stable in its warm-up; a launch where one did not has no blocks."""
+        return all(worker["warm_up"]["stable"] for worker in self.workers.values())
 
 
 @dataclass(frozen=True)
@@ -109,10 +115,16 @@ class Measurement:
         return {key: blocks for key, blocks in gathered.items() if len(blocks) == 2 * len(self.models)}
 
     def discarded(self) -> dict[tuple[int, int], tuple[str, ...]]:
-        """The quads that must not count, whole, and the faults of their blocks."""
+        """The quads that must not count, and why: a fault in any of their blocks, or a launch that was not stable."""
         found = {key: tuple(sorted({fault for block in blocks for fault in block.faults}))
                  for key, blocks in self.quads().items()}  # fmt: skip
+        found |= {(launch.launch, quad): (UNSTABLE,) for launch in self.launches if not launch.stable
+                  for quad in range(self.design.quads)}  # fmt: skip
         return {key: faults for key, faults in found.items() if faults}
+
+    def planned_quads(self) -> int:
+        """How many quads were run or given up: what a share of discarded ones is a share of."""
+        return len(self.quads().keys() | self.discarded().keys())
 
     def log_ratios(self, model: str) -> dict[int, NDArray[np.float64]]:
         """launch -> (quads,) log(median ms of `model` / that of the reference), without discarded quads.
