@@ -162,7 +162,7 @@ class MissingArtifactError(EdgegdError):
 
 
 class MissingExtraError(EdgegdError):
-    """A command needs packages of an extra (`edgegd[train]`, `edgegd[image]`) that is not installed."""
+    """A command needs packages of an extra (`edgegd[train]`, `edgegd[lab]`, `edgegd[image]`) that is not installed."""
 
     exit_code = 54
 
@@ -222,7 +222,7 @@ class DeviceSoftwareError(EdgegdError):
 
 
 class RegressedError(EdgegdError):
-    """A gate's verdict is REGRESSED: the candidate is slower than the margin allows, or a fact without timing failed."""
+    """A gate's verdict is REGRESSED: slower than the margin allows, or worse in a fact that needs no timing."""
 
     exit_code = 90
 
@@ -237,6 +237,24 @@ class InvalidMeasurementError(EdgegdError):
     """A gate's verdict is INVALID: what was measured may not be judged (throttled, unstable, not calibrated well)."""
 
     exit_code = 92
+
+
+class BaselineShapeError(EdgegdError):
+    """A candidate's inputs or outputs are not the baseline's; the message says what differs and which file to gate."""
+
+    exit_code = 93
+
+
+class BaselineNotFoundError(EdgegdError):
+    """No baseline has this name; the message lists those that exist."""
+
+    exit_code = 94
+
+
+class BaselineDamagedError(EdgegdError):
+    """A baseline's folder is incomplete, of another schema, or its model is not the one that was accepted."""
+
+    exit_code = 95
 
 
 class MeasurementFileError(EdgegdError):
