@@ -221,6 +221,54 @@ class DeviceSoftwareError(EdgegdError):
     exit_code = 82
 
 
+class TargetUnknownError(EdgegdError):
+    """No target has this name, or the file of targets or a target's URL cannot be understood."""
+
+    exit_code = 97
+
+
+class DeviceUnreachableError(EdgegdError):
+    """The device's host name is unknown, or the host does not answer."""
+
+    exit_code = 87
+
+
+class HostKeyError(EdgegdError):
+    """The device's host key is not known yet, or is not the one that is known: the connection was refused."""
+
+    exit_code = 83
+
+
+class AuthenticationError(EdgegdError):
+    """The device refuses the login."""
+
+    exit_code = 84
+
+
+class ConnectionLostError(WorkerError):
+    """The connection to the device broke in a copy or in a measurement."""
+
+    exit_code = 85
+
+
+class DeviceSpaceError(EdgegdError):
+    """The device's disk is full; what was being copied was removed there."""
+
+    exit_code = 86
+
+
+class DeviceBusyError(EdgegdError):
+    """Somebody else measures on the device; the message says who."""
+
+    exit_code = 88
+
+
+class EmulatedTargetError(EdgegdError):
+    """Latency was asked for on a target that is emulated."""
+
+    exit_code = 89
+
+
 class RegressedError(EdgegdError):
     """A gate's verdict is REGRESSED: slower than the margin allows, or worse in a fact that needs no timing."""
 
