@@ -60,7 +60,7 @@ IMGSZ, OPSET, PROFILE = 640, 17, "x86-vnni"
 CALIBRATED, COMPARED = 8, 4  # images
 SCORE_BIAS, LARGEST_LOGIT = -2.0, 8.0  # the largest logit is this far from the bias
 CONFIDENT, CONF = 0.25, 0.001  # score from which detections are ground truth; score from which detections count
-SETTINGS = LatencySection(threads=1, spinning=False, launches=3, blocks=6, block_s=0.5)
+SETTINGS = LatencySection(threads=1, spinning=False, launches=3, quads=3, block_s=0.5)
 
 
 def random_detector(architecture: str, images: torch.Tensor) -> Any:

@@ -23,12 +23,11 @@ def measure_launch(results: ResultFile, key: Mapping[str, Any], files: Mapping[s
                    ) -> None:
     """Measures one launch of all files and stores it under `key`, of which `launch` is the number.
 
-    The order of the files is turned round from launch to launch. `packages` are versions of further packages, `more`
+    The order of the files is drawn anew for every launch. `packages` are versions of further packages, `more`
     are further values of the entry.
     """
     print(" ".join(f"{name} {value}" for name, value in key.items()), "...", file=sys.stderr, flush=True)
-    names = list(files) if key["launch"] % 2 == 0 else list(files)[::-1]
-    result = measure({name: files[name] for name in names}, replace(settings, launches=1), target)
+    result = measure(files, replace(settings, launches=1), target, seed=key["launch"])
     latencies = {}
     for name in files:
         own = [block.median_ms for block in result.blocks if block.model == name]

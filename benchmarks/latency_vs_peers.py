@@ -88,7 +88,7 @@ def measure_detector(results: ResultFile, detector: dict[str, Any], arguments: a
             key = {**detector, "threads": threads, "spinning": arguments.spinning}
             if launch not in missing(results, key, arguments.launches):
                 continue
-            settings = LatencySection(threads=threads, spinning=arguments.spinning, blocks=arguments.blocks,
+            settings = LatencySection(threads=threads, spinning=arguments.spinning, quads=arguments.quads,
                                       block_s=arguments.block_s)  # fmt: skip
             target = PeerTarget(arguments.peer_python)
             measure_launch(results, {**key, "launch": launch}, files, settings, target, packages=versions)
@@ -132,7 +132,7 @@ def parse_arguments() -> argparse.Namespace:
     option("--auto", nargs="*", default=[], metavar="MODEL=FILE", help="activation.json of a run with activation auto")
     option("--spinning", action="store_true", help="let idle threads of onnxruntime spin, as is its default")
     option("--launches", type=int, default=5)
-    option("--blocks", type=int, default=4)
+    option("--quads", type=int, default=2)
     option("--block-s", type=float, default=0.5)
     option("--work", type=Path, default=ROOT / "runs/latency_vs_peers", help="folder of all files made")
     option("--result", type=Path, help="another file than benchmarks/results/latency_vs_peers.json")

@@ -142,7 +142,7 @@ def parse_arguments() -> argparse.Namespace:
     option("--peers", nargs="*", default=[], metavar="SET=FOLDER", help="--work folder of accuracy_vs_peers.py")
     option("--peer-python", default=sys.executable, help="a Python with edgegd[train,bench] installed")
     option("--launches", type=int, default=5)
-    option("--blocks", type=int, default=4)
+    option("--quads", type=int, default=2)
     option("--block-s", type=float, default=0.5)
     option("--result", type=Path, help="another file than benchmarks/results/pareto.json")
     return parser.parse_args()
@@ -157,7 +157,7 @@ def main() -> None:
         runs[of_set][label].append(Path(folder).resolve())
     peers = {of_set: Path(folder).resolve() for of_set, folder in (pair.split("=", 1) for pair in arguments.peers)}
     results = ResultFile("pareto", arguments.result)
-    settings = LatencySection(threads=1, blocks=arguments.blocks, block_s=arguments.block_s)
+    settings = LatencySection(threads=1, quads=arguments.quads, block_s=arguments.block_s)
     for of_set, labels in runs.items():
         files, maps = peer_files(peers[of_set]) if of_set in peers else ({}, {})
         for label, folders in labels.items():

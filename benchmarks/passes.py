@@ -83,13 +83,13 @@ def main() -> None:
     option("--activation", nargs="+", choices=("silu", "relu"), default=["silu", "relu"])
     option("--imgsz", type=int, default=640)
     option("--launches", type=int, default=5)
-    option("--blocks", type=int, default=4)
+    option("--quads", type=int, default=2)
     option("--block-s", type=float, default=0.5)
     option("--work", type=Path, default=ROOT / "runs/passes", help="folder of all files made")
     option("--result", type=Path, help="another file than benchmarks/results/passes.json")
     arguments = parser.parse_args()
     results, imgsz = ResultFile("passes", arguments.result), arguments.imgsz
-    settings = LatencySection(threads=1, blocks=arguments.blocks, block_s=arguments.block_s)
+    settings = LatencySection(threads=1, quads=arguments.quads, block_s=arguments.block_s)
     detectors = [(model, form) for model in arguments.models for form in arguments.form]
     for model, form in detectors:
         folder = made(model, imgsz, arguments.work / f"{model}-{form}-{imgsz}", end2end=form == "end2end")

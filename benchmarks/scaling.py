@@ -23,7 +23,7 @@ from interleaved import measure_launch, median_ms, missing, ratio, require_same_
 from result_file import ROOT, ResultFile
 from tabulate import tabulate
 
-from edgegd.latency.measure import INPUT_SEED, WORKER_FILE, ask
+from edgegd.latency.conversation import INPUT_SEED, WORKER_FILE, ask
 from edgegd.recipe.schema import LatencySection
 from edgegd.runtime.session import load_session
 from edgegd.targets.local import LocalTarget
@@ -79,13 +79,13 @@ def main() -> None:
     option("--activation", choices=("silu", "relu"), default="silu")
     option("--sizes", nargs="+", type=int, default=SIZES, help="sides of the input in px")
     option("--launches", type=int, default=5)
-    option("--blocks", type=int, default=4)
+    option("--quads", type=int, default=2)
     option("--block-s", type=float, default=0.5)
     option("--work", type=Path, default=ROOT / "runs/scaling", help="folder of all files made")
     option("--result", type=Path, help="another file than benchmarks/results/scaling.json")
     arguments = parser.parse_args()
     results = ResultFile("scaling", arguments.result)
-    settings = LatencySection(threads=1, blocks=arguments.blocks, block_s=arguments.block_s)
+    settings = LatencySection(threads=1, quads=arguments.quads, block_s=arguments.block_s)
     for imgsz in arguments.sizes:
         folder = made(arguments.model, imgsz, arguments.work / f"{arguments.model}-{imgsz}")
         files = files_of(folder, arguments.activation)

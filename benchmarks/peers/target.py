@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgegd.latency.measure import WORKER_FILE
+from edgegd.latency.conversation import WORKER_FILE
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.process import WorkerProcess
 

@@ -15,25 +15,17 @@ INPUT_SEED = 0
 ANSWER_MARGIN_S = 120.0  # above the time asked for: loading a model, or one slow inference on a small board
 
 
-def hello(worker: Worker) -> dict[str, Any]:
-    """The facts and the state of the worker's machine; ProtocolError for a worker of another protocol version."""
-    answer = ask(worker, {"hello": PROTOCOL}, 0)
-    if answer.get("protocol") != PROTOCOL:
-        raise ProtocolError("The worker on the device speaks another protocol.", expected=f"version {PROTOCOL}",
-                            found=str(answer.get("protocol", "none")),
-                            mend="use the same edgegd everywhere; remove old workers from the target's folder")
-    return answer
-
-
 def configure(worker: Worker, model: str, design: Design, sha256: str | None = None) -> dict[str, Any]:
     """Loads the model (a path on the device) in the worker, after checking its hash where one is given.
 
     Raises OnnxUnreadableError for a model that cannot be timed, WorkerError for one with another hash and for a session
-    that runs with other options than asked for.
+    that runs with other options than asked for, ProtocolError for a worker of another version.
     """
     asked = {"threads": design.threads, "spinning": design.spinning, "provider": design.provider}
     ready = ask(worker, {"configure": {**asked, "model": model, "sha256": sha256, "optimization": design.optimization,
                                         "seed": INPUT_SEED, "input": None}}, 0)
+    if ready["protocol"] != PROTOCOL:
+        raise _protocol_error(str(ready["protocol"]))
     session = ready["session"]
     runs_with = {"threads": session["threads"], "spinning": session["spinning"], "provider": session["providers"][0]}
     if runs_with != asked:
@@ -62,10 +54,14 @@ def ask(worker: Worker, message: dict[str, Any], duration_s: float) -> dict[str,
                                   expected="Python 3.9 or later with numpy and onnxruntime 1.23 or later",
                                   mend="install them on the device; `edgegd target check` shows the command")
     if about == "protocol":
-        raise ProtocolError("The worker on the device speaks another protocol.", expected=f"version {PROTOCOL}",
-                            found=found, mend="use the same edgegd everywhere")
+        raise _protocol_error(found)
     if about == "hash":
         raise WorkerError("The file on the device is not the model that was sent.", found=found,
                           expected="the same SHA-256", mend="run it again: the file is copied anew")
     raise WorkerError("The latency worker reports a failure.", expected=f"an answer to {sorted(message)[0]}",
                       found=found, mend="run `edgegd doctor` on the machine that is measured")
+
+
+def _protocol_error(found: str) -> ProtocolError:
+    return ProtocolError("The worker on the device speaks another protocol.", expected=f"version {PROTOCOL}",
+                         found=found, mend="use the same edgegd everywhere: an image may hold an old worker")

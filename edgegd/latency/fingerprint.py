@@ -6,6 +6,7 @@ here, so that a device needs no more than the worker's one file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,11 +73,12 @@ def _core_name(fields: dict[str, str]) -> str:
     return fields.get("model name", "")
 
 
-def fingerprint(facts: dict[str, Any] | None = None) -> dict[str, Any]:
+def fingerprint(facts: dict[str, Any] | None = None, session: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The fingerprint of the machine that `facts` describe (`worker.machine_facts()`; None: this machine).
 
-    Keys: cpu, instruction_sets, architecture, logical_cores, usable_cores (the affinity mask), kernel, governor and
-    max_frequency_mhz (None where not readable, as in most virtual machines), onnxruntime, numpy, python.
+    Keys: cpu, instruction_sets, architecture, logical_cores, usable_cores and core_mask (the affinity), kernel,
+    governor and max_frequency_mhz (None where not readable, as in most virtual machines), onnxruntime,
+    onnxruntime_build, numpy, python; with the `session` of a worker's answer to `configure` its options too.
     """
     facts = machine_facts() if facts is None else facts
     cpu = parse_cpuinfo(facts["cpuinfo"])
@@ -87,10 +89,18 @@ def fingerprint(facts: dict[str, Any] | None = None) -> dict[str, Any]:
         "architecture": facts["architecture"],
         "logical_cores": facts["logical_cores"],
         "usable_cores": facts["usable_cores"],
+        "core_mask": facts["core_mask"],
         "kernel": facts["kernel"],
         "governor": facts["governor"] or None,
         "max_frequency_mhz": int(frequency_khz) / 1000 if frequency_khz.isdigit() else None,
         "onnxruntime": facts["onnxruntime"],
+        "onnxruntime_build": facts["onnxruntime_build"],
         "numpy": facts["numpy"],
         "python": facts["python"],
-    }
+    } | ({} if session is None else {"session": dict(session)})
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is unlike in two fingerprints, each as `key: one, other`; empty where latencies may be compared."""
+    return tuple(f"{key}: {first.get(key, 'not recorded')}, {second.get(key, 'not recorded')}"
+                 for key in dict.fromkeys([*first, *second]) if first.get(key) != second.get(key))  # fmt: skip

@@ -9,8 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from edgegd.errors import OnnxUnreadableError
-from edgegd.latency.conversation import WORKER_FILE, ask, configure, hello
+from edgegd.errors import OnnxUnreadableError, WorkerError
+from edgegd.latency.conversation import WORKER_FILE, ask, configure
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.latency.record import Block, Design, Launch, ModelFile
 from edgegd.latency.state import faults
@@ -37,8 +37,8 @@ def deliver(models: Mapping[str, Path], target: Target) -> Delivered:
     return Delivered(target, {name: target.deliver(path) for name, path in models.items()}, files)
 
 
-def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit) -> None:
-    """Runs the launch `number`. One that does not warm up to a stable latency emits no blocks (`Launch.stable`).
+def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit, *, require_stable: bool) -> None:
+    """Runs the launch `number`. With `require_stable`, one whose warm-up does not become stable emits no blocks.
 
     Workers are warmed up one after the other, in the order of the first quad; only one runs at a time. Raises as
     `ask`; the workers are gone in any case.
@@ -47,23 +47,32 @@ def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit) ->
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
         answers: dict[str, dict[str, Any]] = {}
-        machine: dict[str, Any] = {}
         for name in design.order(names, number, 0)[: len(names)]:
             workers[name] = stack.enter_context(closing(delivered.target.start_worker(WORKER_FILE)))
-            machine = hello(workers[name])["machine"]
             ready = configure(workers[name], delivered.paths[name], design, delivered.files[name].sha256)
             warm_up = ask(workers[name], {"warm_up": design.warmup_s}, design.warmup_s)
-            answers[name] = {key: ready[key] for key in ("load_ms", "inputs", "session")} | {"warm_up": warm_up}
-        launch = Launch(number, fingerprint(machine, answers[names[0]]["session"]), answers)
+            answers[name] = {key: ready[key] for key in ("load_ms", "inputs", "machine", "session")}
+            answers[name]["warm_up"] = warm_up
+        machines = [answers[name].pop("machine") for name in names]
+        launch = Launch(number, fingerprint(machines[0], answers[names[0]]["session"]), answers)
         emit(launch)
-        if not launch.stable:
+        if require_stable and not launch.stable:
             return
         for quad in range(design.quads):
             for place, name in enumerate(design.order(names, number, quad)):
                 answer = ask(workers[name], {"run": design.block_s}, design.block_s)
+                first_ns, durations_ns = _samples(answer)
                 found = faults(answer["before"], answer["after"])
-                emit(Block(number, quad, place, name, answer["first_ns"], tuple(answer["durations_ns"]),
-                           answer["before"], answer["after"], found))
+                emit(Block(number, quad, place, name, first_ns, durations_ns, answer["before"], answer["after"], found))
+
+
+def _samples(answer: Mapping[str, Any]) -> tuple[int, tuple[int, ...]]:
+    samples = (answer["first_ns"], *answer["durations_ns"])
+    wrong = [sample for sample in samples if not isinstance(sample, int) or sample <= 0]
+    if wrong or len(samples) < 2:
+        raise WorkerError("The worker returned samples that are no durations.", expected="whole nanoseconds above 0",
+                          found=str(wrong[:3]), mend="look for a broken clock or a changed worker on the device")
+    return samples[0], samples[1:]
 
 
 def model_file(path: Path) -> ModelFile:

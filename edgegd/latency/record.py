@@ -26,9 +26,9 @@ UNSTABLE = "not stable after the warm-up"
 class Design:
     """How a measurement is made; with the raw data it is all that a replay needs.
 
-    Each of at most `launches` launches starts one fresh worker a model and runs `quads` quads. A quad visits the models
-    in an order drawn by `seed` and then in the reverse of it (for two models ABBA or BAAB), one block of `block_s`
-    seconds a visit.
+    Until `launches` launches can be used, each starts one fresh worker a model and runs `quads` quads. A quad visits
+    the models in an order drawn by `seed` and then in the reverse of it (for two models ABBA or BAAB), one block of
+    `block_s` seconds a visit.
     """
 
     launches: int

@@ -9,26 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegd.latency.record import Block, Measurement
 from edgegd.recipe.schema import LatencySection
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Block:
-    """One block: consecutive inferences of one model in one launch. `position` counts all blocks as they were run."""
-
-    position: int
-    launch: int
-    block: int
-    model: str
-    durations_ns: tuple[int, ...]
-
-    @property
-    def median_ms(self) -> float:
-        """Median duration of the block's inferences, in ms."""
-        return float(np.median(self.durations_ns)) / 1e6
 
 
 @dataclass(frozen=True)
@@ -49,7 +34,8 @@ class ModelLatency:
 class LatencyResult:
     """A paired measurement: the models in the order given, of which the first is the reference of every speedup.
 
-    `stable` tells whether every worker's warm-up became stable. `blocks` are in the order in which they were run.
+    `stable` tells whether every worker's warm-up became stable, `faults` what was wrong with any block (throttled,
+    ...). `blocks` are in the order in which they were run.
     """
 
     target: str
@@ -57,11 +43,12 @@ class LatencyResult:
     settings: LatencySection
     fingerprint: dict[str, Any]
     stable: bool
+    faults: tuple[str, ...]
     blocks: tuple[Block, ...]
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; of each block the median in ms and the count are kept, not the single durations."""
-        blocks = [{"launch": b.launch, "block": b.block, "model": b.model, "median_ms": b.median_ms,
+        blocks = [{"launch": b.launch, "quad": b.quad, "model": b.model, "median_ms": b.median_ms,
                    "inferences": len(b.durations_ns)} for b in self.blocks]
         return {
             "schema": 1,
@@ -71,6 +58,7 @@ class LatencyResult:
             "settings": asdict(self.settings),
             "fingerprint": self.fingerprint,
             "stable": self.stable,
+            "faults": self.faults,
             "blocks": blocks,
         }
 
@@ -93,24 +81,28 @@ def speedup(log_ratios: NDArray[np.float64], seed: int = 0) -> tuple[float, floa
     return float(np.exp(np.median(log_ratios))), float(np.exp(low)), float(np.exp(high))
 
 
-def summarize(blocks: Sequence[Block], sha256: dict[str, str]) -> dict[str, ModelLatency]:
-    """The latency of each model of `sha256` (name -> hash; the first is the reference) from complete launches."""
-    medians = {name: _block_medians(blocks, name) for name in sha256}
+def summarize(measurement: Measurement, settings: LatencySection) -> LatencyResult:
+    """The latency of each model of a measurement all of whose launches were run to their end; every block counts."""
+    blocks, files = measurement.blocks, measurement.models
+    medians = {name: _block_medians(blocks, name) for name in files}
     reference = next(iter(medians.values()))
     latencies = {}
-    for name, model_sha256 in sha256.items():
+    for name, file in files.items():
         durations_ms = np.concatenate([b.durations_ns for b in blocks if b.model == name]) / 1e6
         median, p90, p99 = np.percentile(durations_ms, [50, 90, 99])
         ratio, low, high = speedup(np.log(reference / medians[name]))
         latencies[name] = ModelLatency(float(median), float(p90), float(p99), len(durations_ms), ratio, low, high,
-                                       model_sha256)
-    return latencies
+                                       file.sha256)
+    faults = tuple(sorted({fault for block in blocks for fault in block.faults}))
+    stable = all(launch.stable for launch in measurement.launches)
+    machine = dict(measurement.launches[0].fingerprint)
+    return LatencyResult(measurement.target, latencies, settings, machine, stable, faults, blocks)
 
 
 def _block_medians(blocks: Sequence[Block], model: str) -> NDArray[np.float64]:
-    """(launches, blocks) medians in ms of one model."""
-    own = [b for b in blocks if b.model == model]
-    table = np.empty((1 + max(b.launch for b in own), 1 + max(b.block for b in own)))
-    for b in own:
-        table[b.launch, b.block] = b.median_ms
-    return table
+    """(launches, blocks) medians in ms of one model, in the order in which they were run."""
+    launches: dict[int, list[float]] = {}
+    for block in blocks:
+        if block.model == model:
+            launches.setdefault(block.launch, []).append(block.median_ms)
+    return np.array(list(launches.values()))

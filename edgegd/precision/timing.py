@@ -20,8 +20,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from edgegd.latency.conversation import WORKER_FILE, ask, configure
 from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.measure import WORKER_FILE, ask, block_order, configure
+from edgegd.latency.measure import design_of
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.base import Target, Worker
 from edgegd.targets.local import LocalTarget
@@ -127,13 +128,14 @@ def profile_models(models: Mapping[str, Path], target: Target, settings: Latency
     cannot be timed, WorkerError when a worker dies, hangs, or reports a failure.
     """
     delivered = {name: target.deliver(path) for name, path in models.items()}
+    design = design_of(settings)
     answers: dict[str, list[dict[str, Any]]] = {name: [] for name in models}
     machine: dict[str, Any] = {}
     for launch in range(launches):
-        for name in block_order(list(models), launch):
+        for name in design.order(list(models), launch, 0)[: len(models)]:
             with ExitStack() as stack:
                 worker: Worker = stack.enter_context(closing(target.start_worker(WORKER_FILE)))
-                ready = configure(worker, delivered[name], settings)
+                ready = configure(worker, delivered[name], design)
                 machine = machine or fingerprint(ready["machine"])
                 answers[name].append(ask(worker, {"profile": runs}, _PROFILE_S))
             if progress is not None:

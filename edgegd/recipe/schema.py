@@ -209,9 +209,26 @@ class LatencySection:
     threads: int = option(1, "intra-op threads of onnxruntime", minimum=1)
     spinning: bool = option(False, "whether idle threads spin (session.intra_op.allow_spinning)")
     launches: int = option(3, "fresh worker processes per model", minimum=1)
-    blocks: int = option(6, "blocks per launch; the models alternate block by block", minimum=1)
+    quads: int = option(3, "per launch; in a quad the models take turns, in a random order and then in its reverse",
+                        minimum=1)
     block_s: float = option(0.5, "seconds of inference in a block", minimum=0.01)
     warmup_s: float = option(5.0, "longest warm-up; it ends earlier once the block median is stable", minimum=0)
+
+
+@dataclass(frozen=True)
+class GateSection:
+    """`gate`: when a candidate counts as slower than its baseline. Threads and spinning are those of `latency`."""
+
+    baseline: str = option("", "name of a baseline (`edgegd baseline set`); empty: `edgegd gate --baseline` says it")
+    margin: float = option(0.03, "how much slower a candidate may be and still pass", minimum=0)
+    detectable: float = option(0.10, "refuse to answer where only a regression greater than this would be seen",
+                               minimum=0.001)
+    quads: int = option(8, "per launch; in a quad baseline and candidate run two blocks each", minimum=1)
+    block_s: float = option(0.2, "seconds of inference in a block", minimum=0.01)
+    warmup_s: float = option(10.0, "longest warm-up of a worker; it ends earlier once its latency is stable", minimum=0)
+    limit_ms: float = option(0.0, "latency that must not be exceeded, beside the baseline's; 0: none", minimum=0)
+    limit_quantile: float = option(0.95, "of the single inferences, which must stay below limit_ms", minimum=0.5,
+                                   maximum=0.999)
 
 
 @dataclass(frozen=True)
@@ -221,7 +238,7 @@ class TargetSection:
     profile: str = option("x86-vnni", "the kind of CPU to train and export for: x86 with VNNI, x86 with AVX2 alone "
                                       "(weights of 7 bits), ARM64 (int8 activations)",
                           choices=("x86-vnni", "x86-avx2", "arm64"))
-    host: str = option("local", "where latency is measured", choices=("local",))
+    host: str = option("local", "where latency is measured: a name of `edgegd target ls`, or ssh://user@host[:port]")
 
 
 @dataclass(frozen=True)
@@ -238,4 +255,5 @@ class Recipe:
     export: ExportSection = field(default_factory=ExportSection)
     accuracy: AccuracySection = field(default_factory=AccuracySection)
     latency: LatencySection = field(default_factory=LatencySection)
+    gate: GateSection = field(default_factory=GateSection)
     target: TargetSection = field(default_factory=TargetSection)

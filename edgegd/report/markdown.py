@@ -49,9 +49,10 @@ def to_markdown(report: dict[str, Any]) -> str:
         f"validation images; profile {settings['target']['profile']}.", "",
         summary_table(report, "github"), "",
         f"Latency on {machine['cpu']}, onnxruntime {machine['onnxruntime']}, {latency['threads']} thread(s), spinning "
-        f"{'on' if latency['spinning'] else 'off'}, {latency['launches']} launches of {latency['blocks']} alternating "
-        f"blocks; the interval is a 95 % bootstrap."
-        + ("" if conditions["stable"] else " **Not every warm-up became stable: measure again on an idle machine.**"),
+        f"{'on' if latency['spinning'] else 'off'}, {latency['launches']} launches of {2 * latency['quads']} "
+        f"alternating blocks; the interval is a 95 % bootstrap."
+        + ("" if conditions["stable"] else " **Not every warm-up became stable: measure again on an idle machine.**")
+        + "".join(f" **Faults: {fault}.**" for fault in conditions["faults"]),
         "", "## mAP50-95 by class", "", _class_table(report), "",
         *_swap_section(report),
         "## The descent", "", _descent_text(report), "",

@@ -17,7 +17,7 @@ from result_file import ResultFile
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.local import LocalTarget
 
-SETTINGS = LatencySection(threads=1, blocks=2, block_s=0.01, warmup_s=0.05)
+SETTINGS = LatencySection(threads=1, quads=1, block_s=0.01, warmup_s=0.05)
 
 
 def entry(launch: int, **block_medians_ms: list[float]) -> dict[str, Any]:
@@ -89,6 +89,6 @@ def test_a_launch_measures_portable_and_edge_inputs(tmp_path: Path) -> None:
     for name, file in files.items():
         measured = stored[0]["files"][name]
         assert measured["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-        assert len(measured["block_medians_ms"]) == SETTINGS.blocks and min(measured["block_medians_ms"]) > 0
+        assert len(measured["block_medians_ms"]) == 2 * SETTINGS.quads and min(measured["block_medians_ms"]) > 0
     require_same_files(results, {"model": "m"}, {name: stored[0]["files"][name]["sha256"] for name in files})
     assert len(results.entries) == 2

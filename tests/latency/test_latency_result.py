@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from edgegd.latency.result import Block, LatencyResult, speedup, summarize
+from edgegd.latency.record import Block, Design, Launch, Measurement, ModelFile
+from edgegd.latency.result import LatencyResult, ModelLatency, speedup, summarize
 from edgegd.recipe.schema import LatencySection
 
 LAUNCHES, BLOCKS, INFERENCES = 3, 4, 50
@@ -22,13 +23,25 @@ def synthetic_blocks(scale: dict[str, float], noise: float) -> list[Block]:
             drift = generator.uniform(1, 2)
             for model, factor in scale.items():
                 durations = 1e7 * drift * factor * generator.lognormal(0, noise, INFERENCES)
-                blocks.append(Block(len(blocks), launch, block, model, tuple(int(d) for d in durations)))
+                blocks.append(Block(launch, block, len(blocks), model, 1, tuple(int(d) for d in durations)))
     return blocks
+
+
+def measured(blocks: list[Block], sha256: dict[str, str], stable: bool = True) -> LatencyResult:
+    design = Design(LAUNCHES, BLOCKS // 2, 0.1, 0.1, 1, False)
+    launches = tuple(Launch(i, {"cpu": "x"}, {m: {"warm_up": {"stable": stable}} for m in sha256}) for i in range(3))
+    files = {name: ModelFile(f"{name}.onnx", digest, 1) for name, digest in sha256.items()}
+    measurement = Measurement("local", design, files, launches, tuple(blocks), True)
+    return summarize(measurement, LatencySection(launches=LAUNCHES, quads=BLOCKS // 2))
+
+
+def latencies(blocks: list[Block], sha256: dict[str, str]) -> dict[str, ModelLatency]:
+    return measured(blocks, sha256).models
 
 
 def test_percentiles_and_count_are_numpys_over_all_inferences() -> None:
     blocks = synthetic_blocks({"fp32": 1.0, "qat": 0.5}, noise=0.2)
-    latency = summarize(blocks, {"fp32": "a", "qat": "b"})["qat"]
+    latency = latencies(blocks, {"fp32": "a", "qat": "b"})["qat"]
     every_ms = np.array([d for b in blocks if b.model == "qat" for d in b.durations_ns]) / 1e6
     assert latency.samples == LAUNCHES * BLOCKS * INFERENCES and latency.model_sha256 == "b"
     assert latency.median_ms == pytest.approx(np.median(every_ms), rel=1e-12)
@@ -38,14 +51,14 @@ def test_percentiles_and_count_are_numpys_over_all_inferences() -> None:
 
 def test_paired_ratio_cancels_the_drift_of_the_machine() -> None:
     blocks = synthetic_blocks({"fp32": 1.0, "ptq": 0.8, "qat": 0.5}, noise=1e-4)
-    latencies = summarize(blocks, {"fp32": "", "ptq": "", "qat": ""})
-    assert latencies["qat"].speedup_vs_fp32 == pytest.approx(2.0, rel=1e-3)
-    assert latencies["ptq"].speedup_vs_fp32 == pytest.approx(1.25, rel=1e-3)
-    assert 1.99 < latencies["qat"].speedup_low <= 2.0 <= latencies["qat"].speedup_high < 2.01
+    of = latencies(blocks, {"fp32": "", "ptq": "", "qat": ""})
+    assert of["qat"].speedup_vs_fp32 == pytest.approx(2.0, rel=1e-3)
+    assert of["ptq"].speedup_vs_fp32 == pytest.approx(1.25, rel=1e-3)
+    assert 1.99 < of["qat"].speedup_low <= 2.0 <= of["qat"].speedup_high < 2.01
 
 
 def test_the_reference_has_speedup_one_exactly() -> None:
-    reference = summarize(synthetic_blocks({"fp32": 1.0, "qat": 0.5}, 0.2), {"fp32": "", "qat": ""})["fp32"]
+    reference = latencies(synthetic_blocks({"fp32": 1.0, "qat": 0.5}, 0.2), {"fp32": "", "qat": ""})["fp32"]
     assert (reference.speedup_vs_fp32, reference.speedup_low, reference.speedup_high) == (1.0, 1.0, 1.0)
 
 
@@ -76,8 +89,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 
 def test_json_keeps_the_blocks_in_order() -> None:
     blocks = synthetic_blocks({"fp32": 1.0, "qat": 0.5}, noise=0.1)
-    result = LatencyResult("local", summarize(blocks, {"fp32": "a", "qat": "b"}), LatencySection(), {"cpu": "x"}, True,
-                           tuple(blocks))
+    result = measured(blocks, {"fp32": "a", "qat": "b"})
     document = json.loads(json.dumps(result.to_json()))
     assert document["reference"] == "fp32" and document["settings"]["threads"] == 1 and document["stable"] is True
     assert [b["model"] for b in document["blocks"][:4]] == ["fp32", "qat", "fp32", "qat"]

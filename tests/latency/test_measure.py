@@ -5,22 +5,24 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from played_target import PlayedTarget
 
 from edgegd.errors import OnnxUnreadableError, WorkerError
 from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.measure import block_order, measure
-from edgegd.latency.result import Block
+from edgegd.latency.measure import measure
+from edgegd.latency.record import Block
 from edgegd.latency.worker import machine_facts
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.process import WorkerProcess
 
-QUICK = LatencySection(launches=2, blocks=2, block_s=0.02, warmup_s=0.05)
+QUICK = LatencySection(launches=2, quads=1, block_s=0.02, warmup_s=0.05)
 
 
 @pytest.fixture
@@ -34,12 +36,16 @@ class Recording:
     """LocalTarget that remembers its workers and every message, and can kill the next worker that is asked to run."""
 
     name: str = "local"
+    emulated: bool = False
     log: list[tuple[str, str]] = field(default_factory=list)
     workers: list[WorkerProcess] = field(default_factory=list)
     kill_on: str = ""
 
     def deliver(self, file: Path) -> str:
         return LocalTarget().deliver(file)
+
+    def lock(self) -> AbstractContextManager[None]:
+        return LocalTarget().lock()
 
     def start_worker(self, worker_file: Path) -> RecordedWorker:
         self.workers.append(LocalTarget().start_worker(worker_file))
@@ -81,7 +87,9 @@ def test_result_of_real_workers(models: dict[str, Path]) -> None:
     seen: list[tuple[Block, int, int]] = []
     result = measure(models, QUICK, LocalTarget(), progress=lambda *step: seen.append(step))
     assert list(result.models) == ["fp32", "ptq", "qat"] and result.target == "local"
+    session = result.fingerprint.pop("session")
     assert result.fingerprint == fingerprint(machine_facts())
+    assert (session["threads"], session["spinning"], session["providers"]) == (1, False, ["CPUExecutionProvider"])
     assert result.settings == QUICK and isinstance(result.stable, bool)
     assert [done for _, done, _ in seen] == list(range(1, 13)) and {total for _, _, total in seen} == {12}
     assert tuple(block for block, _, _ in seen) == result.blocks
@@ -90,77 +98,46 @@ def test_result_of_real_workers(models: dict[str, Path]) -> None:
         assert latency.median_ms <= latency.p90_ms <= latency.p99_ms
 
 
-@dataclass(frozen=True)
-class Played:
-    """A target whose workers are objects here: inferences take a known time, and warm-ups are stable as told."""
-
-    durations_ns: dict[str, list[int]]
-    unstable: str = ""
-    name: str = "played"
-
-    def deliver(self, file: Path) -> str:
-        return str(file)
-
-    def start_worker(self, worker_file: Path) -> PlayedWorker:
-        return PlayedWorker(self)
-
-
-@dataclass
-class PlayedWorker:
-    target: Played
-    model: Path = Path()
-    answer: dict[str, Any] = field(default_factory=dict)
-
-    def send(self, message: dict[str, Any]) -> None:
-        if "configure" in message:
-            asked = message["configure"]
-            self.model = Path(asked["model"])
-            session = {"threads": min(asked["threads"], 4), "spinning": asked["spinning"]}
-            self.answer = {"model_sha256": hashlib.sha256(self.model.read_bytes()).hexdigest(), "session": session,
-                           "machine": machine_facts()}
-        elif "warm_up" in message:
-            self.answer = {"stable": self.model.stem != self.target.unstable}
-        else:
-            self.answer = {"durations_ns": self.target.durations_ns[self.model.stem]}
-
-    def receive(self, timeout_s: float) -> dict[str, Any]:
-        return self.answer
-
-    def close(self) -> None:
-        self.answer = {}
-
-
 DURATIONS_NS = {"slow": [40_000_000] * 9 + [80_000_000], "middle": [32_000_000] * 3, "quick": [16_000_000] * 5}
 
 
+def played(**options: Any) -> PlayedTarget:
+    return PlayedTarget(lambda model, launch: DURATIONS_NS[model], per_launch=3, **options)
+
+
 def test_durations_of_the_workers_become_the_result(models: dict[str, Path]) -> None:
-    result = measure(models, QUICK, Played(DURATIONS_NS))
+    result = measure(models, QUICK, played())
     assert {name: round(m.speedup_vs_fp32, 9) for name, m in result.models.items()} == {
         "fp32": 1.0, "ptq": 1.25, "qat": 2.5}
     assert (result.models["fp32"].median_ms, result.models["fp32"].p99_ms) == (40.0, 80.0)
     assert {name: m.samples for name, m in result.models.items()} == {"fp32": 40, "ptq": 12, "qat": 20}
     assert result.models["qat"].model_sha256 == hashlib.sha256(models["qat"].read_bytes()).hexdigest()
-    assert result.stable is True and result.target == "played"
+    assert result.stable is True and result.faults == () and result.target == "played"
 
 
-def test_one_unstable_warm_up_makes_the_result_unstable(models: dict[str, Path]) -> None:
-    assert measure(models, QUICK, Played(DURATIONS_NS, unstable="middle")).stable is False
+def test_what_was_wrong_is_told_and_counts_all_the_same(models: dict[str, Path]) -> None:
+    assert measure(models, QUICK, played(unstable=(1,))).stable is False
+    throttled = measure(models, QUICK, played(throttled=(0,)))
+    assert throttled.faults == ("throttled: cgroup",) and len(throttled.blocks) == 12
 
 
 def test_options_that_the_session_did_not_take_are_an_error(models: dict[str, Path]) -> None:
     with pytest.raises(WorkerError, match="did not take the session options"):
-        measure(models, LatencySection(threads=8), Played(DURATIONS_NS))
+        measure(models, LatencySection(threads=8), played(options={"threads": 4}))
+    with pytest.raises(WorkerError, match="did not take the session options"):
+        measure(models, LatencySection(), played(options={"providers": ["XnnpackExecutionProvider"]}))
 
 
-def test_blocks_alternate_mirrored_and_across_launches(models: dict[str, Path]) -> None:
-    result = measure(models, LatencySection(launches=2, blocks=3, block_s=0.01, warmup_s=0), LocalTarget())
-    order = ["".join(b.model[0] for b in result.blocks[i:i + 3]) for i in range(0, 18, 3)]
-    assert order == ["fpq", "qpf", "fpq", "qpf", "fpq", "qpf"]
-    assert [b.launch for b in result.blocks] == [0] * 9 + [1] * 9
-
-
-def test_two_models_run_abba() -> None:
-    assert [block_order(["A", "B"], i) for i in range(4)] == [["A", "B"], ["B", "A"], ["A", "B"], ["B", "A"]]
+def test_every_quad_is_an_order_and_its_reverse(models: dict[str, Path]) -> None:
+    settings = LatencySection(launches=4, quads=6, block_s=0.01, warmup_s=0)
+    result = measure(models, settings, played(), seed=1)
+    quads = ["".join(b.model[0] for b in result.blocks[i:i + 6]) for i in range(0, len(result.blocks), 6)]
+    assert len(quads) == 24 and all(quad == quad[::-1] and set(quad) == set("fpq") for quad in quads)
+    assert len(set(quads)) == 6, "all orders of three models occur"
+    assert [(b.launch, b.quad) for b in result.blocks[::6]] == [(i // 6, i % 6) for i in range(24)]
+    again = measure(models, settings, played(), seed=1)
+    assert [b.model for b in again.blocks] == [b.model for b in result.blocks], "a seed repeats the order"
+    assert [b.model for b in measure(models, settings, played(), seed=2).blocks] != [b.model for b in result.blocks]
 
 
 def test_never_two_workers_at_work_and_fresh_ones_each_launch(models: dict[str, Path]) -> None:
@@ -169,9 +146,10 @@ def test_never_two_workers_at_work_and_fresh_ones_each_launch(models: dict[str, 
     requests = target.log[0::2]
     assert all(kind == "answered" for kind, _ in target.log[1::2]), "each request is answered before the next"
     assert [model for _, model in requests] == [model for _, model in target.log[1::2]]
-    start = [("configure", "slow"), ("warm_up", "slow"), ("configure", "middle"), ("warm_up", "middle"),
-             ("configure", "quick"), ("warm_up", "quick")]
-    assert requests[:6] == start and requests[12:18] == start
+    for launch in (0, 12):
+        started = [model for _, model in requests[launch:launch + 6:2]]
+        assert sorted(started) == ["middle", "quick", "slow"]
+        assert requests[launch:launch + 6] == [(kind, model) for model in started for kind in ("configure", "warm_up")]
     assert len({worker.pid for worker in target.workers}) == 6
     assert not any(alive(worker.pid) for worker in target.workers)
 
@@ -201,7 +179,7 @@ def test_a_model_that_changes_between_launches_is_an_error(make_model: Any, tmp_
     def replace(block: Block, done: int, total: int) -> None:
         model.write_bytes(make_model("after", products=3).read_bytes())
 
-    with pytest.raises(WorkerError, match="changed while it was being measured"):
+    with pytest.raises(WorkerError, match="not the model that was sent"):
         measure({"fp32": model}, QUICK, LocalTarget(), progress=replace)
 
 
