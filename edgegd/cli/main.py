@@ -9,6 +9,7 @@ import sys
 import click
 
 from edgegd import __version__
+from edgegd.cli.baseline import baseline
 from edgegd.cli.data import data
 from edgegd.cli.doctor import doctor
 from edgegd.cli.emulate import emulate
@@ -42,7 +43,7 @@ def edgegd(debug: bool) -> None:
     """
 
 
-for command in (run, *stage_commands(), search, explain, emulate, predict, recipe, data, doctor):
+for command in (run, *stage_commands(), search, explain, emulate, baseline, predict, recipe, data, doctor):
     edgegd.add_command(command)
 
 
@@ -77,7 +78,7 @@ def _explain(error: Exception) -> EdgegdError:
     if isinstance(error, ModuleNotFoundError) and not (error.name or "edgegd").startswith("edgegd"):
         return MissingExtraError(
             f"This command needs the package {error.name}, which is not installed.",
-            mend='pip install "edgegd[train]"',
+            mend='pip install "edgegd[train]"; for gates and baselines alone "edgegd[lab]" is enough',
         )
     if isinstance(error, OSError) and error.filename is not None:
         return FileAccessError(

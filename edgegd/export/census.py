@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
-
 from edgegd.errors import CensusError
+from edgegd.export.optimized_graph import FLOAT_CONVOLUTIONS, INTEGER_CONVOLUTIONS, optimized_model
 from edgegd.quant.plan import QuantPlan
 from edgegd.quant.rules import FLOAT, INTEGER
-from edgegd.runtime.session import load_session
-
-# Every name under which onnxruntime's CPU provider runs a float convolution after optimization.
-_FLOAT_CONVOLUTIONS = {"Conv", "FusedConv", "NhwcFusedConv", "NhwcConv"}
-_INTEGER_CONVOLUTIONS = {"QLinearConv", "ConvInteger"}
 
 
 @dataclass(frozen=True)
@@ -36,15 +29,12 @@ class Census:
 
 def take_census(path: Path, plan: QuantPlan) -> Census:
     """Loads an exported model in onnxruntime with all optimizations and counts what became of its convolutions."""
-    with tempfile.TemporaryDirectory() as folder:
-        optimized_path = Path(folder) / "optimized.onnx"
-        load_session(path, optimized_path=optimized_path)
-        nodes = onnx.load(optimized_path).graph.node
-    integer = [node for node in nodes if node.op_type in _INTEGER_CONVOLUTIONS]
+    nodes = optimized_model(path).graph.node
+    integer = [node for node in nodes if node.op_type in INTEGER_CONVOLUTIONS]
     weights = {name.removesuffix("/weight_int8") for node in integer for name in node.input}
     return Census(
         int8_convs=len(integer),
-        float_convs=sum(node.op_type in _FLOAT_CONVOLUTIONS for node in nodes),
+        float_convs=sum(node.op_type in FLOAT_CONVOLUTIONS for node in nodes),
         planned_float_convs=len(plan.convolutions(FLOAT)),
         unintended=tuple(op.address for op in plan.convolutions(INTEGER) if op.address not in weights),
         operators=dict(Counter(node.op_type for node in nodes).most_common()),

@@ -1,0 +1,88 @@
+"""The history of a baseline's gates: JSON lines under version control, for trends only.
+
+A stored number is never gated against. Lines of unlike fingerprints, or of another baseline model, are not comparable:
+a trend breaks there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from typing import Any
+
+from edgegd.atomic_files import explaining_full_disk
+from edgegd.errors import BaselineDamagedError, NoSpaceError
+from edgegd.latency.baseline import Baseline
+
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One gate: when (UTC, ISO 8601), on which target, and what came of it.
+
+    `fingerprint` is `fingerprint_hash` of the device's; the medians are in ms, None where nothing was measured;
+    `ratio` is candidate / baseline, None where the gate had none.
+    """
+
+    date: str
+    target: str
+    fingerprint: str
+    baseline_ms: float | None
+    candidate_ms: float | None
+    ratio: float | None
+    verdict: str
+    candidate_sha256: str
+    baseline_sha256: str
+
+    def continues(self, before: HistoryEntry) -> bool:
+        """Whether its latencies may be compared with those of an earlier entry."""
+        return (self.target, self.fingerprint, self.baseline_sha256) == (
+            before.target, before.fingerprint, before.baseline_sha256)  # fmt: skip
+
+
+def fingerprint_hash(fingerprint: Mapping[str, Any]) -> str:
+    """A short name of a fingerprint: the first 12 digits of the SHA-256 of its JSON with sorted keys."""
+    return sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def append_history(baseline: Baseline, entry: HistoryEntry) -> None:
+    """Appends a line in a single write, so that two gates at once cannot mix theirs.
+
+    Raises NoSpaceError where the disk is full, ValueError for a number that is not finite.
+    """
+    line = (json.dumps(asdict(entry), allow_nan=False) + "\n").encode()
+    path = baseline.folder / HISTORY
+    with explaining_full_disk(path.parent):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            written = os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+    if written != len(line):
+        raise NoSpaceError(f"{path} got only {written} of the {len(line)} bytes of a line.",
+                           mend="free some space and remove the line")
+
+
+def read_history(baseline: Baseline) -> tuple[HistoryEntry, ...]:
+    """The entries in the order of the file; none where there is no file yet.
+
+    Raises BaselineDamagedError that names the line which is none, as a conflict of two branches leaves them.
+    """
+    path = baseline.folder / HISTORY
+    lines = path.read_text().splitlines() if path.exists() else []
+    wanted = {field.name for field in fields(HistoryEntry)}
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+            if not isinstance(entry, dict) or set(entry) != wanted:
+                raise ValueError("not the keys of an entry")
+        except ValueError as error:
+            raise BaselineDamagedError(f"Line {number} of {path} is no entry.", expected="a line that a gate appended",
+                                       found=line[:80], mend="remove or mend the line") from error
+        entries.append(HistoryEntry(**entry))
+    return tuple(entries)
