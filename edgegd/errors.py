@@ -311,6 +311,12 @@ class MeasurementFileError(EdgegdError):
     exit_code = 96
 
 
+class DeviceCalibrationError(EdgegdError):
+    """The stored A/A calibration of a device is damaged, or of another schema."""
+
+    exit_code = 98
+
+
 class InterruptedRunError(EdgegdError):
     """Ctrl-C: the run stopped cleanly and the same command resumes it."""
 
