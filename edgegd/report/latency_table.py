@@ -1,0 +1,106 @@
+"""Gates for people: tables for the terminal and Markdown for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from edgegd.latency.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+
+Gate = RelativeGate | AbsoluteGate | StaticGate
+_RELATIVE = ["verdict", "target", "model", "change of latency", "margin", "detectable", "launches", "p regressed",
+             "p pass", "quads discarded"]  # fmt: skip
+_ABSOLUTE = ["verdict", "target", "model", "quantile", "ms", "limit ms", "samples"]
+
+
+def gates_table(gates: Sequence[Gate], style: str = "simple") -> str:
+    """The gates as tables, a line each, and below them why a gate did not pass; `style` is one of tabulate's.
+
+    A change of latency is in per cent of the reference's, with its one-sided bounds in brackets; `detectable` is the
+    smallest that the gate flags with 95 % probability. Of a gate without timing only the facts that failed are shown,
+    and how many passed.
+    """
+    relative = [gate for gate in gates if isinstance(gate, RelativeGate)]
+    absolute = [gate for gate in gates if isinstance(gate, AbsoluteGate)]
+    parts = []
+    if relative:
+        parts.append(_table([_relative_row(gate) for gate in relative], _RELATIVE, style))
+    if absolute:
+        parts.append(_table([_absolute_row(gate) for gate in absolute], _ABSOLUTE, style))
+    parts += [_static_part(gate, style) for gate in gates if isinstance(gate, StaticGate)]
+    reasons = [_cell(f"- {gate.verdict.value}: {describe(gate)}: {gate.reason}", style) for gate in gates
+               if not isinstance(gate, StaticGate) and gate.verdict is not Verdict.PASS]  # fmt: skip
+    if reasons:
+        parts.append("\n".join(reasons))
+    return "\n\n".join(parts)
+
+
+def gates_markdown(gates: Sequence[Gate], title: str = "Latency gate") -> str:
+    """The same for a pull request: a heading with the verdict of all gates together, then the tables.
+
+    Raises ValueError where there is no gate.
+    """
+    if not gates:
+        raise ValueError("no gate to show")
+    overall = worst([gate.verdict for gate in gates])
+    lines = [f"## {title}: {overall.value}", "", gates_table(gates, "github"), ""]
+    if any(isinstance(gate, RelativeGate) for gate in gates):
+        alphas = " / ".join(sorted({f"{gate.alpha:g}" for gate in gates if isinstance(gate, RelativeGate)}))
+        lines += [f"Error rate of each side over all looks: {alphas}. *p regressed*: how likely data like these "
+                  "are of a model that is at most the margin slower; *p pass*: of one that is slower by the margin or "
+                  "more. *detectable*: flagged with 95 % probability on this device.", ""]  # fmt: skip
+    return "\n".join(lines)
+
+
+def describe(gate: Gate) -> str:
+    """What a gate asked, as one phrase."""
+    if isinstance(gate, RelativeGate):
+        return f"{gate.model} against {gate.reference} on {gate.target}"
+    if isinstance(gate, AbsoluteGate):
+        return f"{gate.model} {_quantile(gate)} under {gate.limit_ms:g} ms on {gate.target}"
+    return f"{gate.model} against {gate.reference} without timing"
+
+
+def change(ratio: float | None) -> str:
+    """A ratio of latencies as a signed percentage: 1.048 is +4.8 %; a dash for None."""
+    return "-" if ratio is None else f"{100 * (ratio - 1):+.1f} %"
+
+
+def _relative_row(gate: RelativeGate) -> list[str]:
+    last = gate.looks[-1] if gate.looks else None
+    bounds = "" if gate.low is None or gate.high is None else f" [{change(gate.low)}, {change(gate.high)}]"
+    return [gate.verdict.value, gate.target, gate.model, change(gate.ratio) + bounds, change(1 + gate.margin),
+            "not calibrated" if gate.detectable is None else change(gate.detectable), str(len(gate.launch_ratios)),
+            f"{last.p_regressed:.2g}" if last else "-", f"{last.p_pass:.2g}" if last else "-",
+            f"{gate.discarded_quads} of {gate.quads}"]  # fmt: skip
+
+
+def _absolute_row(gate: AbsoluteGate) -> list[str]:
+    bounds = "" if gate.low_ms is None or gate.high_ms is None else f" [{gate.low_ms:.2f}, {gate.high_ms:.2f}]"
+    estimate = "-" if gate.estimate_ms is None else f"{gate.estimate_ms:.2f}"
+    return [gate.verdict.value, gate.target, gate.model, f"{_quantile(gate)} at {100 * gate.confidence:g} %",
+            estimate + bounds, f"{gate.limit_ms:g}", str(gate.samples)]  # fmt: skip
+
+
+def _quantile(gate: AbsoluteGate) -> str:
+    return f"p{100 * gate.quantile:g}"
+
+
+def _static_part(gate: StaticGate, style: str) -> str:
+    failed = [finding for finding in gate.findings if not finding.passed]
+    count = f"{len(gate.findings) - len(failed)} of {len(gate.findings)} facts passed"
+    line = f"{gate.verdict.value}: {describe(gate)}: {count}"
+    rows = [[one.name, one.reference, one.candidate, one.reason] for one in failed]
+    return line if not rows else f"{line}\n\n{_table(rows, ['fact', gate.reference, gate.model, 'reason'], style)}"
+
+
+def _table(rows: list[list[str]], headers: list[str], style: str) -> str:
+    cells = [[_cell(text, style) for text in row] for row in rows]
+    return tabulate(cells, [_cell(text, style) for text in headers], tablefmt=style, disable_numparse=True)
+
+
+def _cell(text: str, style: str) -> str:
+    """On one line, without a device's control characters; for Markdown without what would end a cell or begin a tag."""
+    line = "".join(character for character in " ".join(text.split()) if character.isprintable())
+    return line.replace("|", "\\|").replace("<", "&lt;") if style == "github" else line
