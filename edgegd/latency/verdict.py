@@ -34,7 +34,7 @@ class RelativeGate:
     `ratio` is the Hodges-Lehmann estimate, `low` and `high` the one-sided bounds at the deciding look's alpha; `alpha`
     is the error rate of each side over all looks. `detectable` is the smallest regression, as a ratio, that this gate
     flags with 95 % probability on this device (None: not calibrated), `pass_probability` that an equal model passes.
-    `launch_ratios` are the observations.
+    `launch_ratios` are the observations, as ratios too, in the order measured.
     """
 
     verdict: Verdict
