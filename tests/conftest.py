@@ -31,6 +31,12 @@ class Outcome(NamedTuple):
     err: str
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_device_lock(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests exclude each other, not the measurements that somebody makes on this machine meanwhile."""
+    os.environ["EDGEGD_DEVICE_LOCK"] = str(tmp_path_factory.mktemp("lock") / "device.lock")
+
+
 @pytest.fixture(scope="session")
 def edgegd_command() -> Callable[..., Outcome]:
     """Runs `edgegd ARGUMENTS` in this process (importing torch again would take seconds)."""

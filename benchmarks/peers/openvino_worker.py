@@ -7,14 +7,12 @@ without a copy.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import openvino
 
-from edgegd.latency.worker import PROTOCOL, LoadedModel, ModelError, machine_facts, main, make_feed
+from edgegd.latency.worker import PROTOCOL, LoadedModel, Refusal, checked_sha256, machine_facts, main, make_feed
 
 TYPES = {"f32": "tensor(float)", "u8": "tensor(uint8)"}
 
@@ -30,18 +28,18 @@ class Input(NamedTuple):
 class OpenVinoModel(LoadedModel):
     """One compiled model and its request. Whether idle threads spin is OpenVINO's own affair: it has no option."""
 
-    def __init__(self, model: str, threads: int, spinning: bool, optimization: str, seed: int,
-                 input: str | None) -> None:
-        if optimization != "all":
-            raise ModelError("OpenVINO is timed with all its optimizations")
+    def __init__(self, model: str, threads: int, spinning: bool, optimization: str, seed: int, input: str | None,
+                 sha256: str | None = None, provider: str = "CPUExecutionProvider") -> None:
+        if (optimization, provider) != ("all", "CPUExecutionProvider"):
+            raise Refusal("OpenVINO is timed on the CPU with all its optimizations")
         self._spinning = spinning
-        self.sha256 = hashlib.sha256(Path(model).read_bytes()).hexdigest()
+        self.sha256 = checked_sha256(model, sha256)
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
         start = time.perf_counter_ns()
         try:
             self._compiled = openvino.Core().compile_model(model, "CPU", hints)
         except RuntimeError as error:
-            raise ModelError(str(error)) from error
+            raise Refusal(str(error)) from error
         self.load_ms = (time.perf_counter_ns() - start) / 1e6
         inputs = [Input(one.any_name, list(one.shape), TYPES.get(one.element_type.get_type_name(), "unknown"))
                   for one in self._compiled.inputs]  # fmt: skip
@@ -56,7 +54,7 @@ class OpenVinoModel(LoadedModel):
             "ready": True, "protocol": PROTOCOL, "load_ms": self.load_ms, "model_sha256": self.sha256,
             "machine": machine_facts(), "openvino": openvino.__version__,
             "session": {"threads": self._compiled.get_property("INFERENCE_NUM_THREADS"),
-                        "spinning": self._spinning},
+                        "spinning": self._spinning, "providers": ["CPUExecutionProvider"]},
             "inputs": {name: [str(array.dtype), *array.shape] for name, array in self.feed.items()},
         }  # fmt: skip
 

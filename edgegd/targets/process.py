@@ -10,24 +10,28 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from edgegd.errors import WorkerError
+from edgegd.errors import EdgegdError, WorkerError
 
 STDERR_TAIL_BYTES = 2000
 EXIT_GRACE_S = 5.0
 READ_BYTES = 1 << 16
 
+Explain = Callable[[int | None, str], EdgegdError | None]
+"""From a command's exit status (None: it still ran) and the tail of its stderr, the error it stands for, if known."""
+
 
 class WorkerProcess:
     """A worker started by `command` in a process group of its own; messages are JSON objects, one a line.
 
-    stderr goes to an unnamed temporary file, whose tail is part of every WorkerError.
+    stderr goes to an unnamed temporary file, whose tail is part of every WorkerError; `explain` may know better what
+    the end of the command means.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = list(command)
+    def __init__(self, command: Sequence[str], explain: Explain = lambda code, stderr: None) -> None:
+        self._command, self._explain = list(command), explain
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- close() closes it, with the process
         self._received = bytearray()
         try:
@@ -91,12 +95,16 @@ class WorkerProcess:
         self._stdout.close()
         self._stderr.close()
 
-    def _died(self) -> WorkerError:
+    def _died(self) -> EdgegdError:
         if self._stdin.closed:
             return WorkerError("The latency worker was already ended.")
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(EXIT_GRACE_S)
         code = self._process.returncode
+        explained = self._explain(code, self._last_words())
+        if explained is not None:
+            self.close()
+            return explained
         if code is None:
             found = "it closed its output and still ran"
         else:
@@ -106,9 +114,12 @@ class WorkerProcess:
 
     def _failed(self, what: str, *, expected: str, found: str, mend: str = "") -> WorkerError:
         """A WorkerError that carries the tail of stderr, after the worker was ended."""
-        size = os.fstat(self._stderr.fileno()).st_size
-        self._stderr.seek(max(0, size - STDERR_TAIL_BYTES))
-        tail = self._stderr.read().decode(errors="replace").strip()
+        tail = self._last_words()
         self.close()
         words = f"{found}; the last of its stderr:\n{tail}" if tail else f"{found}; its stderr is empty"
         return WorkerError(what, expected=expected, found=words, mend=mend)
+
+    def _last_words(self) -> str:
+        size = os.fstat(self._stderr.fileno()).st_size
+        self._stderr.seek(max(0, size - STDERR_TAIL_BYTES))
+        return self._stderr.read().decode(errors="replace").strip()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from edgegd.latency import worker as worker_module
-from edgegd.latency.worker import ModelError, make_feed
+from edgegd.latency.worker import Refusal, make_feed
 
 CONFIGURATION = {"threads": 1, "spinning": False, "optimization": "all", "seed": 0, "input": None}
 
@@ -165,9 +165,9 @@ def test_feed_from_a_file_is_that_file_or_an_error(tmp_path: Path) -> None:
     np.save(bad, np.zeros((1, 2), np.float64))
     node = Node("tensor(float)", [1, 2])
     assert make_feed([node], 0, str(good))["images"].tolist() == [[0.25, 0.25]]
-    with pytest.raises(ModelError, match="float64"):
+    with pytest.raises(Refusal, match="float64"):
         make_feed([node], 0, str(bad))
-    with pytest.raises(ModelError, match=r"tensor\(double\)"):
+    with pytest.raises(Refusal, match=r"tensor\(double\)"):
         make_feed([Node("tensor(double)", [1, 2])], 0, None)
 
 

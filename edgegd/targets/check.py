@@ -1,0 +1,87 @@
+"""What a device has of all that a measurement needs, as its own worker tells."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from edgegd.errors import DeviceBusyError, DeviceSoftwareError, ProtocolError
+from edgegd.latency import worker
+from edgegd.latency.state import describe
+from edgegd.targets.base import CheckItem, Target
+
+WORKER_FILE = Path(worker.__file__)
+OLDEST_PYTHON = (3, 9)
+NEEDED_BYTES = 100_000_000
+CLOCK_TOLERANCE_S = 60.0
+_ANSWER_S = 300.0  # importing onnxruntime on an emulated CPU
+
+
+def examine(target: Target, install: str) -> tuple[CheckItem, ...]:
+    """Everything there is and is not; `install` is the command that brings numpy and onnxruntime to the device.
+
+    Raises the errors of a connection, and ProtocolError for a worker of another version.
+    """
+    try:
+        with closing(target.start_worker(WORKER_FILE)) as started:
+            started.send({"hello": worker.PROTOCOL})
+            answer = started.receive(_ANSWER_S)
+    except DeviceSoftwareError as error:
+        return (CheckItem("Python", error.found, "missing", error.mend),)
+    if "error" in answer:
+        raise ProtocolError("The worker on the device speaks another protocol.", found=str(answer["error"]),
+                            expected=f"version {worker.PROTOCOL}", mend="use the same edgegd everywhere")
+    return (*_software(answer["machine"], install), _space(answer["free_bytes"]), _lock(target),
+            *_condition(answer["state"]))  # fmt: skip
+
+
+def _software(machine: Mapping[str, Any], install: str) -> Iterator[CheckItem]:
+    for subject, oldest, mend in (
+        ("Python", OLDEST_PYTHON, "install a newer one there, and name it: edgegd target add ... --python PROGRAM"),
+        ("numpy", (1,), install),
+        ("onnxruntime", worker.OLDEST_ONNXRUNTIME, install),
+    ):
+        version = machine[subject.lower()]
+        if version is None:
+            yield CheckItem(subject, "not there, or it cannot be imported", "missing", mend)
+        elif tuple(map(int, re.findall(r"\d+", version)[:2])) < oldest:
+            needed = ".".join(map(str, oldest))
+            yield CheckItem(subject, f"{version}; {needed} or later is needed", "missing", mend)
+        else:
+            yield CheckItem(subject, version)
+
+
+def _space(free_bytes: int) -> CheckItem:
+    found = f"{free_bytes / 1e9:.1f} GB free"
+    if free_bytes >= NEEDED_BYTES:
+        return CheckItem("space", found)
+    return CheckItem("space", found, "missing", f"free {NEEDED_BYTES / 1e6:.0f} MB where models are stored")
+
+
+def _lock(target: Target) -> CheckItem:
+    try:
+        with target.lock():
+            return CheckItem("lock", "free")
+    except DeviceBusyError as error:
+        return CheckItem("lock", error.found, "note", error.mend)
+
+
+def _condition(state: Mapping[str, Any]) -> Iterator[CheckItem]:
+    ahead_s = state["clocks_ns"]["wall"] / 1e9 - time.time()
+    if abs(ahead_s) <= CLOCK_TOLERANCE_S:
+        yield CheckItem("clock", "as this machine's")
+    else:
+        side = "ahead of" if ahead_s > 0 else "behind"
+        yield CheckItem("clock", f"{abs(ahead_s):.0f} s {side} this machine's", "note",
+                        "dates will be wrong, latencies not: sudo timedatectl set-ntp true")  # fmt: skip
+    governor = state.get("governor")
+    if governor is None or governor == "performance":
+        yield CheckItem("governor", governor or "not readable, as in most virtual machines")
+    else:
+        yield CheckItem("governor", governor, "note", "latencies vary less with: echo performance | sudo tee "
+                        "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor")  # fmt: skip
+    yield CheckItem("state", describe(state))
