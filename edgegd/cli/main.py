@@ -14,6 +14,8 @@ from edgegd.cli.data import data
 from edgegd.cli.doctor import doctor
 from edgegd.cli.emulate import emulate
 from edgegd.cli.explain import explain
+from edgegd.cli.gate import gate
+from edgegd.cli.latency import latency
 from edgegd.cli.predict import predict
 from edgegd.cli.recipe import recipe
 from edgegd.cli.run import run
@@ -43,7 +45,8 @@ def edgegd(debug: bool) -> None:
     """
 
 
-for command in (run, *stage_commands(), search, explain, emulate, baseline, predict, recipe, data, doctor):
+for command in (run, *stage_commands(), latency, gate, baseline, search, explain, emulate, predict, recipe, data,
+                doctor):  # fmt: skip
     edgegd.add_command(command)
 
 

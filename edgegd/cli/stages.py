@@ -23,7 +23,6 @@ _HELP = {
     "verify": "Count integer convolutions in onnxruntime, compare every code with torch on real images, catch a silent "
               "model.",
     "accuracy": "Measure mAP of all three ONNX files in onnxruntime.",
-    "latency": "Measure latency of all three ONNX files, paired, in fresh processes.",
     "report": "Write report.json and report.md and print the table.",
 }
 

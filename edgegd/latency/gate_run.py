@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from edgegd.errors import EdgegdError
+from edgegd.errors import EdgegdError, InvalidMeasurementError
 from edgegd.latency.absolute import absolute_gate
 from edgegd.latency.calibration import Calibration
-from edgegd.latency.gate import GateRule, adjust, relative_gate
+from edgegd.latency.gate import adjust, refusal, relative_gate
 from edgegd.latency.laboratory import sample
+from edgegd.latency.looks import GateRule
 from edgegd.latency.parallel import on_each
 from edgegd.latency.record import Design, Measurement
+from edgegd.latency.soundness import unsound
 from edgegd.latency.verdict import AbsoluteGate, RelativeGate, Verdict, worst
 from edgegd.targets.base import Target, require_real
 
@@ -51,7 +54,7 @@ class GateRun:
     @property
     def verdict(self) -> Verdict:
         """The worst of all; a target without an answer is INVALID."""
-        verdicts = [gate.verdict for gate in (*self.relative, *self.absolute)]
+        verdicts = [gate.verdict for gate in self.relative] + [gate.verdict for gate in self.absolute]
         return worst(verdicts + [Verdict.INVALID] * len(self.errors))
 
     def to_json(self) -> dict[str, Any]:
@@ -70,19 +73,25 @@ def run_gate(question: Question, targets: Sequence[Target], folder: Path, calibr
     """Measures on all targets at once, raw data in `folder`/TARGET.jsonl, and judges.
 
     `calibrations` are by the target's name. `progress(target, launches done, launches at most)` is called from the
-    targets' threads. Raises EmulatedTargetError, before anything is measured, where a target is emulated.
+    targets' threads. A calibration of other conditions does not count. Raises EmulatedTargetError, before anything is
+    measured, where a target is emulated.
     """
     for target in targets:
         require_real(target)
     models = {BASELINE: question.baseline, CANDIDATE: question.candidate}
 
     def measured(target: Target) -> Measurement:
-        def enough(measurement: Measurement) -> str:
-            gates = judge(measurement, question, calibrations.get(target.name))
-            decided = all(gate.verdict in (Verdict.PASS, Verdict.REGRESSED) for gate in gates)
-            return "decided" if decided else ""
+        calibration = calibrations.get(target.name)
+        refused = refusal(calibration, question.rule) if calibration is not None else ""
+        if refused:
+            raise InvalidMeasurementError(f"A gate on {target.name} refuses to answer.", found=refused)
 
-        return sample(models, question.design, target, folder / f"{target.name}.jsonl", enough=enough,
+        def enough(measurement: Measurement) -> str:
+            # The relative gate alone ends a measurement: its looks are planned, those at a quantile are not.
+            verdict = relative_gate(measurement, CANDIDATE, question.rule, calibration).verdict
+            return unsound(measurement) or ("decided" if verdict in (Verdict.PASS, Verdict.REGRESSED) else "")
+
+        return sample(models, question.design, target, raw_file(folder, target.name), enough=enough,
                       progress=lambda done, total: progress(target.name, done, total))
 
     results = on_each(targets, measured)
@@ -94,18 +103,14 @@ def run_gate(question: Question, targets: Sequence[Target], folder: Path, calibr
 def assemble(measurements: Mapping[str, Measurement], errors: Mapping[str, EdgegdError], question: Question,
              calibrations: Mapping[str, Calibration]) -> GateRun:
     """The answers from raw data, the same whenever it is asked; Holm's correction over the targets."""
-    relative: list[RelativeGate] = []
-    absolute: list[AbsoluteGate] = []
-    for name, measurement in measurements.items():
-        for gate in judge(measurement, question, calibrations.get(name)):
-            relative.append(gate) if isinstance(gate, RelativeGate) else absolute.append(gate)
-    return GateRun(adjust(relative), tuple(absolute), errors, measurements)
+    relative = [relative_gate(measurement, CANDIDATE, question.rule, calibrations.get(name))
+                for name, measurement in measurements.items()]  # fmt: skip
+    limit = question.limit
+    absolute = () if limit is None else tuple(
+        absolute_gate(measurement, CANDIDATE, limit.quantile, limit.ms) for measurement in measurements.values())
+    return GateRun(adjust(relative), absolute, errors, measurements)
 
 
-def judge(measurement: Measurement, question: Question, calibration: Calibration | None
-          ) -> tuple[RelativeGate | AbsoluteGate, ...]:
-    """The gates of one target."""
-    relative = relative_gate(measurement, CANDIDATE, question.rule, calibration)
-    if question.limit is None:
-        return (relative,)
-    return relative, absolute_gate(measurement, CANDIDATE, question.limit.quantile, question.limit.ms)
+def raw_file(folder: Path, target: str) -> Path:
+    """Where the raw data of a target lies: its name, with what no file's name may have escaped."""
+    return folder / f"{quote(target, safe='')}.jsonl"

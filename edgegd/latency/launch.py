@@ -52,7 +52,7 @@ def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit, *,
             ready = configure(workers[name], delivered.paths[name], design, delivered.files[name].sha256)
             warm_up = ask(workers[name], {"warm_up": design.warmup_s}, design.warmup_s)
             answers[name] = {key: ready[key] for key in ("load_ms", "inputs", "machine", "session")}
-            answers[name]["warm_up"] = warm_up
+            answers[name] |= {"warm_up": warm_up, **ask(workers[name], {"memory": True}, 0)}
         machines = [answers[name].pop("machine") for name in names]
         launch = Launch(number, fingerprint(machines[0], answers[names[0]]["session"]), answers)
         emit(launch)

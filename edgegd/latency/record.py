@@ -59,7 +59,8 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Launch:
-    """The workers of one launch (model -> what `configure` and `warm_up` answered), and the device's fingerprint."""
+    """The workers of one launch (model -> load_ms, inputs, session, warm_up, and peak_bytes after it, as the worker
+    answered), and the device's fingerprint."""
 
     launch: int
     fingerprint: Mapping[str, Any]
@@ -125,6 +126,16 @@ class Measurement:
     def planned_quads(self) -> int:
         """How many quads were run or given up: what a share of discarded ones is a share of."""
         return len(self.quads().keys() | self.discarded().keys())
+
+    def medians_ms(self) -> dict[str, float]:
+        """Model -> median latency in ms over its blocks in quads that count; empty where there are none."""
+        discarded = self.discarded()
+        durations: dict[str, list[int]] = {}
+        for key, blocks in self.quads().items():
+            if key not in discarded:
+                for block in blocks:
+                    durations.setdefault(block.model, []).extend(block.durations_ns)
+        return {model: float(np.median(ns)) / 1e6 for model, ns in durations.items()}
 
     def log_ratios(self, model: str) -> dict[int, NDArray[np.float64]]:
         """launch -> (quads,) log(median ms of `model` / that of the reference), without discarded quads.

@@ -47,6 +47,10 @@ def edge_file(portable: str) -> str:
     return portable.removesuffix(".onnx") + ".edge.onnx"
 
 
+PORTABLE = tuple(f"{variant}.onnx" for variant in VARIANTS)
+MODELS = (*PORTABLE, *(edge_file(f"{variant}.onnx") for variant in QUANTIZED))
+
+
 def export_profile(folder: RunFolder, progress: Progress, profile: str) -> None:
     """Writes ptq-PROFILE.onnx and qat-PROFILE.onnx from the weights and ranges of the run."""
     trained_for = folder.recipe.target.profile

@@ -7,8 +7,8 @@ from typing import Any
 
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
 from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.measure import measure
-from edgegd.pipeline.export import QUANTIZED, VARIANTS, edge_file, run_export
+from edgegd.pipeline.export import MODELS, PORTABLE, VARIANTS, run_export
+from edgegd.pipeline.latency import run_latency
 from edgegd.pipeline.models import adapted_reads, validation_truth
 from edgegd.pipeline.profiles import verified_profiles
 from edgegd.pipeline.run_folder import RunFolder
@@ -17,11 +17,6 @@ from edgegd.pipeline.verify import run_verify
 from edgegd.recipe.schema import Recipe
 from edgegd.report.build import build_report
 from edgegd.report.markdown import to_markdown
-from edgegd.targets.local import LocalTarget
-
-PORTABLE = tuple(f"{variant}.onnx" for variant in VARIANTS)
-EDGE = tuple(edge_file(f"{variant}.onnx") for variant in QUANTIZED)
-MODELS = (*PORTABLE, *EDGE)
 
 
 def run_accuracy(folder: RunFolder, progress: Progress) -> None:
@@ -37,14 +32,6 @@ def run_accuracy(folder: RunFolder, progress: Progress) -> None:
 
     result = {variant: dataclasses.asdict(measured(variant)) for variant in VARIANTS}
     folder.write_json("accuracy.json", result)
-
-
-def run_latency(folder: RunFolder, progress: Progress) -> None:
-    """Paired latency of the portable and the edge files in fresh worker processes."""
-    models = {name.removesuffix(".onnx"): folder.require(name, "export") for name in MODELS}
-    result = measure(models, folder.recipe.latency, LocalTarget(),
-                     progress=lambda block, done, total: progress.update(done, total, "measuring latency"))
-    folder.write_json("latency.json", result.to_json())
 
 
 def run_report(folder: RunFolder, progress: Progress) -> None:

@@ -66,6 +66,8 @@ class PlayedWorker:
                 self.answer = {"error": f"SHA-256 {found}", "about": "hash"}
         elif "warm_up" in message:
             self.answer = {"stable": self.launch not in target.unstable}
+        elif "memory" in message:
+            self.answer = {"peak_bytes": 1000}
         elif "run" in message:
             durations = target.play(self.model.stem, self.launch)
             after = STATE | ({"cgroup_throttled_us": 5} if self.launch in target.throttled else {})

@@ -1,0 +1,93 @@
+"""`edgegd gate`: is this model slower, on that device, than the one we ship?"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgegd.cli.progress import TerminalProgress
+
+
+def of_option(name: str) -> Any:
+    """The click option of a key of the recipe's section `gate`; not given, the recipe's value counts."""
+    from dataclasses import fields
+
+    from edgegd.recipe.schema import GateSection
+
+    field = next(field for field in fields(GateSection) if field.name == name)
+    limits = click.FloatRange(field.metadata["minimum"], field.metadata["maximum"])
+    return click.option("--" + name.replace("_", "-"), name, type=limits, help=f"Override the recipe's gate.{name}: "
+                        f"{field.metadata['help']}.")  # fmt: skip
+
+
+@click.command()
+@click.argument("candidate", metavar="RUN_DIR_OR_MODEL", type=click.Path(path_type=Path))
+@click.option("--baseline", help="A name of `edgegd baseline ls`, or an ONNX file.  [default: the recipe's]")
+@click.option("--target", "targets", multiple=True, metavar="TARGET",
+              help="Where to measure; may be given several times.  [default: the recipe's, else local]")  # fmt: skip
+@of_option("margin")
+@of_option("detectable")
+@of_option("limit_ms")
+@of_option("limit_quantile")
+@click.option("--no-timing", is_flag=True, help="Compare only what needs no clock: kernels, nodes, bytes, memory.")
+@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("baselines"), show_default=True,
+              help="The folder of all baselines.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path),
+              help="Where a folder for this gate is made.  [default: RUN_DIR/gates, or gates]")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the order in which blocks are run.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Also write the verdicts as JUnit XML.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Also write the tables as Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
+@click.pass_context
+def gate(context: click.Context, candidate: Path, baseline: str | None, targets: tuple[str, ...], no_timing: bool,
+         root: Path, out: Path | None, seed: int, junit: Path | None, markdown: Path | None, as_json: bool,
+         **overrides: Any) -> None:
+    """Compare a model with its baseline, measured now, side by side; the exit code is the verdict.
+
+    PASS (0): not slower than the margin allows. REGRESSED (90). INCONCLUSIVE (91): neither can be claimed. INVALID
+    (92): what was measured may not be judged. PASS and REGRESSED are each wrong in at most 1 of 100.
+
+    \b
+    edgegd baseline set runs/shipped --name shipped
+    edgegd gate runs/try1 --baseline shipped --target pi5 --junit gate.xml
+    edgegd gate new.onnx --baseline old.onnx --limit-ms 40
+    """
+    from dataclasses import replace
+
+    from edgegd.recipe.load import load_recipe
+    from edgegd.recipe.schema import Recipe
+
+    recipe = load_recipe(candidate / "recipe.yaml") if (candidate / "recipe.yaml").is_file() else Recipe()
+    section = replace(recipe.gate, **{key: value for key, value in overrides.items() if value is not None})
+    with contextlib.redirect_stdout(sys.stderr):
+        from edgegd.pipeline.gate import gate as run_gate
+        from edgegd.pipeline.gate import new_folder
+        from edgegd.report.junit import write_junit
+        from edgegd.report.latency_table import gates_markdown, gates_table
+
+        folder = new_folder(out or (candidate / "gates" if candidate.is_dir() else Path("gates")))
+        measured = () if no_timing else targets or (recipe.target.host,)
+        with TerminalProgress() as terminal:
+            def progress(target: str, done: int, total: int) -> None:
+                terminal.update(done, total, f"launches on {target}, at most")
+
+            outcome = run_gate(candidate, baseline or section.baseline, measured, section, recipe.latency, folder,
+                               root=root, seed=seed, progress=progress)
+        if junit is not None:
+            write_junit(junit, outcome.gates)
+        if markdown is not None:
+            markdown.parent.mkdir(parents=True, exist_ok=True)
+            markdown.write_text(gates_markdown(outcome.gates))
+    if as_json:
+        click.echo(json.dumps(outcome.to_json() | {"folder": str(folder)}))
+        context.exit(outcome.exit_code)
+    click.echo(f"{gates_table(outcome.gates)}\n")
+    for name, error in (outcome.run.errors if outcome.run else {}).items():
+        click.echo(f"- INVALID: {name}: {error.message()}")
+    click.echo(f"{outcome.verdict.value}  ({folder})")
+    context.exit(outcome.exit_code)

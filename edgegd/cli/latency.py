@@ -1,0 +1,220 @@
+"""`edgegd latency`: times on devices, and what is known about the devices themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click_default_group import DefaultGroup
+
+from edgegd.cli.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from edgegd.targets.base import Target
+
+_TARGET = click.option("--target", default="local", show_default=True, help="A name of `edgegd target ls`, or a URL.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_THREADS = click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of onnxruntime.")
+_MODEL = click.argument("model", type=click.Path(path_type=Path))
+
+
+@click.group(cls=DefaultGroup, default="run", default_if_no_args=False)
+def latency() -> None:
+    """Time models on a device; calibrate a device; replay what was measured.
+
+    \b
+    edgegd latency runs/try1                            the stage of a run (as `edgegd latency run`)
+    edgegd latency runs/try1 --target pi4 --target pi5  the same on several devices at once
+    edgegd latency calibrate qat.edge.onnx --target pi5
+    """
+
+
+@latency.command("run")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--target", "targets", multiple=True, metavar="TARGET",
+              help="Measure there instead of where the recipe says; may be given several times.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Run the stage even if nothing changed.")
+@_JSON
+def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: bool) -> None:
+    """Measure latency of a run's ONNX files, paired, in fresh processes.
+
+    \b
+    edgegd latency runs/try1 --target pi5
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        from edgegd.pipeline.run_folder import RunFolder
+
+        folder = RunFolder.open_existing(run_dir)
+        if not targets:
+            from edgegd.cli.run import show
+            from edgegd.pipeline.run import run_stages
+
+            with TerminalProgress() as progress:
+                outcome = run_stages(folder, ["latency"], progress, force=force)
+        else:
+            from edgegd.pipeline.latency import latency_on, latency_table
+
+            with TerminalProgress() as progress:
+                results, errors = latency_on(folder, targets, progress)
+    if not targets:
+        show(folder, outcome, as_json)
+    elif as_json:
+        failed = {name: {"error": type(error).__name__, "message": error.message()} for name, error in errors.items()}
+        click.echo(json.dumps({"results": {name: result.to_json() for name, result in results.items()},
+                               "errors": failed}))
+    else:
+        click.echo(latency_table(results))
+    if targets and errors:
+        raise next(iter(errors.values()))
+
+
+@latency.command()
+@_MODEL
+@_TARGET
+@_THREADS
+@click.option("--launches", type=click.IntRange(10), default=20, show_default=True, help="Pairs of fresh processes.")
+@_JSON
+def calibrate(model: Path, target: str, threads: int, launches: int, as_json: bool) -> None:
+    """Measure MODEL against itself on a device: which regressions will its gates see?
+
+    Stored for this device; gates on it then tell the least regression that they find, and refuse to answer where that
+    exceeds the recipe's gate.detectable. Use the recipe's model and thread count.
+
+    \b
+    edgegd latency calibrate runs/try1/qat.edge.onnx --target pi5
+    """
+    with contextlib.redirect_stdout(sys.stderr), _found(target) as device:
+        from edgegd.latency.calibration import detectable, pass_probability
+        from edgegd.latency.gate_request import calibration_folder
+        from edgegd.latency.looks import GateRule
+        from edgegd.pipeline.latency import calibrate_device
+
+        with TerminalProgress() as progress:
+            made, file = calibrate_device(model, device, threads, launches, calibration_folder(), progress)
+    rule = GateRule()
+    least, equal = detectable(made, rule), pass_probability(made, rule)
+    if as_json:
+        click.echo(json.dumps({"target": made.target, "file": str(file), "launches": len(made.launch_ratios),
+                               "launch_ratios": made.launch_ratios, "detectable": least, "pass_probability": equal}))
+        return
+    click.echo(f"{made.target}: a candidate {100 * (least - 1):.1f} % slower is found with 95 % probability; an equal "
+               f"one passes with {100 * equal:.1f} % ({len(made.launch_ratios)} launches, margin "
+               f"{100 * rule.margin:.0f} %)\n{file}")
+
+
+@latency.command()
+@_MODEL
+@_TARGET
+@_THREADS
+@click.option("--launches", type=click.IntRange(1), default=5, show_default=True, help="Fresh processes.")
+@click.option("--inferences", type=click.IntRange(1), default=10, show_default=True, help="Of each process.")
+@_JSON
+def burst(model: Path, target: str, threads: int, launches: int, inferences: int, as_json: bool) -> None:
+    """Time the first inferences of fresh processes: what a program pays that looks at one picture and ends.
+
+    \b
+    edgegd latency burst runs/try1/qat.edge.onnx --target pi5
+    """
+    with contextlib.redirect_stdout(sys.stderr), _found(target) as device:
+        from edgegd.latency.endurance import measure_burst
+        from edgegd.latency.record import Design
+
+        design = Design(launches, 1, 0, 0, threads, spinning=False)
+        result = measure_burst(model, design, device, inferences).to_json()
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    click.echo(f"load {result['median_load_ms']:.1f} ms, then " + " ".join(f"{ms:.2f}" for ms in result["median_ms"])
+               + f" ms (medians of {launches} fresh processes on {result['target']})")
+
+
+@latency.command()
+@_MODEL
+@_TARGET
+@_THREADS
+@click.option("--limit", "limit_s", type=click.FloatRange(1), default=900.0, show_default=True,
+              help="Longest run in seconds; it ends earlier once the temperature is steady.")  # fmt: skip
+@_JSON
+def sustained(model: Path, target: str, threads: int, limit_s: float, as_json: bool) -> None:
+    """Time a model without a pause until the device is as hot as it gets.
+
+    \b
+    edgegd latency sustained runs/try1/qat.edge.onnx --target pi5 --limit 1800
+    """
+    with contextlib.redirect_stdout(sys.stderr), _found(target) as device, TerminalProgress() as progress:
+        from edgegd.latency.endurance import measure_sustained
+        from edgegd.latency.record import Design
+
+        design = Design(1, 1, 1.0, 0, threads, spinning=False)
+        result = measure_sustained(model, design, device, limit_s, lambda block: progress.update(
+            round(block.at_s), round(limit_s), f"{block.median_ms:.2f} ms"))
+    if as_json:
+        click.echo(json.dumps(result.to_json()))
+        return
+    last = result.blocks[-1]
+    heat = "no thermal zone is readable" if last.temperature_c is None else (
+        f"{result.blocks[0].temperature_c} to {last.temperature_c} C, {'' if result.steady else 'not '}steady")
+    throttled = sum(bool(block.faults) for block in result.blocks)
+    click.echo(f"{result.first_ms:.2f} ms at first, {result.last_ms:.2f} ms after {last.at_s:.0f} s; {heat}; "
+               f"{throttled} of {len(result.blocks)} blocks throttled")
+
+
+@latency.command()
+@click.argument("path", metavar="GATE_FOLDER_OR_FILE", type=click.Path(path_type=Path))
+@_JSON
+@click.pass_context
+def replay(context: click.Context, path: Path, as_json: bool) -> None:
+    """Judge again what a gate measured, from its raw data: the same verdict, and the same exit code.
+
+    A single file of raw data (of a measurement that was cut off, too) is judged by the default margin.
+
+    \b
+    edgegd latency replay runs/try1/gates/20261123T101500.123456Z
+    """
+    from edgegd.pipeline.gate import replay as replay_gate
+    from edgegd.pipeline.gate import replay_file
+    from edgegd.report.latency_table import gates_table
+
+    outcome = replay_gate(path) if path.is_dir() else replay_file(path)
+    click.echo(json.dumps(outcome.to_json()) if as_json else f"{gates_table(outcome.gates)}\n\n{outcome.verdict.value}")
+    context.exit(outcome.exit_code)
+
+
+@latency.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="The PNG.  [default: FILE with .png]")
+@_JSON
+def plot(file: Path, output: Path | None, as_json: bool) -> None:
+    """Draw a file of raw data: ratios by launch, latencies, temperature and frequency over time.
+
+    \b
+    edgegd latency plot runs/try1/gates/20261123T101500.123456Z/local.jsonl
+    """
+    from edgegd.errors import MeasurementFileError
+    from edgegd.pipeline.gate import replay_file
+    from edgegd.report.latency_pictures import draw
+
+    outcome, picture = replay_file(file), output or file.with_suffix(".png")
+    assert outcome.run is not None
+    measurement = next(iter(outcome.run.measurements.values()))
+    if not measurement.blocks:
+        raise MeasurementFileError(f"{file} has no block to draw.", expected="a measurement that ran a block",
+                                   found=f"{len(measurement.launches)} launches", mend="name another file")
+    draw(measurement, outcome.run.relative, picture)
+    click.echo(json.dumps({"picture": str(picture)}) if as_json else str(picture))
+
+
+@contextlib.contextmanager
+def _found(name: str) -> Any:
+    """A target that may be measured, whose connection is closed at the end."""
+    from edgegd.targets.base import require_real
+    from edgegd.targets.registry import find_target
+
+    target: Target = find_target(name)
+    with contextlib.closing(target):
+        require_real(target)
+        yield target

@@ -1,0 +1,197 @@
+"""A gate from end to end: the files, the targets, the measurement, the verdicts, and the folder that keeps them.
+
+    FOLDER/TARGET.jsonl     every sample (edgegd.latency.record)
+    FOLDER/gate.json        what was asked, the calibrations that counted, every gate
+    FOLDER/gate.md          the tables, for a pull request
+    FOLDER/TARGET.png       ratios, latencies, temperature and frequency
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from edgegd.atomic_files import write_atomically
+from edgegd.errors import (
+    EdgegdError,
+    InconclusiveError,
+    InvalidMeasurementError,
+    MeasurementFileError,
+    RegressedError,
+)
+from edgegd.export.static_gate import facts_of, static_facts, static_gate
+from edgegd.latency.calibration import Calibration
+from edgegd.latency.gate import relative_gate
+from edgegd.latency.gate_request import Reference, calibrations_of, candidate_file, question, reference, remember
+from edgegd.latency.gate_run import BASELINE, CANDIDATE, GateRun, Limit, Question, assemble, raw_file, run_gate
+from edgegd.latency.launch import deliver, run_launch
+from edgegd.latency.looks import GateRule
+from edgegd.latency.record import Block, Design, Launch
+from edgegd.latency.recording import load_measurement
+from edgegd.latency.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+from edgegd.recipe.schema import GateSection, LatencySection
+from edgegd.report.latency_pictures import draw
+from edgegd.report.latency_table import gates_markdown
+from edgegd.targets.local import LocalTarget
+from edgegd.targets.registry import find_target
+
+RESULT, MARKDOWN = "gate.json", "gate.md"
+SCHEMA = 1
+_ERRORS: Mapping[Verdict, type[EdgegdError]] = {
+    Verdict.REGRESSED: RegressedError, Verdict.INCONCLUSIVE: InconclusiveError,
+    Verdict.INVALID: InvalidMeasurementError,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GateOutcome:
+    """Every gate of a candidate: without timing, and by target; `run` is None where nothing was timed."""
+
+    candidate: str
+    baseline: str
+    static: StaticGate | None
+    run: GateRun | None
+
+    @property
+    def gates(self) -> tuple[RelativeGate | AbsoluteGate | StaticGate, ...]:
+        """All that have an answer, those with a time first."""
+        timed = (*self.run.relative, *self.run.absolute) if self.run else ()
+        return (*timed, *((self.static,) if self.static else ()))
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all; a target without an answer is INVALID."""
+        return worst([gate.verdict for gate in self.gates] + ([self.run.verdict] if self.run else []))
+
+    @property
+    def exit_code(self) -> int:
+        """0 for PASS, else the verdict's (docs/errors.md)."""
+        return _ERRORS[self.verdict].exit_code if self.verdict in _ERRORS else 0
+
+    def require_pass(self) -> None:
+        """Raises RegressedError, InconclusiveError or InvalidMeasurementError for another verdict than PASS."""
+        if self.verdict not in _ERRORS:
+            return
+        reasons = [gate.reason for gate in self.gates
+                   if not isinstance(gate, StaticGate) and gate.verdict is self.verdict]  # fmt: skip
+        if self.static and self.static.verdict is self.verdict:
+            reasons += [f"{one.name}: {one.reason}" for one in self.static.findings if not one.passed]
+        reasons += [f"{name}: {error.what}" for name, error in (self.run.errors if self.run else {}).items()]
+        raise _ERRORS[self.verdict](f"{self.candidate} against {self.baseline}: {self.verdict.value}.",
+                                    expected="PASS", found="\n".join(reasons))  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dict of the verdict and every gate."""
+        timed = self.run.to_json() if self.run else {"relative": [], "absolute": [], "errors": {}}
+        return {"verdict": self.verdict.value, "exit_code": self.exit_code, "candidate": self.candidate,
+                "baseline": self.baseline, **{key: timed[key] for key in ("relative", "absolute", "errors")},
+                "static": self.static.to_json() if self.static else None}  # fmt: skip
+
+
+def gate(candidate: Path, baseline: str, targets: Sequence[str], section: GateSection, latency: LatencySection,
+         folder: Path, *, root: Path, seed: int = 0,
+         progress: Callable[[str, int, int], None] = lambda target, done, total: None) -> GateOutcome:
+    """Gates `candidate` (a model, or a run folder) against a baseline on `targets`; without any, without a clock.
+
+    `baseline` is a name below `root`, or a path of an ONNX file. `folder` must not hold a gate yet; whatever ends the
+    measurement, its raw data stays there. Of a single target whose measurement fails the error is raised; of several,
+    it is part of the outcome. Raises the errors of `reference` and `find_target` before anything is measured.
+    """
+    file = candidate_file(candidate)
+    against = reference(baseline, file, root)
+    outcome = GateOutcome(str(candidate), baseline, _without_time(against, file), None)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not targets:
+        _store(folder, outcome, None, {})
+        return outcome
+    with ExitStack() as stack:
+        found = [stack.enter_context(closing(find_target(name))) for name in targets]
+        asked = question(against, file, section, latency, len(found), seed)
+        calibrations = calibrations_of(found)
+        run = run_gate(asked, found, folder, calibrations, progress)
+    if len(found) == 1 and run.errors:
+        raise next(iter(run.errors.values()))
+    outcome = GateOutcome(str(candidate), baseline, outcome.static, run)
+    _store(folder, outcome, asked, calibrations)
+    if against.baseline is not None:
+        remember(against.baseline, run)
+    return outcome
+
+
+def replay(folder: Path) -> GateOutcome:
+    """The verdicts anew from the raw data of a gate's folder; they are those that it gave.
+
+    Raises MeasurementFileError where the folder holds no gate, or its files are damaged.
+    """
+    try:
+        stored = json.loads((folder / RESULT).read_text())
+        if stored["schema"] != SCHEMA or stored["asked"] is None:
+            raise ValueError("a gate without timing" if stored["schema"] == SCHEMA else f"schema {stored['schema']}")
+        asked, outcome = stored["asked"], stored["outcome"]
+        lists = {key: tuple(asked["rule"][key]) for key in ("looks", "split")}
+        wanted = Question(Path(), Path(), Design(**asked["design"]), GateRule(**asked["rule"] | lists),
+                          Limit(**asked["limit"]) if asked["limit"] else None)  # fmt: skip
+        calibrations = {name: Calibration(**fields | {"launch_ratios": tuple(fields["launch_ratios"])})
+                        for name, fields in stored["calibrations"].items()}  # fmt: skip
+        names = stored["targets"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MeasurementFileError(f"{folder} holds no gate that can be replayed.",
+                                   found=f"{type(error).__name__}: {error}",
+                                   expected=f"a folder with {RESULT} and raw data that `edgegd gate` wrote",
+                                   mend="name the folder that the gate printed") from error
+    measurements = {name: load_measurement(raw_file(folder, name)) for name in names}
+    run = assemble(measurements, {}, wanted, calibrations)
+    return GateOutcome(outcome["candidate"], outcome["baseline"], None, run)
+
+
+def replay_file(file: Path) -> GateOutcome:
+    """The verdict on raw data alone, that of a partial measurement too, by the rule's defaults."""
+    measurement = load_measurement(file)
+    names = list(measurement.models)
+    relative = tuple(relative_gate(measurement, name, GateRule()) for name in names[1:])
+    run = GateRun(relative, (), {}, {measurement.target: measurement})
+    return GateOutcome(", ".join(names[1:]), names[0], None, run)
+
+
+def new_folder(parent: Path) -> Path:
+    """A folder for a gate that starts now, named by the time in UTC; not made yet."""
+    return parent / datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def _without_time(against: Reference, candidate: Path) -> StaticGate:
+    facts = static_facts(against.model) if against.baseline is None else facts_of(against.baseline)
+    peaks = _peak_bytes({BASELINE: against.model, CANDIDATE: candidate})
+    return static_gate(candidate, facts, model=CANDIDATE, reference=BASELINE, peak_bytes=peaks[CANDIDATE],
+                       baseline_peak_bytes=peaks[BASELINE])  # fmt: skip
+
+
+def _peak_bytes(models: Mapping[str, Path]) -> dict[str, int]:
+    """Model -> resident bytes of a fresh worker on this machine after it loaded the model and ran it."""
+    launches: list[Launch | Block] = []
+    design = Design(launches=1, quads=0, block_s=0, warmup_s=0, threads=1, spinning=False)
+    run_launch(deliver(models, LocalTarget()), design, 0, launches.append, require_stable=False)
+    launch = launches[0]
+    assert isinstance(launch, Launch)
+    return {name: worker["peak_bytes"] for name, worker in launch.workers.items()}
+
+
+def _store(folder: Path, outcome: GateOutcome, asked: Question | None, calibrations: Mapping[str, Calibration]) -> None:
+    measurements = outcome.run.measurements if outcome.run else {}
+    stored = {
+        "schema": SCHEMA,
+        "asked": None if asked is None else {"design": asdict(asked.design), "rule": asdict(asked.rule),
+                                             "limit": asdict(asked.limit) if asked.limit else None},
+        "targets": list(measurements),
+        "calibrations": {name: asdict(one) for name, one in calibrations.items()},
+        "outcome": outcome.to_json(),
+    }
+    write_atomically(folder / RESULT, (json.dumps(stored, indent=1) + "\n").encode())
+    write_atomically(folder / MARKDOWN, gates_markdown(outcome.gates).encode())
+    for name, measurement in measurements.items():
+        if measurement.blocks and outcome.run:
+            draw(measurement, outcome.run.relative, raw_file(folder, name).with_suffix(".png"))

@@ -1,0 +1,86 @@
+"""Latency of a run's files on devices, and the calibration of a device."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from urllib.parse import quote
+
+from edgegd.errors import EdgegdError
+from edgegd.latency.calibration import Calibration, calibrate, save
+from edgegd.latency.laboratory import sample
+from edgegd.latency.measure import measure
+from edgegd.latency.parallel import on_each
+from edgegd.latency.record import Design
+from edgegd.latency.result import LatencyResult
+from edgegd.pipeline.export import MODELS
+from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.stage import Progress
+from edgegd.recipe.schema import GateSection
+from edgegd.targets.base import Target, require_real
+from edgegd.targets.registry import find_target
+
+
+def run_latency(folder: RunFolder, progress: Progress) -> None:
+    """Paired latency of the portable and the edge files where the recipe says, in fresh worker processes."""
+    with closing(find_target(folder.recipe.target.host)) as target:
+        require_real(target)
+        result = _measured(folder, target, progress)
+    folder.write_json("latency.json", result.to_json())
+
+
+def latency_on(folder: RunFolder, targets: Sequence[str], progress: Progress
+               ) -> tuple[dict[str, LatencyResult], dict[str, EdgegdError]]:
+    """The same on several targets at once, stored as latency-TARGET.json: results and errors by target.
+
+    Raises the error of a target that is unknown or emulated before anything is measured.
+    """
+    with ExitStack() as stack:
+        found = [stack.enter_context(closing(find_target(name))) for name in targets]
+        for target in found:
+            require_real(target)
+        outcome = on_each(found, lambda target: _measured(folder, target, progress))
+    results = {name: result for name, result in outcome.items() if isinstance(result, LatencyResult)}
+    for name, result in results.items():
+        folder.write_json(f"latency-{quote(name, safe='')}.json", result.to_json())
+    return results, {name: error for name, error in outcome.items() if isinstance(error, EdgegdError)}
+
+
+def latency_table(results: Mapping[str, LatencyResult]) -> str:
+    """A line a target and file: medians and percentiles in ms, and how many times faster than FP32."""
+    from tabulate import tabulate
+
+    rows = [[target, name, f"{one.median_ms:.2f}", f"{one.p90_ms:.2f}", f"{one.p99_ms:.2f}",
+             f"{one.speedup_vs_fp32:.2f}x [{one.speedup_low:.2f}, {one.speedup_high:.2f}]",
+             "" if result.stable and not result.faults else "; ".join(result.faults) or "not stable"]
+            for target, result in results.items() for name, one in result.models.items()]  # fmt: skip
+    return tabulate(rows, ["target", "file", "median ms", "p90 ms", "p99 ms", "speed vs FP32", "disturbed"],
+                    disable_numparse=True)  # fmt: skip
+
+
+def calibrate_device(model: Path, target: Target, threads: int, launches: int, folder: Path, progress: Progress
+                     ) -> tuple[Calibration, Path]:
+    """Measures `model` against itself on `target` by the design of a gate; the calibration, and its file in `folder`.
+
+    The raw data is kept beside it, the newest only. Raises InvalidMeasurementError where the device was too disturbed.
+    """
+    gate = GateSection()
+    design = Design(launches, gate.quads, gate.block_s, gate.warmup_s, threads, spinning=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        raw = Path(scratch) / "raw.jsonl"
+        measurement = sample({"first": model, "second": model}, design, target, raw,
+                             progress=lambda done, total: progress.update(done, total, f"launches on {target.name}"))
+        made = calibrate(measurement)
+        file = save(made, folder)
+        raw.replace(file.with_suffix(".jsonl"))
+    return made, file
+
+
+def _measured(folder: RunFolder, target: Target, progress: Progress) -> LatencyResult:
+    models = {name.removesuffix(".onnx"): folder.require(name, "export") for name in MODELS}
+    text = f"measuring latency on {target.name}"
+    return measure(models, folder.recipe.latency, target,
+                   progress=lambda block, done, total: progress.update(done, total, text))

@@ -1,0 +1,72 @@
+"""A pytest plugin: latency regression tests of a project of its own.
+
+    def test_no_slower_than_shipped(latency_gate):
+        latency_gate("runs/try1", baseline="shipped")
+
+    @pytest.mark.latency(target="pi5", margin=0.05)
+    def test_on_the_board(latency_gate):
+        latency_gate("model.onnx", baseline="shipped", limit_ms=40)
+
+A test fails unless the verdict is PASS; its message is the gate's table. Every test that uses the fixture has the
+marker `latency`, so that `pytest -m "not latency"` leaves them out. What was measured stays in gates/ of the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from edgegd.pipeline.gate import GateOutcome
+
+FIXTURE, MARKER = "latency_gate", "latency"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the marker."""
+    config.addinivalue_line("markers", f"{MARKER}(target, baseline, margin, limit_ms, ...): a latency regression test; "
+                            "the arguments are defaults of its latency_gate calls")  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks every test that uses the fixture."""
+    for item in items:
+        if FIXTURE in getattr(item, "fixturenames", ()):
+            item.add_marker(MARKER)
+
+
+@pytest.fixture
+def latency_gate(request: pytest.FixtureRequest) -> Callable[..., GateOutcome]:
+    """latency_gate(candidate, baseline=NAME_OR_FILE, target="local", root="baselines", threads=1, **keys of the
+    recipe's section `gate`): fails the test unless the candidate passes, and returns the outcome."""
+    from edgegd.pipeline.gate import gate, new_folder
+    from edgegd.recipe.schema import GateSection, LatencySection
+    from edgegd.report.latency_table import gates_table
+
+    defaults: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers(MARKER))):
+        defaults |= marker.kwargs
+    project = request.config.rootpath
+
+    def run(candidate: str | Path, **arguments: Any) -> GateOutcome:
+        asked: dict[str, Any] = {"target": "local", "root": project / "baselines", "threads": 1} | defaults | arguments
+        known = {field.name for field in fields(GateSection)}
+        unknown = asked.keys() - known - {"target", "root", "threads"}
+        if unknown:
+            raise TypeError(f"latency_gate does not know {sorted(unknown)}; it knows {sorted(known)}")
+        section = replace(GateSection(), **{key: value for key, value in asked.items() if key in known})
+        baseline = section.baseline
+        if baseline.endswith(".onnx"):
+            baseline = str(project / baseline)
+        folder = new_folder(project / "gates" / request.node.name.replace("/", "-"))
+        outcome = gate(project / candidate, baseline, [asked["target"]], section,
+                       LatencySection(threads=asked["threads"]), folder, root=Path(asked["root"]))
+        if outcome.exit_code:
+            pytest.fail(f"{outcome.verdict.value}\n{gates_table(outcome.gates)}\n{folder}", pytrace=False)
+        return outcome
+
+    return run
