@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgegd.latency.conversation import WORKER_FILE
+from edgegd.targets.base import CheckItem
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.process import WorkerProcess
 
@@ -59,6 +61,18 @@ class PeerTarget:
 
     openvino_python: str
     name: str = "local"
+    emulated: bool = False
+
+    def lock(self) -> AbstractContextManager[None]:
+        """This machine's lock."""
+        return LocalTarget().lock()
+
+    def check(self) -> tuple[CheckItem, ...]:
+        """What this machine has; OpenVINO is looked for by the first worker."""
+        return LocalTarget().check()
+
+    def close(self) -> None:
+        """Nothing: there is no connection."""
 
     def deliver(self, file: Path) -> str:
         """The file's own absolute path; a link keeps its name, which says what runs it."""

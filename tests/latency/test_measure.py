@@ -146,10 +146,11 @@ def test_never_two_workers_at_work_and_fresh_ones_each_launch(models: dict[str, 
     requests = target.log[0::2]
     assert all(kind == "answered" for kind, _ in target.log[1::2]), "each request is answered before the next"
     assert [model for _, model in requests] == [model for _, model in target.log[1::2]]
-    for launch in (0, 12):
-        started = [model for _, model in requests[launch:launch + 6:2]]
+    start = ("configure", "warm_up", "memory")
+    for launch in (0, 15):
+        started = [model for _, model in requests[launch:launch + 9:3]]
         assert sorted(started) == ["middle", "quick", "slow"]
-        assert requests[launch:launch + 6] == [(kind, model) for model in started for kind in ("configure", "warm_up")]
+        assert requests[launch:launch + 9] == [(kind, model) for model in started for kind in start]
     assert len({worker.pid for worker in target.workers}) == 6
     assert not any(alive(worker.pid) for worker in target.workers)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from edgegd.latency.record import Block, Design, Measurement, ModelFile
 from edgegd.latency.verdict import AbsoluteGate, Look, RelativeGate, StaticFinding, StaticGate, Verdict
 from edgegd.report.latency_table import Gate
 
@@ -27,3 +29,30 @@ def gates() -> dict[str, Gate]:
         "static": StaticGate(Verdict.REGRESSED, "candidate", "shipped", findings),
         "static_passed": StaticGate(Verdict.PASS, "candidate", "shipped", findings[1:]),
     }  # fmt: skip
+
+
+DESIGN = Design(launches=12, quads=4, block_s=0.1, warmup_s=1.0, threads=1, spinning=False)
+MODELS = {name: ModelFile(f"{name}.onnx", name[0] * 64, 1000) for name in ("shipped", "candidate")}
+
+
+@pytest.fixture
+def measurement() -> Measurement:
+    """Twelve launches of four quads on `pi5`: a candidate 5 % slower; block 20 was throttled, two zones warm up."""
+    random, blocks = np.random.default_rng(0), []
+    base = {"shipped": 10e6, "candidate": 10.5e6}
+    for launch in range(DESIGN.launches):
+        drift = {name: random.normal(1, 0.006) for name in MODELS}
+        for quad in range(DESIGN.quads):
+            for place, model in enumerate(DESIGN.order(list(MODELS), launch, quad)):
+                durations = base[model] * drift[model] * (1 + random.gamma(1.5, 0.01, 40))
+                durations[random.random(40) < 0.02] *= 1.8
+                begin_ns = len(blocks) * 120_000_000
+                states = [{"clocks_ns": {"monotonic": 5 * 10**12 + begin_ns + later},
+                           "temperature_c": {"cpu-thermal": 45 + 20 * (1 - np.exp(-len(blocks) / 60)),
+                                             "soc": 43 + 12 * (1 - np.exp(-len(blocks) / 90))},
+                           "frequency_khz": [2_400_000 if len(blocks) != 20 else 1_500_000] * 4}
+                          for later in (0, 100_000_000)]  # fmt: skip
+                faults = ("throttled: CPU",) if len(blocks) == 20 else ()
+                blocks.append(Block(launch, quad, place, model, 20_000_000, tuple(int(d) for d in durations), *states,
+                                    faults))  # fmt: skip
+    return Measurement("pi5", DESIGN, MODELS, (), tuple(blocks), True, "2026-01-02T03:04:05+00:00")
