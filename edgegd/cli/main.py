@@ -21,6 +21,7 @@ from edgegd.cli.recipe import recipe
 from edgegd.cli.run import run
 from edgegd.cli.search import search
 from edgegd.cli.stages import stage_commands
+from edgegd.cli.target import target
 from edgegd.errors import EdgegdError, FileAccessError, InterruptedRunError, MissingExtraError, UnexpectedError
 
 
@@ -46,7 +47,7 @@ def edgegd(debug: bool) -> None:
 
 
 for command in (run, *stage_commands(), latency, gate, baseline, search, explain, emulate, predict, recipe, data,
-                doctor):  # fmt: skip
+                target, doctor):  # fmt: skip
     edgegd.add_command(command)
 
 
