@@ -3,7 +3,7 @@
 The textbook bound takes all inferences as independent: the k-th smallest of n is above the quantile q unless more than
 k - 1 of them lie below it, which is a binomial(n, q) matter. Inferences of one launch are not independent. Launches
 differ as wholes, and neighbours resemble each other; pooled, 20 launches of 160 inferences count as 3200. Simulated,
-normal, SD 3 % within a launch, p95, error rate of an upper bound that should err in 1 %:
+normal, SD 3 % within a launch, p95, how often of 1,000 an upper bound errs that should in 1 %:
 
     SD between launches                    0 %    0.5 %   1 %    3 %    10 %
     pooled                                 1.2    4.3     14     40     47

@@ -29,7 +29,7 @@ from edgegd.latency.soundness import unsound
 SCHEMA = 1
 LEAST_LAUNCHES = 10  # the standard deviation of so few normal observations is known to a quarter
 POWER = 0.95
-DRAWS = 10_000  # a probability of 95 % is then known to 0.2 points
+DRAWS = 4_000  # a probability of 95 % is then known to 0.3 points
 
 
 @dataclass(frozen=True)
