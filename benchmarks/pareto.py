@@ -41,11 +41,12 @@ STYLES = {"ultralytics": ("tab:orange", "s"), "onnxruntime": ("tab:green", "^"),
 
 
 class Point(NamedTuple):
-    """One file: its name, the mAP50-95 of every seed in 0..1, the median latency in ms."""
+    """One file: its name, mAP50-95 of every seed in 0..1, median latency in ms, and the names it is stored under."""
 
     name: str
     maps: tuple[float, ...]
     median_ms: float
+    stored: tuple[str, ...] = ()
 
 
 def own_files(label: str, runs: Sequence[Path]) -> tuple[dict[str, Path], dict[str, list[float]]]:
@@ -79,9 +80,19 @@ def peer_files(folder: Path) -> tuple[dict[str, Path], dict[str, list[float]]]:
 
 
 def points_of(entries: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """The points of one set, fastest first."""
-    maps = entries[-1]["map50_95"]
-    points = [Point(name, tuple(maps[name]), median_ms(entries, name)) for name in entries[0]["files"]]
+    """The points of one set, fastest first; a maker's float files of equal content are one.
+
+    A run stores its float file under its label, but swaps activations in the quantized ones only: it is the SiLU model.
+    """
+    maps, files = entries[-1]["map50_95"], entries[0]["files"]
+    same: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, file in files.items():
+        same[name.split()[0] if name.endswith(" fp32") else name, file["sha256"]].append(name)
+    points = []
+    for (maker, _), names in same.items():
+        alone = sum(other == maker for other, _ in same) == 1
+        shown = maker if maker in files else f"{maker} silu fp32" + ("" if alone else f" ({names[0].split()[1]})")
+        points.append(Point(shown, tuple(maps[names[0]]), mean(median_ms(entries, name) for name in names), (*names,)))
     return sorted(points, key=lambda point: point.median_ms)
 
 
@@ -96,27 +107,52 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def draw(points_by_set: Mapping[str, Sequence[Point]], path: Path) -> None:
-    """One diagram a set: every point with its name, seeds as a bar from least to best, and the front as a line."""
-    figure, axes = pyplot.subplots(1, len(points_by_set), figsize=(9 * len(points_by_set), 7), squeeze=False)
-    for axis, (name, points) in zip(axes[0], points_by_set.items(), strict=True):
+    """One diagram a set: every point with its number, seeds as a bar from least to best, and the front as a line.
+
+    Numbers, because several files of one mAP lie side by side and their names would not fit; the legend has the names.
+    """
+    figure, axes = pyplot.subplots(len(points_by_set), 1, figsize=(11, 6 * len(points_by_set)), squeeze=False,
+                                   layout="constrained")  # fmt: skip
+    for axis, (name, points) in zip(axes[:, 0], points_by_set.items(), strict=True):
         on_front = front(points)
         axis.plot([point.median_ms for point in on_front], [100 * mean(point.maps) for point in on_front],
                   color="lightgrey", drawstyle="steps-post", zorder=0)  # fmt: skip
-        for point in points:
+        for number, point in enumerate(points, start=1):
             color, marker = STYLES[point.name.replace("-", " ").split()[0]]
             height, values = 100 * mean(point.maps), [100 * value for value in point.maps]
             spread = [[height - min(values)], [max(values) - height]]
-            axis.errorbar(point.median_ms, height, spread, color=color, marker=marker, capsize=2,
-                          markerfacecolor=color if point in on_front else "white")  # fmt: skip
-            axis.annotate(point.name, (point.median_ms, height), (4, 4), textcoords="offset points", fontsize=8,
-                          rotation=35)  # several points of one mAP lie side by side
-        axis.set(title=name, xlabel="ms, one thread", ylabel="mAP50-95", xscale="log")
-        axis.margins(0.14)
+            axis.errorbar(point.median_ms, height, spread, color=color, marker=marker, capsize=2, linestyle="none",
+                          markerfacecolor=color if point in on_front else "white",
+                          label=f"{number}  {point.name}: {point.median_ms:.1f} ms, {height:.1f}")  # fmt: skip
+        axis.set(title=f"{name}: filled points are on the front", xlabel="median latency on one thread, ms",
+                 ylabel="mAP50-95", xscale="log")  # fmt: skip
+        axis.margins(0.1)
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter("{x:g}")
         axis.grid(True, which="both", color="whitesmoke")
-    figure.tight_layout()
+        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
+        figure.canvas.draw()  # numbers are placed in pixels: the layout must be there
+        _number(axis, points)
     figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _number(axis: Any, points: Sequence[Point]) -> None:
+    """Writes each point's number at the first of some places around it that no point and no number takes."""
+    pixels = axis.transData.transform([(point.median_ms, 100 * mean(point.maps)) for point in points])
+    taken = [(x, y) for x, y in pixels]
+    scale = axis.figure.dpi / 72  # pixels a point of type
+    for number, (point, (x, y)) in enumerate(zip(points, pixels, strict=True), start=1):
+        places = [(dx, dy) for far in (12, 22, 32) for dx, dy in ((0, far), (0, -far), (far, 0), (-far, 0), (far, far),
+                                                                  (-far, far), (far, -far), (-far, -far))]  # fmt: skip
+        free = next((place for place in places if all(
+            abs(x + place[0] * scale - tx) > 13 * scale or abs(y + place[1] * scale - ty) > 9 * scale
+            for tx, ty in taken)), places[0])  # fmt: skip
+        taken.append((x + free[0] * scale, y + free[1] * scale))
+        axis.annotate(str(number), (point.median_ms, 100 * mean(point.maps)), free, textcoords="offset points",
+                      fontsize=9, ha="center", va="center",
+                      arrowprops={"arrowstyle": "-", "color": "silver", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
+                      if max(map(abs, free)) > 12 else None)  # fmt: skip
 
 
 def table(results: ResultFile) -> str:
@@ -127,7 +163,8 @@ def table(results: ResultFile) -> str:
         points = points_of(entries)
         reference = next(file for file in entries[0]["files"] if "fp32" in file)
         for point in points:
-            lines.append([name, point.name, f"{point.median_ms:.2f}", f"{ratio(entries, reference, point.name)[0]:.2f}",
+            times = mean(ratio(entries, reference, stored)[0] for stored in point.stored)
+            lines.append([name, point.name, f"{point.median_ms:.2f}", f"{times:.2f}",
                           f"{100 * mean(point.maps):.2f}", " ".join(f"{100 * value:.2f}" for value in point.maps),
                           "front" if point in front(points) else "", len(entries)])  # fmt: skip
     headers = ["set", "file", "ms", "x FP32", "mAP50-95", "each seed", "", "launches"]
