@@ -11,6 +11,7 @@ from edgegd.export.parity import Tolerance, require_agreement, require_detection
 from edgegd.quant.plan import QuantPlan
 
 _CODES, _BOXES = CodeTolerance(), Tolerance()
+_BOXES_PAST_FLOAT_SUMS = Tolerance(agreeing_share=0.7)
 _CHECK_CPU = "check with `edgegd doctor` that this CPU is of the target profile: AVX2 without VNNI saturates"
 
 
@@ -27,12 +28,17 @@ class LadderTolerance:
     `boxes` (fake-quantized -> optimized, each by itself): both sum integers; a code that a float part (RT-DETR's
     transformer) rounds otherwise disturbs that image's weak boxes, all other images agree. The unoptimized graph by
     itself has no bar: after a hundred layers of float sums 10 to 20 % of its codes differ, by chance.
+    `boxes_past_float_sums` (the same step): a search or a recipe made early convolutions float, and integer ones read
+    their results. A few codes in a million then differ in the first of them, and every layer after it disturbs more
+    (YOLO26n: 93 % of the detections agreed at 320 px, 83 % at 64 px). What is wrong with an operation is found from
+    equal inputs; here is only seen that the files detect the same things.
     """
 
     median_sqnr_db: float = 0.0
     codes: CodeTolerance = _CODES
     boxes_from_equal_inputs: Tolerance = BOXES_FROM_EQUAL_INPUTS
     boxes: Tolerance = _BOXES
+    boxes_past_float_sums: Tolerance = _BOXES_PAST_FLOAT_SUMS
 
 
 def require_ladder(ladder: Ladder, plan: QuantPlan, name: str, tolerance: LadderTolerance | None = None) -> None:
@@ -49,7 +55,8 @@ def require_ladder(ladder: Ladder, plan: QuantPlan, name: str, tolerance: Ladder
     whole = ladder.whole.codes
     first = f"; the first tensor that differs is {whole.differing[0]}" if whole and whole.differing else ""
     require_agreement(ladder.whole.boxes, f"{name}: torch under fake quantization and onnxruntime disagree.",
-                      tolerance.boxes, detail=first, mend=_CHECK_CPU)  # fmt: skip
+                      tolerance.boxes_past_float_sums if plan.float_sums_become_codes() else tolerance.boxes,
+                      detail=first, mend=_CHECK_CPU)  # fmt: skip
     if ladder.median_sqnr_db < tolerance.median_sqnr_db:
         rules = {tensor.address: f"rule {tensor.rule}: {tensor.reason}" for tensor in plan.tensors}
         address, sqnr_db = next((a, db) for a, db in ladder.sqnr_db.items() if db < tolerance.median_sqnr_db)

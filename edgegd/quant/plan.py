@@ -103,6 +103,19 @@ class QuantPlan:
         groups = {self.groups.get(address) for address in (op.address, *op.inputs)}
         return op.decision == INTEGER and op.operation == "cat" and len(groups) == 1
 
+    def float_sums_become_codes(self) -> tuple[str, ...]:
+        """The quantized tensors that are made, through float operations alone, of a float convolution's result.
+
+        Their codes depend on the order of a float sum, which is another in every library.
+        """
+        def is_float_sum(address: str) -> bool:
+            op = self.by_address.get(address)
+            return op is not None and op.decision == FLOAT and (
+                op.operation == "conv2d" or any(is_float_sum(source) for source in op.inputs
+                                                if source not in self.groups))
+
+        return tuple(tensor.address for tensor in self.tensors if is_float_sum(tensor.address))
+
     def for_profile(self, profile: str) -> QuantPlan:
         """The same decisions, scale groups and reasons in another profile's formats."""
         name = TABLES[profile].activation.name

@@ -18,6 +18,7 @@ from edgegd.export.graph_forms import with_codes_as_outputs
 from edgegd.export.ladder import OPTIMIZED, RUNGS, UNOPTIMIZED, climb
 from edgegd.export.ladder_tolerance import require_ladder
 from edgegd.export.open_model import OpenModel
+from edgegd.quant.folding import plan_detector
 
 FAMILIES = [("yolo26n", True), ("yolov10n", True)]
 
@@ -120,3 +121,20 @@ def test_torch_repeats_itself_from_its_own_codes_and_follows_other_codes(exporte
     assert one.quantized.replace is None and one.quantized.observe is None
     with torch.no_grad():
         np.testing.assert_array_equal(one.quantized(images[:1]).numpy(), output)
+
+
+def test_only_early_float_convolutions_loosen_the_bar_of_whole_runs(climbed):
+    one, ladder = climbed
+    assert one.plan.float_sums_become_codes() == ()
+    mixed = plan_detector(one.model, 96, "x86-vnni", float_patterns=["model.2.cv1.*"])
+    assert "model.2.cv1.conv:conv2d:0" in {op.address for op in mixed.convolutions("float")}
+    assert mixed.float_sums_become_codes() and set(mixed.float_sums_become_codes()) <= set(mixed.groups)
+    drifted = dataclasses.replace(ladder.whole.boxes, agreeing_share=0.8)
+    *steps, whole = ladder.steps
+    ladder = dataclasses.replace(ladder, steps=(*steps, dataclasses.replace(whole, boxes=drifted)))
+    require_ladder(ladder, mixed, "ptq.onnx")
+    with pytest.raises(ParityError, match="disagree"):
+        require_ladder(ladder, one.plan, "ptq.onnx")
+    wrong = dataclasses.replace(whole, boxes=dataclasses.replace(drifted, agreeing_share=0.6))
+    with pytest.raises(ParityError, match="disagree"):
+        require_ladder(dataclasses.replace(ladder, steps=(*steps, wrong)), mixed, "ptq.onnx")
