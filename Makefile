@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed
 RUN_RECIPE = $(BIN)/edgegd run $(RECIPE) $(foreach pair,$(SET),--set $(pair)) $(if $(RUN),--run-dir $(RUN))
 
 .DEFAULT_GOAL := help
-.PHONY: emulation verify-arm64 verify-avx2 activation adapt search
+.PHONY: latency-test emulation verify-arm64 verify-avx2 activation adapt search
 .PHONY: help install demo test lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
 
 help:
@@ -42,6 +42,10 @@ data float activation adapt search ptq qat export verify accuracy latency report
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# Gates our own edge file against the one of tests/latency/baselines, on this machine; let nothing else run.
+latency-test: $(INSTALLED)
+	$(BIN)/python -m pytest -m latency tests/latency
 
 # What emulating other CPUs needs, fetched once into ~/.cache (docs/emulation.md).
 emulation: $(INSTALLED)
