@@ -14,6 +14,8 @@ from typing import NamedTuple
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["loopback_sshd"]
+
 # A test that passed passes again. New examples: pytest --hypothesis-profile=default
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")

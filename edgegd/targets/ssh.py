@@ -45,7 +45,8 @@ pwd
 # The end of stdin may be the loss of the connection: only a failed write means that nothing more will follow.
 _APPEND = 'cat >> "$1" || { rm -f "$1"; exit 1; }'
 _FINISH = '[ "$(sha256sum < "$1.part")" = "$2  -" ] && mv -f "$1.part" "$1" || { rm -f "$1.part"; exit 1; }'
-_RUN = 'case $1 in "~/"*) program=$HOME/${1#"~/"}; shift; set -- "$program" "$@";; esac; exec "$@"'
+# Not by `exec`: where a signal ends the command, ssh's status is that of a lost connection; the shell tells 128 + n.
+_RUN = 'case $1 in "~/"*) program=$HOME/${1#"~/"}; shift; set -- "$program" "$@";; esac; "$@"; exit $?'
 
 
 class SshTarget:

@@ -10,10 +10,11 @@ from edgegd.errors import (
     DeviceUnreachableError,
     EdgegdError,
     HostKeyError,
+    WorkerError,
 )
 
 SSH_FAILED = 255  # ssh(1), EXIT STATUS
-_NOT_RUN = (126, 127)  # of a POSIX shell: not executable, not found
+_NOT_RUN, _SIGNAL = (126, 127), 128  # of a POSIX shell: not executable, not found; above, ended by a signal
 _UNREACHABLE = ("Connection refused", "timed out", "No route to host", "Network is unreachable", "Host is down")
 _FULL = ("No space left on device", "Disk quota exceeded")
 
@@ -26,6 +27,11 @@ def explain(code: int | None, stderr: str, *, url: str, python: str, connected: 
     words = stderr.strip()[-600:] or "no word about it"
     if code == SSH_FAILED:
         return _explain_ssh(stderr, words, url, connected)
+    if code is not None and code > _SIGNAL:
+        return WorkerError(
+            f"A worker on {url} died.", expected="an answer", found=f"it was ended by signal {code - _SIGNAL}: {words}",
+            mend="signal 9 is often a device out of memory: see `dmesg` there",
+        )  # fmt: skip
     if any(sign in stderr for sign in _FULL):
         return DeviceSpaceError(
             f"The disk of {url} is full.", expected="space for the models that are measured", found=words,
