@@ -199,7 +199,8 @@ def test_an_unknown_host(sshd_device: Any) -> None:
 
 
 def test_a_host_that_does_not_answer(sshd_device: Any) -> None:
-    refused(SshTarget("x", "ssh://127.0.0.1:1", ssh_config=str(sshd_device.config)), DeviceUnreachableError, "does not answer")
+    nobody = SshTarget("x", "ssh://127.0.0.1:1", ssh_config=str(sshd_device.config))
+    refused(nobody, DeviceUnreachableError, "does not answer")
 
 
 def test_an_unknown_host_key_is_refused_whatever_the_configuration_says(sshd_device: Any, tmp_path: Path) -> None:
