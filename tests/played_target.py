@@ -39,6 +39,12 @@ class PlayedTarget:
         self.started += 1
         return PlayedWorker(self, (self.started - 1) // self.per_launch)
 
+    def check(self) -> tuple[()]:
+        return ()
+
+    def close(self) -> None:
+        self.locked = False
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         self.locked = True

@@ -1,0 +1,189 @@
+"""A gate from the files to the verdict. Oracle: workers that play known durations (played_target); one real gate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from played_target import PlayedTarget
+
+pytest.importorskip("onnx")
+
+from edgegd.errors import (
+    BaselineNotFoundError,
+    EmulatedTargetError,
+    InconclusiveError,
+    InvalidMeasurementError,
+    MeasurementFileError,
+    RegressedError,
+    WorkerError,
+)
+from edgegd.export.static_gate import static_facts
+from edgegd.latency.baseline import Baseline
+from edgegd.latency.history import read_history
+from edgegd.latency.recording import load_measurement
+from edgegd.pipeline import gate as gate_module
+from edgegd.pipeline.gate import GateOutcome, gate, replay, replay_file
+from edgegd.recipe.schema import GateSection, LatencySection
+
+MS = 1_000_000
+QUICK = GateSection(quads=2, block_s=0.02, warmup_s=2)
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No calibration, target or lock of whoever runs the tests."""
+    for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    monkeypatch.setenv("EDGEGD_DEVICE_LOCK", str(tmp_path / "lock"))
+
+
+@pytest.fixture
+def shipped(make_model: Any, tmp_path: Path) -> Baseline:
+    model = make_model("shipped", products=5)
+    return Baseline.set(model, "shipped", static=static_facts(model), root=tmp_path / "baselines")
+
+
+@pytest.fixture
+def new(make_model: Any) -> Path:
+    path: Path = make_model("new", products=5)
+    return path
+
+
+def slower_by(change: float, noise: float = 0.004, seed: int = 0) -> Callable[[str, int], list[int]]:
+    """`new` is slower by `change`; every block's machine is another, launches differ by `noise`."""
+    generator = np.random.default_rng(seed)
+
+    def play(model: str, launch: int) -> list[int]:
+        factor = (1 + change) * np.exp(np.random.default_rng([seed, launch]).normal(0, noise)) if model == "new" else 1
+        return [round(10 * MS * factor * generator.uniform(0.999, 1.001)) for _ in range(5)]
+
+    return play
+
+
+@pytest.fixture
+def judged(shipped: Baseline, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., GateOutcome]:
+    """judged(name=target, ...) gates `new` on played targets; judged.folder is where."""
+    def run(section: GateSection = QUICK, **targets: PlayedTarget) -> GateOutcome:
+        for name, target in targets.items():
+            target.name = name
+        monkeypatch.setattr(gate_module, "find_target", targets.__getitem__)
+        return gate(new, "shipped", list(targets), section, LatencySection(), tmp_path / "gate",
+                    root=tmp_path / "baselines")
+
+    return run
+
+
+@pytest.mark.parametrize(("change", "verdict", "exit_code", "error"), [
+    (0.0, "PASS", 0, None), (-0.05, "PASS", 0, None), (0.08, "REGRESSED", 90, RegressedError),
+    (0.03, "INCONCLUSIVE", 91, InconclusiveError),
+], ids=["equal", "faster", "slower", "at the margin"])
+def test_verdict_exit_code_and_files(judged: Any, shipped: Baseline, tmp_path: Path, change: float, verdict: str,
+                                     exit_code: int, error: Any) -> None:
+    outcome = judged(pi=PlayedTarget(slower_by(change, noise=0.002)))
+    assert (outcome.verdict.value, outcome.exit_code) == (verdict, exit_code)
+    (relative,) = outcome.run.relative
+    assert relative.ratio == pytest.approx(1 + change, abs=0.003) and relative.target == "pi"
+    assert outcome.static.verdict.value == "PASS"
+    if error is None:
+        outcome.require_pass()
+    else:
+        with pytest.raises(error, match=verdict):
+            outcome.require_pass()
+    stored = json.loads((tmp_path / "gate/gate.json").read_text())
+    assert stored["outcome"] == json.loads(json.dumps(outcome.to_json()))
+    assert verdict in (tmp_path / "gate/gate.md").read_text() and (tmp_path / "gate/pi.png").stat().st_size > 10_000
+    (entry,) = read_history(shipped)
+    assert (entry.verdict, entry.target) == (verdict, "pi")
+    assert entry.candidate_ms / entry.baseline_ms == pytest.approx(1 + change, abs=0.01)
+    assert ("pi" in Baseline.load("shipped", tmp_path / "baselines").accepted_on) == (verdict == "PASS")
+
+
+def test_a_clear_case_ends_at_the_first_look(judged: Any) -> None:
+    target = PlayedTarget(slower_by(0.0))
+    assert len(judged(pi=target).run.relative[0].launch_ratios) == 8 and target.started == 16
+
+
+def test_replay_gives_the_same_from_the_raw_data(judged: Any, tmp_path: Path) -> None:
+    outcome = judged(QUICK, pi=PlayedTarget(slower_by(0.08)), server=PlayedTarget(slower_by(0.0, seed=4)))
+    again = replay(tmp_path / "gate")
+    assert again.run.to_json() == outcome.run.to_json()
+    raw = tmp_path / "gate/pi.jsonl"
+    assert replay_file(raw).verdict.value == "REGRESSED"
+    raw.write_text(raw.read_text().replace('"durations_ns": [1', '"durations_ns": [2', 300))
+    assert replay(tmp_path / "gate").run.to_json() != outcome.run.to_json(), "the verdict comes from the samples"
+    (tmp_path / "gate/gate.json").write_text("{}")
+    with pytest.raises(MeasurementFileError, match="no gate that can be replayed"):
+        replay(tmp_path / "gate")
+
+
+def dying(model: str, launch: int) -> list[int]:
+    if launch == 2:
+        raise WorkerError("The latency worker died.")
+    return [10 * MS] * 5
+
+
+def test_a_device_that_dies_does_not_take_the_others_along(judged: Any, tmp_path: Path) -> None:
+    outcome = judged(QUICK, dead=PlayedTarget(dying), pi=PlayedTarget(slower_by(0.0)))
+    assert [gate.target for gate in outcome.run.relative] == ["pi"]
+    assert outcome.run.relative[0].verdict.value == "PASS" and "died" in outcome.run.errors["dead"].what
+    assert outcome.verdict.value == "INVALID" and outcome.exit_code == 92
+    partial = load_measurement(tmp_path / "gate/dead.jsonl")
+    assert not partial.complete and len(partial.log_ratios("candidate")) == 2
+
+
+def test_the_error_of_a_single_device_is_raised_and_its_data_kept(judged: Any, tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match="died"):
+        judged(pi=PlayedTarget(dying))
+    assert len(load_measurement(tmp_path / "gate/pi.jsonl").blocks) == 16
+    assert replay_file(tmp_path / "gate/pi.jsonl").verdict.value == "INVALID"
+
+
+def test_a_throttled_device_is_invalid(judged: Any) -> None:
+    outcome = judged(pi=PlayedTarget(slower_by(0.08), throttled=tuple(range(0, 40, 2))))
+    (relative,) = outcome.run.relative
+    assert relative.verdict.value == "INVALID" and "discarded" in relative.reason
+    with pytest.raises(InvalidMeasurementError):
+        outcome.require_pass()
+
+
+def test_a_limit_is_judged_beside_the_baseline(judged: Any) -> None:
+    from dataclasses import replace
+
+    section = replace(QUICK, limit_ms=12.0)
+    outcome = judged(section, pi=PlayedTarget(slower_by(0.0)))
+    assert [gate.verdict.value for gate in outcome.gates] == ["PASS", "PASS", "PASS"]
+    assert outcome.run.absolute[0].limit_ms == 12.0 and outcome.run.absolute[0].quantile == 0.95
+
+
+def test_an_emulated_target_and_an_unknown_baseline_are_refused_before_anything_runs(
+        judged: Any, new: Path, tmp_path: Path) -> None:
+    target = PlayedTarget(slower_by(0.0), emulated=True)
+    with pytest.raises(EmulatedTargetError, match="emulated"):
+        judged(pi=target)
+    assert target.started == 0
+    with pytest.raises(BaselineNotFoundError, match="shipped"):
+        gate(new, "shiped", ["local"], QUICK, LatencySection(), tmp_path / "other", root=tmp_path / "baselines")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
+def test_a_real_gate_on_this_machine_and_its_report(make_model: Any, edgegd_command: Any, tmp_path: Path) -> None:
+    quick, slow = make_model("quick", products=300), make_model("slow", products=900)
+    junit = tmp_path / "gate.xml"
+    # A third of the work is far below any margin, three times of it far above, on however busy a machine.
+    regressed = edgegd_command("gate", slow, "--baseline", quick, "--out", tmp_path / "gates", "--junit", junit, "--json")
+    answer = json.loads(regressed.out)
+    assert regressed.code == 90 == answer["exit_code"], regressed.err
+    assert answer["relative"][0]["low"] > 1.03 and answer["static"]["verdict"] == "REGRESSED"
+    cases = ElementTree.parse(junit).getroot().findall(".//testcase")
+    assert [case.find("failure") is not None for case in cases] == [True, True]
+    again = edgegd_command("latency", "replay", answer["folder"], "--json")
+    assert again.code == 90 and json.loads(again.out)["relative"] == answer["relative"]
+    passed = edgegd_command("gate", quick, "--baseline", slow, "--out", tmp_path / "gates")
+    assert passed.code == 0 and "PASS" in passed.out, passed.err
