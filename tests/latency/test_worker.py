@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +28,9 @@ CONFIGURATION = {"threads": 1, "spinning": False, "optimization": "all", "seed":
 class Conversation:
     """One worker process; `ask` returns its answer to one message."""
 
-    def __init__(self, command: list[str], folder: Path) -> None:
+    def __init__(self, command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        text=True, cwd=folder, env={"PYTHONPATH": ""})
+                                        text=True, cwd=folder, env={"PYTHONPATH": "", **(environment or {})})
 
     def ask(self, message: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -58,6 +62,96 @@ def test_copy_measures_without_edgegd(copied: Conversation, make_model: Any) -> 
     answer = copied.ask({"run": 0.05})
     assert len(answer["durations_ns"]) >= 3 and all(isinstance(d, int) and d > 0 for d in answer["durations_ns"])
     assert sum(answer["durations_ns"]) > 0.01e9, "most of a 0.05 s block is spent in inferences, in ns"
+
+
+def test_hello_tells_the_machine_and_its_state(copied: Conversation, tmp_path: Path) -> None:
+    answer = copied.ask({"hello": worker_module.PROTOCOL})
+    assert answer["protocol"] == worker_module.PROTOCOL and answer["pid"] == copied.process.pid
+    assert answer["machine"]["core_mask"] == sorted(os.sched_getaffinity(copied.process.pid))
+    assert "git-commit-id" in answer["machine"]["onnxruntime_build"]
+    assert set(answer["state"]["clocks_ns"]) == {"monotonic", "boottime", "wall"}
+    assert 0 < answer["free_bytes"] < shutil.disk_usage(tmp_path).total
+    assert copied.ask({"hello": 1}) == {"error": "this worker speaks version 2, not 1", "about": "protocol"}
+
+
+def test_blocks_carry_the_states_of_the_device(copied: Conversation, make_model: Any) -> None:
+    copied.ask({"configure": {**CONFIGURATION, "model": str(make_model("states"))}})
+    answer = copied.ask({"run": 0.2})
+    passed_ns = answer["after"]["clocks_ns"]["monotonic"] - answer["before"]["clocks_ns"]["monotonic"]
+    assert passed_ns >= 0.2e9 and passed_ns >= answer["first_ns"] + sum(answer["durations_ns"])
+    assert answer["after"]["own_ticks"] > answer["before"]["own_ticks"]
+
+
+def test_burst_and_memory(copied: Conversation, make_model: Any) -> None:
+    copied.ask({"configure": {**CONFIGURATION, "model": str(make_model("burst"))}})
+    durations = copied.ask({"burst": 7})["durations_ns"]
+    assert len(durations) == 7 and all(isinstance(d, int) and d > 0 for d in durations)
+
+    def peak() -> int:
+        status = Path(f"/proc/{copied.process.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0]) * 1024
+
+    before = peak()
+    assert before <= copied.ask({"memory": True})["peak_bytes"] <= peak()
+
+
+def test_reading_a_large_file_for_its_hash_is_not_its_peak_memory(copied: Conversation, tmp_path: Path) -> None:
+    large = tmp_path / "large.onnx"
+    with large.open("wb") as file:
+        file.truncate(300 << 20)
+    assert copied.ask({"configure": {**CONFIGURATION, "model": str(large), "sha256": "0" * 64}})["about"] == "hash"
+    assert copied.ask({"memory": True})["peak_bytes"] < 200 << 20
+
+
+def test_only_the_model_that_was_asked_for_is_loaded(copied: Conversation, make_model: Any) -> None:
+    model = make_model("hashed")
+    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+    wrong = copied.ask({"configure": {**CONFIGURATION, "model": str(model), "sha256": "f" * 64}})
+    assert wrong["about"] == "hash" and sha256 in wrong["error"]
+    assert "no model is loaded" in copied.ask({"run": 0})["error"]
+    for expected in (sha256, None):
+        assert copied.ask({"configure": {**CONFIGURATION, "model": str(model), "sha256": expected}})["ready"] is True
+
+
+def test_another_provider_than_asked_for_is_an_error(copied: Conversation, make_model: Any) -> None:
+    asked = {**CONFIGURATION, "model": str(make_model("provider")), "provider": "XnnpackExecutionProvider"}
+    answer = copied.ask({"configure": asked})
+    assert answer["about"] == "onnxruntime" and "XnnpackExecutionProvider" in answer["error"]
+
+
+@pytest.mark.parametrize(("stub", "words"), [
+    ("raise ImportError('wrong ELF class')", "wrong ELF class"), ("__version__ = '1.22.0'", "1.22.0 is too old"),
+    ("", "__version__"),
+], ids=["broken", "too old", "no onnxruntime at all"])
+def test_hello_works_where_configure_tells_what_onnxruntime_lacks(tmp_path: Path, make_model: Any, stub: str,
+                                                                  words: str) -> None:
+    (tmp_path / "onnxruntime.py").write_text(stub)
+    conversation = Conversation([sys.executable, worker_module.__file__], tmp_path, {"PYTHONPATH": str(tmp_path)})
+    version = conversation.ask({"hello": worker_module.PROTOCOL})["machine"]["onnxruntime"]
+    assert version == ("1.22.0" if "1.22" in stub else None)
+    answer = conversation.ask({"configure": {**CONFIGURATION, "model": str(make_model("stub"))}})
+    assert answer["about"] == "onnxruntime" and words in answer["error"] and sys.executable in answer["error"]
+    conversation.process.communicate('{"quit": true}\n', timeout=30)
+
+
+def test_without_numpy_and_onnxruntime_hello_still_works(tmp_path: Path, make_model: Any) -> None:
+    conversation = Conversation([sys.executable, "-S", worker_module.__file__], tmp_path)
+    machine = conversation.ask({"hello": worker_module.PROTOCOL})["machine"]
+    assert (machine["numpy"], machine["onnxruntime"], machine["onnxruntime_build"]) == (None, None, None)
+    answer = conversation.ask({"configure": {**CONFIGURATION, "model": str(make_model("bare"))}})
+    assert answer["about"] == "onnxruntime" and "No module named 'numpy'" in answer["error"]
+    conversation.process.communicate('{"quit": true}\n', timeout=30)
+
+
+def test_the_worker_opens_no_socket(copied: Conversation, make_model: Any) -> None:
+    copied.ask({"configure": {**CONFIGURATION, "model": str(make_model("closed"))}})
+    copied.ask({"run": 0.05})
+    open_files = [os.readlink(file) for file in Path(f"/proc/{copied.process.pid}/fd").iterdir()]
+    assert len(open_files) >= 4 and not [file for file in open_files if file.startswith("socket:")]
+
+
+def test_the_file_is_of_python_3_9() -> None:
+    ast.parse(Path(worker_module.__file__).read_text(), feature_version=(3, 9))
 
 
 @pytest.mark.parametrize("spinning", [True, False], ids=["spinning", "not spinning"])
@@ -113,6 +207,33 @@ def test_errors_are_answers_and_the_worker_lives_on(copied: Conversation, make_m
     assert dynamic["about"] == "model" and "dynamic shape" in dynamic["error"]
     assert copied.ask({"configure": {**CONFIGURATION, "model": str(make_model("good"))}})["ready"] is True
     assert "unknown message" in copied.ask({"dance": 1})["error"]
+
+
+def test_the_end_of_stdin_ends_a_worker_in_the_middle_of_a_block(copied: Conversation, make_model: Any) -> None:
+    copied.ask({"configure": {**CONFIGURATION, "model": str(make_model("cut"))}})
+    assert copied.process.stdin is not None
+    copied.process.stdin.write('{"run": 600}\n')
+    copied.process.stdin.close()
+    copied.process.wait(timeout=30)
+    copied.process.stdin = None  # what ends the process afterwards must not look at it
+
+
+def test_an_idle_worker_waits_without_work_and_not_for_ever(tmp_path: Path) -> None:
+    file = tmp_path / "worker.py"
+    file.write_text(Path(worker_module.__file__).read_text().replace("IDLE_LIMIT_S = 300.0", "IDLE_LIMIT_S = 1.5"))
+    conversation = Conversation([sys.executable, str(file)], tmp_path)
+    before = conversation.ask({"hello": worker_module.PROTOCOL})["state"]
+    assert conversation.process.stdin is not None
+    for _ in range(3):
+        time.sleep(0.7)
+        conversation.process.stdin.write("{}\n")  # heard, and not answered
+        conversation.process.stdin.flush()
+    after = conversation.ask({"hello": worker_module.PROTOCOL})["state"]
+    assert after["clocks_ns"]["monotonic"] - before["clocks_ns"]["monotonic"] > 2e9, "it lived on by what it heard"
+    assert (after["own_ticks"] - before["own_ticks"]) / after["ticks_per_s"] < 0.5
+    conversation.process.wait(timeout=30)  # without a word from here: stdin is open
+    assert conversation.process.returncode == 0
+    conversation.process.communicate()
 
 
 @pytest.mark.parametrize("end", ["quit", "closed stdin"])
