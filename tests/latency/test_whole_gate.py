@@ -177,7 +177,8 @@ def test_a_real_gate_on_this_machine_and_its_report(make_model: Any, edgegd_comm
     quick, slow = make_model("quick", products=300), make_model("slow", products=900)
     junit = tmp_path / "gate.xml"
     # A third of the work is far below any margin, three times of it far above, on however busy a machine.
-    regressed = edgegd_command("gate", slow, "--baseline", quick, "--out", tmp_path / "gates", "--junit", junit, "--json")
+    gates = tmp_path / "gates"
+    regressed = edgegd_command("gate", slow, "--baseline", quick, "--out", gates, "--junit", junit, "--json")
     answer = json.loads(regressed.out)
     assert regressed.code == 90 == answer["exit_code"], regressed.err
     assert answer["relative"][0]["low"] > 1.03 and answer["static"]["verdict"] == "REGRESSED"
@@ -185,5 +186,5 @@ def test_a_real_gate_on_this_machine_and_its_report(make_model: Any, edgegd_comm
     assert [case.find("failure") is not None for case in cases] == [True, True]
     again = edgegd_command("latency", "replay", answer["folder"], "--json")
     assert again.code == 90 and json.loads(again.out)["relative"] == answer["relative"]
-    passed = edgegd_command("gate", quick, "--baseline", slow, "--out", tmp_path / "gates")
+    passed = edgegd_command("gate", quick, "--baseline", slow, "--out", gates)
     assert passed.code == 0 and "PASS" in passed.out, passed.err
