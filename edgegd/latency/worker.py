@@ -181,6 +181,7 @@ def open_session(model: str, threads: int, spinning: bool, optimization: str, pr
     level = "ORT_DISABLE_ALL" if optimization == "disable" else f"ORT_ENABLE_{optimization.upper()}"
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # while another worker is timed
     options.enable_profiling, options.profile_file_prefix = bool(profile), profile
     try:
         session = ort.InferenceSession(model, options, providers=[provider])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-from contextlib import AbstractContextManager
+import time
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import pytest
 from played_target import PlayedTarget
 
 from edgegd.errors import OnnxUnreadableError, WorkerError
+from edgegd.latency.conversation import WORKER_FILE, ask, configure
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.latency.measure import measure
-from edgegd.latency.record import Block
+from edgegd.latency.record import Block, Design
 from edgegd.latency.worker import machine_facts
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.local import LocalTarget
@@ -191,3 +193,21 @@ def test_unusable_models_are_named(make_model: Any, tmp_path: Path) -> None:
     truncated.write_bytes(make_model("whole").read_bytes()[:200])
     with pytest.raises(OnnxUnreadableError, match="cannot time this model"):
         measure({"fp32": truncated}, QUICK, LocalTarget())
+
+
+def test_an_idle_worker_that_may_spin_does_not(make_model: Any) -> None:
+    with closing(LocalTarget().start_worker(WORKER_FILE)) as worker:
+        design = Design(1, 1, 0.2, 1, threads=2, spinning=True)
+        configure(worker, str(make_model("spinning", products=200)), design)
+
+        def busy_ticks() -> int:
+            fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
+            return int(fields[11]) + int(fields[12])  # utime and stime, in hundredths of a second
+
+        idle = 0
+        for _ in range(10):
+            ask(worker, {"run": 0.02}, 0.02)
+            before = busy_ticks()
+            time.sleep(0.06)
+            idle += busy_ticks() - before
+    assert idle <= 5, "spinning threads take 3 hundredths after every block"
