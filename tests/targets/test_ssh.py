@@ -240,3 +240,34 @@ def test_the_control_connection_ends_with_the_target(sshd_device: Any) -> None:
     sshd_device.wait_until(lambda: not sshd_device.sessions())
     target.check()  # and may be used again
     target.close()
+
+
+def test_names_and_jump_hosts_of_the_users_configuration(sshd_device: Any, tmp_path: Path) -> None:
+    config = tmp_path / "ssh_config"
+    config.write_text(
+        f"Host Behind\n  HostName localhost\n  Port {sshd_device.port}\n  HostKeyAlias [127.0.0.1]:{sshd_device.port}\n"
+        f"  ProxyJump 127.0.0.1:{sshd_device.port}\nMatch all\n{sshd_device.config.read_text()}"
+    )
+    target = SshTarget("x", "ssh://Behind", sys.executable, ssh_config=str(config))
+    with closing(target):
+        assert not [item for item in target.check() if item.level == "missing"]
+        assert len(sshd_device.sessions()) >= 2, "one connection to jump from, one through it"
+
+
+@pytest.mark.slow
+def test_a_connection_that_falls_silent_is_noticed(board: Any, sshd_device: Any, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import time; print('{}', flush=True); time.sleep(300)")
+    worker = board.start_worker(program)
+    assert worker.receive(30) == {}
+    sessions = sshd_device.sessions()
+    try:
+        for pid in sessions:
+            os.kill(pid, signal.SIGSTOP)
+        with closing(worker), pytest.raises(ConnectionLostError):
+            worker.receive(120)
+    finally:
+        for pid in sessions:
+            os.kill(pid, signal.SIGCONT)
+        for pid in sshd_device.programs():
+            os.kill(pid, signal.SIGKILL)  # this program, unlike a worker, does not look at stdin
