@@ -22,6 +22,9 @@ def target() -> None:
     A target is `local` (this machine), ssh://user@host[:port] (by OpenSSH, with your configuration, keys, agent and
     jump hosts), or command:PREFIX ... PYTHON (a container, an emulator). Names are kept in
     ~/.config/edgegd/targets.yaml.
+
+    \b
+    edgegd target ls
     """
 
 
