@@ -61,6 +61,10 @@ class SshTarget:
         if not _URL.fullmatch(url):
             raise TargetUnknownError(f"{url!r} is no address of a device.", expected="ssh://[user@]host[:port]",
                                      mend="options of SSH belong in ~/.ssh/config, or in the file of --ssh-config")
+        try:
+            self._program = shlex.split(python) or ["python3"]
+        except ValueError as error:
+            raise TargetUnknownError(f"{python!r} is no command.", found=str(error), expected="a Python") from error
         self.name, self.emulated, self.copied_bytes = name, emulated, 0
         self._url, self._python, self._folder = url, python, folder
         self._config = ["-F", str(Path(ssh_config).expanduser())] if ssh_config else []
@@ -104,7 +108,7 @@ class SshTarget:
     def start_worker(self, worker_file: Path) -> WorkerProcess:
         """Starts a program on the device; it ends when the connection does. Raises WorkerError and as `deliver`."""
         program = self.deliver(worker_file)
-        return WorkerProcess(self._command(_RUN, *shlex.split(self._python), program), self._explain)
+        return WorkerProcess(self._command(_RUN, *self._program, program), self._explain)
 
     def lock(self) -> AbstractContextManager[None]:
         """The device for this process alone; raises DeviceBusyError, and as `start_worker`."""
