@@ -43,6 +43,7 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
     """Measure latency of a run's ONNX files, paired, in fresh processes.
 
     \b
+    edgegd latency run runs/try1
     edgegd latency runs/try1 --target pi5
     """
     with contextlib.redirect_stdout(sys.stderr):

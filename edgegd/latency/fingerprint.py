@@ -73,12 +73,14 @@ def _core_name(fields: dict[str, str]) -> str:
     return fields.get("model name", "")
 
 
-def fingerprint(facts: dict[str, Any] | None = None, session: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def fingerprint(facts: dict[str, Any] | None = None, ready: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The fingerprint of the machine that `facts` describe (`worker.machine_facts()`; None: this machine).
 
     Keys: cpu, instruction_sets, architecture, logical_cores, usable_cores and core_mask (the affinity), kernel,
     governor and max_frequency_mhz (None where not readable, as in most virtual machines), onnxruntime,
-    onnxruntime_build, numpy, python; with the `session` of a worker's answer to `configure` its options too.
+    onnxruntime_build, numpy, python; with `ready`, a worker's answer to `configure`, also its session (threads,
+    spinning, optimization, provider) and its inputs (type and sides: the image's size). The model's hash stands
+    beside the fingerprint, not in it: models are what is compared.
     """
     facts = machine_facts() if facts is None else facts
     cpu = parse_cpuinfo(facts["cpuinfo"])
@@ -97,7 +99,7 @@ def fingerprint(facts: dict[str, Any] | None = None, session: Mapping[str, Any] 
         "onnxruntime_build": facts["onnxruntime_build"],
         "numpy": facts["numpy"],
         "python": facts["python"],
-    } | ({} if session is None else {"session": dict(session)})
+    } | ({} if ready is None else {key: ready[key] for key in ("session", "inputs")})
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit, *,
             answers[name] = {key: ready[key] for key in ("load_ms", "inputs", "machine", "session")}
             answers[name] |= {"warm_up": warm_up, **ask(workers[name], {"memory": True}, 0)}
         machines = [answers[name].pop("machine") for name in names]
-        launch = Launch(number, fingerprint(machines[0], answers[names[0]]["session"]), answers)
+        launch = Launch(number, fingerprint(machines[0], answers[names[0]]), answers)
         emit(launch)
         if require_stable and not launch.stable:
             return

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgegd.latency.fingerprint import fingerprint, parse_cpuinfo
+from edgegd.latency.fingerprint import differences, fingerprint, parse_cpuinfo
 
 XEON = """\
 processor	: 0
@@ -133,7 +133,8 @@ def test_parse_cpuinfo(text: str, name: str, instruction_sets: tuple[str, ...]) 
 def test_fingerprint_interprets_the_facts_of_another_machine() -> None:
     facts: dict[str, Any] = {
         "cpuinfo": PI_5, "architecture": "aarch64", "kernel": "6.6.31+rpt-rpi-2712", "logical_cores": 4,
-        "usable_cores": 3, "governor": "ondemand", "max_frequency_khz": "2400000", "onnxruntime": "1.23.0",
+        "usable_cores": 3, "core_mask": [1, 2, 3], "onnxruntime_build": "git-commit-id=1",
+        "governor": "ondemand", "max_frequency_khz": "2400000", "onnxruntime": "1.23.0",
         "numpy": "2.0.0", "python": "3.11.2"}
     result = fingerprint(facts)
     assert result["cpu"].startswith("Cortex-A76") and result["instruction_sets"] == ["asimddp"]
@@ -146,3 +147,13 @@ def test_fingerprint_of_this_machine_names_its_versions() -> None:
     result = fingerprint()
     assert (result["onnxruntime"], result["numpy"]) == (onnxruntime.__version__, np.__version__)
     assert result["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_differences_name_what_is_unlike() -> None:
+    here = fingerprint()
+    assert differences(here, dict(here)) == ()
+    other = here | {"governor": "powersave", "core_mask": [0]}
+    assert differences(here | {"governor": None}, other) == (f"core_mask: {here['core_mask']}, [0]",
+                                                             "governor: None, powersave")
+    shorter = {key: value for key, value in here.items() if key != "kernel"}
+    assert differences(here, shorter) == (f"kernel: {here['kernel']}, not recorded",)

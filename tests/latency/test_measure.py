@@ -90,6 +90,7 @@ def test_result_of_real_workers(models: dict[str, Path]) -> None:
     result = measure(models, QUICK, LocalTarget(), progress=lambda *step: seen.append(step))
     assert list(result.models) == ["fp32", "ptq", "qat"] and result.target == "local"
     session = result.fingerprint.pop("session")
+    assert result.fingerprint.pop("inputs") == {"images": ["float32", 1, 64]}
     assert result.fingerprint == fingerprint(machine_facts())
     assert (session["threads"], session["spinning"], session["providers"]) == (1, False, ["CPUExecutionProvider"])
     assert result.settings == QUICK and isinstance(result.stable, bool)
