@@ -25,7 +25,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +89,11 @@ def target(over_ssh: bool) -> Iterator[Target]:
     if not over_ssh:
         yield LocalTarget()
         return
-    from loopback_ssh import loopback_target
+    sys.path.insert(0, str(ROOT / "tests"))  # the tests' own sshd
+    from loopback_sshd import running_device
 
-    with loopback_target() as ssh:
+    with (tempfile.TemporaryDirectory() as folder, running_device(Path(folder)) as device,
+          closing(device.target("loopback")) as ssh):
         yield ssh
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,12 +101,25 @@ def _parents() -> dict[int, int]:
 @pytest.fixture(scope="session")
 def sshd_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
     """A running sshd whose key and user key are known to the configuration of `Device.target`."""
-    program = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    if program is None or shutil.which("ssh") is None:
+    if sshd_program() is None:
         pytest.skip("needs OpenSSH's server and client: apt-get install openssh-server openssh-client")
+    with running_device(tmp_path_factory.mktemp("sshd")) as device:
+        yield device
+
+
+def sshd_program() -> str | None:
+    """The path of OpenSSH's server, None where it or its client is missing."""
+    program = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    return program if shutil.which("ssh") else None
+
+
+@contextmanager
+def running_device(folder: Path) -> Iterator[Device]:
+    """Starts an sshd whose keys, configuration and home folder lie in `folder`, and ends it."""
+    program = sshd_program()
+    assert program is not None
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # of privilege separation
-    folder = tmp_path_factory.mktemp("sshd")
     for key in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
     home = folder / "home"
