@@ -76,8 +76,13 @@ def gate(context: click.Context, candidate: Path, baseline: str | None, targets:
             def progress(target: str, done: int, total: int) -> None:
                 terminal.update(done, total, f"launches on {target}, at most")
 
-            outcome = run_gate(candidate, baseline or section.baseline, measured, section, recipe.latency, folder,
-                               root=root, seed=seed, progress=progress)
+            try:
+                outcome = run_gate(candidate, baseline or section.baseline, measured, section, recipe.latency, folder,
+                                   root=root, seed=seed, progress=progress)
+            except BaseException:
+                if folder.exists() and any(folder.iterdir()):
+                    terminal.note(f"what was measured until then is kept: {folder}")
+                raise
         if junit is not None:
             write_junit(junit, outcome.gates)
         if markdown is not None:

@@ -86,8 +86,9 @@ class StoppableTarget:
         self._target.close()
 
     def stop(self) -> None:
-        """Ends every worker, whatever it is doing: who waits for its answer gets a WorkerError."""
+        """Ends every worker and the connection, whatever they are doing: who waits for them gets a WorkerError."""
         with self._guard:
             self._stopped = True
             for worker in self._workers:
                 worker.close()
+            self._target.close()
