@@ -44,7 +44,7 @@ def start_gate(device: Device | None, make_model: Any, tmp_path: Path) -> Gate:
         arguments = ["gate", str(candidate), "--baseline", str(baseline), "--target", "board", "--json", "--out",
                      str(tmp_path / "gates")]  # fmt: skip
         return subprocess.Popen([*command, *arguments], env=environment, text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, start_new_session=True, preexec_fn=hears_interrupts)  # fmt: skip
+                                stderr=subprocess.PIPE, start_new_session=True, preexec_fn=hears_interrupts)
 
     return start
 
