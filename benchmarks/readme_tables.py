@@ -1,4 +1,4 @@
-"""Writes the README's tables of families, speed and the whole path from the committed results.
+"""Writes the README's tables of families, speed, activations and gates from the committed results.
 
     python benchmarks/readme_tables.py
 """
@@ -8,14 +8,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from statistics import mean
 from typing import Any
 
 from interleaved import median_ms, ratio, ratio_of_launches
 from latency_vs_peers import openvino_ratio
+from pareto import points_of
 from result_file import ROOT, ResultFile
 from tabulate import tabulate
 
 README = ROOT / "README.md"
+FLOAT_FILES = ("ultralytics-fp32", "edgegd silu fp32")
+VERDICTS = ("PASS", "REGRESSED", "INCONCLUSIVE")
+OTHER_RULES = ("asv, factor 1.1", "asv, factor 1.03", "pytest-benchmark, median:5%")
 OPTIMIZED, UNOPTIMIZED = "onnxruntime optimized", "onnxruntime unoptimized"
 TITLES = {
     "ultralytics-fp32": "Ultralytics FP32", "ultralytics-ptq": "Ultralytics PTQ", "ultralytics-qat": "Ultralytics QAT",
@@ -55,18 +60,53 @@ def speed_table() -> str:
     results, lines = ResultFile("latency_vs_peers"), []
     keys = ("model", "form", "imgsz")
     for group in dict.fromkeys(tuple(entry[name] for name in keys) for entry in results.entries):
-        key = dict(zip(keys, group, strict=True)) | {"spinning": False}
-        one, two = results.find(**key, threads=1), results.find(**key, threads=2)
+        key = dict(zip(keys, group, strict=True))
+        one, *twos = (results.find(**key, threads=threads, spinning=spinning)
+                      for threads, spinning in ((1, False), (2, False), (2, True)))  # fmt: skip
+        spun = results.find(**key, threads=1, spinning=True)
         for name in one[0]["files"]:
             times, low, high = ratio(one, "ultralytics-fp32", name)
-            scaling = f"{ratio_of_launches(one, two, name):.2f}" if two else ""
+            scaling = [f"{ratio_of_launches(first, two, name):.2f}" if two else ""
+                       for first, two in zip((one, spun), twos, strict=True)]  # fmt: skip
             lines.append([f"{group[0]}, {group[1]}", group[2], TITLES[name], f"{median_ms(one, name):.1f}",
-                          f"{times:.2f}", f"{low:.2f}-{high:.2f}", scaling, openvino_ratio(one, name)])  # fmt: skip
-    headers = ["model", "px", "file", "ms", "x FP32", "95 %", "two threads, x one", "ms / OpenVINO's"]
+                          f"{times:.2f}", f"{low:.2f}-{high:.2f}", *scaling, openvino_ratio(one, name)])  # fmt: skip
+    headers = ["model", "px", "file", "ms", "x FP32", "95 %", "two threads, x one", "... spinning",
+               "ms / OpenVINO's"]  # fmt: skip
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
-TABLES: dict[str, Callable[[], str]] = {"families": families_table, "speed": speed_table}
+def activations_table() -> str:
+    """A line a set and file: FP32, Ultralytics' QAT and edgegd's edge files, with the mAP of every seed."""
+    results, lines = ResultFile("pareto"), []
+    for name in dict.fromkeys(entry["set"] for entry in results.entries):
+        entries = results.find(set=name)
+        points = points_of(entries)
+        reference = next(point for wanted in FLOAT_FILES for point in points if point.name == wanted)
+        for point in points:
+            if point is reference or point.name == "ultralytics-qat" or point.name.endswith(" edge"):
+                times = mean(ratio(entries, reference.stored[0], stored)[0] for stored in point.stored)
+                seeds = " ".join(f"{100 * value:.2f}" for value in point.maps)
+                lines.append([name, point.name, f"{100 * mean(point.maps):.2f}", seeds, f"{point.median_ms:.2f}",
+                              f"{times:.2f}"])  # fmt: skip
+    headers = ["set", "file", "mAP50-95", "each seed", "ms at 320 px", "x FP32"]
+    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+
+
+def gate_table() -> str:
+    """A line a condition: the gate's verdicts in percent, and what other tools' rules flag of the same samples."""
+    (entry,) = ResultFile("gate_error_rates").entries
+    lines = []
+    for row in entry["rows"]:
+        others = [f"{100 * row['other_rules'][rule]:.1f}" if row["other_rules"] else "" for rule in OTHER_RULES]
+        lines.append([row["condition"], f"{100 * (row['true_ratio'] - 1):+.1f} %", row["launches"],
+                      f"{row['sd_percent']:.1f} %", *(f"{100 * row[v]:.2f}" for v in VERDICTS),
+                      f"{row['mean_launches']:.1f}", *others])  # fmt: skip
+    headers = ["condition", "true change", "launches", "SD", *VERDICTS, "launches a gate", *OTHER_RULES]
+    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+
+
+TABLES: dict[str, Callable[[], str]] = {"families": families_table, "speed": speed_table,
+                                        "activations": activations_table, "gate": gate_table}
 
 
 def with_tables(text: str) -> str:
