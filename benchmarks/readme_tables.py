@@ -11,6 +11,7 @@ from collections.abc import Callable
 from statistics import mean
 from typing import Any
 
+import gate_error_rates
 from interleaved import median_ms, ratio, ratio_of_launches
 from latency_vs_peers import openvino_ratio
 from pareto import points_of
@@ -19,8 +20,6 @@ from tabulate import tabulate
 
 README = ROOT / "README.md"
 FLOAT_FILES = ("ultralytics-fp32", "edgegd silu fp32")
-VERDICTS = ("PASS", "REGRESSED", "INCONCLUSIVE")
-OTHER_RULES = ("asv, factor 1.1", "asv, factor 1.03", "pytest-benchmark, median:5%")
 OPTIMIZED, UNOPTIMIZED = "onnxruntime optimized", "onnxruntime unoptimized"
 TITLES = {
     "ultralytics-fp32": "Ultralytics FP32", "ultralytics-ptq": "Ultralytics PTQ", "ultralytics-qat": "Ultralytics QAT",
@@ -93,16 +92,9 @@ def activations_table() -> str:
 
 
 def gate_table() -> str:
-    """A line a condition: the gate's verdicts in percent, and what other tools' rules flag of the same samples."""
+    """A line a condition: how often each verdict was drawn from real launches, and other tools' rules beside it."""
     (entry,) = ResultFile("gate_error_rates").entries
-    lines = []
-    for row in entry["rows"]:
-        others = [f"{100 * row['other_rules'][rule]:.1f}" if row["other_rules"] else "" for rule in OTHER_RULES]
-        lines.append([row["condition"], f"{100 * (row['true_ratio'] - 1):+.1f} %", row["launches"],
-                      f"{row['sd_percent']:.1f} %", *(f"{100 * row[v]:.2f}" for v in VERDICTS),
-                      f"{row['mean_launches']:.1f}", *others])  # fmt: skip
-    headers = ["condition", "true change", "launches", "SD", *VERDICTS, "launches a gate", *OTHER_RULES]
-    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+    return gate_error_rates.table(entry["rows"], "github")
 
 
 TABLES: dict[str, Callable[[], str]] = {"families": families_table, "speed": speed_table,
