@@ -41,7 +41,11 @@ def start_gate(device: Device | None, make_model: Any, tmp_path: Path) -> Gate:
     subprocess.run([*command, "target", "add", "board", *url], check=True, env=environment, capture_output=True)
 
     def start(candidate: Path, baseline: Path) -> subprocess.Popen[str]:
-        arguments = ["gate", str(candidate), "--baseline", str(baseline), "--target", "board", "--json", "--out",
+        run = tmp_path / "run"
+        run.mkdir()
+        (run / "qat.edge.onnx").write_bytes(candidate.read_bytes())
+        (run / "recipe.yaml").write_text("version: 1\ngate: {quads: 2, block_s: 0.02, warmup_s: 5}\n")
+        arguments = ["gate", str(run), "--baseline", str(baseline), "--target", "board", "--json", "--out",
                      str(tmp_path / "gates")]  # fmt: skip
         return subprocess.Popen([*command, *arguments], env=environment, text=True, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, start_new_session=True, preexec_fn=hears_interrupts)

@@ -172,13 +172,23 @@ def test_an_emulated_target_and_an_unknown_baseline_are_refused_before_anything_
     assert not (tmp_path / "other").exists()
 
 
+def run_folder(folder: Path, model: Path) -> Path:
+    """What a gate reads of a run folder: the model, and the recipe with few and short blocks."""
+    folder.mkdir()
+    (folder / "qat.edge.onnx").write_bytes(model.read_bytes())
+    (folder / "recipe.yaml").write_text("version: 1\ngate: {quads: 2, block_s: 0.02, warmup_s: 5}\n")
+    return folder
+
+
 @pytest.mark.slow
 def test_a_real_gate_on_this_machine_and_its_report(make_model: Any, edgegd_command: Any, tmp_path: Path) -> None:
-    quick, slow = make_model("quick", products=300), make_model("slow", products=900)
+    quick, slow = (run_folder(tmp_path / name, make_model(name, products=products))
+                   for name, products in (("quick", 300), ("slow", 900)))  # fmt: skip
     junit = tmp_path / "gate.xml"
     # A third of the work is far below any margin, three times of it far above, on however busy a machine.
     gates = tmp_path / "gates"
-    regressed = edgegd_command("gate", slow, "--baseline", quick, "--out", gates, "--junit", junit, "--json")
+    regressed = edgegd_command("gate", slow, "--baseline", quick / "qat.edge.onnx", "--out", gates, "--junit", junit,
+                               "--json")
     answer = json.loads(regressed.out)
     assert regressed.code == 90 == answer["exit_code"], regressed.err
     assert answer["relative"][0]["low"] > 1.03 and answer["static"]["verdict"] == "REGRESSED"
@@ -186,5 +196,5 @@ def test_a_real_gate_on_this_machine_and_its_report(make_model: Any, edgegd_comm
     assert [case.find("failure") is not None for case in cases] == [True, True]
     again = edgegd_command("latency", "replay", answer["folder"], "--json")
     assert again.code == 90 and json.loads(again.out)["relative"] == answer["relative"]
-    passed = edgegd_command("gate", quick, "--baseline", slow, "--out", gates)
+    passed = edgegd_command("gate", quick, "--baseline", slow / "qat.edge.onnx", "--out", gates)
     assert passed.code == 0 and "PASS" in passed.out, passed.err
