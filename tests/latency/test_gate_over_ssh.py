@@ -18,6 +18,11 @@ pytest.importorskip("onnx")
 
 from edgegd.latency.recording import load_measurement
 
+RECIPE = """\
+version: 1
+data: {source: streets, path: set, train_images: 1, val_images: 1}
+gate: {quads: 2, block_s: 0.02, warmup_s: 5}
+"""
 Gate = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -44,7 +49,7 @@ def start_gate(device: Device | None, make_model: Any, tmp_path: Path) -> Gate:
         run = tmp_path / "run"
         run.mkdir()
         (run / "qat.edge.onnx").write_bytes(candidate.read_bytes())
-        (run / "recipe.yaml").write_text("version: 1\ngate: {quads: 2, block_s: 0.02, warmup_s: 5}\n")
+        (run / "recipe.yaml").write_text(RECIPE)
         arguments = ["gate", str(run), "--baseline", str(baseline), "--target", "board", "--json", "--out",
                      str(tmp_path / "gates")]  # fmt: skip
         return subprocess.Popen([*command, *arguments], env=environment, text=True, stdout=subprocess.PIPE,

@@ -32,6 +32,11 @@ from edgegd.pipeline.gate import GateOutcome, gate, replay, replay_file
 from edgegd.recipe.schema import GateSection, LatencySection
 
 MS = 1_000_000
+RECIPE = """\
+version: 1
+data: {source: streets, path: set, train_images: 1, val_images: 1}
+gate: {quads: 2, block_s: 0.02, warmup_s: 5}
+"""
 QUICK = GateSection(quads=2, block_s=0.02, warmup_s=2)
 
 
@@ -176,7 +181,7 @@ def run_folder(folder: Path, model: Path) -> Path:
     """What a gate reads of a run folder: the model, and the recipe with few and short blocks."""
     folder.mkdir()
     (folder / "qat.edge.onnx").write_bytes(model.read_bytes())
-    (folder / "recipe.yaml").write_text("version: 1\ngate: {quads: 2, block_s: 0.02, warmup_s: 5}\n")
+    (folder / "recipe.yaml").write_text(RECIPE)
     return folder
 
 
