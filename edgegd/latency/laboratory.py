@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edgegd.latency.launch import deliver, run_launch
+from edgegd.latency.looks import GateRule
 from edgegd.latency.record import Design, Measurement
 from edgegd.latency.recording import Recording
 from edgegd.targets.base import Target
-
-MAX_DISCARDED = 0.20  # of all quads; a device that disturbs more of them is not fit to be measured
 
 Progress = Callable[[int, int], None]
 """Called after each launch as progress(launches that can be used, launches wanted)."""
@@ -27,7 +26,7 @@ def sample(models: Mapping[str, Path], design: Design, target: Target, path: Pat
     the measurement cannot become valid. Whatever ends it, what was measured stays in `path`, marked partial. Raises
     DeviceBusyError while another measurement runs on the target, otherwise as `run_launch`.
     """
-    attempts = math.ceil(design.launches / (1 - MAX_DISCARDED)) + 1
+    attempts = math.ceil(design.launches / (1 - GateRule.max_discarded)) + 1
     with target.lock():
         delivered = deliver(models, target)
         with Recording(path, target.name, design, delivered.files) as recording:
