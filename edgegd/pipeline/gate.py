@@ -110,7 +110,7 @@ def gate(candidate: Path, baseline: str, targets: Sequence[str], section: GateSe
         _store(folder, outcome, None, {})
         return outcome
     with ExitStack() as stack:
-        found = [stack.enter_context(closing(find_target(name))) for name in targets]
+        found = [stack.enter_context(closing(find_target(name))) for name in dict.fromkeys(targets)]
         asked = question(against, file, section, latency, len(found), seed)
         calibrations = calibrations_of(found)
         run = run_gate(asked, found, folder, calibrations, progress)

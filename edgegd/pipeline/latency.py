@@ -38,7 +38,7 @@ def latency_on(folder: RunFolder, targets: Sequence[str], progress: Progress
     Raises the error of a target that is unknown or emulated before anything is measured.
     """
     with ExitStack() as stack:
-        found = [stack.enter_context(closing(find_target(name))) for name in targets]
+        found = [stack.enter_context(closing(find_target(name))) for name in dict.fromkeys(targets)]
         for target in found:
             require_real(target)
         outcome = on_each(found, lambda target: _measured(folder, target, progress))

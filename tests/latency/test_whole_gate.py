@@ -203,3 +203,12 @@ def test_a_real_gate_on_this_machine_and_its_report(make_model: Any, edgegd_comm
     assert again.code == 90 and json.loads(again.out)["relative"] == answer["relative"]
     passed = edgegd_command("gate", quick, "--baseline", slow / "qat.edge.onnx", "--out", gates)
     assert passed.code == 0 and "PASS" in passed.out, passed.err
+
+
+def test_a_target_named_twice_is_measured_once(shipped: Baseline, new: Path, tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    target = PlayedTarget(slower_by(0.0), name="pi")
+    monkeypatch.setattr(gate_module, "find_target", lambda name: target)
+    outcome = gate(new, "shipped", ["pi", "pi"], QUICK, LatencySection(), tmp_path / "gate",
+                   root=tmp_path / "baselines")
+    assert outcome.verdict.value == "PASS" and len(outcome.run.relative) == 1 and target.started == 16
