@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _DIR = click.option("--dir", "root", type=click.Path(path_type=Path, file_okay=False), default=Path("baselines"),
                     show_default=True, help="The folder of all baselines.")  # fmt: skip
-_DEFAULT_FILE = "qat.edge.onnx"
 
 
 @click.group()
@@ -29,7 +28,7 @@ def baseline() -> None:
 @baseline.command("set")
 @click.argument("model", metavar="MODEL_OR_RUN_DIR", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="The baseline's name: letters, digits, `.`, `_` and `-`.")
-@click.option("--file", "file", help=f"Which file of the run folder.  [default: {_DEFAULT_FILE}]")
+@click.option("--file", "file", help="Which file of the run folder.  [default: the one that is gated]")
 @_DIR
 @click.option("--note", default="", help="Why this model, for those who come after.")
 @click.option("--force", is_flag=True, help="Replace a baseline of this name; its history is kept.")
@@ -44,9 +43,10 @@ def set_baseline(model: Path, name: str, file: str | None, root: Path, note: str
     from edgegd.errors import MissingArtifactError
     from edgegd.export.static_gate import static_facts
     from edgegd.latency.baseline import Baseline
+    from edgegd.latency.gate_request import GATED
 
     if model.is_dir():
-        folder, model = model, model / (file or _DEFAULT_FILE)
+        folder, model = model, model / (file or GATED)
         if not model.is_file():
             raise MissingArtifactError(f"{model} does not exist.", expected="a file that `edgegd export` wrote",
                                        mend=f"run `edgegd export {folder}`, or name another with --file")

@@ -6,11 +6,14 @@ import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgegd.cli.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from edgegd.recipe.schema import Recipe
 
 
 def of_option(name: str) -> Any:
@@ -25,6 +28,15 @@ def of_option(name: str) -> Any:
                         f"{field.metadata['help']}.")  # fmt: skip
 
 
+def recipe_of(path: Path) -> Recipe:
+    """The recipe of a run folder; for a model file, the defaults."""
+    from edgegd.recipe.load import load_recipe
+    from edgegd.recipe.schema import Recipe
+
+    file = path / "recipe.yaml"
+    return load_recipe(file) if file.is_file() else Recipe()
+
+
 @click.command()
 @click.argument("candidate", metavar="RUN_DIR_OR_MODEL", type=click.Path(path_type=Path))
 @click.option("--baseline", help="A name of `edgegd baseline ls`, or an ONNX file.  [default: the recipe's]")
@@ -35,6 +47,7 @@ def of_option(name: str) -> Any:
 @of_option("limit_ms")
 @of_option("limit_quantile")
 @click.option("--no-timing", is_flag=True, help="Compare only what needs no clock: kernels, nodes, bytes, memory.")
+@click.option("--no-static", is_flag=True, help="Compare only latency: the graph was changed on purpose.")
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("baselines"), show_default=True,
               help="The folder of all baselines.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path),
@@ -45,8 +58,8 @@ def of_option(name: str) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
 @click.pass_context
 def gate(context: click.Context, candidate: Path, baseline: str | None, targets: tuple[str, ...], no_timing: bool,
-         root: Path, out: Path | None, seed: int, junit: Path | None, markdown: Path | None, as_json: bool,
-         **overrides: Any) -> None:
+         no_static: bool, root: Path, out: Path | None, seed: int, junit: Path | None, markdown: Path | None,
+         as_json: bool, **overrides: Any) -> None:
     """Compare a model with its baseline, measured now, side by side; the exit code is the verdict.
 
     PASS (0): not slower than the margin allows. REGRESSED (90). INCONCLUSIVE (91): neither can be claimed. INVALID
@@ -59,10 +72,9 @@ def gate(context: click.Context, candidate: Path, baseline: str | None, targets:
     """
     from dataclasses import replace
 
-    from edgegd.recipe.load import load_recipe
-    from edgegd.recipe.schema import Recipe
-
-    recipe = load_recipe(candidate / "recipe.yaml") if (candidate / "recipe.yaml").is_file() else Recipe()
+    if no_timing and no_static:
+        raise click.UsageError("--no-timing and --no-static together leave nothing to compare.")
+    recipe = recipe_of(candidate)
     section = replace(recipe.gate, **{key: value for key, value in overrides.items() if value is not None})
     with contextlib.redirect_stdout(sys.stderr):
         from edgegd.pipeline.gate import gate as run_gate
@@ -78,7 +90,7 @@ def gate(context: click.Context, candidate: Path, baseline: str | None, targets:
 
             try:
                 outcome = run_gate(candidate, baseline or section.baseline, measured, section, recipe.latency, folder,
-                                   root=root, seed=seed, progress=progress)
+                                   root=root, static=not no_static, seed=seed, progress=progress)
             except BaseException:
                 if folder.exists() and any(folder.iterdir()):
                     terminal.note(f"what was measured until then is kept: {folder}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click_default_group import DefaultGroup
 
+from edgegd.cli.gate import recipe_of
 from edgegd.cli.progress import TerminalProgress
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def latency() -> None:
     \b
     edgegd latency runs/try1                            the stage of a run (as `edgegd latency run`)
     edgegd latency runs/try1 --target pi4 --target pi5  the same on several devices at once
-    edgegd latency calibrate qat.edge.onnx --target pi5
+    edgegd latency calibrate runs/try1 --target pi5
     """
 
 
@@ -74,29 +75,34 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
 
 
 @latency.command()
-@_MODEL
+@click.argument("model", metavar="RUN_DIR_OR_MODEL", type=click.Path(path_type=Path))
 @_TARGET
-@_THREADS
+@click.option("--threads", type=click.IntRange(1), help="Of onnxruntime.  [default: the recipe's, else 1]")
 @click.option("--launches", type=click.IntRange(10), default=20, show_default=True, help="Pairs of fresh processes.")
 @_JSON
-def calibrate(model: Path, target: str, threads: int, launches: int, as_json: bool) -> None:
-    """Measure MODEL against itself on a device: which regressions will its gates see?
+def calibrate(model: Path, target: str, threads: int | None, launches: int, as_json: bool) -> None:
+    """Measure a model against itself on a device: which regressions will its gates see?
 
-    Stored for this device; gates on it then tell the least regression that they find, and refuse to answer where that
-    exceeds the recipe's gate.detectable. Use the recipe's model and thread count.
+    Measured as the recipe of RUN_DIR says, a model file by the defaults. Stored for this device and thread count; gates
+    then tell the least regression that they find, and refuse to answer where that exceeds the recipe's gate.detectable.
 
     \b
-    edgegd latency calibrate runs/try1/qat.edge.onnx --target pi5
+    edgegd latency calibrate runs/try1 --target pi5
     """
+    from dataclasses import replace
+
+    recipe = recipe_of(model)
     with contextlib.redirect_stdout(sys.stderr), _found(target) as device:
         from edgegd.latency.calibration import detectable, pass_probability
-        from edgegd.latency.gate_request import calibration_folder
+        from edgegd.latency.gate_request import calibration_folder, candidate_file
         from edgegd.latency.looks import GateRule
         from edgegd.pipeline.latency import calibrate_device
 
         with TerminalProgress() as progress:
-            made, file = calibrate_device(model, device, threads, launches, calibration_folder(), progress)
-    rule = GateRule()
+            made, file = calibrate_device(
+                candidate_file(model), device, recipe.gate, replace(recipe.latency, threads=threads or
+                recipe.latency.threads), launches, calibration_folder(), progress)  # fmt: skip
+    rule = GateRule(margin=recipe.gate.margin, budget=recipe.gate.detectable)
     least, equal = detectable(made, rule), pass_probability(made, rule)
     if as_json:
         click.echo(json.dumps({"target": made.target, "file": str(file), "launches": len(made.launch_ratios),

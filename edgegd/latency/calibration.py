@@ -1,7 +1,7 @@
 """A/A calibration of a device: what two copies of one model differ by from launch to launch, and what a gate sees so.
 
-A calibration is one JSON file a target. It counts for measurements on a device of the same fingerprint and with blocks
-and quads of the same number and length, because both decide how much launches differ.
+A calibration is one JSON file a target, thread count and spinning. It counts for measurements on a device of the same
+fingerprint and with blocks and quads of the same number and length, because both decide how much launches differ.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Calibration:
 
     target: str
     fingerprint: Mapping[str, Any]
+    threads: int
+    spinning: bool
     quads: int
     block_s: float
     launch_ratios: tuple[float, ...]
@@ -76,8 +78,9 @@ def calibrate(measurement: Measurement) -> Calibration:
         raise InvalidMeasurementError("The device cannot be calibrated from so few launches.",
                                       expected=f"at least {LEAST_LAUNCHES} that can be used", found=str(len(ratios)),
                                       mend="calibrate again with more launches")
-    return Calibration(measurement.target, dict(measurement.launches[0].fingerprint), measurement.design.quads,
-                       measurement.design.block_s, tuple(ratios.tolist()), measurement.started)
+    design = measurement.design
+    return Calibration(measurement.target, dict(measurement.launches[0].fingerprint), design.threads, design.spinning,
+                       design.quads, design.block_s, tuple(ratios.tolist()), measurement.started)
 
 
 def detectable(calibration: Calibration, rule: GateRule) -> float:
@@ -126,20 +129,20 @@ def _bootstrap(launch_ratios: tuple[float, ...], rule: GateRule) -> NDArray[np.f
 
 
 def save(calibration: Calibration, folder: Path) -> Path:
-    """Writes the calibration of its target into `folder`, atomically, and returns the file's path."""
-    path = _path(calibration.target, folder)
+    """Writes the calibration into `folder`, atomically, and returns the file's path."""
+    path = _path(calibration.target, calibration.threads, calibration.spinning, folder)
     with explaining_full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps({"schema": SCHEMA, **asdict(calibration)}, indent=1).encode() + b"\n")
     return path
 
 
-def load(target: str, folder: Path) -> Calibration | None:
-    """The stored calibration of a target, None where there is none.
+def load(target: str, threads: int, spinning: bool, folder: Path) -> Calibration | None:
+    """The stored calibration of a target for a thread count, None where there is none.
 
     Raises DeviceCalibrationError for a file that is damaged or of another schema.
     """
-    path = _path(target, folder)
+    path = _path(target, threads, spinning, folder)
     if not path.exists():
         return None
     try:
@@ -158,5 +161,5 @@ def load(target: str, folder: Path) -> Calibration | None:
                                      mend="calibrate the device again") from error
 
 
-def _path(target: str, folder: Path) -> Path:
-    return folder / f"{quote(target, safe='')}.json"
+def _path(target: str, threads: int, spinning: bool, folder: Path) -> Path:
+    return folder / f"{quote(target, safe='')}-{threads}-threads{'-spinning' if spinning else ''}.json"

@@ -11,9 +11,10 @@ from edgegd.latency.calibration import Calibration, detectable, pass_probability
 from edgegd.latency.looks import Decision, GateRule, decide, slowdown
 from edgegd.latency.record import Measurement
 from edgegd.latency.soundness import unsound
+from edgegd.latency.state import other_cpu
 from edgegd.latency.verdict import RelativeGate, Verdict
 
-__all__ = ["GateRule", "adjust", "decide", "holm", "refusal", "relative_gate"]
+OTHER_CPU = 0.1  # cores that other processes keep busy: worth a word to who asks why nothing could be decided
 
 
 def relative_gate(measurement: Measurement, model: str, rule: GateRule, calibration: Calibration | None = None
@@ -48,6 +49,9 @@ def relative_gate(measurement: Measurement, model: str, rule: GateRule, calibrat
         refused = refusal(calibration, rule)
         if refused and decision.verdict is not Verdict.INVALID:
             decision, note = _invalid(decision, refused), ""
+    if decision.verdict is Verdict.INCONCLUSIVE:
+        busy = other_cpu((block.before, block.after) for block in measurement.blocks)
+        note = f"Other processes kept {busy:.1f} cores busy meanwhile. {note}" if busy and busy >= OTHER_CPU else note
     return RelativeGate(
         verdict=decision.verdict or Verdict.INVALID, reason=f"{decision.reason} {note}".strip(),
         target=measurement.target, model=model, reference=reference, margin=rule.margin, alpha=rule.alpha,

@@ -76,9 +76,13 @@ def calibration_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "edgegd" / "calibrations"
 
 
-def calibrations_of(targets: Sequence[Target]) -> Mapping[str, Calibration]:
-    """The stored calibrations of those targets that have one; DeviceCalibrationError for a damaged file."""
-    found = {target.name: load(target.name, calibration_folder()) for target in targets}
+def calibrations_of(targets: Sequence[Target], design: Design) -> Mapping[str, Calibration]:
+    """The stored calibrations of those targets that have one for the design's thread count and spinning.
+
+    Raises DeviceCalibrationError for a damaged file.
+    """
+    found = {target.name: load(target.name, design.threads, design.spinning, calibration_folder())
+             for target in targets}  # fmt: skip
     return {name: calibration for name, calibration in found.items() if calibration is not None}
 
 

@@ -6,7 +6,7 @@ The states are those of the worker (`edgegd.latency.worker.device_state`); what 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 CLOCK_TOLERANCE_S = 0.05
@@ -18,11 +18,10 @@ PI_FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft 
 State = Mapping[str, Any]
 
 
-def faults(before: State, after: State, durations_ns: Sequence[Any] = ()) -> tuple[str, ...]:
+def faults(before: State, after: State) -> tuple[str, ...]:
     """Why a block between two device states must not count; empty for a sound one.
 
-    A CPU limit or the temperature held the device back, a clock jumped (so nobody knows how long the block took), or a
-    duration is not a positive number.
+    A CPU limit or the temperature held the device back, or a clock jumped (so nobody knows how long the block took).
     """
     found = []
     if _grew(before, after, "cgroup_throttled_us"):
@@ -35,20 +34,24 @@ def faults(before: State, after: State, durations_ns: Sequence[Any] = ()) -> tup
     jump_s = _clock_jump_s(lengths)
     if abs(jump_s) > CLOCK_TOLERANCE_S:
         found.append(f"clock jumped by {jump_s:+.2f} s")
-    if not all(map(math.isfinite, [*lengths.values(), *durations_ns])) or min(durations_ns, default=1) <= 0:
+    if not all(map(math.isfinite, lengths.values())):
         found.append("not a number")
     return tuple(found)
 
 
-def other_cpu(before: State, after: State) -> float | None:
-    """Cores that other processes (and the hypervisor, by stealing) kept busy between two states; None where unknown."""
-    keys = ("busy_ticks", "own_ticks")
-    length_s = _lengths_s(before, after).get("monotonic", 0.0)
-    if length_s <= 0 or any(key not in state for key in (*keys, "ticks_per_s") for state in (before, after)):
-        return None
-    busy, own = (after[key] - before[key] for key in keys)
-    stolen = after.get("steal_ticks", 0) - before.get("steal_ticks", 0)
-    return float(max(0.0, (busy - own + stolen) / after["ticks_per_s"] / length_s))
+def other_cpu(pairs: Iterable[tuple[State, State]]) -> float | None:
+    """Cores that other processes (and the hypervisor, by stealing) kept busy on average between the two states of each
+    pair; None where unknown. Ticks are coarse: a single short block says little.
+    """
+    keys = ("busy_ticks", "own_ticks", "ticks_per_s")
+    busy_s = length_s = 0.0
+    for before, after in pairs:
+        lengths = _lengths_s(before, after)
+        if "monotonic" in lengths and not any(key not in state for key in keys for state in (before, after)):
+            ticks = [after.get(key, 0) - before.get(key, 0) for key in ("busy_ticks", "steal_ticks", "own_ticks")]
+            busy_s += (ticks[0] + ticks[1] - ticks[2]) / after["ticks_per_s"]
+            length_s += lengths["monotonic"]
+    return max(0.0, busy_s / length_s) if length_s > 0 else None
 
 
 def describe(state: State) -> str:

@@ -94,9 +94,10 @@ class GateOutcome:
 
 
 def gate(candidate: Path, baseline: str, targets: Sequence[str], section: GateSection, latency: LatencySection,
-         folder: Path, *, root: Path, seed: int = 0,
+         folder: Path, *, root: Path, static: bool = True, seed: int = 0,
          progress: Callable[[str, int, int], None] = lambda target, done, total: None) -> GateOutcome:
-    """Gates `candidate` (a model, or a run folder) against a baseline on `targets`; without any, without a clock.
+    """Gates `candidate` (a model, or a run folder) against a baseline: without a clock, unless `static` is False, and
+    by latency on `targets`, if there are any.
 
     `baseline` is a name below `root`, or a path of an ONNX file. `folder` must not hold a gate yet; whatever ends the
     measurement, its raw data stays there. Of a single target whose measurement fails the error is raised; of several,
@@ -104,7 +105,7 @@ def gate(candidate: Path, baseline: str, targets: Sequence[str], section: GateSe
     """
     file = candidate_file(candidate)
     against = reference(baseline, file, root)
-    outcome = GateOutcome(str(candidate), baseline, _without_time(against, file), None)
+    outcome = GateOutcome(str(candidate), baseline, _without_time(against, file) if static else None, None)
     folder.mkdir(parents=True, exist_ok=True)
     if not targets:
         _store(folder, outcome, None, {})
@@ -112,7 +113,7 @@ def gate(candidate: Path, baseline: str, targets: Sequence[str], section: GateSe
     with ExitStack() as stack:
         found = [stack.enter_context(closing(find_target(name))) for name in dict.fromkeys(targets)]
         asked = question(against, file, section, latency, len(found), seed)
-        calibrations = calibrations_of(found)
+        calibrations = calibrations_of(found, asked.design)
         run = run_gate(asked, found, folder, calibrations, progress)
     if len(found) == 1 and run.errors:
         raise next(iter(run.errors.values()))

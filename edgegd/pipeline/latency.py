@@ -18,7 +18,7 @@ from edgegd.latency.result import LatencyResult
 from edgegd.pipeline.export import MODELS
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress
-from edgegd.recipe.schema import GateSection
+from edgegd.recipe.schema import GateSection, LatencySection
 from edgegd.targets.base import Target, require_real
 from edgegd.targets.registry import find_target
 
@@ -60,14 +60,13 @@ def latency_table(results: Mapping[str, LatencyResult]) -> str:
                     disable_numparse=True)  # fmt: skip
 
 
-def calibrate_device(model: Path, target: Target, threads: int, launches: int, folder: Path, progress: Progress
-                     ) -> tuple[Calibration, Path]:
+def calibrate_device(model: Path, target: Target, gate: GateSection, latency: LatencySection, launches: int,
+                     folder: Path, progress: Progress) -> tuple[Calibration, Path]:
     """Measures `model` against itself on `target` by the design of a gate; the calibration, and its file in `folder`.
 
     The raw data is kept beside it, the newest only. Raises InvalidMeasurementError where the device was too disturbed.
     """
-    gate = GateSection()
-    design = Design(launches, gate.quads, gate.block_s, gate.warmup_s, threads, spinning=False)
+    design = Design(launches, gate.quads, gate.block_s, gate.warmup_s, latency.threads, latency.spinning)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         raw = Path(scratch) / "raw.jsonl"

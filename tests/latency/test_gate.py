@@ -25,7 +25,8 @@ UNDECIDED = np.log1p(0.03) + np.linspace(-0.02, 0.02, 20)[np.random.default_rng(
 
 def calibration(sd: float, **changes: object) -> Calibration:
     ratios = sd * np.random.default_rng(3).standard_normal(30)
-    made = Calibration("board", FINGERPRINT, quads=4, block_s=0.2, launch_ratios=tuple(ratios.tolist()), made="then")
+    made = Calibration("board", FINGERPRINT, threads=1, spinning=False, quads=4, block_s=0.2,
+                       launch_ratios=tuple(ratios.tolist()), made="then")
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -49,6 +50,17 @@ def test_a_gate_tells_everything_that_it_rests_on() -> None:
     assert answer.pass_probability == pass_probability(calibration(0.01), RULE)
     assert f"{100 * (answer.detectable - 1):.1f} % slower or more is found with 95 % probability" in answer.reason
     assert json.loads(json.dumps(answer.to_json(), allow_nan=False))["verdict"] == "REGRESSED"
+
+
+@pytest.mark.parametrize(("busy_ticks", "told"), [(150, True), (1, False)], ids=["busy", "idle"])
+def test_what_other_processes_did_is_told_where_nothing_could_be_decided(busy_ticks: int, told: bool) -> None:
+    measurement = made_measurement(UNDECIDED)
+    state = {"clocks_ns": {"monotonic": 0}, "busy_ticks": 0, "own_ticks": 0, "ticks_per_s": 100}
+    after = {**state, "clocks_ns": {"monotonic": 10**9}, "busy_ticks": busy_ticks}
+    blocks = tuple(replace(block, before=state, after=after) for block in measurement.blocks)
+    answer = gate(replace(measurement, blocks=blocks))
+    assert answer.verdict is Verdict.INCONCLUSIVE
+    assert ("Other processes kept 1.5 cores busy" in answer.reason) == told == ("Other processes" in answer.reason)
 
 
 def test_replaying_gives_the_same_answer_and_more_data_than_the_deciding_look_do_not_change_it() -> None:

@@ -23,7 +23,7 @@ SAME = ("a", "a")
 
 def normal(sd: float, launches: int = 400, seed: int = 0, bias: float = 0.0) -> Calibration:
     ratios = bias + sd * np.random.default_rng(seed).standard_normal(launches)
-    return Calibration("board", FINGERPRINT, 4, 0.2, tuple(ratios.tolist()), "then")
+    return Calibration("board", FINGERPRINT, 1, False, 4, 0.2, tuple(ratios.tolist()), "then")
 
 
 @pytest.mark.parametrize("sd", [0.005, 0.01, 0.02])
@@ -89,11 +89,14 @@ def test_what_is_no_sound_measurement_of_one_model_twice_is_refused(measurement:
 def test_a_calibration_is_stored_by_target_and_read_back(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "calibrations"
     one, other = normal(0.01), replace(normal(0.02), target="ssh://pi@board:22")
-    paths = {save(one, folder), save(other, folder)}
-    assert load("board", folder) == one and load("ssh://pi@board:22", folder) == other
-    assert load("unknown", folder) is None
+    two = replace(one, threads=2, spinning=True)
+    paths = {save(calibration, folder) for calibration in (one, other, two)}
+    assert len(paths) == 3, "another thread count does not replace the first"
+    assert load("board", 1, False, folder) == one and load("board", 2, True, folder) == two
+    assert load("ssh://pi@board:22", 1, False, folder) == other
+    assert load("unknown", 1, False, folder) is None and load("board", 2, False, folder) is None
     newer = replace(one, made="now")
-    assert save(newer, folder) in paths and load("board", folder) == newer
+    assert save(newer, folder) in paths and load("board", 1, False, folder) == newer
     assert set(folder.iterdir()) == paths, "nothing temporary is left"
 
 
@@ -123,5 +126,5 @@ def test_a_damaged_calibration_is_named_with_its_file(tmp_path: Path, damage: Ca
     path = save(normal(0.01), tmp_path)
     path.write_text(damage(path.read_text()))
     with pytest.raises(DeviceCalibrationError, match="calibrate the device again") as raised:
-        load("board", tmp_path)
+        load("board", 1, False, tmp_path)
     assert str(path) in raised.value.message()

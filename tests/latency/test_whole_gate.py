@@ -109,6 +109,17 @@ def test_verdict_exit_code_and_files(judged: Any, shipped: Baseline, tmp_path: P
     assert ("pi" in Baseline.load("shipped", tmp_path / "baselines").accepted_on) == (verdict == "PASS")
 
 
+def test_latency_alone_for_a_graph_that_was_changed_on_purpose(
+        shipped: Baseline, make_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edgegd_command: Any) -> None:
+    monkeypatch.setattr(gate_module, "find_target", lambda name: PlayedTarget(slower_by(0.0), name=name))
+    for static, verdict in ((True, "REGRESSED"), (False, "PASS")):
+        outcome = gate(make_model("new", products=6), "shipped", ["pi"], QUICK, LatencySection(),
+                       tmp_path / str(static), root=tmp_path / "baselines", static=static)
+        assert (outcome.verdict.value, outcome.static is not None) == (verdict, static)
+    nothing = edgegd_command("gate", "new.onnx", "--no-timing", "--no-static")
+    assert nothing.code == 2 and "nothing to compare" in nothing.err
+
+
 def test_a_clear_case_ends_at_the_first_look(judged: Any) -> None:
     target = PlayedTarget(slower_by(0.0))
     assert len(judged(pi=target).run.relative[0].launch_ratios) == 8 and target.started == 16
@@ -203,6 +214,24 @@ def test_a_real_gate_on_this_machine_and_its_report(make_model: Any, edgegd_comm
     assert again.code == 90 and json.loads(again.out)["relative"] == answer["relative"]
     passed = edgegd_command("gate", quick, "--baseline", slow / "qat.edge.onnx", "--out", gates)
     assert passed.code == 0 and "PASS" in passed.out, passed.err
+
+
+@pytest.mark.slow
+def test_a_real_calibration_by_the_recipe_counts_for_gates_of_its_thread_count(
+        make_model: Any, edgegd_command: Any, tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", make_model("run", products=300))
+    made = edgegd_command("latency", "calibrate", run, "--launches", "10", "--json")
+    assert made.code == 0, made.err
+    answer = json.loads(made.out)
+    assert Path(answer["file"]).name == "local-1-threads.json" and answer["launches"] == 10
+    stored = json.loads(Path(answer["file"]).read_text())
+    assert (stored["quads"], stored["block_s"], stored["threads"]) == (2, 0.02, 1), "as the recipe says"
+    # So great a budget is never exceeded, however busy the machine is.
+    gated = edgegd_command("gate", run, "--baseline", run / "qat.edge.onnx", "--detectable", "1000", "--json")
+    (relative,) = json.loads(gated.out)["relative"]
+    assert relative["detectable"] == pytest.approx(answer["detectable"])
+    strict = edgegd_command("gate", run, "--baseline", run / "qat.edge.onnx", "--detectable", "0.001", "--json")
+    assert strict.code == 92 and "refuses to answer" in strict.out
 
 
 def test_a_target_named_twice_is_measured_once(shipped: Baseline, new: Path, tmp_path: Path,
