@@ -14,7 +14,7 @@ from edgegd.latency.soundness import unsound
 from edgegd.latency.state import other_cpu
 from edgegd.latency.verdict import RelativeGate, Verdict
 
-OTHER_CPU = 0.1  # cores that other processes keep busy: worth a word to who asks why nothing could be decided
+OTHER_CPU = 0.1  # cores that others take: worth a word to who asks why nothing could be decided
 
 
 def relative_gate(measurement: Measurement, model: str, rule: GateRule, calibration: Calibration | None = None
@@ -51,7 +51,7 @@ def relative_gate(measurement: Measurement, model: str, rule: GateRule, calibrat
             decision, note = _invalid(decision, refused), ""
     if decision.verdict is Verdict.INCONCLUSIVE:
         busy = other_cpu((block.before, block.after) for block in measurement.blocks)
-        note = f"Other processes kept {busy:.1f} cores busy meanwhile. {note}" if busy and busy >= OTHER_CPU else note
+        note = f"Other processes, or the hypervisor, took {busy:.1f} cores. {note}" if busy and busy >= OTHER_CPU else note
     return RelativeGate(
         verdict=decision.verdict or Verdict.INVALID, reason=f"{decision.reason} {note}".strip(),
         target=measurement.target, model=model, reference=reference, margin=rule.margin, alpha=rule.alpha,
