@@ -7,12 +7,13 @@
 `collect` runs launches under one condition and stores every sample in benchmarks/results/gate/CONDITION.jsonl.gz; a
 condition that is there is not measured again. Conditions: `aa` (two copies of one INT8 YOLO26n, 320 px), `plus5` and
 `plus10` (the candidate has real extra convolutions), each also as `-loaded` (a busy process beside it) and `-ssh` (by a
-real sshd on the loopback address), and `fp32` (the candidate is the model's own FP32 file). A -5 % is +5 % with baseline and candidate exchanged. The true size of a
-regression is the Hodges-Lehmann estimate of all launches of its condition.
+real sshd on the loopback address), and `fp32` (the candidate is the model's own FP32 file). A -5 % is +5 % with
+baseline and candidate exchanged. The true size of a regression is the Hodges-Lehmann estimate of all launches of its
+condition.
 
 `table` draws decisions: launches are drawn with replacement from a condition, and the gate's own rule looks at them;
-for load that is switched on half-way, the second half comes from the loaded condition. The
-rules of asv and pytest-benchmark judge the same samples, one launch of each side as two separate runs.
+for load that is switched on half-way, the second half comes from the loaded condition. The rules of asv and
+pytest-benchmark judge the same samples, one launch of each side as two separate runs.
 """
 
 from __future__ import annotations

@@ -41,8 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def latency_gate(request: pytest.FixtureRequest) -> Callable[..., GateOutcome]:
-    """latency_gate(candidate, baseline=NAME_OR_FILE, target="local", root="baselines", threads=1, **keys of the
-    recipe's section `gate`): fails the test unless the candidate passes, and returns the outcome."""
+    """latency_gate(candidate, baseline=NAME_OR_FILE, target="local", root="baselines", threads=1, static=True, **keys
+    of the recipe's section `gate`): fails the test unless the candidate passes, and returns the outcome. With `static`
+    False, latency alone is compared."""
     from edgegd.pipeline.gate import gate, new_folder
     from edgegd.recipe.schema import GateSection, LatencySection
     from edgegd.report.latency_table import gates_table
@@ -53,18 +54,20 @@ def latency_gate(request: pytest.FixtureRequest) -> Callable[..., GateOutcome]:
     project = request.config.rootpath
 
     def run(candidate: str | Path, **arguments: Any) -> GateOutcome:
-        asked: dict[str, Any] = {"target": "local", "root": project / "baselines", "threads": 1} | defaults | arguments
+        own = {"target": "local", "root": project / "baselines", "threads": 1, "static": True}
+        asked: dict[str, Any] = own | defaults | arguments
         known = {field.name for field in fields(GateSection)}
-        unknown = asked.keys() - known - {"target", "root", "threads"}
+        unknown = asked.keys() - known - own.keys()
         if unknown:
-            raise TypeError(f"latency_gate does not know {sorted(unknown)}; it knows {sorted(known)}")
+            raise TypeError(f"latency_gate does not know {sorted(unknown)}; it knows {sorted(known | own.keys())}")
         section = replace(GateSection(), **{key: value for key, value in asked.items() if key in known})
         baseline = section.baseline
         if baseline.endswith(".onnx"):
             baseline = str(project / baseline)
         folder = new_folder(project / "gates" / request.node.name.replace("/", "-"))
         outcome = gate(project / candidate, baseline, [asked["target"]], section,
-                       LatencySection(threads=asked["threads"]), folder, root=Path(asked["root"]))
+                       LatencySection(threads=asked["threads"]), folder, root=Path(asked["root"]),
+                       static=asked["static"])
         if outcome.exit_code:
             pytest.fail(f"{outcome.verdict.value}\n{gates_table(outcome.gates)}\n{folder}", pytrace=False)
         return outcome

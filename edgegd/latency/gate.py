@@ -51,7 +51,8 @@ def relative_gate(measurement: Measurement, model: str, rule: GateRule, calibrat
             decision, note = _invalid(decision, refused), ""
     if decision.verdict is Verdict.INCONCLUSIVE:
         busy = other_cpu((block.before, block.after) for block in measurement.blocks)
-        note = f"Other processes, or the hypervisor, took {busy:.1f} cores. {note}" if busy and busy >= OTHER_CPU else note
+        if busy is not None and busy >= OTHER_CPU:
+            note = f"Other processes, or the hypervisor, took {busy:.1f} cores. {note}"
     return RelativeGate(
         verdict=decision.verdict or Verdict.INVALID, reason=f"{decision.reason} {note}".strip(),
         target=measurement.target, model=model, reference=reference, margin=rule.margin, alpha=rule.alpha,

@@ -60,7 +60,8 @@ def test_what_other_processes_did_is_told_where_nothing_could_be_decided(busy_ti
     blocks = tuple(replace(block, before=state, after=after) for block in measurement.blocks)
     answer = gate(replace(measurement, blocks=blocks))
     assert answer.verdict is Verdict.INCONCLUSIVE
-    assert ("Other processes, or the hypervisor, took 1.5 cores." in answer.reason) == told == ("Other processes" in answer.reason)
+    assert ("Other processes, or the hypervisor, took 1.5 cores." in answer.reason) == told
+    assert ("Other processes" in answer.reason) == told
 
 
 def test_replaying_gives_the_same_answer_and_more_data_than_the_deciding_look_do_not_change_it() -> None:

@@ -110,7 +110,8 @@ def test_verdict_exit_code_and_files(judged: Any, shipped: Baseline, tmp_path: P
 
 
 def test_latency_alone_for_a_graph_that_was_changed_on_purpose(
-        shipped: Baseline, make_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edgegd_command: Any) -> None:
+        shipped: Baseline, make_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edgegd_command: Any
+) -> None:
     monkeypatch.setattr(gate_module, "find_target", lambda name: PlayedTarget(slower_by(0.0), name=name))
     for static, verdict in ((True, "REGRESSED"), (False, "PASS")):
         outcome = gate(make_model("new", products=6), "shipped", ["pi"], QUICK, LatencySection(),
