@@ -27,6 +27,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +121,20 @@ def collect(work: Path, condition: str, launches: int) -> None:
 
 
 def measurements() -> dict[str, Measurement]:
-    """Every condition that is stored."""
+    """Every condition that is stored. Of launches with more quads than the gate's default, those beyond are left out:
+    the first quads of a launch are what a shorter launch would be."""
+    quads = GateSection().quads
     found = {}
     for stored in sorted(RAW.glob("*.jsonl.gz")):
         with tempfile.TemporaryDirectory() as folder:
             raw = Path(folder) / "raw.jsonl"
             raw.write_bytes(gzip.decompress(stored.read_bytes()))
-            found[stored.name.removesuffix(".jsonl.gz")] = load_measurement(raw)
+            whole = load_measurement(raw)
+        if whole.design.quads < quads:
+            raise ValueError(f"{stored} was measured with {whole.design.quads} quads a launch, a gate runs {quads}")
+        found[stored.name.removesuffix(".jsonl.gz")] = replace(
+            whole, design=replace(whole.design, quads=quads),
+            blocks=tuple(block for block in whole.blocks if block.quad < quads))  # fmt: skip
     return found
 
 

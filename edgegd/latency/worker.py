@@ -45,7 +45,7 @@ from typing import Any
 PROTOCOL = 2
 OLDEST_ONNXRUNTIME = (1, 23)
 IDLE_LIMIT_S = 300.0  # a connection may die without a word
-MIN_BLOCK_INFERENCES, WINDOW_S, WINDOW_INFERENCES, STABLE_SPREAD = 3, 0.2, 5, 0.02
+MIN_BLOCK_INFERENCES, WINDOW_S, WINDOW_INFERENCES, STABLE_SPREAD = 2, 0.2, 5, 0.02
 PROFILE_WARM_UP = 5  # inferences of a profile that do not count
 
 
@@ -265,7 +265,7 @@ class LoadedModel:
                 return {"stable": stable, "seconds": seconds, "inferences": inferences, "window_medians_ms": medians}
 
     def run(self, block_s: float) -> dict[str, Any]:
-        """Single inferences for block_s seconds, at least three; the first one after idling is told apart."""
+        """Single inferences for block_s seconds, at least two; the first one after idling is told apart."""
         before, first_ns = device_state(), self.time_once()
         durations_ns: list[int] = []
         gc.disable()  # a collection inside an inference would be counted as the model's

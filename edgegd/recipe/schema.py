@@ -223,8 +223,8 @@ class GateSection:
     margin: float = option(0.03, "how much slower a candidate may be and still pass", minimum=0)
     detectable: float = option(0.10, "refuse to answer where only a regression greater than this would be seen",
                                minimum=0.001)
-    quads: int = option(40, "per launch; in a quad baseline and candidate run two blocks each", minimum=1)
-    block_s: float = option(0.05, "seconds of inference in a block, four inferences at least; short blocks and many "
+    quads: int = option(64, "per launch; in a quad baseline and candidate run two blocks each", minimum=1)
+    block_s: float = option(0.02, "seconds of inference in a block, three inferences at least; short blocks and many "
                                   "quads let the machine's noise cancel", minimum=0.001)
     warmup_s: float = option(10.0, "longest warm-up of a worker; it ends earlier once its latency is stable", minimum=0)
     limit_ms: float = option(0.0, "latency that must not be exceeded, beside the baseline's; 0: none", minimum=0)
