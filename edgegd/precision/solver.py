@@ -11,7 +11,11 @@ and their prices are not negative. HiGHS (Huangfu and Hall 2018) solves it throu
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -77,10 +81,25 @@ class _Program:
         matrix = coo_array((v, (r, c)), shape=(len(rows), len(self.prices))).tocsr()
         whole = np.zeros(len(self.prices))
         whole[: len(self.x)] = 1
-        found = milp(np.array(self.prices), integrality=whole, bounds=Bounds(0, 1),
-                     constraints=LinearConstraint(matrix, ub=np.array([limit for _, limit in rows])),
-                     options={"mip_rel_gap": _GAP, "time_limit": _LIMIT_S})  # fmt: skip
+        with _messages_to_stderr():
+            found = milp(np.array(self.prices), integrality=whole, bounds=Bounds(0, 1),
+                         constraints=LinearConstraint(matrix, ub=np.array([limit for _, limit in rows])),
+                         options={"mip_rel_gap": _GAP, "time_limit": _LIMIT_S})  # fmt: skip
         return None if found.x is None else tuple(bool(value > 0.5) for value in found.x[: len(self.x)])
+
+
+@contextmanager
+def _messages_to_stderr() -> Iterator[None]:
+    """HiGHS prints some messages whatever its options are, below Python, into what may be a command's JSON."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)  # C's own buffer still belongs to stderr
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def fastest(problem: Problem, largest_noise: float | None = None) -> Choice | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgegd.precision import solver
 from edgegd.precision.problem import Barrier, Problem, Tensor, Unit
 from edgegd.precision.solver import fastest, pareto_front
 
@@ -107,3 +110,18 @@ def test_a_barrier_is_paid_between_codes_only() -> None:
     assert problem.total_ms((True, False, True)) - base.total_ms((True, False, True)) == 0.25
     for choice in ((True, True, True), (False, False, True), (False, False, False)):
         assert problem.total_ms(choice) == base.total_ms(choice)
+
+
+def test_what_the_solver_prints_below_python_is_not_in_a_commands_output(
+        monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def talking(*arguments: Any, **options: Any) -> Any:
+        ctypes.CDLL(None).printf(b"HighsMipSolverData: a word\n")
+        return milp(*arguments, **options)
+
+    milp = solver.milp
+    monkeypatch.setattr(solver, "milp", talking)
+    print("before", flush=False)
+    fastest(random_problem(0))
+    print("after")
+    out, err = capfd.readouterr()
+    assert out == "before\nafter\n" and "a word" in err
