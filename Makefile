@@ -41,7 +41,7 @@ data float activation adapt search ptq qat export verify accuracy latency report
 	$(RUN_RECIPE) --until $@
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Gates our own edge file against the one of tests/latency/baselines, on this machine; let nothing else run.
 latency-test: $(INSTALLED)

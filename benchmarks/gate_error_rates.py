@@ -125,7 +125,7 @@ def measurements() -> dict[str, Measurement]:
     the first quads of a launch are what a shorter launch would be."""
     quads = GateSection().quads
     found = {}
-    for stored in sorted(RAW.glob("*.jsonl.gz")):
+    for stored in sorted(RAW.glob("*.jsonl.gz"), key=lambda path: path.name.split(".")[0]):
         with tempfile.TemporaryDirectory() as folder:
             raw = Path(folder) / "raw.jsonl"
             raw.write_bytes(gzip.decompress(stored.read_bytes()))
