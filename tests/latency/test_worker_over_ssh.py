@@ -76,7 +76,7 @@ def test_a_worker_over_ssh_measures_with_the_clock_of_the_device(board: Any, mod
 def test_a_connection_lost_is_told_at_once(board: Any, sshd_device: Any, model: Path, message: dict[str, Any],
                                            tmp_path: Path) -> None:
     slow = tmp_path / "unstable.py"
-    slow.write_text(WORKER_FILE.read_text().replace("STABLE_SPREAD = 3, 0.2, 5, 0.02", "STABLE_SPREAD = 3, 0.2, 5, 0"))
+    slow.write_text(WORKER_FILE.read_text().replace("STABLE_SPREAD = 2, 0.2, 5, 0.02", "STABLE_SPREAD = 2, 0.2, 5, 0"))
     assert slow.read_text() != WORKER_FILE.read_text()
     worker = board.start_worker(slow)  # its warm-up takes as long as it may
     configure(worker, board.deliver(model), DESIGN)
