@@ -27,7 +27,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,20 +120,13 @@ def collect(work: Path, condition: str, launches: int) -> None:
 
 
 def measurements() -> dict[str, Measurement]:
-    """Every condition that is stored. Of launches with more quads than the gate's default, those beyond are left out:
-    the first quads of a launch are what a shorter launch would be."""
-    quads = GateSection().quads
+    """Every condition that is stored."""
     found = {}
     for stored in sorted(RAW.glob("*.jsonl.gz"), key=lambda path: path.name.split(".")[0]):
         with tempfile.TemporaryDirectory() as folder:
             raw = Path(folder) / "raw.jsonl"
             raw.write_bytes(gzip.decompress(stored.read_bytes()))
-            whole = load_measurement(raw)
-        if whole.design.quads < quads:
-            raise ValueError(f"{stored} was measured with {whole.design.quads} quads a launch, a gate runs {quads}")
-        found[stored.name.removesuffix(".jsonl.gz")] = replace(
-            whole, design=replace(whole.design, quads=quads),
-            blocks=tuple(block for block in whole.blocks if block.quad < quads))  # fmt: skip
+            found[stored.name.removesuffix(".jsonl.gz")] = load_measurement(raw)
     return found
 
 
@@ -185,6 +177,7 @@ def rows() -> list[dict[str, Any]]:
         lines.append({
             "condition": name, "launches": len(ratios), "true_ratio": float(np.exp(hodges_lehmann(ratios))),
             "sd_percent": float(100 * np.std(ratios, ddof=1)), "decisions": DECISIONS,
+            "quads_a_launch": found[condition].design.quads, "block_s": found[condition].design.block_s,
             "medians_ms": found[condition].medians_ms(),
             "discarded_quads": len(found[condition].discarded()), "quads": found[condition].planned_quads(),
             **verdicts(ratios, rule, loaded),
@@ -206,9 +199,10 @@ def table(lines: list[dict[str, Any]], style: str = "simple") -> str:
     for line in lines:
         others = [f"{100 * line['other_rules'][rule]:.1f}" if line["other_rules"] else "" for rule in OTHER_RULES]
         body.append([line["condition"], f"{100 * (line['true_ratio'] - 1):+.1f} %", line["launches"],
+                     f"{line['quads_a_launch']} x 4 x {line['block_s']:g} s",
                      f"{line['medians_ms']['baseline']:.2f}", f"{line['sd_percent']:.1f} %",
                      *(f"{100 * line[verdict]:.2f}" for verdict in VERDICTS), f"{line['mean_launches']:.1f}", *others])
-    headers = ["condition", "true change", "launches", "baseline ms", "SD", *VERDICTS, "launches a gate", *OTHER_RULES]
+    headers = ["condition", "true change", "launches", "blocks a launch", "baseline ms", "SD", *VERDICTS, "launches a gate", *OTHER_RULES]
     return tabulate(body, headers, tablefmt=style, disable_numparse=True)
 
 
