@@ -202,7 +202,8 @@ def table(lines: list[dict[str, Any]], style: str = "simple") -> str:
                      f"{line['quads_a_launch']} x 4 x {line['block_s']:g} s",
                      f"{line['medians_ms']['baseline']:.2f}", f"{line['sd_percent']:.1f} %",
                      *(f"{100 * line[verdict]:.2f}" for verdict in VERDICTS), f"{line['mean_launches']:.1f}", *others])
-    headers = ["condition", "true change", "launches", "blocks a launch", "baseline ms", "SD", *VERDICTS, "launches a gate", *OTHER_RULES]
+    headers = ["condition", "true change", "launches", "blocks a launch", "baseline ms", "SD", *VERDICTS,
+               "launches a gate", *OTHER_RULES]
     return tabulate(body, headers, tablefmt=style, disable_numparse=True)
 
 
