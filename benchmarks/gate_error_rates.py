@@ -7,7 +7,8 @@
 `collect` runs launches under one condition and stores every sample in benchmarks/results/gate/CONDITION.jsonl.gz; a
 condition that is there is not measured again. Conditions: `aa` (two copies of one INT8 YOLO26n, 320 px), `plus5` and
 `plus10` (the candidate has real extra convolutions), each also as `-loaded` (a busy process beside it) and `-ssh` (by a
-real sshd on the loopback address), and `fp32` (the candidate is the model's own FP32 file). A -5 % is +5 % with
+real sshd on the loopback address), and `fp32` (the candidate is the model's own FP32 file). `-longer` was
+measured with blocks of 0.05 s, the default before. A -5 % is +5 % with
 baseline and candidate exchanged. The true size of a regression is the Hodges-Lehmann estimate of all launches of its
 condition.
 
