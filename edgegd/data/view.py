@@ -39,7 +39,8 @@ def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
         for link, image in zip(links, images, strict=True):
             _link(link, image)
         (folder / f"{split}.txt").write_text("".join(f"{link}\n" for link in links), encoding="utf-8")
-    data = {"path": str(folder), "train": "train.txt", "val": "val.txt", "names": dict(enumerate(dataset.names))}
+    data = {"path": str(folder), "train": "train.txt", "val": "val.txt", "names": dict(enumerate(dataset.names)),
+            "channels": dataset.channels}
     file = folder / "data.yaml"
     file.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return file

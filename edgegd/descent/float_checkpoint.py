@@ -11,6 +11,7 @@ from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoi
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
 from edgegd.errors import (
+    ChannelCountError,
     CheckpointNotFoundError,
     CheckpointTaskError,
     CheckpointUnreadableError,
@@ -18,6 +19,8 @@ from edgegd.errors import (
     DownloadError,
     ImageSizeError,
 )
+from edgegd.network_size import NetworkSize, network_size
+from edgegd.quant.folding import input_channels
 from edgegd.recipe.paths import resolve_path
 
 _HUB = "https://github.com/ultralytics/assets/releases"
@@ -129,14 +132,29 @@ def require_classes(model: DetectionModel, names: tuple[str, ...], source: str) 
         )
 
 
-def require_stride(model: DetectionModel, imgsz: int) -> None:
-    """ImageSizeError where imgsz is no multiple of the model's stride."""
-    stride = int(model.stride.max())
-    if imgsz % stride:
-        near = [multiple for multiple in (imgsz // stride * stride, -(-imgsz // stride) * stride) if multiple]
+def require_channels(model: DetectionModel, channels: int, source: str) -> None:
+    """ChannelCountError where the checkpoint takes images of other channels than the data set has."""
+    own = input_channels(model)
+    if own != channels:
+        raise ChannelCountError(
+            f"{source} takes images of another number of channels than the data set has.",
+            expected=f"{own}, as the checkpoint's first convolution reads",
+            found=f"{channels} (`channels` in the data set's YAML; 3 where it says nothing)",
+            mend=f"use a checkpoint of {channels} channel{'s' if channels > 1 else ''}, or write `channels: {own}`",
+        )
+
+
+def require_stride(model: DetectionModel, imgsz: int | NetworkSize) -> None:
+    """ImageSizeError where imgsz, (height, width) or the side of a square, is no multiple of the model's stride."""
+    stride, size = int(model.stride.max()), network_size(imgsz)
+    if any(side % stride for side in size):
+        below = [max(side // stride, 1) * stride for side in size]
+        above = [-(-side // stride) * stride for side in size]
+        near = dict.fromkeys(str(x[0]) if isinstance(imgsz, int) else str(x) for x in (below, above))
+        shown = imgsz if isinstance(imgsz, int) else list(imgsz)
         raise ImageSizeError(
-            f"model.imgsz {imgsz} does not fit the model's stride.", expected=f"a multiple of {stride}",
-            found=str(imgsz), mend=f"set model.imgsz to {' or '.join(map(str, near))}",
+            f"model.imgsz {shown} does not fit the model's stride.", expected=f"a multiple of {stride}",
+            found=str(shown), mend=f"set model.imgsz to {' or '.join(near)}",
         )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgegd.network_size import LARGEST_SIDE, NetworkSize, network_size
+
 SCHEMA_VERSION = 1
 
 
@@ -47,9 +49,16 @@ class ModelSection:
 
     weights: str = option("yolo26n.pt", "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml); "
                                         "relative to the working directory, then to the project's own files")
-    imgsz: int = option(640, "side in pixels of the square network input; a multiple of the stride", minimum=32)
+    imgsz: int | tuple[int, int] = option(640, "size of the network's input in pixels: one number for a square, or "
+                                               "[height, width] such as [384, 640]; multiples of the stride",
+                                          minimum=32, maximum=LARGEST_SIDE)
     end2end: bool | None = option(None, "export the NMS-free head; null keeps the checkpoint's own form")
     float: FloatTraining = field(default_factory=FloatTraining, metadata={"help": "float training"})
+
+    @property
+    def size(self) -> NetworkSize:
+        """`imgsz` as (height, width) in pixels."""
+        return network_size(self.imgsz)
 
 
 @dataclass(frozen=True)
