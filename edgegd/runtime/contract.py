@@ -73,7 +73,8 @@ class Preprocessing:
             _require(self.layout == "nhwc", "layout must be nhwc for uint8", self.layout)
             self._require_channels((3, 4))
             _require(self.scale == 1.0, "scale must be 1.0 for uint8", self.scale)
-            _require(self.channel_order != "rgb", "channel_order must be bgr, gray or stored for uint8", self.channel_order)
+            _require(self.channel_order != "rgb", "channel_order must be bgr, gray or stored for uint8",
+                     self.channel_order)
 
     def _require_channels(self, of_colours: tuple[int, ...]) -> None:
         if self.channel_order in ("rgb", "bgr"):
