@@ -5,8 +5,8 @@ The rules are those of ultralytics/utils/patches.py (imread), as its data sets a
 1. One channel is OpenCV's grayscale, three are its BGR, turned upright by the EXIF orientation, without alpha. Any
    other number are the bands as the file stores them, not turned upright; gray TIFF pages of one size become bands.
 2. A TIFF in colours keeps its own order of rows (no EXIF), and its first three bands.
-3. AVIF is read by Pillow, and by OpenCV where Pillow cannot. HEIC, for which Ultralytics would install a package, is
-   refused.
+3. AVIF is read by Pillow, and by OpenCV where Pillow cannot. What is called .avif and is something else is refused,
+   and so is HEIC, for which Ultralytics would install a package.
 4. Of 16 bits the upper eight count.
 
 What Ultralytics would hand to the network in another type or number of channels is refused.
@@ -39,6 +39,8 @@ def pixels(content: bytes, suffix: str, channels: int) -> tuple[NDArray[np.uint8
         if suffix in _TIFF and channels != 1:
             image = _tiff(content, channels)
         if suffix == ".avif":
+            if content[4:12] not in (b"ftypavif", b"ftypavis"):
+                return None, "the file is not an AVIF image, as its name says"
             image = _avif(content, channels)
         if image is None:
             flag = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}.get(channels, cv2.IMREAD_UNCHANGED)
