@@ -150,11 +150,10 @@ def require_stride(model: DetectionModel, imgsz: int | NetworkSize) -> None:
     if any(side % stride for side in size):
         below = [max(side // stride, 1) * stride for side in size]
         above = [-(-side // stride) * stride for side in size]
-        near = dict.fromkeys(str(x[0]) if isinstance(imgsz, int) else str(x) for x in (below, above))
-        shown = imgsz if isinstance(imgsz, int) else list(imgsz)
+        found, *near = (str(x[0] if x[0] == x[1] else list(x)) for x in (size, below, above))
         raise ImageSizeError(
-            f"model.imgsz {shown} does not fit the model's stride.", expected=f"a multiple of {stride}",
-            found=str(shown), mend=f"set model.imgsz to {' or '.join(near)}",
+            f"model.imgsz {found} does not fit the model's stride.", expected=f"a multiple of {stride}",
+            found=found, mend=f"set model.imgsz to {' or '.join(dict.fromkeys(near))}",
         )  # fmt: skip
 
 
