@@ -35,11 +35,9 @@ class Video:
             raise ChannelCountError(f"{path} is a video, but the model takes images of {channels} channels.",
                                     expected="a model of 3 or 1 channels", found=f"{channels}",
                                     mend="give it multispectral images (.tiff) instead")
-        # Read by OpenCV's FFmpeg when it opens its first file: quiet, because our message says what is wrong.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
         self._cv2, self._path, self._channels = require_opencv(), path, channels
         _require_readable(path)
-        self._capture = self._cv2.VideoCapture(os.path.abspath(path), self._cv2.CAP_FFMPEG)
+        self._capture = _opened_quietly(self._cv2, os.path.abspath(path))
         if not self._capture.isOpened():
             raise _no_video(path)
         fps = float(self._capture.get(self._cv2.CAP_PROP_FPS))
@@ -68,6 +66,17 @@ class Video:
         if self._channels == 3:
             return np.asarray(frame, np.uint8)
         return np.asarray(self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2GRAY), np.uint8)[..., None]
+
+
+def _opened_quietly(cv2: Any, path: str) -> Any:
+    """OpenCV's capture, opened without the log lines of OpenCV and of its FFmpeg: our message says what is wrong."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # looked at when the first file is opened
+    logging = cv2.utils.logging
+    before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    finally:
+        logging.setLogLevel(before)
 
 
 def _require_readable(path: Path) -> None:

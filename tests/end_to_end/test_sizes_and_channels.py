@@ -104,9 +104,9 @@ def _check_run(folder: Path, size: tuple[int, int], channels: int) -> None:
     verified = json.loads((folder / "verify.json").read_text())
     for variant in ("ptq", "qat"):
         assert verified["edge"][variant]["images"] == 4 and verified["edge"][variant]["numbers"] > 0
-        ladder = verified["ladder"][variant]
-        for codes in (ladder["one_operation"]["onnxruntime optimized"], ladder["whole"]):
-            assert codes["codes"] > 1e5 and codes["differing"] == 0
+        whole = verified["ladder"][variant]["steps"][-1]
+        assert (whole["below"], whole["above"]) == ("torch fake-quantized", "onnxruntime optimized")
+        assert whole["codes"]["codes"] > 1e5 and whole["codes"]["equal_share"] == 1.0
     assert json.loads((folder / "plan.json").read_text())["imgsz"] == list(size)
     assert json.loads((folder / "accuracy.json").read_text())["fp32"]["images"] == 4
     assert set(json.loads((folder / "latency.json").read_text())["models"]) >= {"fp32", "qat"}
