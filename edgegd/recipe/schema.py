@@ -50,7 +50,8 @@ class ModelSection:
     weights: str = option("yolo26n.pt", "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml); "
                                         "relative to the working directory, then to the project's own files")
     imgsz: int | tuple[int, int] = option(640, "size of the network's input in pixels: one number for a square, or "
-                                               "[height, width] such as [384, 640]; multiples of the stride",
+                                               "[height, width] such as [384, 640]; multiples of the stride "
+                                               "(model.float trains on squares of the longer side)",
                                           minimum=32, maximum=LARGEST_SIDE)
     end2end: bool | None = option(None, "export the NMS-free head; null keeps the checkpoint's own form")
     float: FloatTraining = field(default_factory=FloatTraining, metadata={"help": "float training"})
@@ -67,7 +68,8 @@ class DataSection:
 
     source: str = option("yaml", "which kind of data set", choices=("streets", "bccd", "yaml"))
     path: str = option("", "the set's folder (streets, bccd), or an Ultralytics data set YAML (yaml): a file, or a "
-                           "name such as coco.yaml")
+                           "name such as coco.yaml. Its `channels` (1 to 8, 3 where it says nothing) decide how "
+                           "images are read, as Ultralytics reads them")
     unlabelled: str = option("error", "what an image without a label file is", choices=("error", "background"))
     train_images: int = option(0, "streets: images to generate for training", minimum=0)
     val_images: int = option(0, "streets: images to generate for validation", minimum=0)

@@ -22,7 +22,8 @@ def read_image(path: str | Path, channels: int = 3) -> NDArray[np.uint8]:
     require_opencv()  # before the file is looked at: without OpenCV no file can be read
     image, problem = decode(Path(path), channels)
     if image is None:
-        raise UnreadableImageError(f"{path}: {problem}", expected="a complete image file", mend="replace the file")
+        expected = "a complete image file" + ("" if channels == 3 else f" of {channels} channel{'s' * (channels > 1)}")
+        raise UnreadableImageError(f"{path}: {problem}", expected=expected, mend="replace the file")
     return image
 
 

@@ -121,9 +121,8 @@ def _check_ultralytics_agrees(folder: Path, image: Path, channels: int) -> None:
     detector = Detector(folder / "qat.onnx", conf=0.3)
     found = detector(read_image(image, channels))
     edge = Detector(folder / "qat.edge.onnx", conf=0.3)(read_image(image, channels))
-    (theirs,) = YOLO(folder / "qat.onnx", task="detect").predict(
-        str(image), conf=0.3, iou=0.7, verbose=False, rect=False, imgsz=detector.contract.preprocessing.imgsz, save=False
-    )
+    size = detector.contract.preprocessing.imgsz
+    (theirs,) = YOLO(folder / "qat.onnx", task="detect").predict(str(image), conf=0.3, iou=0.7, rect=False, imgsz=size)
     assert len(found) > 0
     np.testing.assert_array_equal(found.xyxy, edge.xyxy)
     np.testing.assert_allclose(found.scores, theirs.boxes.conf.numpy(), atol=1e-5)
