@@ -64,7 +64,7 @@ def descend(folder: RunFolder, progress: Progress, student: Student, settings: T
     recipe, dataset = folder.recipe, stored_dataset(folder)
     size = recipe.model.size
     file = CheckpointFile(folder.artifact(kind.checkpoint), {
-        **identity, "data.json": sha256_of(folder.artifact("data.json")),
+        **identity, "model.imgsz": list(size), "data.json": sha256_of(folder.artifact("data.json")),
         "train": {key: value for key, value in dataclasses.asdict(settings).items() if key not in _NO_INFLUENCE},
         "accuracy": dataclasses.asdict(recipe.accuracy),
     })  # fmt: skip

@@ -61,6 +61,9 @@ def _files_of(name: str, where: str) -> Iterator[Source]:
     if os.path.isdir(name):
         paths: Iterator[str] = iter(sorted(os.path.join(name, inside) for inside in os.listdir(name)))
     elif os.path.lexists(name):
+        if os.path.exists(name) and not os.path.isfile(name):
+            raise UnreadableImageError(f"{where}{name}: neither a file nor a folder", expected="an image or a video",
+                                       mend="name a regular file")
         yield Source(Path(name), is_video=Path(name).suffix.lower() in VIDEO_SUFFIXES)
         return
     elif glob.has_magic(name):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegd.atomic_files import explaining_full_disk
 from edgegd.errors import ChannelCountError, MissingExtraError, UnreadableImageError
 from edgegd.runtime.opencv import require_opencv
 
@@ -107,7 +108,7 @@ class VideoFile:
         self._path, self._fps = path, frames_per_second
         self._folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # OpenCV takes the kind from the suffix
         self._writer: Any = None
-        self._size = (0, 0)
+        self._size, self._frames = (0, 0), 0
 
     def __enter__(self) -> VideoFile:
         return self
@@ -126,6 +127,7 @@ class VideoFile:
         if (frame.shape[1], frame.shape[0]) != self._size:
             frame = cv2.resize(frame, self._size)
         self._writer.write(frame)
+        self._frames += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
                  ) -> None:
@@ -133,6 +135,18 @@ class VideoFile:
             if self._writer is not None:
                 self._writer.release()
                 if error is None:
+                    with explaining_full_disk(self._folder):
+                        _require_whole(self._folder / "video.mp4", self._frames)
                     os.replace(self._folder / "video.mp4", self._path)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _require_whole(path: Path, frames: int) -> None:
+    """RuntimeError unless the file holds so many frames: OpenCV says nothing where a disk was full."""
+    cv2 = require_opencv()
+    capture = _opened_quietly(cv2, str(path.absolute()))
+    found = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+    capture.release()
+    if found != frames:
+        raise RuntimeError(f"the video could not be written: it holds {found} of {frames} frames")

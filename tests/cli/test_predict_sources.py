@@ -113,6 +113,30 @@ def test_a_video_is_its_frames(edgegd_command: Command, model: Path, video: Path
     assert cv2.VideoCapture(str(drawn / "drive.mp4")).get(cv2.CAP_PROP_FPS) == 12.5
 
 
+def test_a_gif_is_a_video(edgegd_command: Command, model: Path, video: Path, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pictures = [image.fromarray(frame[:61, :, ::-1]) for frame in _frames(video)[:3]]  # 61 rows: an odd side
+    pictures[0].save(tmp_path / "moving.gif", save_all=True, append_images=pictures[1:], duration=80)
+    found = _found(edgegd_command("predict", model, tmp_path, "--json", "--save", tmp_path / "drawn"))
+    assert [(Path(one["image"]).name, one["frame"]) for one in found] == [("moving.gif", number) for number in range(3)]
+    assert len(_frames(tmp_path / "drawn/moving.mp4")) == 3
+
+
+def test_a_video_that_a_full_disk_cut_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil as disk
+
+    from edgegd.errors import NoSpaceError
+    from edgegd.runtime.video import VideoFile
+
+    frame = np.zeros((*SIZE, 3), np.uint8)
+    for name, free in (("full.mp4", 0), ("other.mp4", 1 << 40)):
+        monkeypatch.setattr(disk, "disk_usage", lambda _, free=free: disk._ntuple_diskusage(1 << 41, 0, free))
+        with pytest.raises(NoSpaceError if free == 0 else RuntimeError), VideoFile(tmp_path / name, 25.0) as file:
+            file.append(frame)
+            file._frames += 1  # as if a frame had not reached the disk
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_video_in_words_with_timings(edgegd_command: Command, model: Path, video: Path, tmp_path: Path) -> None:
     outcome = edgegd_command("predict", model, video, "--timings", "--save", tmp_path)
     lines = outcome.out.splitlines()
@@ -157,7 +181,8 @@ def test_frames_do_not_gather_in_memory(model: Path, video: Path) -> None:
     (lambda f: f / "gone.jpg", 23, "gone.jpg: No such file or directory"),
     (lambda f: f / "folder.mp4", 21, "the folder {f}/folder.mp4 holds no images"),
     (lambda f: "", 23, "an empty name: no such file or folder"),
-], ids=range(14))  # fmt: skip
+    (lambda f: "/dev/zero", 23, "/dev/zero: neither a file nor a folder"),
+], ids=range(15))  # fmt: skip
 def test_bad_input_is_one_message(edgegd_command: Command, model: Path, photos: Path, tmp_path: Path,
                                   make: Callable[[Path], Any], code: int, words: str) -> None:
     for folder in ("empty", "texts", "folder.mp4"):
