@@ -15,6 +15,7 @@ Command = Callable[..., Any]
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 NAMES = {0: "pedestrian", 1: "car", 2: "traffic sign"}
+VAL_IMAGES = 2
 MODELS = ("yolo26n", "yolo11n", "yolov8n")
 
 
@@ -56,14 +57,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int],
 
 @pytest.fixture(scope="module")
 def data_of(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """data_of(channels): a YAML of the tiny set; one that says nothing of channels for three."""
+    """data_of(channels): a YAML of the tiny set's first images; one that says nothing of channels for three."""
     folder = tmp_path_factory.mktemp("yaml")
+    for split, count in (("train", 4), ("val", VAL_IMAGES)):
+        images = sorted((tiny_set / f"images/{split}").iterdir())[:count]
+        (folder / f"{split}.txt").write_text("".join(f"{image}\n" for image in images))
 
     def make(channels: int) -> Path:
         path = folder / f"{channels}.yaml"
         said = {} if channels == 3 else {"channels": channels}
-        path.write_text(yaml.safe_dump({"path": str(tiny_set), "train": "images/train", "val": "images/val",
-                                        "names": NAMES, **said}))  # fmt: skip
+        path.write_text(yaml.safe_dump({"train": "train.txt", "val": "val.txt", "names": NAMES, **said}))
         return path
 
     return make
@@ -103,12 +106,12 @@ def _check_run(folder: Path, size: tuple[int, int], channels: int) -> None:
         assert _inputs(folder / f"{name}.onnx") == ([1, *size, channels], onnx.TensorProto.UINT8)
     verified = json.loads((folder / "verify.json").read_text())
     for variant in ("ptq", "qat"):
-        assert verified["edge"][variant]["images"] == 4 and verified["edge"][variant]["numbers"] > 0
+        assert verified["edge"][variant]["images"] == VAL_IMAGES and verified["edge"][variant]["numbers"] > 0
         whole = verified["ladder"][variant]["steps"][-1]
         assert (whole["below"], whole["above"]) == ("torch fake-quantized", "onnxruntime optimized")
         assert whole["codes"]["codes"] > 1e5 and whole["codes"]["equal_share"] == 1.0
     assert json.loads((folder / "plan.json").read_text())["imgsz"] == list(size)
-    assert json.loads((folder / "accuracy.json").read_text())["fp32"]["images"] == 4
+    assert json.loads((folder / "accuracy.json").read_text())["fp32"]["images"] == VAL_IMAGES
     assert set(json.loads((folder / "latency.json").read_text())["models"]) >= {"fp32", "qat"}
 
 
@@ -137,7 +140,7 @@ def test_a_rectangle_from_float_to_latency(edgegd_command: Command, recipe_of: C
     outcome = edgegd_command("run", recipe_of(architecture, [64, 96]), "--run-dir", run)
     assert outcome.code == 0, outcome.err
     _check_run(run, (64, 96), 3)
-    assert "at 64x96 px on 4 validation images" in (run / "report.md").read_text()
+    assert f"at 64x96 px on {VAL_IMAGES} validation images" in (run / "report.md").read_text()
     _check_ultralytics_agrees(run, sorted((tiny_set / "images/val").iterdir())[0], 3)
 
 
@@ -153,6 +156,24 @@ def test_one_channel_from_float_to_latency(edgegd_command: Command, recipe_of: C
     _check_ultralytics_agrees(run, image, 1)
     shown = edgegd_command("predict", run / "qat.edge.onnx", image, "--save", tmp_path / "drawn", "--json")
     assert shown.code == 0 and json.loads(shown.out)[0]["saved"].endswith(".png")
+
+
+@pytest.mark.slow
+def test_an_architecture_is_trained_with_the_channels_of_the_data_set(
+    edgegd_command: Command, recipe_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    from edgegd.descent.float_checkpoint import open_checkpoint
+    from edgegd.quant.folding import input_channels
+
+    run = tmp_path / "run"
+    changes = ["model.weights=yolov8n.yaml", "model.float.epochs=1", "model.float.batch=4"]
+    options = [f"--set={change}" for change in changes]
+    outcome = edgegd_command("run", recipe_of("yolov8n", [64, 96], channels=1), *options, "--run-dir", run, "--until",
+                             "ptq")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    model = open_checkpoint(run / "float.pt")
+    assert input_channels(model) == 1 and model.yaml["channels"] == 1
+    assert json.loads((run / "plan.json").read_text())["imgsz"] == [64, 96]
 
 
 @pytest.mark.parametrize(("channels", "data_channels"), [(1, 3), (3, 1), (3, 4)])
@@ -180,7 +201,8 @@ def test_a_size_that_does_not_fit_the_stride_is_refused_at_the_start(
 def test_channels_that_no_image_has_are_refused(edgegd_command: Command, recipe_of: Callable[..., Path],
                                                 data_of: Callable[[int], Path], tmp_path: Path, channels: Any) -> None:
     recipe = recipe_of("yolov8n", 64)
-    path = tmp_path / "data.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(data_of(3).read_text()), "channels": channels}))
+    good = data_of(3)
+    path, said = tmp_path / "data.yaml", yaml.safe_load(good.read_text())
+    path.write_text(yaml.safe_dump({**said, "path": str(good.parent), "channels": channels}))
     outcome = edgegd_command("run", recipe, "--run-dir", tmp_path / "run", "--set", f"data.path={path}")
     assert outcome.code == 20 and "`channels` must be a whole number from 1 to 8" in outcome.err
