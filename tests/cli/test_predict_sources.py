@@ -156,7 +156,7 @@ def test_a_video_cut_short_is_told(edgegd_command: Command, model: Path, video: 
         assert outcome.code == 23 and "cut.avi" in outcome.err
 
 
-def test_frames_do_not_gather_in_memory(model: Path, video: Path) -> None:
+def test_frames_come_one_by_one(model: Path, video: Path) -> None:
     from edgegd.runtime.annotate import detect_in
     from edgegd.runtime.detector import Detector
     from edgegd.runtime.sources import Source

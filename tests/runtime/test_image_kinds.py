@@ -18,7 +18,7 @@ pil = pytest.importorskip("PIL.Image")
 patches = pytest.importorskip("ultralytics.utils.patches")
 ultralytics = pytest.importorskip("ultralytics")
 OWN_RULES = (8, 4, 190)
-"""Of Ultralytics; older versions read TIFF, AVIF and multi-page files otherwise. Training reads by our rules with all."""
+"""Of Ultralytics; older versions read TIFF, AVIF and pages otherwise. Training reads by our rules with all of them."""
 
 _RANDOM = np.random.default_rng(0)
 _SCENE = cv2.resize(_RANDOM.integers(0, 256, (5, 7, 4), np.uint8), (34, 22), interpolation=cv2.INTER_CUBIC)
