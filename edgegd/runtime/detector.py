@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
 from edgegd.errors import OutputContractError
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, ModelContract
 from edgegd.runtime.decode import decode_end2end, decode_queries, decode_raw
 from edgegd.runtime.letterbox import LetterboxGeometry, PixelInput, preprocess
-from edgegd.runtime.session import load_model
+from edgegd.runtime.session import load_session, read_contract
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,9 @@ class Detector:
     """An edgegd ONNX model, portable or edge, in onnxruntime, called with one image at a time, from one thread.
 
     `conf`, `iou`, `max_det`, `multi_label` and `clip` are those of `detections_from_output`; `threads` and `spinning`
-    those of `load_session`. The checked contract is in `.contract`. An edge file's image is letterboxed straight into
-    the network's uint8 input, which is kept from call to call.
+    those of `load_session`; `session` is one of this file that was opened otherwise. The checked contract is in
+    `.contract`. An edge file's image is letterboxed straight into the network's uint8 input, which is kept from call to
+    call.
 
     Raises (on construction):
         OnnxUnreadableError, MetadataError, OutputContractError: see `load_model`.
@@ -116,8 +118,10 @@ class Detector:
         spinning: bool = False,
         multi_label: bool = False,
         clip: bool = True,
+        session: InferenceSession | None = None,
     ) -> None:
-        self.session, self.contract = load_model(path, threads=threads, spinning=spinning)
+        self.session = load_session(path, threads=threads, spinning=spinning) if session is None else session
+        self.contract = read_contract(self.session, path)
         self.conf, self.iou, self.max_det, self.multi_label, self.clip = conf, iou, max_det, multi_label, clip
         takes_pixels = self.contract.preprocessing.takes_pixels
         self._pixels = PixelInput(self.contract.preprocessing) if takes_pixels else None
