@@ -75,7 +75,8 @@ def largest_weight_code(model: onnx.ModelProto) -> int:
     weights = [dequantized.get(node.input[1]) for node in model.graph.node
                if node.op_type in ("Conv", "Gemm", "MatMul")]  # fmt: skip
     weights += [values[node.input[3]] for node in model.graph.node if node.op_type == "QLinearConv"]
-    return max((int(np.abs(w.astype(np.int16)).max()) for w in weights if w is not None), default=0)
+    return max((int(np.abs(w.astype(np.int16)).max()) for w in weights if w is not None and w.dtype == np.int8),
+               default=0)  # fmt: skip
 
 
 def with_codes_as_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
