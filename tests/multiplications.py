@@ -41,7 +41,7 @@ def convolution(kernel: int, channels: int = 16, filters: int = 32, groups: int 
     sums = _convolve(x.astype(np.int64), weights, groups)
     divisor = 2.0 ** np.ceil(np.log2(np.abs(sums).max() / 118))  # a power of two, by which float32 divides exactly
     codes = np.clip(np.rint(sums / divisor) + 128, 0, 255).astype(np.uint8)
-    assert 8 < codes.min() and codes.max() < 247  # an error of the sum is not hidden by the end of the range
+    assert codes.min() > 8 and codes.max() < 247  # an error of the sum is not hidden by the end of the range
     shift, kind = (0, np.int8) if signed else (128, np.uint8)
     constants = {"x_scale": np.float32(1), "x_zero": np.uint8(0), "w": (weights + shift).astype(kind),
                  "w_scale": np.ones(filters, np.float32), "w_zero": np.full(filters, shift, kind),

@@ -30,8 +30,8 @@ class EdgeIdentity:
 def require_identical(portable: Path, edge: Path, image_paths: Sequence[Path]) -> EdgeIdentity:
     """Runs both files, optimized, in exact sessions on real images and compares their outputs bit for bit.
 
-    Files with int8 activations run as they are: on x86 QLinearAdd of int8 rounds some ties otherwise than that of uint8.
-    Raises ParityError with the first image on which they differ.
+    Files with int8 activations run as they are: on x86 QLinearAdd of int8 rounds some ties otherwise than that of
+    uint8. Raises ParityError with the first image on which they differ.
     """
     if has_signed_activations(onnx.load(portable)):
         first, second = load_session(portable, signed_activations=True), load_session(edge)

@@ -20,7 +20,8 @@ def load_exposed(path: Path, *, optimization: str = "all") -> onnxruntime.Infere
     """A session of the file with the codes of all quantized activations as further outputs.
 
     onnxruntime fuses the same integer kernels with and without them (a test counts); codes that leave its NHWC kernels
-    are transposed. With all optimizations the session is exact; with fewer (as for load_session) convolutions are float.
+    are transposed. With all optimizations the session is exact; with fewer (as for load_session) convolutions are
+    float.
     """
     exposed = with_codes_as_outputs(onnx.load(path))
     if optimization == "all":

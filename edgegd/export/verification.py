@@ -41,10 +41,10 @@ class Verification:
 def verify_quantized(quantized: QuantizedModel, path: Path, image_paths: Sequence[Path]) -> Verification:
     """Checks the file that was exported from `quantized` (on the CPU), for the profile of its plan.
 
-    Codes are those of exact sessions (edgegd.export.exact_session), so any CPU can check any profile's files; the census
-    is that of a plain session. onnxruntime fuses int8 activations on ARM only. On other machines it is therefore the file's uint8 form that is
-    counted and compared, after every code of the file itself, run without optimizations, was found to be the uint8
-    form's less 128.
+    Codes are those of exact sessions (edgegd.export.exact_session), so any CPU can check any profile's files; the
+    census is that of a plain session. onnxruntime fuses int8 activations on ARM only. On other machines it is therefore
+    the file's uint8 form that is counted and compared, after every code of the file itself, run without optimizations,
+    was found to be the uint8 form's less 128.
     Raises ProfileError, CensusError, SilentModelError and ParityError.
     """
     plan, graph = quantized.plan, onnx.load(path)

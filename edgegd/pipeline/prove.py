@@ -24,7 +24,7 @@ _ACCURACY_THREADS = 2
 
 
 def run_accuracy(folder: RunFolder, progress: Progress) -> None:
-    """mAP of the three files in onnxruntime on the validation images, in exact sessions (edgegd.export.exact_session)."""
+    """mAP of the three files in onnxruntime's exact sessions (edgegd.export.exact_session) on the validation images."""
     settings, truth = folder.recipe.accuracy, validation_truth(folder)
 
     def measured(variant: str) -> AccuracyResult:

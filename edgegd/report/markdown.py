@@ -83,7 +83,7 @@ def caveats(report: dict[str, Any]) -> list[str]:
 
 
 def _proof_table(report: dict[str, Any]) -> str:
-    """For the run's own files and those of every other profile: on which CPU and how codes were checked, what is left."""
+    """For the run's own files and those of other profiles: on which CPU and how codes were checked, what is left."""
     own = report["proof"]["codes"]
     rows = [[own["profile"], "ptq.onnx, qat.onnx", own]]
     for variants in report["profiles"].values():
