@@ -3,7 +3,7 @@
     python benchmarks/passes.py --form raw end2end --activation silu relu --launches 5
 
 Each launch runs all files of a detector in fresh processes, in alternating blocks, on one thread; it is an entry of
-benchmarks/results/passes.json, so a killed benchmark goes on where it was. Before it measures, it compares the output
+benchmarks/results/passes/CPU-PROFILE.json, so a killed benchmark goes on where it was. Before it measures, it compares the output
 of every file with the portable file's on drawn scenes, number for number.
 """
 
@@ -86,9 +86,9 @@ def main() -> None:
     option("--quads", type=int, default=2)
     option("--block-s", type=float, default=0.5)
     option("--work", type=Path, default=ROOT / "runs/passes", help="folder of all files made")
-    option("--result", type=Path, help="another file than benchmarks/results/passes.json")
+    option("--result", type=Path, help="another file than benchmarks/results/passes/CPU-PROFILE.json")
     arguments = parser.parse_args()
-    results, imgsz = ResultFile("passes", arguments.result), arguments.imgsz
+    results, imgsz = ResultFile.of_this_machine("passes", arguments.result), arguments.imgsz
     settings = LatencySection(threads=1, quads=arguments.quads, block_s=arguments.block_s)
     detectors = [(model, form) for model in arguments.models for form in arguments.form]
     for model, form in detectors:
