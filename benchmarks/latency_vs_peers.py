@@ -6,9 +6,9 @@
 PEERS is an environment with edgegd[train,bench]. All files of a detector have the same random weights and 80 classes.
 Each launch runs all of them in fresh processes, one at a time, in alternating blocks, first on one thread, then on two
 (the other way round in every other launch); it is an entry of benchmarks/results/latency_vs_peers/CPU-PROFILE.json, so
-a killed benchmark goes on where it was, and more launches can be added later. OpenVINO runs Ultralytics' FP32 file and edgegd's
-portable INT8 files. Files are made once into --work and kept; where WORK/*/made.json is removed, edgegd's are made
-anew. Launches of files that changed are measured anew.
+a killed benchmark goes on where it was, and more launches can be added later. OpenVINO runs Ultralytics' FP32 file and
+edgegd's portable INT8 files. edgegd's files are those of the profile of this CPU. Files are made once into --work and
+kept; where WORK/*/made.json is removed, edgegd's are made anew. Launches of files that changed are measured anew.
 """
 
 from __future__ import annotations
