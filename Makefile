@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed
 RUN_RECIPE = $(BIN)/edgegd run $(RECIPE) $(foreach pair,$(SET),--set $(pair)) $(if $(RUN),--run-dir $(RUN))
 
 .DEFAULT_GOAL := help
-.PHONY: latency-test emulation verify-arm64 verify-avx2 activation adapt search
+.PHONY: latency-test test-avx2 emulation verify-arm64 verify-avx2 activation adapt search
 .PHONY: help install demo test lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
 
 help:
@@ -42,6 +42,10 @@ data float activation adapt search ptq qat export verify accuracy latency report
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The same as on a CPU without VNNI, at native speed, on an x86 CPU that has it (tests/without_vnni.py); needs gcc, binutils.
+test-avx2: $(INSTALLED)
+	$(BIN)/python tests/without_vnni.py $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Gates our own edge file against the one of tests/latency/baselines, on this machine; let nothing else run.
 latency-test: $(INSTALLED)
