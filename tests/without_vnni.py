@@ -3,7 +3,7 @@
     python tests/without_vnni.py COMMAND ...        (`make test-avx2` runs the test suite so)
 
 onnxruntime chooses its kernels by the CPUID instruction. A copy of its library gets UD2 in the place of every CPUID,
-and a handler of SIGILL (without_vnni.c) answers without the bits of AVX-512, VNNI and AMX: the kernels that then run are
+and a handler of SIGILL (without_vnni.c) answers without the bits of AVX-512, VNNI and AMX. The kernels that run are
 those of a CPU with AVX2 alone, and they saturate where those do. In a mount namespace of the command, that copy lies
 over the library, and /proc/cpuinfo lacks the same flags, so that edgegd sees such a CPU too. torch is told by its own
 variables. Needs x86-64 Linux with namespaces, a C compiler and objdump. Latency measured so is that of AVX2 kernels on
