@@ -1,5 +1,5 @@
 /* Answers the CPUID instructions of onnxruntime, which without_vnni.py has replaced by UD2, as a CPU with AVX2 alone
-   would: without AVX-512, VNNI and AMX. Loaded by LD_PRELOAD. */
+   would: without AVX-512, VNNI and AMX. Loaded into every process by /etc/ld.so.preload. */
 #define _GNU_SOURCE
 #include <cpuid.h>
 #include <dlfcn.h>
