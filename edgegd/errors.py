@@ -254,5 +254,9 @@ class PrecisionBudgetError(EdgegdError, exit_code=67):
     """No plan of the search meets the recipe's precision budget; the message shows the nearest one."""
 
 
+class TrainingDeviceError(EdgegdError, exit_code=68):
+    """The device that the recipe's `train.device` names is not in this machine, or torch cannot use it."""
+
+
 class ProfileError(EdgegdError, exit_code=74):
     """A file's number formats do not suit the runtime profile that it is verified for."""
