@@ -227,7 +227,7 @@ class DeviceCalibrationError(EdgegdError, exit_code=98):
 
 
 class InterruptedRunError(EdgegdError, exit_code=130):
-    """Ctrl-C: the run stopped cleanly and the same command resumes it."""
+    """Ctrl-C, or SIGTERM: the run stopped cleanly and the same command resumes it."""
 
 
 class PlanError(EdgegdError, exit_code=62):

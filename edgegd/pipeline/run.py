@@ -28,7 +28,7 @@ TRAINING_STAGES = frozenset({FLOAT.name, ADAPT.name, QAT.name})
 def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force: bool = False) -> dict[str, str]:
     """Runs the named stages in order under the folder's lock; returns name -> `ran` or `unchanged`.
 
-    Raises InterruptedRunError on Ctrl-C, NoSpaceError on a full disk, and whatever a stage raises.
+    Raises InterruptedRunError on Ctrl-C and SIGTERM, NoSpaceError on a full disk, and whatever a stage raises.
     Raises TrainingDeviceError before any work where a stage would train on a device that is not there.
     """
     if TRAINING_STAGES.intersection(names):

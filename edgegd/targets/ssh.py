@@ -7,6 +7,7 @@ They bring the user's configuration, keys, agent and jump hosts. One control con
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 import shutil
@@ -33,6 +34,7 @@ _OPTIONS = {
     "ClearAllForwardings": "yes", "RequestTTY": "no", "RemoteCommand": "none",  # the user's are for terminals
 }  # fmt: skip
 _COMMAND_S = 120.0
+_LONGEST_SOCKET_PARENT = 55  # "/edgegd-ssh-XXXXXXXX/control" follows, and 17 characters that ssh adds for a moment
 
 # Arguments: folder, name, SHA-256. The last lines are "whole" or the size of what an interrupted copy left; the folder.
 _PREPARE = """
@@ -130,7 +132,7 @@ class SshTarget:
     def _command(self, script: str, *arguments: str) -> list[str]:
         """The ssh client that runs a POSIX shell script on the device, whatever the user's shell there."""
         if self._disconnect is None:
-            folder = tempfile.mkdtemp(prefix="edgegd-ssh-", dir="/tmp")  # a socket's path may have 100 characters only
+            folder = tempfile.mkdtemp(prefix="edgegd-ssh-", dir=_socket_parent())
             options = [f"-o{key}={value}" for key, value in {**_OPTIONS, "ControlPath": f"{folder}/control"}.items()]
             self._ssh = ["ssh", *self._config, *options, self._url]
             self._disconnect = weakref.finalize(self, _end_connection, self._ssh, folder)
@@ -166,6 +168,12 @@ class SshTarget:
 
 class _RemoteFailure(WorkerError):
     """A command ran on the device and failed."""
+
+
+def _socket_parent() -> str:
+    """The folder for temporary files, if its name is short: a socket's path may have 100 characters only."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) <= _LONGEST_SOCKET_PARENT else "/tmp"
 
 
 def _end_connection(ssh: list[str], folder: str) -> None:

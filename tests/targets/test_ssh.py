@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import END_S
 
 from edgegd.errors import (
     AuthenticationError,
@@ -95,7 +96,8 @@ def test_a_copy_cut_off_goes_on_where_it_stopped(board: Any, sshd_device: Any, t
     assert sessions
 
     def cut() -> None:
-        while not (part.exists() and part.stat().st_size > 1 << 20):
+        end = time.monotonic() + END_S
+        while not (part.exists() and part.stat().st_size > 1 << 20) and time.monotonic() < end:
             time.sleep(0.001)
         for pid in sessions:
             os.kill(pid, signal.SIGKILL)
@@ -104,7 +106,7 @@ def test_a_copy_cut_off_goes_on_where_it_stopped(board: Any, sshd_device: Any, t
     thread.start()
     with pytest.raises(ConnectionLostError, match="goes on where it stopped"):
         board.deliver(model)
-    thread.join()
+    thread.join(END_S)
     arrived = settled_size(part)
     assert 1 << 20 < arrived < 64 << 20
     board.copied_bytes = 0
