@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from this_cpu import skip_without_emulation
 
 from edgegd.errors import EmulationError
 from edgegd.export.emulated import CpuComparison, compare_cpus
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", autouse=True)
 def emulated_cpus() -> None:
     """Fetches what emulation needs, once a machine; without it (offline, not Debian) these tests cannot run."""
+    skip_without_emulation()
     try:
         for cpu in CPUS.values():
             prepare(cpu, print)
