@@ -39,11 +39,10 @@ class CpuReport:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Prints the CPU, its profile, and every test that it cost."""
-        from this_cpu import MACHINE, PROFILE
+        from this_cpu import description
 
         terminalreporter.section("CPU")
-        sets = ", ".join(MACHINE["instruction_sets"]) or "no instruction set that matters here"
-        terminalreporter.line(f"{MACHINE['cpu']} ({MACHINE['architecture']}; {sets}): target profile {PROFILE}")
+        terminalreporter.line(description())
         terminalreporter.line(f"{len(self.skipped)} of {len(self.tests)} tests were skipped because of this CPU")
         for name, reason in sorted(self.skipped.items()):
             terminalreporter.line(f"  {name}: {reason}")

@@ -19,6 +19,12 @@ PROFILE = needed_profile(MACHINE["architecture"], MACHINE["instruction_sets"])
 """The target profile that models for this CPU are planned for; None where the project knows none."""
 
 
+def description() -> str:
+    """This CPU and its profile in one line."""
+    sets = ", ".join(MACHINE["instruction_sets"]) or "no instruction set that matters here"
+    return f"{MACHINE['cpu']} ({MACHINE['architecture']}; {sets}): target profile {PROFILE}"
+
+
 def reason_for(profiles: tuple[str, ...], why: str) -> str:
     """Why a test for CPUs of these profiles does not run on this one."""
     return f"{MARK}for {' or '.join(profiles)}, and this one is {PROFILE or 'of another kind'}: {why}"
@@ -39,3 +45,7 @@ def skip_without_emulation() -> None:
     """Ends tests that emulate other CPUs where edgegd emulates none."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         pytest.skip(f"{MARK}other CPUs are emulated on x86-64 Linux only, and this is {platform.machine()}")
+
+
+if __name__ == "__main__":
+    print(description())
