@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import kinds
 import own_folders
 import pytest
 from this_cpu import MACHINE, PROFILE, needs_cpu, skip_unless
@@ -111,3 +112,22 @@ def test_ultralytics_and_matplotlib_keep_their_settings_there() -> None:
     own = Path(os.environ[own_folders.FOLDER])
     for folder in (utils.USER_CONFIG_DIR, matplotlib.get_cachedir(), matplotlib.get_configdir()):
         assert own in Path(folder).parents
+
+
+def test_what_marks_the_kinds_of_tests_exists() -> None:
+    tests = Path(__file__).parent
+    assert not [file for files in kinds.FILES.values() for file in files if not (tests / file).is_file()]
+    sources = (tests / "conftest.py").read_text() + (tests / "loopback_sshd.py").read_text()
+    assert not [name for names in kinds.FIXTURES.values() for name in names if f"def {name}(" not in sources]
+
+
+@pytest.mark.parametrize(("fixtures", "file", "expected"), [
+    (["run_copy", "finished_run"], "cli/test_output.py", {"training"}),
+    (["sshd_device"], "targets/test_ssh.py", {"sshd"}),
+    ([], "targets/test_emulated_worker.py", {"emulator"}), ([], "quant/test_plan.py", set()),
+])  # fmt: skip
+def test_a_test_is_marked_by_its_fixtures_and_its_file(fixtures: list[str], file: str, expected: set[str]) -> None:
+    marked: set[str] = set()
+    item = SimpleNamespace(path=Path(__file__).parent / file, fixturenames=fixtures, add_marker=marked.add)
+    kinds.pytest_collection_modifyitems([item])  # type: ignore[list-item]
+    assert marked == expected

@@ -129,3 +129,36 @@ def test_a_stage_that_does_not_train_needs_no_device(gpus: Callable[[int], None]
     recipe.write_text(recipe.read_text().replace("device: cpu", "device: cuda:0"))
     outcome = edgegd_command("report", run_copy)
     assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize(("said", "device", "to_ultralytics"), [
+    ("0", "cuda:0", "0"), ("cuda:1", "cuda:1", "1"), ("mps", "mps", "mps"), ("cpu", "cpu", "cpu"),
+])  # fmt: skip
+def test_all_three_trainings_get_a_device_that_torch_and_ultralytics_read_alike(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, device: str, to_ultralytics: str) -> None:
+    float_training = pytest.importorskip("edgegd.descent.float_training")
+    from ultralytics.utils.torch_utils import parse_device
+
+    from edgegd.pipeline.adapt import adaptation_settings
+
+    asked: dict[str, Any] = {}
+
+    class Ended(Exception):
+        pass
+
+    class Recorder:
+        def __init__(self, *arguments: Any, **named: Any) -> None: ...
+        def add_callback(self, *arguments: Any) -> None: ...
+        def train(self, **arguments: Any) -> None:
+            asked.update(arguments)
+            raise Ended
+
+    recipe = parse_recipe(MINIMAL, (f"train.device={said}",))
+    monkeypatch.setattr(float_training, "YOLO", Recorder)
+    with pytest.raises(Ended):
+        float_training.train_float(
+            "a.pt", tmp_path / "data.yaml", tmp_path / "best.pt", imgsz=64, settings=recipe.model.float,
+            train=recipe.train, work_folder=tmp_path, progress=lambda *_: None, note=lambda _: None)  # fmt: skip
+    assert asked["device"] == recipe.train.device == adaptation_settings(recipe.train).device == device
+    assert parse_device(asked["device"]) == to_ultralytics
+    assert str(pytest.importorskip("torch").device(device)) == device
