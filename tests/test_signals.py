@@ -72,6 +72,32 @@ def test_worker_and_keeper_obey_the_interrupt_that_their_parent_ignores(parent: 
     assert process.poll() is None, "the parent goes on: the interrupt was not meant for it"
 
 
+STUBBORN = """
+import signal, sys, threading
+from edgegd.targets.process import WorkerProcess
+def start():
+    worker = WorkerProcess(["sleep", "600"])  # a program that, like ssh and QEMU, changes nothing of what it inherits
+    print(worker.pid, signal.getsignal(signal.SIGINT).name, flush=True)
+    threading.Event().wait(600)
+threading.Thread(target=start, daemon=True).start()
+input()
+"""
+
+
+def test_programs_that_are_not_ours_obey_it_too() -> None:
+    process = subprocess.Popen([sys.executable, "-c", STUBBORN], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               text=True, preexec_fn=ignores_interrupts)  # fmt: skip
+    try:
+        assert process.stdout is not None
+        pid, disposition = process.stdout.readline().split()
+        assert disposition == "SIG_IGN" and not ended(int(pid))
+        os.kill(int(pid), signal.SIGINT)
+        wait_for(lambda: ended(int(pid)))
+    finally:
+        process.kill()
+        process.communicate(timeout=END_S)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_worker_and_keeper_end_with_their_parent(parent: Any, number: signal.Signals) -> None:
     process, children = parent

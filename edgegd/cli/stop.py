@@ -5,8 +5,8 @@ checkpoints and samples are kept, and the exit code is 130.
 
 A command that `nohup ... &` or a script starts in the background inherits SIGINT ignored, and it stays ignored there:
 the shell does so because the terminal sends Ctrl-C, which is meant for the program in the foreground, to all of them.
-Such a command is ended by SIGTERM. What edgegd itself starts on a device does not inherit this: the worker and the
-keeper of the lock obey SIGINT whoever started them, and end with the command in any case, because their stdin ends.
+Such a command is ended by SIGTERM. What edgegd itself starts does not inherit this (edgegd/targets/interrupts.py):
+the worker, the keeper of the lock, ssh and QEMU obey SIGINT, and they end with the command in any case.
 """
 
 from __future__ import annotations

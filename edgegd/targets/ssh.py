@@ -6,6 +6,7 @@ They bring the user's configuration, keys, agent and jump hosts. One control con
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -21,6 +22,7 @@ from pathlib import Path
 from edgegd.errors import DeviceUnreachableError, EdgegdError, TargetUnknownError, WorkerError
 from edgegd.targets.base import CheckItem
 from edgegd.targets.check import examine
+from edgegd.targets.interrupts import hearing_interrupts
 from edgegd.targets.local import PACKAGES
 from edgegd.targets.lock import device_lock
 from edgegd.targets.process import WorkerProcess
@@ -34,6 +36,7 @@ _OPTIONS = {
     "ClearAllForwardings": "yes", "RequestTTY": "no", "RemoteCommand": "none",  # the user's are for terminals
 }  # fmt: skip
 _COMMAND_S = 120.0
+_EXIT_S = 10.0
 _LONGEST_SOCKET_PARENT = 55  # "/edgegd-ssh-XXXXXXXX/control" follows, and 17 characters that ssh adds for a moment
 
 # Arguments: folder, name, SHA-256. The last lines are "whole" or the size of what an interrupted copy left; the folder.
@@ -145,7 +148,7 @@ class SshTarget:
         with tempfile.TemporaryFile() as stderr:  # a pipe would stay open in the control connection's process
             try:
                 done = subprocess.run(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr,  # type: ignore[call-overload]
-                                      timeout=limit_s, start_new_session=True)
+                                      timeout=limit_s, start_new_session=True, preexec_fn=hearing_interrupts())
             except FileNotFoundError as error:
                 raise DeviceUnreachableError("This machine has no ssh.", expected="OpenSSH's client",
                                              mend="sudo apt-get install openssh-client") from error
@@ -177,6 +180,7 @@ def _socket_parent() -> str:
 
 
 def _end_connection(ssh: list[str], folder: str) -> None:
-    subprocess.run([*ssh[:-1], "-O", "exit", ssh[-1]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, check=False)  # fmt: skip
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it ends by itself too, a minute later
+        subprocess.run([*ssh[:-1], "-O", "exit", ssh[-1]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False, timeout=_EXIT_S, start_new_session=True)  # fmt: skip
     shutil.rmtree(folder, ignore_errors=True)

@@ -28,6 +28,7 @@ from edgegd.errors import (
     TargetUnknownError,
     WorkerError,
 )
+from edgegd.targets import ssh
 from edgegd.targets.ssh import SshTarget
 
 
@@ -273,3 +274,10 @@ def test_a_connection_that_falls_silent_is_noticed(board: Any, sshd_device: Any,
             os.kill(pid, signal.SIGCONT)
         for pid in sshd_device.programs():
             os.kill(pid, signal.SIGKILL)  # this program, unlike a worker, does not look at stdin
+
+
+def test_the_control_socket_lies_among_temporary_files_where_its_path_is_short_enough(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, expected in (("/tmp", "/tmp"), ("/var/tmp", "/var/tmp"), ("/" + "a" * 100, "/tmp")):
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        assert ssh._socket_parent() == expected
