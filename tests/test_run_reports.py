@@ -59,7 +59,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
     return start
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two"])
+@pytest.mark.parametrize("options", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)], ids=["one process", "two"])
 def test_the_cpu_and_each_test_that_it_cost_are_named(run: Any, options: tuple[str, ...]) -> None:
     result = run(1000, *options)
     text = result.stdout.str()
@@ -71,7 +71,7 @@ def test_the_cpu_and_each_test_that_it_cost_are_named(run: Any, options: tuple[s
     assert "test_another_reason" not in text
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two"])
+@pytest.mark.parametrize("options", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)], ids=["one process", "two"])
 def test_a_whole_suite_that_left_out_too_much_fails(run: Any, options: tuple[str, ...]) -> None:
     result = run(10, *options)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
