@@ -23,7 +23,7 @@ RUN_RECIPE = $(BIN)/edgegd run $(RECIPE) $(foreach pair,$(SET),--set $(pair)) $(
 
 .DEFAULT_GOAL := help
 .PHONY: latency-test emulation verify-arm64 verify-avx2 activation adapt search
-.PHONY: help install demo test quick check-arm64-wheels lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
+.PHONY: help install demo test lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -45,11 +45,6 @@ data float activation adapt search ptq qat export verify accuracy latency report
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
-
-# Within three minutes on two cores, for between two edits. tests/kinds.py says what is left out.
-QUICK = not (training or sshd or emulator or slow or latency)
-quick: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "$(QUICK)"
 
 # Gates our own edge file against the one of tests/latency/baselines, on this machine; let nothing else run.
 latency-test: $(INSTALLED)
@@ -93,7 +88,14 @@ constraints:
 	uv pip compile --universal --python-version 3.10 pyproject.toml --all-extras --no-annotate --no-header --upgrade -q -o constraints.new
 	(head -1 constraints.txt; cat constraints.new) > constraints.txt.new && mv constraints.txt.new constraints.txt && rm constraints.new
 
-# That everything in them has a wheel for ARM64 Linux with glibc 2.28 or later (Debian 10, Raspberry Pi OS of that age),
+.PHONY: quick check-arm64-wheels
+
+# Within three minutes on two cores, for between two edits. tests/kinds.py says what is left out.
+QUICK = not (training or sshd or emulator or slow or latency)
+quick: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "$(QUICK)"
+
+# That all of edgegd[train,dev] has wheels for ARM64 Linux with glibc 2.28 or later at the versions of constraints.txt,
 # on whatever machine this runs. By uv because pip judges `python_version` and `platform_machine` by its own machine.
 check-arm64-wheels:
 	@set -e; for version in 3.10 3.11 3.12 3.13; do \
