@@ -27,6 +27,7 @@ OTHER_PLACES = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE
                 "MPLCONFIGDIR", "TORCH_HOME")  # fmt: skip
 EDITED = {".py", ".md", ".yaml", ".toml", ".txt", ""}
 """Suffixes of files that somebody who works in the checkout meanwhile makes; "" are a Makefile, a recipe of git."""
+RESULTS = "benchmarks/results/"  # a benchmark may run at the same time
 
 
 class NothingElsewhere:
@@ -109,5 +110,6 @@ def _files() -> set[str]:
     with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no checkout
         done = subprocess.run(["git", "ls-files", "-z", "--others", "--exclude-standard"], cwd=ROOT, check=True,
                               capture_output=True, text=True, timeout=60)
-        found |= {str(ROOT / name) for name in done.stdout.split("\0") if name and Path(name).suffix not in EDITED}
+        found |= {str(ROOT / name) for name in done.stdout.split("\0")
+                  if name and Path(name).suffix not in EDITED and not name.startswith(RESULTS)}
     return found
