@@ -51,9 +51,11 @@ def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: st
     folder_path = run_dir or Path("runs") / name.replace("/", "-")
     # Ultralytics prints on stdout; what this command promises there is the table, or JSON.
     with contextlib.redirect_stdout(sys.stderr):
+        from edgegd.descent.device import require_device
         from edgegd.pipeline.run import run_stages
         from edgegd.pipeline.run_folder import RunFolder
 
+        require_device(loaded.train.device)  # hours before it would be used, and before there is a folder
         folder = RunFolder.create(folder_path, loaded, name)
         with TerminalProgress() as progress:
             outcome = run_stages(folder, stages_of(loaded, until), progress)
