@@ -231,7 +231,7 @@ class DeviceCalibrationError(EdgegdError, exit_code=98):
 
 
 class InterruptedRunError(EdgegdError, exit_code=130):
-    """Ctrl-C: the run stopped cleanly and the same command resumes it."""
+    """Ctrl-C, or SIGTERM: the run stopped cleanly and the same command resumes it."""
 
 
 class PlanError(EdgegdError, exit_code=62):
@@ -256,6 +256,10 @@ class ActivationError(EdgegdError, exit_code=66):
 
 class PrecisionBudgetError(EdgegdError, exit_code=67):
     """No plan of the search meets the recipe's precision budget; the message shows the nearest one."""
+
+
+class TrainingDeviceError(EdgegdError, exit_code=68):
+    """The device that the recipe's `train.device` names is not in this machine, or torch cannot use it."""
 
 
 class ProfileError(EdgegdError, exit_code=74):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["loopback_sshd"]
+pytest_plugins = ["own_folders", "cpu_report", "kinds", "loopback_sshd"]
 
 # A test that passed passes again. New examples: pytest --hypothesis-profile=default
 settings.register_profile("repeatable", derandomize=True)

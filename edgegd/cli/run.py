@@ -51,9 +51,11 @@ def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: st
     folder_path = run_dir or Path("runs") / name.replace("/", "-")
     # Ultralytics prints on stdout; what this command promises there is the table, or JSON.
     with contextlib.redirect_stdout(sys.stderr):
+        from edgegd.descent.device import require_device
         from edgegd.pipeline.run import run_stages
         from edgegd.pipeline.run_folder import RunFolder
 
+        require_device(loaded.train.device)  # hours before it would be used, and before there is a folder
         folder = RunFolder.create(folder_path, loaded, name)
         with TerminalProgress() as progress:
             outcome = run_stages(folder, stages_of(loaded, until), progress)
@@ -70,9 +72,9 @@ def show(folder: Any, outcome: dict[str, str], as_json: bool, *, passes: list[di
         click.echo(json.dumps({"run_dir": str(folder.path), "stages": outcome, "report": report}
                               | ({} if passes is None else {"passes": passes})))
     elif report:
-        from edgegd.report.markdown import parity_line, summary_table
+        from edgegd.report.markdown import caveats, parity_line, summary_table
 
-        click.echo(f"{summary_table(report)}\n\n{parity_line(report)}")
+        click.echo("\n\n".join([summary_table(report), "\n".join([parity_line(report), *caveats(report)])]))
         click.echo(f"\n{folder.path / 'report.md'}")
     else:
         for name, what in outcome.items():

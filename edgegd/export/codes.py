@@ -9,6 +9,7 @@ were made outputs of the graph beforehand (edgegd/export/graph_forms.py).
 from __future__ import annotations
 
 import argparse
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ def store_outputs(model: Path, inputs: np.ndarray, folder: Path, optimization: s
 
 def main() -> None:
     """Reads the command line and stores the outputs of every model."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started this may ignore it, and that is inherited
     parser = argparse.ArgumentParser(description="Store everything that ONNX models output.")
     parser.add_argument("inputs", type=Path, help="a .npy file of inputs, the first axis counting them")
     parser.add_argument("folder", type=Path, help="where the .npz files go")

@@ -18,13 +18,14 @@ _OPSET = 18  # the first with BitwiseXor, which makes bytes of an image int8 cod
 PASS_NAMES = tuple(kind.name for kind in PASSES)
 
 
-def build_edge(portable: onnx.ModelProto, name: str, *, without: Collection[str] = (), channels: int | None = None
-               ) -> tuple[onnx.ModelProto, tuple[PassReport, ...]]:
+def build_edge(portable: onnx.ModelProto, name: str, *, without: Collection[str] = (), channels: int | None = None,
+               slower_too: bool = False) -> tuple[onnx.ModelProto, tuple[PassReport, ...]]:
     """The edge form of a portable file called `name`, and what every pass did.
 
     `without` names passes to leave out (`PASS_NAMES`). The input images are (1, H, W, C) uint8 of the network's own
     channels, colours blue first; `channels` 4 gives colours a fourth, which is not looked at. Without the pass
-    uint8-input the input stays float32 (1, C, H, W). Activations of int8 give an edge file of int8 activations.
+    uint8-input the input stays float32 (1, C, H, W). Activations of int8 give an edge file of int8 activations. A pass
+    that was measured to make files slower on CPUs of the file's profile is refused, unless `slower_too`.
     Raises ValueError for the name of a pass that does not exist, and for `channels` that the network cannot have.
     """
     unknown = set(without) - set(PASS_NAMES)
@@ -32,13 +33,19 @@ def build_edge(portable: onnx.ModelProto, name: str, *, without: Collection[str]
         raise ValueError(f"no such pass: {', '.join(sorted(unknown))}; there are {', '.join(PASS_NAMES)}")
     model = ir.from_proto(portable)
     channels = _input_channels(model, channels)
+    profile = _profile_of(model)
     _raise_opset(model)
     reports = []
     for kind in PASSES:
-        if kind.name not in without:
-            done = kind(channels) if kind is Uint8Input else kind()
-            done(model)
-            reports.append(done.report)
+        if kind.name in without:
+            continue
+        slower = "" if slower_too else kind.slower_on.get(profile, "")
+        if slower:
+            reports.append(PassReport(kind.name, kind.text, (), (("the whole file", slower),)))
+            continue
+        done = kind(channels) if kind is Uint8Input else kind()
+        done(model)
+        reports.append(done.report)
     DeduplicateInitializersPass(size_limit=1 << 20)(model)
     model.graph.opset_imports[MICROSOFT] = 1
     _describe(model, name, channels)
@@ -63,6 +70,13 @@ def left_out_with(name: str) -> tuple[str, ...]:
     Integer operators on planes may not load: onnxruntime 1.32 fails to transpose a residual QLinearAdd (YOLO26n, ReLU).
     """
     return ("integer-kernels", name) if name == "channels-last" else (name,)
+
+
+def _profile_of(model: ir.Model) -> str:
+    """The profile that a file was exported for; empty where its metadata names none."""
+    if "edgegd.schema" not in model.metadata_props:
+        return ""
+    return ModelContract.from_metadata(model.metadata_props).profile
 
 
 def _raise_opset(model: ir.Model) -> None:

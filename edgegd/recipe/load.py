@@ -72,7 +72,7 @@ def _apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[di
             mistakes.append(f"{key}: {text!r} cannot be read as a YAML value")
             continue
         if _leaf_type(key) is str and not isinstance(value, (str, list, dict)):
-            value = text.strip()  # train.device=0 means the text "0", data.path= the empty text
+            value = text.strip()  # description=1.10 means the text "1.10", data.path= the empty text
         *sections, leaf = key.split(".")
         place: Any = data
         for section in sections:

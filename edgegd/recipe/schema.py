@@ -6,18 +6,27 @@ they mean there. A field's `help` metadata is the text that the documentation an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from edgegd.network_size import LARGEST_SIDE, NetworkSize, network_size
+from edgegd.recipe.device import canonical_device
 
 SCHEMA_VERSION = 1
+PROFILES = ("x86-vnni", "x86-avx2", "arm64")
+"""The target profiles: one rule table each (edgegd.quant.rules)."""
+AUTO_PROFILE = "auto"
+LOCAL_HOST = "local"
 
 
 def option(default: Any, text: str, *, choices: tuple[str, ...] = (), minimum: float | None = None,
-           maximum: float | None = None) -> Any:
-    """A dataclass field with its default, its help text and its limits (checked by edgegd.recipe.load)."""
-    metadata = {"help": text, "choices": choices, "minimum": minimum, "maximum": maximum}
+           maximum: float | None = None, canonical: Callable[[Any], str] | None = None) -> Any:
+    """A dataclass field with its default, its help text and its limits (checked by edgegd.recipe.load).
+
+    `canonical` turns what a recipe says into the one form that is stored, or raises ValueError with a sentence.
+    """
+    metadata = {"help": text, "choices": choices, "minimum": minimum, "maximum": maximum, "canonical": canonical}
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -160,7 +169,8 @@ class TrainSection:
 
     epochs: int = option(10, "epochs of QAT", minimum=1)
     batch: int = option(16, "images a step", minimum=1)
-    device: str = option("cpu", "torch device: cpu, cuda, cuda:0")
+    device: str = option("cpu", "where training runs, float training included: cpu, cuda, cuda:N, mps; a whole number "
+                                "N means cuda:N", canonical=canonical_device)
     workers: int = option(0, "data loading processes; 0 loads in the training process", minimum=0)
     seed: int = option(0, "seed of the order of images, of augmentation and of initial values", minimum=0)
     optimizer: str = option("AdamW", "AdamW, Adam, SGD, or MuSGD as Ultralytics trains with; SGD is plain with "
@@ -247,10 +257,11 @@ class GateSection:
 class TargetSection:
     """`target`: where the model will run."""
 
-    profile: str = option("x86-vnni", "the kind of CPU to train and export for: x86 with VNNI, x86 with AVX2 alone "
-                                      "(weights of 7 bits), ARM64 (int8 activations)",
-                          choices=("x86-vnni", "x86-avx2", "arm64"))
-    host: str = option("local", "where latency is measured: a name of `edgegd target ls`, or ssh://user@host[:port]")
+    profile: str = option(AUTO_PROFILE, "the kind of CPU to train and export for: x86 with VNNI, x86 with AVX2 alone "
+                                        "(weights of 7 bits), ARM64 (int8 activations); auto: what the CPU of "
+                                        "target.host needs, asked once at the start of a run",
+                          choices=(AUTO_PROFILE, *PROFILES))
+    host: str = option(LOCAL_HOST, "where the model will run and latency is measured: a name of `edgegd target ls`, or ssh://user@host[:port]")
 
 
 @dataclass(frozen=True)
