@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgegd.cli.progress import TerminalProgress
+from edgegd.cli.trust import TRUST
 
 if TYPE_CHECKING:
     from edgegd.recipe.schema import Recipe
@@ -55,6 +56,7 @@ def recipe_of(path: Path) -> Recipe:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order in which blocks are run.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write the verdicts as JUnit XML.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also write the tables as Markdown.")
+@TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
 @click.pass_context
 def gate(context: click.Context, candidate: Path, baseline: str | None, targets: tuple[str, ...], no_timing: bool,

@@ -13,6 +13,7 @@ from click_default_group import DefaultGroup
 
 from edgegd.cli.gate import recipe_of
 from edgegd.cli.progress import TerminalProgress
+from edgegd.cli.trust import TRUST
 
 if TYPE_CHECKING:
     from edgegd.targets.base import Target
@@ -39,6 +40,7 @@ def latency() -> None:
 @click.option("--target", "targets", multiple=True, metavar="TARGET",
               help="Measure there instead of where the recipe says; may be given several times.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Run the stage even if nothing changed.")
+@TRUST
 @_JSON
 def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Measure latency of a run's ONNX files, paired, in fresh processes.
@@ -79,6 +81,7 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
 @_TARGET
 @click.option("--threads", type=click.IntRange(1), help="Of onnxruntime.  [default: the recipe's, else 1]")
 @click.option("--launches", type=click.IntRange(10), default=20, show_default=True, help="Pairs of fresh processes.")
+@TRUST
 @_JSON
 def calibrate(model: Path, target: str, threads: int | None, launches: int, as_json: bool) -> None:
     """Measure a model against itself on a device: which regressions will its gates see?

@@ -56,9 +56,7 @@ def main() -> None:
 
     With --json it is a JSON object on stdout as well. `edgegd --debug` shows the traceback instead.
     """
-    # Ultralytics must neither install packages behind the user's back nor log into the middle of our output.
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    os.environ.setdefault("YOLO_VERBOSE", "false")
+    os.environ.setdefault("YOLO_VERBOSE", "false")  # Ultralytics must not log into the middle of our output
     arguments = sys.argv[1:]
     try:
         code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
