@@ -207,8 +207,11 @@ def plot(file: Path, output: Path | None, as_json: bool) -> None:
     from edgegd.errors import MeasurementFileError
     from edgegd.pipeline.gate import replay_file
     from edgegd.report.latency_pictures import draw
+    from edgegd.safe_outputs import check_outputs, is_png
 
-    outcome, picture = replay_file(file), output or file.with_suffix(".png")
+    picture = output or file.with_suffix(".png")
+    check_outputs({"--output": (picture, is_png)}, [file])
+    outcome = replay_file(file)
     assert outcome.run is not None
     measurement = next(iter(outcome.run.measurements.values()))
     if not measurement.blocks:

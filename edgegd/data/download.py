@@ -7,6 +7,7 @@ import errno
 import http.client
 import os
 import re
+import secrets
 import sys
 import urllib.error
 import urllib.request
@@ -31,9 +32,9 @@ def download_file(url: str, destination: Path, *, instructions: str,
 
     Raises DownloadError with `instructions` on how to do by hand what did not work, and NoSpaceError.
     """
-    partial = destination.with_name(destination.name + ".partial")
+    partial = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.partial")
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, partial.open("wb") as file:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, partial.open("xb") as file:
             total, done = int(response.headers.get("Content-Length") or 0), 0
             while chunk := response.read(CHUNK_BYTES):
                 file.write(chunk)
