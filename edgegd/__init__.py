@@ -2,8 +2,10 @@
 
 import os
 
-from edgegd.library_defaults import set_library_defaults
+from edgegd.library_defaults import hide_network_card, set_library_defaults
 
 __version__ = "0.1.0"
 
-set_library_defaults(os.environ)  # before any module of edgegd imports onnxruntime or Ultralytics
+# Before any module of edgegd imports onnxruntime or Ultralytics.
+set_library_defaults(os.environ)
+hide_network_card()

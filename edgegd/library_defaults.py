@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import uuid
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -26,6 +27,7 @@ ALWAYS = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 SAFE_LOAD = "ULTRALYTICS_SAFE_LOAD"
+_MULTICAST_BIT = 1 << 40  # which no network card has
 CONFIG_FOLDER = "YOLO_CONFIG_DIR"
 
 
@@ -43,6 +45,15 @@ def set_library_defaults(environment: MutableMapping[str, str]) -> None:
         folder = Path(tempfile.gettempdir(), f"edgegd-ultralytics-{secrets.token_hex(8)}")
         environment[CONFIG_FOLDER] = str(folder)
         atexit.register(_remove, folder, os.getpid())
+
+
+def hide_network_card() -> None:
+    """Gives `uuid.getnode` a random number (RFC 9562, section 6.10) unless it has read the network card's already.
+
+    Ultralytics makes its identifier of that number whenever it is imported, and reading it opens a socket.
+    """
+    if getattr(uuid, "_node", 0) is None:
+        uuid._node = secrets.randbits(48) | _MULTICAST_BIT  # type: ignore[attr-defined]
 
 
 def _has_settings(environment: MutableMapping[str, str]) -> bool:
