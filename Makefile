@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed
 RUN_RECIPE = $(BIN)/edgegd run $(RECIPE) $(foreach pair,$(SET),--set $(pair)) $(if $(RUN),--run-dir $(RUN))
 
 .DEFAULT_GOAL := help
-.PHONY: latency-test emulation verify-arm64 verify-avx2 activation adapt search
+.PHONY: test-lowest test-newest latency-test emulation verify-arm64 verify-avx2 activation adapt search
 .PHONY: help install demo test lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
 
 help:
@@ -42,6 +42,13 @@ data float activation adapt search ptq qat export verify accuracy latency report
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The oldest and the newest versions that pyproject.toml allows, each in an environment of its own (6 GB).
+test-lowest test-newest: test-%:
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python tests/lowest_versions.py $(if $(filter newest,$*),--none) > .venv-$*/pins.txt
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c .venv-$*/pins.txt -e ".[train,dev]"
+	.venv-$*/bin/python -m pytest -n 2 --dist loadfile
 
 # Gates our own edge file against the one of tests/latency/baselines, on this machine; let nothing else run.
 latency-test: $(INSTALLED)
@@ -86,4 +93,4 @@ constraints:
 	(head -1 constraints.txt; cat constraints.new) > constraints.txt.new && mv constraints.txt.new constraints.txt && rm constraints.new
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) .venv-lowest .venv-newest runs build dist *.egg-info
