@@ -13,7 +13,6 @@ import atexit
 import os
 import secrets
 import shutil
-import tempfile
 import uuid
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -42,7 +41,7 @@ def set_library_defaults(environment: MutableMapping[str, str]) -> None:
     if not is_trusted(environment):
         environment.setdefault(SAFE_LOAD, "true")
     if CONFIG_FOLDER not in environment and not _has_settings(environment):
-        folder = Path(tempfile.gettempdir(), f"edgegd-ultralytics-{secrets.token_hex(8)}")
+        folder = Path(environment.get("TMPDIR") or "/tmp", f"edgegd-ultralytics-{secrets.token_hex(8)}")
         environment[CONFIG_FOLDER] = str(folder)
         atexit.register(_remove, folder, os.getpid())
 

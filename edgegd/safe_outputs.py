@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO
@@ -51,10 +52,14 @@ def open_to_append(path: Path) -> IO[str]:
 def require_appendable(path: Path) -> None:
     """OutputFileError where a path is a link, FileAccessError where it could not be appended to; nothing is changed."""
     refuse_link(path)
-    place, mode = (path, os.W_OK) if path.exists() else (path.parent, os.W_OK | os.X_OK)
-    if not os.access(place, mode):
+    try:
+        if path.exists():
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC))
+        else:
+            _try_to_write(path.parent)
+    except OSError as error:
         raise FileAccessError(f"{path} cannot be written.", expected="a file that this user may write",
-                              found=f"no right to write {place}", mend="correct its rights")
+                              found=str(error.strerror), mend="correct its rights") from error
 
 
 def refuse_link(path: Path) -> None:
@@ -122,9 +127,19 @@ def _check_folder(option: str, path: Path) -> None:
     if not folder.is_dir():
         raise OutputFileError(f"{option} {path} cannot be made: {folder} is a file.", expected="a folder there",
                               found="a file", mend="name another file")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise FileAccessError(f"{option} {path} cannot be written.", expected="a folder that this user may write to",
-                              found=f"no right to write into {folder}", mend="name another file, or correct its rights")
+    try:
+        _try_to_write(folder)
+    except OSError as error:
+        raise FileAccessError(
+            f"{option} {path} cannot be written.", expected="a folder that this user may write to",
+            found=f"{folder}: {error.strerror}", mend="name another file, or correct the folder's rights",
+        ) from error  # fmt: skip
+
+
+def _try_to_write(folder: Path) -> None:
+    """Makes and removes a nameless file: rights alone say nothing of read-only file systems, nor of what root may."""
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def _link(path: Path) -> OutputFileError:

@@ -16,7 +16,7 @@ from edgegd.latency.baseline import Baseline
 from edgegd.latency.history import HistoryEntry, append_history
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.recipe.schema import Recipe
-from edgegd.safe_outputs import check_outputs, open_to_append, own_folder
+from edgegd.safe_outputs import check_outputs, open_to_append, own_folder, require_appendable
 
 Command = Callable[..., Any]
 MODEL = Path(__file__).parent / "latency/baselines/streets-yolo26n/model.onnx"
@@ -170,10 +170,20 @@ def test_what_an_output_may_not_be(tmp_path: Path, elsewhere: Path) -> None:
     assert untouched(elsewhere) and ours.read_text() == "OURS"
 
 
-def test_a_folder_without_the_right_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    with pytest.raises(FileAccessError, match="no right"):
-        refuse(tmp_path / "new")
+def test_a_folder_that_cannot_be_written_to() -> None:
+    with pytest.raises(FileAccessError, match="/proc"):
+        refuse(Path("/proc/new/x.png"))  # root may not write there either
+    with pytest.raises(FileAccessError, match="/proc"):
+        require_appendable(Path("/proc/history.jsonl"))
+
+
+def test_what_can_be_appended_to(tmp_path: Path, elsewhere: Path) -> None:
+    require_appendable(tmp_path / "new")
+    require_appendable(elsewhere)
+    (tmp_path / "link").symlink_to(elsewhere)
+    with pytest.raises(OutputFileError, match="link"):
+        require_appendable(tmp_path / "link")
+    assert untouched(elsewhere) and not (tmp_path / "new").exists()
 
 
 # The commands; those of latency and gates are in tests/latency/test_command_outputs.py.

@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import torchvision
 import ultralytics
 import yaml
 from torch import nn
@@ -121,6 +120,8 @@ def _is_layer(name: str) -> bool:
     if name.startswith("nn."):
         found = getattr(nn, name[3:], None)
     elif name.startswith("torchvision.ops."):
+        import torchvision  # which takes a second, and no architecture of Ultralytics' needs
+
         found = getattr(torchvision.ops, name[16:], None)
     else:
         found = None if name in _FETCHES else getattr(ultralytics_modules, name, None)
