@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import secrets
-import shutil
 import uuid
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -41,7 +39,7 @@ def set_library_defaults(environment: MutableMapping[str, str]) -> None:
     if not is_trusted(environment):
         environment.setdefault(SAFE_LOAD, "true")
     if CONFIG_FOLDER not in environment and not _has_settings(environment):
-        folder = Path(environment.get("TMPDIR") or "/tmp", f"edgegd-ultralytics-{secrets.token_hex(8)}")
+        folder = Path(environment.get("TMPDIR") or "/tmp", f"edgegd-ultralytics-{os.urandom(8).hex()}")
         environment[CONFIG_FOLDER] = str(folder)
         atexit.register(_remove, folder, os.getpid())
 
@@ -52,7 +50,7 @@ def hide_network_card() -> None:
     Ultralytics makes its identifier of that number whenever it is imported, and reading it opens a socket.
     """
     if getattr(uuid, "_node", 0) is None:
-        uuid._node = secrets.randbits(48) | _MULTICAST_BIT  # type: ignore[attr-defined]
+        uuid._node = int.from_bytes(os.urandom(6), "big") | _MULTICAST_BIT  # type: ignore[attr-defined]
 
 
 def _has_settings(environment: MutableMapping[str, str]) -> bool:
@@ -65,5 +63,7 @@ def _has_settings(environment: MutableMapping[str, str]) -> bool:
 
 
 def _remove(folder: Path, owner: int) -> None:
+    import shutil  # which a device that only detects never needs
+
     if os.getpid() == owner:  # not in a forked child, whose parent still uses it
         shutil.rmtree(folder, ignore_errors=True)

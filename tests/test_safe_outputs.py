@@ -73,6 +73,16 @@ def test_manifests_that_are_a_link(folder: RunFolder, elsewhere: Path) -> None:
     assert untouched(elsewhere)
 
 
+def test_leftovers_are_not_looked_for_behind_a_link(folder: RunFolder, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / ".a.json.1.tmp").write_bytes(SOMEBODYS)
+    (folder.path / "manifests").symlink_to(other)
+    with folder.locked():
+        pass
+    assert (other / ".a.json.1.tmp").read_bytes() == SOMEBODYS
+
+
 def test_an_artifact_that_is_a_link_is_replaced_itself(folder: RunFolder, elsewhere: Path) -> None:
     (folder.path / "data.json").symlink_to(elsewhere)
     folder.write_json("data.json", {})

@@ -132,7 +132,9 @@ class RunFolder:
         return file
 
     def _remove_leftovers(self) -> None:
-        for entry in [*self.path.iterdir(), *self.path.glob("manifests/.*")]:
+        manifests = self.path / "manifests"
+        inside = [] if manifests.is_symlink() else [*manifests.glob(".*")]
+        for entry in [*self.path.iterdir(), *inside]:
             if _TEMPORARY.fullmatch(entry.name) or (entry.name.startswith(TRAINING) and entry.is_symlink()):
                 entry.unlink(missing_ok=True)
             elif entry.name.startswith(TRAINING) and entry.is_dir():
