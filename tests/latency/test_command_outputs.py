@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from made_measurement import made_measurement
 
+from edgegd.errors import OutputFileError
 from edgegd.latency.recording import Recording
 from edgegd.safe_outputs import is_gate_markdown, is_junit, is_png
 
@@ -90,3 +91,18 @@ def test_gate_writes_its_outputs_again(
                                  "--markdown", "out/gate.md")  # fmt: skip
         assert outcome.code == 0, outcome.err
     assert is_junit(Path("out/gate.xml").read_bytes()) and is_gate_markdown(Path("out/gate.md").read_bytes())
+
+
+def test_latency_on_a_target_is_not_measured_where_it_cannot_be_stored(tmp_path: Path, elsewhere: Path,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgegd.pipeline import latency
+    from edgegd.pipeline.run_folder import RunFolder
+    from edgegd.pipeline.stage import Silent
+    from edgegd.recipe.schema import Recipe
+
+    folder = RunFolder.create(tmp_path / "run", Recipe(), "a/recipe")
+    folder.artifact("latency-local.json").symlink_to(elsewhere)
+    monkeypatch.setattr(latency, "on_each", lambda *_: pytest.fail("it was measured"))
+    with pytest.raises(OutputFileError, match="link"):
+        latency.latency_on(folder, ["local"], Silent())
+    assert elsewhere.read_bytes() == SOMEBODYS
