@@ -154,6 +154,21 @@ def test_a_layer_that_is_none(layer: list[Any], tmp_path: Path) -> None:
         open_architecture(architecture(tmp_path / "yolo26n.yaml", layer=layer))
 
 
+def test_the_description_in_a_checkpoint(tiny_set: Path, tiny_checkpoint: Path, tmp_path: Path, canary: Path,
+                                         edgegd_command: Command) -> None:
+    content = torch.load(tiny_checkpoint, map_location="cpu", weights_only=False)
+    content["model"].yaml["activation"] = f"__import__('pathlib').Path({str(canary)!r}).touch() or nn.ReLU()"
+    content["model"].names = {0: "another", 1: "class", 2: "each"}  # so that it is trained, from its description
+    torch.save(content, tmp_path / "weights.pt")
+    recipe = tmp_path / "my.yaml"
+    recipe.write_text(f"version: 1\nmodel: {{weights: {tmp_path / 'weights.pt'}, imgsz: 32, float: {{epochs: 1}}}}\n"
+                      f"data: {{source: streets, path: {tiny_set}}}\n")  # fmt: skip
+    command = ("run", recipe, "--run-dir", tmp_path / "run", "--until", "float")
+    outcome = edgegd_command(*command)
+    assert outcome.code == 57 and "activation" in outcome.err and not canary.exists()
+    assert edgegd_command(*command, "--trust").code == 0 and canary.exists()
+
+
 # 3. A script in a data YAML.
 
 

@@ -68,17 +68,22 @@ def read_architecture(weights: str) -> dict[str, Any]:
         description = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise _no_description(weights, " ".join(str(error).split())[:200]) from error
-    if not isinstance(description, dict) or not all(isinstance(description.get(part), list)
-                                                    for part in ("backbone", "head")):  # fmt: skip
-        raise _no_description(weights, "no lists `backbone` and `head`")
-    if not is_trusted() and not path.is_relative_to(_PACKAGE):
-        check_architecture(description, str(path))
+    _require_parts(description, weights)
+    if not path.is_relative_to(_PACKAGE):
+        require_plain_architecture(description, str(path))
     name = Path(_P6.sub(r"\1\2-p6\3", weights.removeprefix(SHIPPED)))
     return description | {"scale": guess_model_scale(name), "yaml_file": name.name}
 
 
-def check_architecture(description: dict[str, Any], source: str) -> None:
-    """UntrustedFileError where a field of a description that is evaluated or looked up holds anything but a layer."""
+def require_plain_architecture(description: Any, source: str) -> None:
+    """UntrustedFileError where a field of a description that is evaluated or looked up holds anything but a layer.
+
+    Checkpoints hold a description too, of which Ultralytics builds the model that it trains. Nothing is refused where
+    the user trusts the files (edgegd.trust).
+    """
+    if is_trusted():
+        return
+    _require_parts(description, source)
     activation = description.get("activation")
     if activation and not _is_activation(activation):
         raise _untrusted(source, "activation", activation, "a call such as nn.SiLU() or nn.LeakyReLU(0.1)")
@@ -91,6 +96,12 @@ def check_architecture(description: dict[str, Any], source: str) -> None:
             for argument in layer[3] if isinstance(layer[3], list) else [layer[3]]:
                 if isinstance(argument, str) and not _is_plain(argument):
                     raise _untrusted(source, f"{part}, entry {number}", argument, "plain values")
+
+
+def _require_parts(description: Any, source: str) -> None:
+    parts = ("backbone", "head")
+    if not isinstance(description, dict) or not all(isinstance(description.get(part), list) for part in parts):
+        raise _no_description(source, "no lists `backbone` and `head`")
 
 
 def _is_activation(text: Any) -> bool:

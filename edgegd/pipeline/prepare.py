@@ -15,7 +15,7 @@ from edgegd.data.check import check_dataset
 from edgegd.data.dataset import Dataset, open_dataset
 from edgegd.data.labels import label_path
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.architecture import find_architecture, is_architecture
+from edgegd.descent.architecture import find_architecture, is_architecture, require_plain_architecture
 from edgegd.descent.float_checkpoint import (
     knows_classes,
     locate_checkpoint,
@@ -110,6 +110,7 @@ def run_float(folder: RunFolder, progress: Progress) -> None:
             folder.write("float.pt", path.read_bytes())
             return
         weights = str(path)
+        require_plain_architecture(model.yaml, weights)
     progress.note(f"training {weights} in float for {section.float.epochs} epochs with Ultralytics")
     data_yaml = ultralytics_yaml(stored_dataset(folder), folder.artifact("view"))
     with tempfile.TemporaryDirectory(dir=folder.path, prefix=TRAINING) as work:
