@@ -27,6 +27,7 @@ from edgegd.safe_outputs import open_descriptor, refuse_link
 IDENTITY = "run.json"
 RECIPE = "recipe.yaml"
 LOCK = ".lock"
+FOLDERS = ("manifests", "view")  # in which stages write
 TRAINING = ".float-"  # prefix of the folder in which Ultralytics trains
 _LONGEST_ID = 4096  # characters of a lock that are looked at
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # what write_atomically leaves when it is killed
@@ -103,7 +104,8 @@ class RunFolder:
         """Holds the folder for this process; RunFolderBusyError where another one works in it.
 
         What a killed process left half-written is removed first: under the lock nobody else can be writing it. Raises
-        OutputFileError where the lock is a link, RunFolderMismatchError where it is something else.
+        OutputFileError where the lock, or a folder in which stages write, is a link, and RunFolderMismatchError where
+        the lock is something else.
         """
         with explaining_full_disk(self.path), self._open_lock() as file:
             try:
@@ -122,6 +124,8 @@ class RunFolder:
 
     def _open_lock(self) -> IO[str]:
         """The lock's file, which is emptied later: never one that a link leads to, nor one that holds anything else."""
+        for name in FOLDERS:
+            refuse_link(self.path / name)  # now, not when a stage comes to write there
         path = self.path / LOCK
         file = os.fdopen(open_descriptor(path, os.O_RDWR | os.O_APPEND), "r+", encoding="ascii", errors="replace")
         content = file.read(_LONGEST_ID)
@@ -132,9 +136,7 @@ class RunFolder:
         return file
 
     def _remove_leftovers(self) -> None:
-        manifests = self.path / "manifests"
-        inside = [] if manifests.is_symlink() else [*manifests.glob(".*")]
-        for entry in [*self.path.iterdir(), *inside]:
+        for entry in [*self.path.iterdir(), *self.path.glob("manifests/.*")]:
             if _TEMPORARY.fullmatch(entry.name) or (entry.name.startswith(TRAINING) and entry.is_symlink()):
                 entry.unlink(missing_ok=True)
             elif entry.name.startswith(TRAINING) and entry.is_dir():
