@@ -261,8 +261,9 @@ def test_an_adapted_checkpoint(run_copy: Path, tiny_checkpoint: Path, canary: Pa
     recipe = parse_recipe((run_copy / "recipe.yaml").read_text(), ["quant.activation=relu"])
     (run_copy / "activation.json").write_text(json.dumps({
         "schema": 1, "activation": "relu", "saving": 0.5, "relu": [], "silu": [], "units": [], "conditions": {}}))
+    folder.recipe = recipe
     with pytest.raises(UntrustedFileError):
-        model_to_quantize(RunFolder(run_copy, recipe))
+        model_to_quantize(folder)
     assert not canary.exists()
 
 
