@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed
 RUN_RECIPE = $(BIN)/edgegd run $(RECIPE) $(foreach pair,$(SET),--set $(pair)) $(if $(RUN),--run-dir $(RUN))
 
 .DEFAULT_GOAL := help
-.PHONY: test-lowest test-newest latency-test emulation verify-arm64 verify-avx2 activation adapt search
+.PHONY: test-lowest test-newest latency-test test-avx2 emulation verify-arm64 verify-avx2 activation adapt search
 .PHONY: help install demo test lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
 
 help:
@@ -49,6 +49,10 @@ test-lowest test-newest: test-%:
 	.venv-$*/bin/python tests/lowest_versions.py $(if $(filter newest,$*),--none) > .venv-$*/pins.txt
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c .venv-$*/pins.txt -e ".[train,dev]"
 	.venv-$*/bin/python -m pytest -n 2 --dist loadfile
+
+# The same as on a CPU without VNNI, at native speed, on an x86 CPU that has it (tests/without_vnni.py); needs gcc, binutils.
+test-avx2: $(INSTALLED)
+	$(BIN)/python tests/without_vnni.py $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Gates our own edge file against the one of tests/latency/baselines, on this machine; let nothing else run.
 latency-test: $(INSTALLED)

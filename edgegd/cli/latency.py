@@ -60,7 +60,9 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
             with TerminalProgress() as progress:
                 outcome = run_stages(folder, ["latency"], progress, force=force)
         else:
-            from edgegd.pipeline.latency import latency_on, latency_table
+            from edgegd.pipeline.latency import latency_json, latency_on, latency_table, other_profiles
+
+            profile = folder.recipe.target.profile
 
             with TerminalProgress() as progress:
                 results, errors = latency_on(folder, targets, progress)
@@ -68,10 +70,10 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
         show(folder, outcome, as_json)
     elif as_json:
         failed = {name: {"error": type(error).__name__, "message": error.message()} for name, error in errors.items()}
-        click.echo(json.dumps({"results": {name: result.to_json() for name, result in results.items()},
+        click.echo(json.dumps({"results": {name: latency_json(result, profile) for name, result in results.items()},
                                "errors": failed}))
     else:
-        click.echo(latency_table(results))
+        click.echo("\n".join([latency_table(results), *other_profiles(results, run_dir, profile)]))
     if targets and errors:
         raise next(iter(errors.values()))
 

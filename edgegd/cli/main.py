@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
+from typing import Any
 
 import click
 
@@ -57,6 +59,7 @@ def main() -> None:
     With --json it is a JSON object on stdout as well. `edgegd --debug` shows the traceback instead.
     """
     os.environ.setdefault("YOLO_VERBOSE", "false")  # Ultralytics must not log into the middle of our output
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     arguments = sys.argv[1:]
     try:
         code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
@@ -73,6 +76,17 @@ def main() -> None:
         if "--debug" in arguments[:1]:
             raise
         _fail(error if isinstance(error, EdgegdError) else _explain(error), arguments)
+
+
+_show_other_warning = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """edgegd's own warnings are a sentence for the user; all others stay as Python shows them."""
+    if category.__module__.startswith("edgegd."):
+        click.echo(f"edgegd: warning: {message}", err=True)
+    else:
+        _show_other_warning(message, category, *rest)
 
 
 def _explain(error: Exception) -> EdgegdError:

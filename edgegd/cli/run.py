@@ -72,9 +72,9 @@ def show(folder: Any, outcome: dict[str, str], as_json: bool, *, passes: list[di
         click.echo(json.dumps({"run_dir": str(folder.path), "stages": outcome, "report": report}
                               | ({} if passes is None else {"passes": passes})))
     elif report:
-        from edgegd.report.markdown import parity_line, summary_table
+        from edgegd.report.markdown import caveats, parity_line, summary_table
 
-        click.echo(f"{summary_table(report)}\n\n{parity_line(report)}")
+        click.echo("\n\n".join([summary_table(report), "\n".join([parity_line(report), *caveats(report)])]))
         click.echo(f"\n{folder.path / 'report.md'}")
     else:
         for name, what in outcome.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -12,7 +11,7 @@ import click
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.run import show
 from edgegd.cli.trust import TRUST
-from edgegd.recipe.schema import TargetSection
+from edgegd.recipe.schema import PROFILES
 
 _HELP = {
     "float": "Take the recipe's float checkpoint, or train one with Ultralytics.",
@@ -32,7 +31,6 @@ _PROFILE_HELP = {
     "verify": "Verify those files, or, where there are none, whether the run's own suit the profile.",
 }
 _PASSES_HELP = "List what every pass of qat.edge.onnx rewrote, what it refused and why, and its measured gain."
-PROFILES = next(field.metadata["choices"] for field in fields(TargetSection) if field.name == "profile")
 
 
 def stage_commands() -> list[click.Command]:

@@ -12,6 +12,7 @@ from edgegd.pipeline.quantize import PTQ, QAT
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.search import SEARCH
 from edgegd.pipeline.stage import Progress, Stage, run_stage
+from edgegd.pipeline.target_profile import remarks
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -27,6 +28,8 @@ def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force
     Raises InterruptedRunError on Ctrl-C, NoSpaceError on a full disk, and whatever a stage raises.
     """
     outcome = {}
+    for remark in remarks(folder.target, folder.path):
+        progress.note(remark)
     with folder.locked(), explaining_full_disk(folder.path):
         for name in names:
             stage = STAGES.get(name) or PROFILE_STAGES[name]

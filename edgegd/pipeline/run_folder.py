@@ -15,13 +15,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import MissingArtifactError, RunFolderBusyError, RunFolderMismatchError
+from edgegd.pipeline.target_profile import TargetProfile, resolve, resolved
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
-from edgegd.recipe.schema import Recipe
+from edgegd.recipe.schema import AUTO_PROFILE, Recipe
 from edgegd.safe_outputs import open_descriptor, refuse_link
 
 IDENTITY = "run.json"
@@ -43,20 +44,26 @@ def sha256_of(path: Path) -> str:
 
 
 class RunFolder:
-    """A run folder on disk; `recipe` is the run's recipe. Open it with `create` or `open_existing`."""
+    """A run folder on disk; `recipe` is the run's recipe, its target profile resolved to that of `target`.
 
-    def __init__(self, path: Path, recipe: Recipe) -> None:
-        self.path, self.recipe = path, recipe
+    Open it with `create` or `open_existing`.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, target: TargetProfile) -> None:
+        self.path, self.recipe, self.target = path, recipe, target
 
     @classmethod
     def create(cls, path: Path, recipe: Recipe, name: str) -> RunFolder:
         """Makes the folder, or takes up an existing one of the same recipe; its recipe.yaml becomes `recipe`.
 
-        `name` identifies the recipe (its path below the recipes folder, or its file's path). Raises
-        RunFolderMismatchError for a folder of another recipe, or one with files but no run.
+        `name` identifies the recipe (its path below the recipes folder, or its file's path). The target profile is
+        resolved first (edgegd.pipeline.target_profile). Raises RunFolderMismatchError for a folder of another recipe,
+        or one with files but no run, and the errors of `resolve`; nothing is written then.
         """
+        kept = None
         if (path / IDENTITY).exists():
-            owner = cls(path, recipe).owner()
+            identity = _read_identity(path)
+            owner, kept = identity.recipe, identity.target
             if owner != name:
                 raise RunFolderMismatchError(
                     f"{path} is the run folder of another recipe.", expected=name, found=owner,
@@ -67,12 +74,13 @@ class RunFolder:
                 f"{path} exists and is no run folder.", expected="a new or empty folder, or one that `edgegd run` made",
                 mend="choose another --run-dir",
             )  # fmt: skip
+        target = resolve(recipe.target, kept)
         with explaining_full_disk(path):
             path.mkdir(parents=True, exist_ok=True)
-        folder = cls(path, recipe)
+        folder = cls(path, resolved(recipe, target), target)
         with folder.locked():
             # The identity first: a process killed between the two writes leaves a folder that the next one takes up.
-            folder.write(IDENTITY, json.dumps({"schema": 1, "recipe": name}).encode())
+            folder.write(IDENTITY, json.dumps({"schema": 1, "recipe": name, "target": target.to_json()}).encode())
             folder.write(RECIPE, recipe_to_yaml(recipe).encode())
         return folder
 
@@ -85,19 +93,14 @@ class RunFolder:
                 found="a folder without them" if path.is_dir() else f"{'a file' if path.exists() else 'nothing'} there",
                 mend="start one with `edgegd run RECIPE --run-dir DIR`",
             )  # fmt: skip
-        folder = cls(path, load_recipe(path / RECIPE))
-        folder.owner()
-        return folder
+        recipe, target = load_recipe(path / RECIPE), _read_identity(path).target
+        if target is None or recipe.target.profile not in (AUTO_PROFILE, target.profile):
+            target = resolve(recipe.target)  # a folder of before the profile was kept, or an edited recipe.yaml
+        return cls(path, resolved(recipe, target), target)
 
     def owner(self) -> str:
         """The name of the recipe whose run this is; RunFolderMismatchError where run.json is damaged."""
-        try:
-            return str(self.read_json(IDENTITY)["recipe"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunFolderMismatchError(
-                f"{self.path / IDENTITY} is damaged.", expected='{"schema": 1, "recipe": NAME}',
-                found=f"{type(error).__name__}: {error}", mend="restore the file, or choose another --run-dir",
-            ) from error  # fmt: skip
+        return _read_identity(self.path).recipe
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -177,6 +180,25 @@ class RunFolder:
     def read_json(self, name: str) -> Any:
         """An artifact's JSON."""
         return json.loads(self.artifact(name).read_text())
+
+
+class _Identity(NamedTuple):
+    """What run.json holds."""
+
+    recipe: str
+    target: TargetProfile | None
+
+
+def _read_identity(path: Path) -> _Identity:
+    try:
+        data = json.loads((path / IDENTITY).read_text())
+        target = data.get("target")
+        return _Identity(str(data["recipe"]), None if target is None else TargetProfile.from_json(target))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunFolderMismatchError(
+            f"{path / IDENTITY} is damaged.", expected='{"schema": 1, "recipe": NAME, "target": {...}}',
+            found=f"{type(error).__name__}: {error}", mend="restore the file, or choose another --run-dir",
+        ) from error  # fmt: skip
 
 
 def _is_untouched(path: Path) -> bool:

@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA_VERSION = 1
+PROFILES = ("x86-vnni", "x86-avx2", "arm64")
+"""The target profiles: one rule table each (edgegd.quant.rules)."""
+AUTO_PROFILE = "auto"
+LOCAL_HOST = "local"
 
 
 def option(default: Any, text: str, *, choices: tuple[str, ...] = (), minimum: float | None = None,
@@ -237,10 +241,11 @@ class GateSection:
 class TargetSection:
     """`target`: where the model will run."""
 
-    profile: str = option("x86-vnni", "the kind of CPU to train and export for: x86 with VNNI, x86 with AVX2 alone "
-                                      "(weights of 7 bits), ARM64 (int8 activations)",
-                          choices=("x86-vnni", "x86-avx2", "arm64"))
-    host: str = option("local", "where latency is measured: a name of `edgegd target ls`, or ssh://user@host[:port]")
+    profile: str = option(AUTO_PROFILE, "the kind of CPU to train and export for: x86 with VNNI, x86 with AVX2 alone "
+                                        "(weights of 7 bits), ARM64 (int8 activations); auto: what the CPU of "
+                                        "target.host needs, asked once at the start of a run",
+                          choices=(AUTO_PROFILE, *PROFILES))
+    host: str = option(LOCAL_HOST, "where the model will run and latency is measured: a name of `edgegd target ls`, or ssh://user@host[:port]")
 
 
 @dataclass(frozen=True)
