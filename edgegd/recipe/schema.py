@@ -56,7 +56,8 @@ class ModelSection:
     """`model`: the float detector to quantize."""
 
     weights: str = option("yolo26n.pt", "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml); "
-                                        "relative to the working directory, then to the project's own files")
+                                        "relative to the working directory, then to the project's own files; after "
+                                        "`shipped:` to the latter alone")
     imgsz: int = option(640, "side in pixels of the square network input; a multiple of the stride", minimum=32)
     end2end: bool | None = option(None, "export the NMS-free head; null keeps the checkpoint's own form")
     float: FloatTraining = field(default_factory=FloatTraining, metadata={"help": "float training"})
@@ -68,7 +69,7 @@ class DataSection:
 
     source: str = option("yaml", "which kind of data set", choices=("streets", "bccd", "yaml"))
     path: str = option("", "the set's folder (streets, bccd), or an Ultralytics data set YAML (yaml): a file, or a "
-                           "name such as coco.yaml")
+                           "name such as coco.yaml; `shipped:coco.yaml` is Ultralytics' own in any case")
     unlabelled: str = option("error", "what an image without a label file is", choices=("error", "background"))
     train_images: int = option(0, "streets: images to generate for training", minimum=0)
     val_images: int = option(0, "streets: images to generate for validation", minimum=0)
