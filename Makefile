@@ -22,7 +22,7 @@ INSTALLED := $(VENV)/.installed
 RUN_RECIPE = $(BIN)/edgegd run $(RECIPE) $(foreach pair,$(SET),--set $(pair)) $(if $(RUN),--run-dir $(RUN))
 
 .DEFAULT_GOAL := help
-.PHONY: latency-test test-avx2 emulation verify-arm64 verify-avx2 activation adapt search
+.PHONY: test-lowest test-newest latency-test test-avx2 emulation verify-arm64 verify-avx2 activation adapt search
 .PHONY: help install demo test lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
 
 help:
@@ -45,6 +45,13 @@ data float activation adapt search ptq qat export verify accuracy latency report
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The oldest and the newest versions that pyproject.toml allows, each in an environment of its own (6 GB).
+test-lowest test-newest: test-%:
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python tests/lowest_versions.py $(if $(filter newest,$*),--none) > .venv-$*/pins.txt
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c .venv-$*/pins.txt -e ".[train,dev]"
+	.venv-$*/bin/python -m pytest -n 2 --dist loadfile
 
 # The same as on a CPU without VNNI, at native speed, on an x86 CPU that has it (tests/without_vnni.py); needs gcc, binutils.
 test-avx2: $(INSTALLED)
@@ -108,4 +115,4 @@ check-arm64-wheels:
 	  echo "Python $$version on ARM64 Linux: every package has a wheel"; done
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) .venv-lowest .venv-newest runs build dist *.egg-info

@@ -134,6 +134,14 @@ class FileAccessError(EdgegdError, exit_code=55):
     """The operating system refused access to a file or folder (permissions, a file where a folder is needed)."""
 
 
+class OutputFileError(EdgegdError, exit_code=56):
+    """An output cannot be written where it was asked for: an input, a link, a folder, a file of another kind."""
+
+
+class UntrustedFileError(EdgegdError, exit_code=57):
+    """A file would run code of its own when it is opened, and nobody said that it is trusted (SECURITY.md)."""
+
+
 class NaNLossError(EdgegdError, exit_code=60):
     """The loss became NaN or infinite; training stopped and the last good checkpoint was kept."""
 

@@ -59,9 +59,7 @@ def main() -> None:
 
     With --json it is a JSON object on stdout as well. `edgegd --debug` shows the traceback instead.
     """
-    # Ultralytics must neither install packages behind the user's back nor log into the middle of our output.
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    os.environ.setdefault("YOLO_VERBOSE", "false")
+    os.environ.setdefault("YOLO_VERBOSE", "false")  # Ultralytics must not log into the middle of our output
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     arguments = sys.argv[1:]
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from array import array
 from collections.abc import Sequence
@@ -96,6 +97,7 @@ def _targets(sources: Sequence[Source], save_dir: Path) -> list[Path]:
     Raises WouldOverwriteError if one of them exists.
     """
     from edgegd.errors import WouldOverwriteError
+    from edgegd.safe_outputs import check_outputs
 
     targets: dict[Path, None] = {}
     numbers: dict[str, int] = {}
@@ -106,10 +108,12 @@ def _targets(sources: Sequence[Source], save_dir: Path) -> list[Path]:
             numbers[stem] = numbers.get(stem, 1) + 1
             target = save_dir / f"{stem}-{numbers[stem]}{suffix}"
         targets[target] = None
-    existing = [str(target) for target in targets if target.exists()]
+    existing = [str(target) for target in targets if os.path.lexists(target)]
     if existing:
         raise WouldOverwriteError(
             f"{existing[0]} exists already" + (f", and {len(existing) - 1} more." if existing[1:] else "."),
             expected="no files of these names", mend="choose another --save folder, or remove them",
         )  # fmt: skip
+    paths = [source.path for source in sources]
+    check_outputs({f"--save, {target.name}:": (target, lambda head: False) for target in list(targets)[:1]}, paths)
     return list(targets)

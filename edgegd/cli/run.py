@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edgegd.cli.progress import TerminalProgress
+from edgegd.cli.trust import TRUST
 from edgegd.recipe.schema import Recipe
 
 SWAP_STAGES = ("activation", "adapt")  # of runs whose recipe swaps activations
@@ -34,6 +35,7 @@ def stages_of(recipe: Recipe, until: str) -> list[str]:
 @click.option("--run-dir", type=click.Path(path_type=Path),
               help="Where the run's files go.  [default: runs/RECIPE]")  # fmt: skip
 @click.option("--until", type=click.Choice(STAGE_NAMES), default="report", show_default=True, help="Last stage to run.")
+@TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: str, as_json: bool) -> None:
     """Run RECIPE (a file, or a shipped name such as bccd/yolo26n) and print FP32, PTQ and QAT side by side.

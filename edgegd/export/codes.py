@@ -6,11 +6,15 @@ It also runs where edgegd is not installed: on an emulated CPU. Integer codes in
 were made outputs of the graph beforehand (edgegd/export/graph_forms.py).
 """
 
+
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from pathlib import Path
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
 import onnxruntime

@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 import sys
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported; its uploads would be timed
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 if __name__ == "__main__" and _FOLDER in sys.path:
     sys.path.remove(_FOLDER)  # a neighbour of this file must never shadow a module of the standard library

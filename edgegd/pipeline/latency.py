@@ -21,6 +21,7 @@ from edgegd.pipeline.export import MODELS
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress
 from edgegd.recipe.schema import GateSection, LatencySection
+from edgegd.safe_outputs import require_appendable
 from edgegd.targets.base import Target, require_real
 from edgegd.targets.registry import find_target
 
@@ -37,8 +38,12 @@ def latency_on(folder: RunFolder, targets: Sequence[str], progress: Progress
                ) -> tuple[dict[str, LatencyResult], dict[str, EdgegdError]]:
     """The same on several targets at once, stored as latency-TARGET.json: results and errors by target.
 
-    Raises the error of a target that is unknown or emulated before anything is measured.
+    Raises the error of a target that is unknown or emulated, and of a result that could not be stored, before anything
+    is measured.
     """
+    files = {name: folder.artifact(f"latency-{quote(name, safe='')}.json") for name in targets}
+    for file in files.values():
+        require_appendable(file)
     with ExitStack() as stack:
         found = [stack.enter_context(closing(find_target(name))) for name in dict.fromkeys(targets)]
         for target in found:
@@ -46,7 +51,7 @@ def latency_on(folder: RunFolder, targets: Sequence[str], progress: Progress
         outcome = on_each(found, lambda target: _measured(folder, target, progress))
     results = {name: result for name, result in outcome.items() if isinstance(result, LatencyResult)}
     for name, result in results.items():
-        folder.write_json(f"latency-{quote(name, safe='')}.json", latency_json(result, folder.recipe.target.profile))
+        folder.write_json(files[name].name, latency_json(result, folder.recipe.target.profile))
     return results, {name: error for name, error in outcome.items() if isinstance(error, EdgegdError)}
 
 

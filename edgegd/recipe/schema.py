@@ -57,7 +57,8 @@ class ModelSection:
     """`model`: the float detector to quantize."""
 
     weights: str = option("yolo26n.pt", "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml); "
-                                        "relative to the working directory, then to the project's own files")
+                                        "relative to the working directory, then to the project's own files; after "
+                                        "`shipped:` to the latter alone")
     imgsz: int | tuple[int, int] = option(640, "size of the network's input in pixels: one number for a square, or "
                                                "[height, width] such as [384, 640]; multiples of the stride "
                                                "(model.float trains on squares of the longer side)",
@@ -77,8 +78,9 @@ class DataSection:
 
     source: str = option("yaml", "which kind of data set", choices=("streets", "bccd", "yaml"))
     path: str = option("", "the set's folder (streets, bccd), or an Ultralytics data set YAML (yaml): a file, or a "
-                           "name such as coco.yaml. Its `channels` (1 to 8, 3 where it says nothing) decide how "
-                           "images are read, as Ultralytics reads them")
+                           "name such as coco.yaml; `shipped:coco.yaml` is Ultralytics' own in any case. Its "
+                           "`channels` (1 to 8, 3 where it says nothing) decide how images are read, as Ultralytics "
+                           "reads them")
     unlabelled: str = option("error", "what an image without a label file is", choices=("error", "background"))
     train_images: int = option(0, "streets: images to generate for training", minimum=0)
     val_images: int = option(0, "streets: images to generate for validation", minimum=0)
