@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from edgegd.foreign_text import indented, printable
+
 
 class EdgegdError(Exception):
     """An error with a cause a user can mend; the CLI prints it without a traceback and exits with `exit_code`.
@@ -26,11 +28,14 @@ class EdgegdError(Exception):
         super().__init__(self.message())
 
     def message(self) -> str:
-        """The text shown to the user: a line each for what, expected, found and how to mend it."""
-        lines = [self.what]
+        """The text shown to the user: a line each for what, expected, found and how to mend it.
+
+        Parts of it come from files and devices: no control character, and no line that could be one of ours, leaves.
+        """
+        lines = [printable(self.what)]
         for label, text in (("expected", self.expected), ("found", self.found), ("to mend it", self.mend)):
             if text:
-                lines.append(f"  {label}: {text}")
+                lines.append(f"  {label}: {indented(str(text))}")
         return "\n".join(lines)
 
 

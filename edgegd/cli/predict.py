@@ -10,13 +10,15 @@ from pathlib import Path
 
 import click
 
+from edgegd.cli.numbers import FiniteFloat
+
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--save", "save_dir", type=click.Path(path_type=Path, file_okay=False),
               help="Draw the boxes into copies of the images in this folder; nothing is overwritten.")  # fmt: skip
-@click.option("--conf", type=click.FloatRange(0, 1), default=0.25, show_default=True, help="Smallest score shown.")
+@click.option("--conf", type=FiniteFloat(0, 1), default=0.25, show_default=True, help="Smallest score shown.")
 @click.option("--timings", is_flag=True,
               help="Measure decoding of the image file, letterbox, inference and post-processing apart, and print the "
                    "medians over all IMAGES.")  # fmt: skip

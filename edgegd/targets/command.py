@@ -61,7 +61,7 @@ class CommandTarget:
 
     def start_worker(self, worker_file: Path) -> WorkerProcess:
         """Runs the prefix with the worker's file; raises WorkerError when that fails."""
-        return WorkerProcess([*self.prefix, self.deliver(worker_file)], self._explain)
+        return WorkerProcess([*self.prefix, self.deliver(worker_file)], self._explain, f"the target {self.name}")
 
     def lock(self) -> AbstractContextManager[None]:
         """This machine, which the command runs on, for this process alone; raises DeviceBusyError."""
