@@ -19,7 +19,8 @@ LIST_BYTES = 64 << 20
 """Of a list file of images: half a million paths."""
 LABEL_BYTES = 16 << 20
 """Of one image's label file."""
-IMAGE_BYTES = 1 << 30
+IMAGE_BYTES = 400 << 20
+"""Of one image's file: as many bytes as its pixels may have."""
 IMAGE_PIXELS = 120_000_000
 """Of one image; three bytes a pixel, and a second copy when it is turned by its EXIF orientation."""
 IMAGE_FILES = 5_000_000
@@ -39,8 +40,6 @@ SIDE_PX = 4096
 THREADS = 1024
 LARGEST_SEED = 2**32 - 1
 """Of numpy, and so of everything that draws with it."""
-MODEL_INPUT_BYTES = 1 << 30
-"""Of a model's input array: 4096 px a side in float32 are 0.2 GB."""
 MESSAGE_BYTES = 64 << 20
 """Of one answer of a device: ten million durations."""
 STDERR_BYTES = 16 << 20

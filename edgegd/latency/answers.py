@@ -51,6 +51,15 @@ def check_answer(kind: str, answer: Mapping[str, Any], device: str) -> None:
         ) from None  # fmt: skip
 
 
+def problem_of(check: Check, value: Any) -> str:
+    """What is wrong with a value that is not as described, as a sentence; empty where nothing is."""
+    try:
+        check(value, "")
+    except _Wrong as wrong:
+        return f"{wrong.where}: expected {wrong.expected}, found {one_line(repr(wrong.value)[: 2 * _SHOWN], _SHOWN)}"
+    return ""
+
+
 def device_of(worker: Any) -> str:
     """The name of the device that a worker runs on, for messages."""
     name = one_line(getattr(worker, "device", "") or "the device")

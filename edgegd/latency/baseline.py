@@ -18,6 +18,7 @@ from typing import Any
 
 from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import BaselineDamagedError, BaselineNotFoundError, BaselineShapeError, WouldOverwriteError
+from edgegd.json_files import read_json
 from edgegd.latency.model_signature import ModelSignature, read_signature, shape_differences
 
 SCHEMA = 1
@@ -88,12 +89,12 @@ class Baseline:
                 mend=f"edgegd baseline set MODEL.onnx --name {name}" + ("" if root == ROOT else f" --dir {root}"),
             )  # fmt: skip
         try:
-            stored = json.loads((folder / FACTS).read_text())
+            stored = read_json(folder / FACTS)
             if stored["schema"] != SCHEMA:
                 raise ValueError(f"schema {stored['schema']}, this edgegd reads {SCHEMA}")
             baseline = cls(folder, ModelSignature.from_json(stored["model"]), stored["source"], stored["note"],
                            stored["created"], stored["accepted_on"], stored["static"])  # fmt: skip
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(folder / FACTS, "what `edgegd baseline set` writes", f"{type(error).__name__}: {error}"
                            ) from error
         expected = f"the accepted model, SHA-256 {baseline.signature.sha256}"

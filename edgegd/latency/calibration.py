@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import DeviceCalibrationError, InvalidMeasurementError
+from edgegd.json_files import read_json
 from edgegd.latency.fingerprint import differences
 from edgegd.latency.looks import GateRule, outcomes
 from edgegd.latency.record import Measurement
@@ -146,7 +147,7 @@ def load(target: str, threads: int, spinning: bool, folder: Path) -> Calibration
     if not path.exists():
         return None
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = read_json(path)
         schema = fields.pop("schema")
         if schema != SCHEMA or not isinstance(fields["fingerprint"], dict):
             raise ValueError(f"schema {schema}, or no fingerprint")

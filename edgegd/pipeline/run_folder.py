@@ -19,6 +19,7 @@ from typing import Any
 
 from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import MissingArtifactError, RunFolderBusyError, RunFolderMismatchError
+from edgegd.json_files import read_json
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.schema import Recipe
@@ -155,8 +156,8 @@ class RunFolder:
         return self.write(name, (json.dumps(value, indent=1) + "\n").encode())
 
     def read_json(self, name: str) -> Any:
-        """An artifact's JSON."""
-        return json.loads(self.artifact(name).read_text())
+        """An artifact's JSON; raises JsonProblem (a ValueError) for a file that is none."""
+        return read_json(self.artifact(name))
 
 
 def _is_untouched(path: Path) -> bool:

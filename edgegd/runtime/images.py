@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegd.bounded_read import read_bounded
 from edgegd.errors import UnreadableImageError
-from edgegd.runtime.opencv import require_opencv
+from edgegd.limits import IMAGE_BYTES, IMAGE_PIXELS
+from edgegd.runtime.image_header import declared_size, is_truncated
+from edgegd.runtime.opencv import PIXELS_VARIABLE, require_opencv
 
 IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif",
                             ".tiff", ".webp"})
 """The files of an image folder that count as images: Ultralytics' list (ultralytics/data/utils.py, IMG_FORMATS)."""
+_LIMIT = f"the {IMAGE_PIXELS:,} that an image may have"
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -27,9 +31,11 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 def decode(path: Path) -> tuple[NDArray[np.uint8] | None, str]:
     """The image of a file as read_image gives it, or None and what is wrong with the file."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        return None, error.strerror or str(error)
+        content = read_bounded(path, IMAGE_BYTES)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        return None, getattr(error, "strerror", None) or str(error)
+    if content is None:
+        return None, f"the file has more than {IMAGE_BYTES >> 20} MiB"
     return decode_bytes(content)
 
 
@@ -38,34 +44,19 @@ def decode_bytes(content: bytes) -> tuple[NDArray[np.uint8] | None, str]:
     cv2 = require_opencv()
     if not content:
         return None, "the file is empty"
+    width, height = declared_size(content) or (0, 0)
+    if width * height > IMAGE_PIXELS:
+        return None, f"{width} x {height} pixels are more than {_LIMIT}"
     if is_truncated(content):
         return None, "the file is truncated"
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
+    except cv2.error as error:
+        if PIXELS_VARIABLE.removeprefix("OPENCV_") in str(error):
+            return None, f"it has more pixels than {_LIMIT}"
         image = None
+    if image is not None and image.shape[0] * image.shape[1] > IMAGE_PIXELS:
+        return None, f"{image.shape[1]} x {image.shape[0]} pixels are more than {_LIMIT}"
     if image is None:
         return None, "the file is not an image, or is damaged"
     return np.asarray(image, np.uint8), ""
-
-
-def is_truncated(content: bytes) -> bool:
-    """Whether a JPEG lacks its end-of-image marker, or a PNG its end chunk (OpenCV 4 decodes such files silently).
-
-    The marker FF D9 is looked for only behind the start of scan: an EXIF thumbnail before it is a JPEG with an end of
-    its own, while inside entropy-coded data a byte FF is always followed by 00 or a restart marker
-    (ITU-T T.81, B.1.1.5).
-    """
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return b"IEND" not in content[-4096:]
-    if not content.startswith(b"\xff\xd8"):
-        return False
-    position = 2
-    while position + 4 <= len(content) and content[position] == 0xFF:
-        if content[position + 1] == 0xFF:  # a fill byte before a marker
-            position += 1
-            continue
-        if content[position + 1] == 0xDA:
-            return content.find(b"\xff\xd9", position) < 0
-        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return True

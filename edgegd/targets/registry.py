@@ -14,6 +14,7 @@ import yaml
 
 from edgegd.atomic_files import write_atomically
 from edgegd.errors import TargetUnknownError
+from edgegd.safe_yaml import YamlProblem, read_yaml
 from edgegd.targets.base import Target
 from edgegd.targets.command import SCHEME, CommandTarget
 from edgegd.targets.local import LocalTarget
@@ -55,9 +56,9 @@ def load_targets() -> dict[str, TargetEntry]:
     if not path.exists():
         return {}
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = read_yaml(path) or {}
         mistakes = [] if isinstance(content, dict) else ["it is no mapping of names to targets"]
-    except yaml.YAMLError as error:
+    except YamlProblem as error:
         mistakes = [str(error)]
     entries = {}
     for name, values in ({} if mistakes else content).items():
