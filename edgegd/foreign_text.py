@@ -7,7 +7,9 @@ Markdown viewer obeys HTML. So what others wrote is shown by one of three functi
 
 from __future__ import annotations
 
+import io
 import unicodedata
+from typing import TextIO
 
 LONGEST_LINE = 1000
 """Characters of a foreign text in one line of ours; the rest is counted and left out."""
@@ -15,8 +17,10 @@ LONGEST_LINE = 1000
 # Cc: control characters; Cf: bidirectional and invisible ones; Cs: half characters; Co, Cn: without a meaning; Zl, Zp:
 # separators that are new lines to some viewers (Unicode Standard, table 4-4).
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_MARKDOWN = str.maketrans({"|": "\\|", "<": "&lt;", ">": "&gt;", "&": "&amp;", "`": "\\`", "*": "\\*", "_": "\\_",
-                           "[": "\\[", "]": "\\]", "!": "\\!", "\\": "\\\\", "~": "\\~", "@": "&#64;"})  # fmt: skip
+_MARKDOWN = str.maketrans({
+    "|": "\\|", "<": "&lt;", "&": "&amp;", "`": "&#96;", "\\": "&#92;", "@": "&#64;",
+})  # fmt: skip
+_LINK = "]("
 _FORGED = "    "
 
 
@@ -44,7 +48,46 @@ def cell(text: object, style: str = "simple") -> str:
     """A table's cell as `one_line` with blanks joined; for Markdown (`github`) without what would end the cell, begin a
     tag, a link or an image, or mention somebody. `style` is one of tabulate's formats."""
     line = one_line(" ".join(str(text).split()))
-    return line.translate(_MARKDOWN) if style == "github" else line
+    return line.translate(_MARKDOWN).replace(_LINK, "]&#40;") if style == "github" else line
+
+
+class PrintableStream(io.TextIOBase):
+    """A text stream whose text goes through `printable`, and which shows what its encoding lacks as escapes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """As of the stream behind it."""
+        return self._stream.encoding or "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        """How characters that the encoding lacks are written."""
+        return "backslashreplace"
+
+    def write(self, text: str) -> int:
+        """Writes the text; the number of its characters."""
+        shown = printable(text)
+        self._stream.write(shown.encode(self.encoding, self.errors).decode(self.encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """As of the stream behind it."""
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        """As of the stream behind it."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """As of the stream behind it."""
+        return self._stream.fileno()
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
 
 
 def _is_hidden(char: str) -> bool:

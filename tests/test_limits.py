@@ -62,16 +62,17 @@ def at_once_and_in_little_memory() -> Iterator[None]:
     assert time.monotonic() - start < 60
 
 
-@pytest.mark.parametrize("text", [laughs(), laughs(30), "a: &a [*a]\n", "a: &a {b: *a}\n", "[" * 100_000, "- a\n" * 60_000,
-                                  "a: &a {x: 1}\n" + "b: {<<: [" + "*a, " * 60_000 + "*a]}\n"],
-                         ids=["laughs", "many laughs", "circle", "circle of keys", "deep", "long", "merges"])  # fmt: skip
+@pytest.mark.parametrize("text", [
+    laughs(), laughs(30), "a: &a [*a]\n", "a: &a {b: *a}\n", "[" * 100_000, "- a\n" * 60_000,
+    "a: &a {x: 1}\n" + "b: {<<: [" + "*a, " * 60_000 + "*a]}\n",
+], ids=["laughs", "many laughs", "circle", "circle of keys", "deep", "long", "merges"])  # fmt: skip
 def test_yaml(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(YamlProblem) as caught:
         load_yaml(text)
     said = caught.value.text
     with pytest.raises(RecipeError, match=said[:20]):
         parse_recipe(text)
-    with pytest.raises(RecipeError, match="train.epochs"):
+    with pytest.raises(RecipeError, match=r"train\.epochs"):
         parse_recipe("version: 1", [f"train.epochs={text}"])
     file = tmp_path / "edgegd" / "targets.yaml"
     file.parent.mkdir()

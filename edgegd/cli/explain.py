@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from edgegd.foreign_text import printable
+
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
@@ -54,6 +56,6 @@ def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
     if swap and not found:
         text = f"{explain_swap(swap)}\n\n{text}"
     if sys.stdout.isatty():
-        click.echo_via_pager(text)
+        click.echo_via_pager(printable(text))
     else:
         click.echo(text)

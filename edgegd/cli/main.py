@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ from edgegd.cli.search import search
 from edgegd.cli.stages import stage_commands
 from edgegd.cli.target import target
 from edgegd.errors import EdgegdError, FileAccessError, InterruptedRunError, MissingExtraError, UnexpectedError
+from edgegd.foreign_text import PrintableStream
 
 
 class _Commands(click.Group):
@@ -59,7 +61,11 @@ def main() -> None:
     # Ultralytics must neither install packages behind the user's back nor log into the middle of our output.
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_VERBOSE", "false")
-    arguments = sys.argv[1:]
+    with contextlib.redirect_stdout(PrintableStream(sys.stdout)):
+        _run(sys.argv[1:])
+
+
+def _run(arguments: list[str]) -> None:
     try:
         code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from edgegd.cli.numbers import FiniteFloat
+from edgegd.foreign_text import one_line
 
 
 @click.command()
@@ -56,10 +57,10 @@ def predict(model: Path, images: tuple[Path, ...], save_dir: Path | None, conf: 
             with replaced_atomically(target) as temporary:
                 write_image(temporary, draw(image, found))
         if not as_json:
-            click.echo(f"{path}: {len(found)} detections" + (f" -> {target}" if target else ""))
+            click.echo(one_line(f"{path}: {len(found)} detections" + (f" -> {target}" if target else "")))
             for box, score, class_id in zip(found.xyxy, found.scores, found.class_ids, strict=True):
                 x1, y1, x2, y2 = box
-                click.echo(f"  {found.names[class_id]:<16} {score:.2f}  {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}")
+                click.echo(f"  {one_line(found.names[class_id]):<16} {score:.2f}  {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}")
     median_ms = {step.removesuffix("_ms"): statistics.median(taken[step] for taken in steps) for step in steps[0]}
     if as_json:
         click.echo(json.dumps({"images": results, "median_ms": median_ms} if timings else results))

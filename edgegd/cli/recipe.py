@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from edgegd.foreign_text import one_line
+
 
 @click.group()
 def recipe() -> None:
@@ -32,7 +34,7 @@ def list_recipes(as_json: bool) -> None:
         click.echo(json.dumps([{"name": r.name, "path": str(r.path), "description": r.description} for r in recipes]))
         return
     for shipped in recipes:
-        click.echo(f"{shipped.name:<24} {shipped.description}")
+        click.echo(f"{shipped.name:<24} {one_line(shipped.description)}")
 
 
 @recipe.command("cp")

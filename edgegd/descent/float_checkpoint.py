@@ -10,6 +10,7 @@ from typing import Any
 from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoint, yaml_model_load
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
+from edgegd.descent.checkpoint_classes import names_by_id
 from edgegd.errors import (
     CheckpointNotFoundError,
     CheckpointTaskError,
@@ -18,6 +19,7 @@ from edgegd.errors import (
     DownloadError,
     ImageSizeError,
 )
+from edgegd.foreign_text import one_line
 from edgegd.recipe.paths import resolve_path
 
 _HUB = "https://github.com/ultralytics/assets/releases"
@@ -57,7 +59,8 @@ def _download_error(weights: str, path: Path) -> DownloadError:
 def open_checkpoint(path: Path) -> DetectionModel:
     """The detection model of an Ultralytics checkpoint, float32.
 
-    Raises CheckpointUnreadableError for a truncated or foreign file, CheckpointTaskError for another task.
+    Raises CheckpointUnreadableError for a truncated or foreign file, CheckpointTaskError for another task,
+    ClassCountError for class names that are not one for each id.
     """
     try:
         model: Any = load_checkpoint(path)[0]
@@ -75,6 +78,8 @@ def open_checkpoint(path: Path) -> DetectionModel:
             f"{path} is no detection model.", expected="task detect", found=f"task {model.task}",
             mend="choose a checkpoint without -seg, -cls, -pose or -obb in its name",
         )  # fmt: skip
+    head: Any = list(model.model.children())[-1]
+    model.names = names_by_id(getattr(model, "names", None), int(getattr(head, "nc", 0)), path)
     return model
 
 
@@ -120,7 +125,7 @@ def knows_classes(model: DetectionModel, names: tuple[str, ...]) -> bool:
 def require_classes(model: DetectionModel, names: tuple[str, ...], source: str) -> None:
     """ClassCountError where the checkpoint's classes are not the data set's in number and name."""
     if not knows_classes(model, names):
-        found = ", ".join(model.names[index] for index in sorted(model.names))
+        found = one_line(", ".join(model.names[index] for index in sorted(model.names)))
         raise ClassCountError(
             f"The classes of {source} are not the data set's.",
             expected=f"{len(names)}: {_shorten(', '.join(names))}",

@@ -26,6 +26,7 @@ from edgegd.descent.float_checkpoint import (
 )
 from edgegd.descent.float_training import train_float
 from edgegd.errors import CheckpointNotFoundError
+from edgegd.foreign_text import one_line
 from edgegd.pipeline.models import stored_dataset
 from edgegd.pipeline.run_folder import TRAINING, RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage
@@ -61,7 +62,8 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
     )
     progress.note(
         f"{check.train_images} training images with {check.train_boxes} boxes, "
-        f"{check.val_images} validation images with {check.val_boxes}; {', '.join(dataset.names)}"
+        f"{check.val_images} validation images with {check.val_boxes}; "
+        f"{one_line(', '.join(map(one_line, dataset.names)))}"
     )
     folder.write_json("data.json", {
         "root": str(dataset.root), "yaml_path": str(dataset.yaml_path), "names": dataset.names,
