@@ -78,8 +78,8 @@ def open_checkpoint(path: Path) -> DetectionModel:
             f"{path} is no detection model.", expected="task detect", found=f"task {model.task}",
             mend="choose a checkpoint without -seg, -cls, -pose or -obb in its name",
         )  # fmt: skip
-    head: Any = list(model.model.children())[-1]
-    model.names = names_by_id(getattr(model, "names", None), int(getattr(head, "nc", 0)), path)
+    layers: Any = model.model
+    model.names = names_by_id(getattr(model, "names", None), int(getattr(layers[-1], "nc", 0)), path)
     return model
 
 

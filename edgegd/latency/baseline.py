@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -17,13 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from edgegd.atomic_files import explaining_full_disk, write_atomically
-from edgegd.errors import BaselineDamagedError, BaselineNotFoundError, BaselineShapeError, WouldOverwriteError
+from edgegd.errors import (
+    BaselineDamagedError,
+    BaselineNotFoundError,
+    BaselineShapeError,
+    OnnxUnreadableError,
+    WouldOverwriteError,
+)
 from edgegd.json_files import read_json
-from edgegd.latency.model_signature import ModelSignature, read_signature, shape_differences
+from edgegd.latency.model_signature import ModelSignature, read_model, read_signature, shape_differences
 
 SCHEMA = 1
 ROOT = Path("baselines")
 MODEL, FACTS = "model.onnx", "baseline.json"
+_TIMED = ("float32", "uint8")  # what the worker makes inputs of
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -60,19 +68,21 @@ class Baseline:
         """Copies a model into `root`/`name`. `force` replaces a baseline; its history stays, its devices do not.
 
         Raises WouldOverwriteError where one exists and `force` is not given, BaselineNotFoundError for a name that is
-        no name of a folder, OnnxUnreadableError for a file that onnxruntime cannot load.
+        no name of a folder, OnnxUnreadableError for a file that onnxruntime cannot load, and for one that no gate could
+        run: with weights in a second file, sides that are not fixed, or another input than float32 or uint8.
         """
         folder = root / _checked(name)
         if (folder / FACTS).exists() and not force:
             raise WouldOverwriteError(f"There is a baseline {name} in {root} already.", expected="a new name",
                                       found=str(folder / FACTS), mend="choose another name, or replace it by --force")
-        signature = read_signature(model)
+        content = read_model(model)
+        signature = _runnable_alone(model, content)
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         baseline = cls(folder, signature, str(model), note, created, {}, dict(static))
         with explaining_full_disk(root):
             folder.mkdir(parents=True, exist_ok=True)
         # The facts come last: a kill between the two leaves a model of another hash, which `load` refuses.
-        write_atomically(baseline.model, model.read_bytes())
+        write_atomically(baseline.model, content)
         baseline._write()
         return baseline
 
@@ -136,6 +146,30 @@ class Baseline:
 def baseline_names(root: Path = ROOT) -> list[str]:
     """The names of the baselines in a folder, sorted; none where there is no such folder."""
     return sorted(path.parent.name for path in root.glob(f"*/{FACTS}"))
+
+
+def _runnable_alone(model: Path, content: bytes) -> ModelSignature:
+    """The signature of what will be stored: the one file, in a folder of its own; OnnxUnreadableError."""
+    with tempfile.TemporaryDirectory(prefix="edgegd-") as folder:
+        alone = Path(folder) / MODEL
+        alone.write_bytes(content)
+        try:
+            signature = read_signature(alone)
+        except OnnxUnreadableError as error:
+            read_signature(model)  # where the file is at fault, its own error says so
+            raise OnnxUnreadableError(
+                f"{model} cannot be a baseline: it has weights in a second file, which would not be stored with it.",
+                expected="one file that runs by itself", found=error.found,
+                mend="save it in one file: onnx.save(onnx.load(FILE), NEW)",
+            ) from error  # fmt: skip
+    wrong = [str(tensor) for tensor in signature.inputs if tensor.dtype not in _TIMED or not all(
+        isinstance(side, int) and side > 0 for side in tensor.shape)]  # fmt: skip
+    if wrong or not signature.inputs:
+        raise OnnxUnreadableError(
+            f"{model} cannot be a baseline: no gate could run it.", found="; ".join(wrong) or "no input",
+            expected=f"inputs of {' or '.join(_TIMED)} whose sides are all fixed", mend="export it with a fixed size",
+        )  # fmt: skip
+    return signature
 
 
 def _checked(name: str) -> str:

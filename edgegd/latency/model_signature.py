@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from edgegd.errors import OnnxUnreadableError
 from edgegd.runtime.contract import ModelContract
 from edgegd.runtime.session import load_session
 
@@ -66,6 +67,15 @@ def read_signature(path: Path) -> ModelSignature:
         sha256(content).hexdigest(), len(content), _tensors(session.get_inputs()), _tensors(session.get_outputs()),
         imgsz=contract.preprocessing.imgsz if contract else None, portable=contract.portable if contract else "",
     )  # fmt: skip
+
+
+def read_model(path: Path) -> bytes:
+    """A model file's bytes; OnnxUnreadableError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OnnxUnreadableError(f"there is no ONNX file {path}", found=str(error),
+                                  mend="check the path, or export the model first") from error
 
 
 def _tensors(nodes: Any) -> tuple[Tensor, ...]:

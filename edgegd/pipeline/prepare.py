@@ -25,9 +25,11 @@ from edgegd.descent.float_checkpoint import (
     require_stride,
 )
 from edgegd.descent.float_training import train_float
+from edgegd.descent.own_parameters import require_own_parameters
 from edgegd.errors import CheckpointNotFoundError
 from edgegd.foreign_text import one_line
 from edgegd.pipeline.models import stored_dataset
+from edgegd.pipeline.quantize import require_plan_section
 from edgegd.pipeline.run_folder import TRAINING, RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage
 from edgegd.quant.folding import detection_head
@@ -56,6 +58,7 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
     """
     section = folder.recipe.data
     open_weights(folder)
+    require_plan_section(folder.recipe)
     dataset = open_dataset(section, lambda done, total: progress.update(done, total, "drawing or fetching images"))
     check = check_dataset(
         dataset, section.unlabelled, lambda done, total: progress.update(done, total, "checking images and labels")
@@ -84,13 +87,15 @@ def _weights_now(folder: RunFolder) -> Any:
 def open_weights(folder: RunFolder) -> DetectionModel:
     """The model that `model.weights` names, after checking that it detects boxes and takes `model.imgsz`.
 
-    Raises the errors of locate_checkpoint, open_checkpoint, open_architecture, require_stride and detection_head.
+    Raises the errors of locate_checkpoint, open_checkpoint, open_architecture, require_stride, detection_head and
+    require_own_parameters.
     """
     section = folder.recipe.model
     weights = section.weights
     model = open_architecture(weights) if is_architecture(weights) else open_checkpoint(locate_checkpoint(weights))
     require_stride(model, section.imgsz)
     detection_head(model)
+    require_own_parameters(model, weights)
     return model
 
 

@@ -37,7 +37,8 @@ class FloatTraining:
                             "classes is used as it is. 0: never train, refuse weights that would need it",
                             minimum=0, maximum=100_000)
     batch: int = option(16, "images a step", minimum=1, maximum=100_000)
-    optimizer: str = option("auto", "Ultralytics' optimizer name")
+    optimizer: str = option("auto", "Ultralytics' optimizer name", choices=(
+        "auto", "Adam", "Adamax", "AdamW", "MuSGD", "NAdam", "RAdam", "RMSProp", "SGD"))  # fmt: skip
     lr0: float = option(0.01, "initial learning rate (ignored by optimizer auto)", minimum=0, maximum=1000)
     lrf: float = option(0.01, "final learning rate as a fraction of lr0", minimum=0, maximum=1000)
     mosaic: float = option(1.0, "probability of mosaic augmentation", minimum=0, maximum=1)
@@ -167,7 +168,8 @@ class TrainSection:
     lrf: float = option(0.01, "final learning rate as a fraction of the peak (cosine)", minimum=0, maximum=1)
     freeze_ranges_epochs: int = option(1, "epochs at the end in which ranges no longer learn",
                                        minimum=0, maximum=100_000)
-    momentum: float = option(0.9, "momentum (SGD, MuSGD) or beta1 (Adam, AdamW)", minimum=0, maximum=1)
+    momentum: float = option(0.9, "momentum (SGD, MuSGD) or beta1 (Adam, AdamW): less than 1", minimum=0,
+                             maximum=0.9999)
     weight_decay: float = option(0.0, "weight decay of convolution weights", minimum=0)
     warmup_epochs: float = option(0.5, "epochs of linear warm-up of the learning rate", minimum=0, maximum=100_000)
     grad_clip: float = option(10.0, "largest norm of the gradient", minimum=0)

@@ -51,7 +51,8 @@ def to_markdown(report: dict[str, Any]) -> str:
         summary_table(report, "github"), "",
         f"Latency on {cell(machine['cpu'], 'github')}, onnxruntime {cell(machine['onnxruntime'], 'github')}, "
         f"{latency['threads']} thread(s), spinning {'on' if latency['spinning'] else 'off'}, "
-        f"{latency['launches']} launches of {2 * latency['quads']} alternating blocks; the interval is a 95 % bootstrap."
+        f"{latency['launches']} launches of {2 * latency['quads']} alternating blocks; the interval is a 95 % "
+        "bootstrap."
         + ("" if conditions["stable"] else " **Not every warm-up became stable: measure again on an idle machine.**")
         + "".join(f" **Faults: {cell(fault, 'github')}.**" for fault in conditions["faults"]),
         "", "## mAP50-95 by class", "", _class_table(report), "",

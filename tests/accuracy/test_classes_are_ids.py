@@ -43,7 +43,7 @@ def test_equal_names_are_told_apart_by_id() -> None:
      ("true", "null", "~", "010", "1.50", "2026-01-01", "1e3", "0x10")),
     ("{'0': a, 1: b}", ("a", "b")), ("{1: b, 0: a}", ("a", "b")), ("[car, car]", ("car", "car")),
     ('["a\\nb", "\\e[31m"]', ("a\nb", "\x1b[31m")),
-], ids=["words", "words by id", "what looks like values", "quoted ids", "order", "twice", "control characters"])  # fmt: skip
+], ids=["words", "words by id", "what looks like values", "quoted ids", "order", "twice", "controls"])  # fmt: skip
 def test_names_are_the_text_that_stands_there(tmp_path: Path, write_png: Path, text: str, names: tuple[str, ...]
                                               ) -> None:
     (tmp_path / "data.yaml").write_text(f"train: images\nval: images\nnames: {text}\n")

@@ -43,12 +43,13 @@ def test_plain_text_stays_as_it_is() -> None:
 def test_no_line_of_a_message_is_forged() -> None:
     error = EdgegdError("What.", expected=EVIL, found=EVIL, mend="as it is")
     lines = error.message().splitlines()
-    assert is_plain(error.message()) and not any(line.startswith(("edgegd:", "  to mend it: rm")) for line in lines[:-1])
+    assert is_plain(error.message()) and not any(line.startswith("edgegd:") for line in lines)
     assert sum(line.startswith("  to mend it") for line in lines) == 1
 
 
 @pytest.mark.parametrize("evil", [
-    "<script>alert(1)</script>", "a|b|c", "`code`", "[link](http://x)", "![image](http://x)", "&lt;img src=x&gt;", "@all",
+    "<script>alert(1)</script>", "a|b|c", "`code`", "[link](http://x)", "![image](http://x)", "&lt;img src=x&gt;",
+    "@all",
     "x\n| forged | row |", "\\|", "<img src=x onerror=y>",
 ])  # fmt: skip
 def test_markdown_cells_hold_no_markup(evil: str) -> None:
