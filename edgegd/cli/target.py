@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
 from edgegd.errors import DeviceSoftwareError
 from edgegd.foreign_text import one_line
+from edgegd.home import expanded
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _MARKS = {"ok": "ok     ", "note": "note   ", "missing": "MISSING"}
@@ -46,7 +46,7 @@ def add(name: str, url: str, python: str, emulated: bool, ssh_config: str, folde
     """
     from edgegd.targets.registry import TargetEntry, add_target, targets_file
 
-    config = str(Path(ssh_config).expanduser().absolute()) if ssh_config else ""
+    config = str(expanded(ssh_config).absolute()) if ssh_config else ""
     entry = TargetEntry(name, url, python, emulated, config, folder)
     add_target(entry)
     click.echo(json.dumps(asdict(entry)) if as_json else

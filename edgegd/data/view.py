@@ -8,17 +8,28 @@ image folder k of the data set appears here as a folder of links to its images, 
     labels/k          -> the folder of its label files
     labels/k.cache       written by Ultralytics
 
-A re-saved JPEG replaces the link, not the image. The splits are list files: folders would be resolved to their targets.
+A JPEG that does not end with its end marker appears as a copy with one behind it: compressed anew, its pixels would be
+others than those that calibration and accuracy see. The splits are list files: folders would be resolved to their
+targets.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import yaml
 
+from edgegd.atomic_files import write_atomically
+from edgegd.bounded_read import read_bounded
 from edgegd.data.dataset import Dataset
 from edgegd.data.labels import label_path
+from edgegd.errors import FileAccessError
+from edgegd.limits import IMAGE_BYTES
+from edgegd.runtime.image_header import JPEG
+
+_END = b"\xff\xd9"
 
 
 def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
@@ -46,12 +57,37 @@ def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
 
 
 def _link(link: Path, target: Path) -> None:
-    """Make or correct a link; what is not a link is a copy that Ultralytics re-saved, and stays."""
+    """Make or correct a link, or for a JPEG without an end the copy that stands for it."""
     target = target.absolute()
-    if link.is_symlink():
-        if link.readlink() == target:
-            return
-        link.unlink()
-    elif link.exists():
+    ended = _with_end(target)
+    if ended is not None:
+        if link.is_symlink() or not link.exists() or link.read_bytes() != ended:
+            link.unlink(missing_ok=True)
+            write_atomically(link, ended)
         return
-    link.symlink_to(target)
+    if link.is_symlink() and link.readlink() == target:
+        return
+    link.unlink(missing_ok=True)
+    try:
+        link.symlink_to(target)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        raise FileAccessError(
+            f"The file system of {link.parent} has no symbolic links.", expected="links to the images of the data set",
+            found=str(error), mend="choose a --run-dir on another file system",
+        ) from error  # fmt: skip
+
+
+def _with_end(image: Path) -> bytes | None:
+    """The content of a JPEG that does not end with its end marker, with one; None for any other file."""
+    if not image.is_file():
+        return None
+    with image.open("rb") as file:
+        if file.read(2) != JPEG or file.seek(0, os.SEEK_END) < 4:
+            return None
+        file.seek(-2, os.SEEK_END)
+        if file.read() == _END:
+            return None
+    content = read_bounded(image, IMAGE_BYTES)
+    return None if content is None else content + _END

@@ -18,6 +18,7 @@ from edgegd.data.class_names import class_names
 from edgegd.data.download import datasets_folder, download_described
 from edgegd.data.image_files import images_below, is_image, read_list
 from edgegd.errors import DataNotFoundError, NoImagesError
+from edgegd.home import expanded
 from edgegd.recipe.paths import resolve_path
 from edgegd.safe_yaml import YamlProblem, compose, construct, read_yaml_text, texts
 
@@ -142,7 +143,7 @@ def _root(yaml_path: Path, data: dict[str, Any]) -> Path:
     """
     if not data.get("path"):
         return yaml_path.parent.resolve()
-    path = Path(data["path"]).expanduser()
+    path = expanded(data["path"])
     if path.is_absolute():
         return path
     for root in (path.absolute(), yaml_path.parent.resolve() / path):

@@ -14,6 +14,7 @@ from ultralytics.data.build import build_yolo_dataset
 from ultralytics.utils import IterableSimpleNamespace
 
 from edgegd.descent.data_order import EpochOrder, SeededImages
+from edgegd.descent.shared_memory import require_shared_memory
 from edgegd.recipe.schema import TrainSection
 
 
@@ -43,15 +44,19 @@ def hyperparameters(settings: TrainSection, imgsz: int) -> IterableSimpleNamespa
 class TrainingBatches:
     """Augmented batches of a data set (see EpochBatches); `train.seed` and the position decide what is in them.
 
+    `loaded` are the labels of the images that they are made of, as Ultralytics' loader read them.
+
     `data_yaml` is the view of the data set that edgegd.data.view.ultralytics_yaml made, beside its `train.txt`.
     """
 
     def __init__(self, data_yaml: Path, names: tuple[str, ...], settings: TrainSection, imgsz: int) -> None:
+        require_shared_memory(settings.workers, settings.batch, imgsz)
         hyp = hyperparameters(settings, imgsz)
         dataset: Any = build_yolo_dataset(
             hyp, str(data_yaml.with_name("train.txt")), settings.batch,
             {"names": dict(enumerate(names)), "nc": len(names), "channels": 3}, mode="train",
         )  # fmt: skip
+        self.loaded: list[dict[str, Any]] = dataset.labels
         # As if all images were in memory: none is remembered between items, and mosaics draw from all of them instead
         # of from those that this process happened to load last.
         dataset.cache = "ram"

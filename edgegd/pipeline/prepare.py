@@ -11,7 +11,7 @@ from typing import Any
 
 from ultralytics.nn.tasks import DetectionModel
 
-from edgegd.data.check import check_dataset
+from edgegd.data.check import check_contents
 from edgegd.data.dataset import Dataset, open_dataset
 from edgegd.data.labels import label_path
 from edgegd.data.view import ultralytics_yaml
@@ -26,8 +26,10 @@ from edgegd.descent.float_checkpoint import (
 )
 from edgegd.descent.float_training import train_float
 from edgegd.descent.own_parameters import require_own_parameters
+from edgegd.descent.shared_memory import require_shared_memory
 from edgegd.errors import CheckpointNotFoundError
 from edgegd.foreign_text import one_line
+from edgegd.pipeline.as_recorded import require_as_recorded
 from edgegd.pipeline.models import stored_dataset
 from edgegd.pipeline.quantize import require_plan_section
 from edgegd.pipeline.run_folder import TRAINING, RunFolder, sha256_of
@@ -59,8 +61,10 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
     section = folder.recipe.data
     open_weights(folder)
     require_plan_section(folder.recipe)
+    train = folder.recipe.train
+    require_shared_memory(train.workers, train.batch, folder.recipe.model.imgsz)
     dataset = open_dataset(section, lambda done, total: progress.update(done, total, "drawing or fetching images"))
-    check = check_dataset(
+    check, contents = check_contents(
         dataset, section.unlabelled, lambda done, total: progress.update(done, total, "checking images and labels")
     )
     progress.note(
@@ -73,6 +77,7 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
         "check": dataclasses.asdict(check), "files": _files_of(dataset),
         "train_images": [str(path) for path in dataset.train_images],
         "val_images": [str(path) for path in dataset.val_images],
+        "contents": [dataclasses.astuple(content) for content in contents],
     })  # fmt: skip
 
 
@@ -120,12 +125,14 @@ def run_float(folder: RunFolder, progress: Progress) -> None:
             folder.write("float.pt", path.read_bytes())
             return
         weights = str(path)
+    require_shared_memory(folder.recipe.train.workers, section.float.batch, section.imgsz)
     progress.note(f"training {weights} in float for {section.float.epochs} epochs with Ultralytics")
     data_yaml = ultralytics_yaml(stored_dataset(folder), folder.artifact("view"))
     with tempfile.TemporaryDirectory(dir=folder.path, prefix=TRAINING) as work:
         best = Path(work) / "best.pt"
         train_float(weights, data_yaml, best, imgsz=section.imgsz, settings=section.float, train=folder.recipe.train,
-                    work_folder=Path(work), progress=progress.update, note=progress.note)  # fmt: skip
+                    work_folder=Path(work), progress=progress.update, note=progress.note,
+                    on_data=lambda split, loaded: require_as_recorded(folder, split, loaded))  # fmt: skip
         open_checkpoint(best)
         folder.write("float.pt", best.read_bytes())
 

@@ -6,7 +6,6 @@ the old artifact or the new one.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from typing import Any
 
 from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import MissingArtifactError, RunFolderBusyError, RunFolderMismatchError
+from edgegd.file_locks import lock
 from edgegd.json_files import read_json
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
@@ -105,7 +105,7 @@ class RunFolder:
         """
         with explaining_full_disk(self.path), (self.path / LOCK).open("a+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file)
             except BlockingIOError as error:
                 file.seek(0)
                 raise RunFolderBusyError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgegd.home import expanded
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -25,7 +27,7 @@ def resolve_path(text: str | Path) -> Path:
     `~` is the home folder. A relative path is taken from the working directory; only when nothing is there, and the
     project ships a file of that path (`models/...`), it is the shipped one.
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_absolute() or path.exists():
         return path.absolute()
     shipped = project_folder() / path

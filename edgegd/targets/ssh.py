@@ -21,6 +21,7 @@ from pathlib import Path
 
 from edgegd.errors import DeviceUnreachableError, EdgegdError, TargetUnknownError, WorkerError
 from edgegd.foreign_text import one_line
+from edgegd.home import expanded
 from edgegd.limits import OUTPUT_BYTES
 from edgegd.targets.base import CheckItem
 from edgegd.targets.bounded_run import TooMuchOutputError, run_bounded
@@ -73,7 +74,7 @@ class SshTarget:
             raise TargetUnknownError(f"{python!r} is no command.", found=str(error), expected="a Python") from error
         self.name, self.emulated, self.copied_bytes = name, emulated, 0
         self._url, self._python, self._folder = url, python, folder
-        self._config = ["-F", str(Path(ssh_config).expanduser())] if ssh_config else []
+        self._config = ["-F", str(expanded(ssh_config))] if ssh_config else []
         self._connected = False
         self._delivered: dict[str, str] = {}
         self._disconnect: weakref.finalize[..., SshTarget] | None = None
