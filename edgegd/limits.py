@@ -35,6 +35,8 @@ ARCHIVE_BYTES = 2 << 30
 """Of everything that is read from one archive, unpacked."""
 ARCHIVE_MEMBER_BYTES = 64 << 20
 DOWNLOAD_BYTES = 4 << 30
+MODEL_BYTES = 2 << 30
+"""Of one protobuf message, and so of an ONNX file."""
 SIDE_PX = 4096
 """Of a network's input."""
 THREADS = 1024

@@ -107,5 +107,5 @@ def require_plain_name(image: Path) -> None:
     elif any("\ud800" <= char <= "\udfff" for char in text):
         wrong = "bytes that are no UTF-8"
     if wrong:
-        raise NoImagesError(f"an image's name cannot be written into a list: {one_line(text)}", found=wrong,
-                            expected="a name of one line in UTF-8", mend="rename the file or its folder")
+        raise NoImagesError(f"a path cannot be written into a list: {one_line(text)}", found=wrong,
+                            expected="a name of one line in UTF-8", mend="rename the file or the folder")

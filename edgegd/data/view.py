@@ -24,6 +24,7 @@ import yaml
 from edgegd.atomic_files import write_atomically
 from edgegd.bounded_read import read_bounded
 from edgegd.data.dataset import Dataset
+from edgegd.data.image_files import require_plain_name
 from edgegd.data.labels import label_path
 from edgegd.errors import FileAccessError
 from edgegd.limits import IMAGE_BYTES
@@ -39,6 +40,7 @@ def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
     label cache. Images keep the data set's order within each image folder, and folders keep their order by path.
     """
     folder = folder.absolute()
+    require_plain_name(folder)
     numbers = {parent: number for number, parent in enumerate(
         sorted({image.parent for image in (*dataset.train_images, *dataset.val_images)}))}
     (folder / "labels").mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,7 @@ from edgegd.errors import (
     WouldOverwriteError,
 )
 from edgegd.json_files import read_json
+from edgegd.latency.answers import by_name, many, or_none, problem_of, record, text, whole
 from edgegd.latency.model_signature import ModelSignature, read_model, read_signature, shape_differences
 
 SCHEMA = 1
@@ -100,6 +101,8 @@ class Baseline:
             )  # fmt: skip
         try:
             stored = read_json(folder / FACTS)
+            if wrong := problem_of(_STORED, stored):
+                raise ValueError(wrong)
             if stored["schema"] != SCHEMA:
                 raise ValueError(f"schema {stored['schema']}, this edgegd reads {SCHEMA}")
             baseline = cls(folder, ModelSignature.from_json(stored["model"]), stored["source"], stored["note"],
@@ -141,6 +144,17 @@ class Baseline:
         stored = {"schema": SCHEMA, "model": self.signature.to_json(), "source": self.source, "note": self.note,
                   "created": self.created, "accepted_on": self.accepted_on, "static": self.static}  # fmt: skip
         write_atomically(self.folder / FACTS, (json.dumps(stored, indent=1) + "\n").encode())
+
+
+_ANY = by_name(lambda value, where: None, 10_000)
+_TEXT = text(100_000)
+_TENSORS = many(record({"name": _TEXT, "dtype": _TEXT, "shape": many(lambda value, where: None, 0, 100)}), 0, 1000)
+_STORED = record({
+    "schema": whole(0, 1000), "source": _TEXT, "note": _TEXT, "created": _TEXT, "accepted_on": by_name(_ANY, 10_000),
+    "static": _ANY, "model": record({
+        "sha256": text(64, "[0-9a-f]{64}"), "size_bytes": whole(0, 1 << 63), "inputs": _TENSORS, "outputs": _TENSORS,
+        "imgsz": or_none(many(whole(1, 1 << 20), 2, 2)), "portable": _TEXT}),
+})  # fmt: skip
 
 
 def baseline_names(root: Path = ROOT) -> list[str]:

@@ -19,6 +19,7 @@ from edgegd.atomic_files import explaining_full_disk
 from edgegd.errors import BaselineDamagedError, NoSpaceError
 from edgegd.json_files import JsonProblem, load_json, read_lines
 from edgegd.latency.baseline import Baseline
+from edgegd.latency.verdict import Verdict
 from edgegd.limits import JSON_BYTES
 
 HISTORY = "history.jsonl"
@@ -104,4 +105,5 @@ def _entry(entry: Any) -> HistoryEntry:
         elif not isinstance(value, str):
             raise ValueError(f"{key} is no text")
     datetime.fromisoformat(entry["date"])
+    Verdict(entry["verdict"])
     return HistoryEntry(**entry)

@@ -9,9 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from edgegd.errors import OnnxUnreadableError
 from edgegd.latency.conversation import WORKER_FILE, ask, configure
 from edgegd.latency.fingerprint import fingerprint
+from edgegd.latency.model_signature import read_model
 from edgegd.latency.record import Block, Design, Launch, ModelFile
 from edgegd.latency.state import faults
 from edgegd.targets.base import Target, Worker
@@ -68,9 +68,5 @@ def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit, *,
 
 def model_file(path: Path) -> ModelFile:
     """Name, hash and size of a model; OnnxUnreadableError where it cannot be read."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise OnnxUnreadableError(f"The model {path} cannot be read.", expected="an ONNX file", found=str(error),
-                                  mend="run the export stage first, or correct the path") from error
+    content = read_model(path)
     return ModelFile(path.name, sha256(content).hexdigest(), len(content))

@@ -147,7 +147,11 @@ def replay(folder: Path) -> GateOutcome:
                                    expected=f"a folder with {RESULT} and raw data that `edgegd gate` wrote",
                                    mend="name the folder that the gate printed") from error
     measurements = {name: load_measurement(raw_file(folder, name)) for name in names}
-    run = assemble(measurements, {}, wanted, calibrations)
+    try:
+        run = assemble(measurements, {}, wanted, calibrations)
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise MeasurementFileError(f"{folder} holds numbers that no gate can be made of.", found=str(error),
+                                   expected=f"{RESULT} as `edgegd gate` wrote it") from error
     return GateOutcome(outcome["candidate"], outcome["baseline"], None, run)
 
 

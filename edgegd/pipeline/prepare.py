@@ -59,11 +59,13 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
     A checkpoint that cannot be used is refused first: that takes a second, images take minutes.
     """
     section = folder.recipe.data
-    open_weights(folder)
+    model = open_weights(folder)
+    _require_weights(folder, model)
     require_plan_section(folder.recipe)
     train = folder.recipe.train
     require_shared_memory(train.workers, train.batch, folder.recipe.model.imgsz)
     dataset = open_dataset(section, lambda done, total: progress.update(done, total, "drawing or fetching images"))
+    _require_weights(folder, model, dataset.names)
     check, contents = check_contents(
         dataset, section.unlabelled, lambda done, total: progress.update(done, total, "checking images and labels")
     )
@@ -104,23 +106,32 @@ def open_weights(folder: RunFolder) -> DetectionModel:
     return model
 
 
+def _require_weights(folder: RunFolder, model: DetectionModel, names: tuple[str, ...] | None = None) -> None:
+    """Where nothing is trained in float: CheckpointNotFoundError for an architecture, ClassCountError for a checkpoint
+    of other classes than `names`."""
+    section = folder.recipe.model
+    if section.float.epochs > 0:
+        return
+    if is_architecture(section.weights):
+        raise CheckpointNotFoundError(
+            f"{section.weights} is an architecture without weights, and model.float.epochs is 0.",
+            expected="a checkpoint (.pt), or epochs of float training", found="neither",
+            mend="set model.float.epochs, or set model.weights to a checkpoint",
+        )  # fmt: skip
+    if names is not None:
+        require_classes(model, names, section.weights)
+
+
 def run_float(folder: RunFolder, progress: Progress) -> None:
     """Takes the user's checkpoint as it is, or trains one with Ultralytics where it does not know the classes yet."""
     section, names = folder.recipe.model, stored_dataset(folder).names
     model = open_weights(folder)
+    _require_weights(folder, model, names)
     if is_architecture(section.weights):
-        if section.float.epochs == 0:
-            raise CheckpointNotFoundError(
-                f"{section.weights} is an architecture without weights, and model.float.epochs is 0.",
-                expected="a checkpoint (.pt), or epochs of float training", found="neither",
-                mend="set model.float.epochs, or set model.weights to a checkpoint",
-            )  # fmt: skip
         own = resolve_path(section.weights)
         weights = str(own) if own.is_file() else section.weights
     else:
         path = locate_checkpoint(section.weights)
-        if section.float.epochs == 0:
-            require_classes(model, names, section.weights)
         if knows_classes(model, names):
             folder.write("float.pt", path.read_bytes())
             return

@@ -38,7 +38,7 @@ class FloatTraining:
                             minimum=0, maximum=100_000)
     batch: int = option(16, "images a step", minimum=1, maximum=100_000)
     optimizer: str = option("auto", "Ultralytics' optimizer name", choices=(
-        "auto", "Adam", "Adamax", "AdamW", "MuSGD", "NAdam", "RAdam", "RMSProp", "SGD"))  # fmt: skip
+        "auto", "Adam", "Adamax", "AdamW", "MuSGD", "NAdam", "RAdam", "RMSprop", "SGD"))  # fmt: skip
     lr0: float = option(0.01, "initial learning rate (ignored by optimizer auto)", minimum=0, maximum=1000)
     lrf: float = option(0.01, "final learning rate as a fraction of lr0", minimum=0, maximum=1000)
     mosaic: float = option(1.0, "probability of mosaic augmentation", minimum=0, maximum=1)
@@ -104,9 +104,9 @@ class PrecisionSection:
     """
 
     latency_ms: float | None = option(None, "longest median latency in ms, of the searched plan's exported file",
-                                      minimum=0.001, maximum=1e9)
+                                      minimum=0.001, maximum=1_000_000)
     latency_ratio: float | None = option(None, "longest latency as a fraction of the FP32 file's",
-                                         minimum=0.001, maximum=1e6)
+                                         minimum=0.001, maximum=1_000_000)
     head_db: float | None = option(None, "least signal-to-noise ratio at the head in dB; 0 takes the fastest plan",
                                    minimum=0, maximum=1000)
     images: int = option(8, "training images on which sensitivities are measured", minimum=1, maximum=1_000_000)
@@ -241,7 +241,7 @@ class GateSection:
     warmup_s: float = option(10.0, "longest warm-up of a worker; it ends earlier once its latency is stable",
                              minimum=0, maximum=3600)
     limit_ms: float = option(0.0, "latency that must not be exceeded, beside the baseline's; 0: none",
-                             minimum=0, maximum=1e9)
+                             minimum=0, maximum=1_000_000)
     limit_quantile: float = option(0.95, "of the single inferences, which must stay below limit_ms", minimum=0.5,
                                    maximum=0.999)
 

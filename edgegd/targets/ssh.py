@@ -6,6 +6,7 @@ They bring the user's configuration, keys, agent and jump hosts. One control con
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -38,7 +39,7 @@ _OPTIONS = {
     "ControlMaster": "auto", "ControlPersist": "60", "LogLevel": "INFO",
     "ClearAllForwardings": "yes", "RequestTTY": "no", "RemoteCommand": "none",  # the user's are for terminals
 }  # fmt: skip
-_COMMAND_S = 120.0
+_COMMAND_S, _END_S = 120.0, 20.0
 _SLOWEST_COPY = 10_000  # bytes a second
 
 # Arguments: folder, name, SHA-256. The last lines are "whole" or the size of what an interrupted copy left; the folder.
@@ -188,6 +189,7 @@ class _RemoteFailure(WorkerError):
 
 
 def _end_connection(ssh: list[str], folder: str) -> None:
-    subprocess.run([*ssh[:-1], "-O", "exit", ssh[-1]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, check=False)  # fmt: skip
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run([*ssh[:-1], "-O", "exit", ssh[-1]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False, timeout=_END_S)  # fmt: skip
     shutil.rmtree(folder, ignore_errors=True)

@@ -50,3 +50,13 @@ def test_every_number_has_limits(name: str) -> None:
 def test_commands_end_with_a_usage_error(edgegd_command: Any, arguments: tuple[str, ...]) -> None:
     ended = edgegd_command(*arguments)
     assert ended.code == 2 and arguments[-2] in ended.err and not ended.out
+
+
+@pytest.mark.parametrize("values", [{"margin": float("nan")}, {"limit_ms": float("inf")}, {"margin": True}, {"quads": 0}],
+                         ids=str)  # fmt: skip
+def test_the_plugin_takes_no_other_numbers(values: dict[str, Any]) -> None:
+    from edgegd.pytest_plugin import _checked
+
+    with pytest.raises(ValueError, match=rf"gate\.{next(iter(values))}"):
+        _checked(values)
+    assert _checked({"margin": 0.05, "baseline": "b"}) == {"margin": 0.05, "baseline": "b"}
