@@ -56,7 +56,7 @@ class DataNotFoundError(EdgegdError, exit_code=20):
 
 
 class NoImagesError(EdgegdError, exit_code=21):
-    """An image folder (or list) of the data set is missing or empty."""
+    """An image folder (or list) of the data set is missing or empty, cannot be read, or names an image twice."""
 
 
 class LabelError(EdgegdError, exit_code=22):
@@ -64,7 +64,7 @@ class LabelError(EdgegdError, exit_code=22):
 
 
 class UnreadableImageError(EdgegdError, exit_code=23):
-    """An image file cannot be decoded."""
+    """An image file cannot be decoded, has too many pixels, or would be read otherwise, or left out, in training."""
 
 
 class MissingLabelError(EdgegdError, exit_code=24):
@@ -92,7 +92,7 @@ class CheckpointTaskError(EdgegdError, exit_code=32):
 
 
 class ClassCountError(EdgegdError, exit_code=33):
-    """The checkpoint's classes are not the data set's."""
+    """The checkpoint's classes are not the data set's, or its class names are not one for each class id."""
 
 
 class ImageSizeError(EdgegdError, exit_code=34):
@@ -120,7 +120,7 @@ class RunFolderBusyError(EdgegdError, exit_code=51):
 
 
 class NoSpaceError(EdgegdError, exit_code=52):
-    """The disk is full; the artifact being written was removed, everything else is as it was."""
+    """A disk is full; what was being written was removed, all else is as it was. Or /dev/shm is too small to train."""
 
 
 class MissingArtifactError(EdgegdError, exit_code=53):
@@ -132,7 +132,7 @@ class MissingExtraError(EdgegdError, exit_code=54):
 
 
 class FileAccessError(EdgegdError, exit_code=55):
-    """The operating system refused access to a file or folder (permissions, a file where a folder is needed)."""
+    """The operating system refused access to a file or folder (permissions, no links, no locks, no home folder)."""
 
 
 class NaNLossError(EdgegdError, exit_code=60):
@@ -156,7 +156,7 @@ class SilentModelError(EdgegdError, exit_code=72):
 
 
 class WorkerError(EdgegdError, exit_code=80):
-    """A latency worker process failed or timed out."""
+    """A latency worker failed or timed out, or a device gave an answer that cannot be true."""
 
 
 class ProtocolError(EdgegdError, exit_code=81):
