@@ -46,7 +46,7 @@ MESSAGE_BYTES = 64 << 20
 """Of one answer of a device: ten million durations."""
 STDERR_BYTES = 16 << 20
 """Of what a worker may write to its stderr; only the tail is shown."""
-WORKER_FILE_BYTES = 512 << 20
+WORKER_FILE_BYTES = 128 << 20
 """Of any file that a worker on this machine writes: its stderr, onnxruntime's profile."""
 OUTPUT_BYTES = 1 << 20
 """Of what a command on a device may answer."""

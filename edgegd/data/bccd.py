@@ -24,6 +24,7 @@ NAMES = ("RBC", "WBC", "Platelets")
 COMMIT = "d272fb14cdff6e473fafeeeba32aba5f560e9e43"
 URL = f"https://github.com/Shenggan/BCCD_Dataset/archive/{COMMIT}.zip"
 SPLITS = ("train", "val")
+_ANNOTATION_BYTES = 1 << 20
 
 
 def fetch_bccd(directory: Path, progress: Callable[[int, int], None] | None = None, *,
@@ -90,6 +91,8 @@ def _convert(archive: Path, target: Path, directory: Path, progress: Callable[[i
 
 
 def _write_pair(target: Path, split: str, stem: str, image: bytes, xml: bytes) -> Conversion:
+    if len(xml) > _ANNOTATION_BYTES:
+        raise zipfile.BadZipFile(f"{stem}.xml has more than {_ANNOTATION_BYTES >> 20} MiB")
     pixels, problem = decode_bytes(image)
     if pixels is None:
         raise zipfile.BadZipFile(f"{stem}.jpg: {problem}")

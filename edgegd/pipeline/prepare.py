@@ -13,6 +13,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.data.check import check_contents
 from edgegd.data.dataset import Dataset, open_dataset
+from edgegd.data.image_files import require_plain_name
 from edgegd.data.labels import label_path
 from edgegd.data.view import ultralytics_yaml
 from edgegd.descent.float_checkpoint import (
@@ -64,6 +65,7 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
     require_plan_section(folder.recipe)
     train = folder.recipe.train
     require_shared_memory(train.workers, train.batch, folder.recipe.model.imgsz)
+    require_plain_name(folder.artifact("view").absolute())
     dataset = open_dataset(section, lambda done, total: progress.update(done, total, "drawing or fetching images"))
     _require_weights(folder, model, dataset.names)
     check, contents = check_contents(

@@ -20,7 +20,7 @@ from edgegd.limits import MESSAGE_BYTES, STDERR_BYTES, WORKER_FILE_BYTES
 STDERR_TAIL_BYTES = 2000
 EXIT_GRACE_S = 5.0
 READ_BYTES = 1 << 16
-LOOK_S = 1.0  # how often the size of stderr is looked at while an answer is waited for
+LOOK_S = 0.25  # how often the size of stderr is looked at while an answer is waited for
 
 Explain = Callable[[int | None, str], EdgegdError | None]
 """From a command's exit status (None: it still ran) and the tail of its stderr, the error it stands for, if known."""

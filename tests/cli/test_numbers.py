@@ -52,8 +52,8 @@ def test_commands_end_with_a_usage_error(edgegd_command: Any, arguments: tuple[s
     assert ended.code == 2 and arguments[-2] in ended.err and not ended.out
 
 
-@pytest.mark.parametrize("values", [{"margin": float("nan")}, {"limit_ms": float("inf")}, {"margin": True}, {"quads": 0}],
-                         ids=str)  # fmt: skip
+@pytest.mark.parametrize("values", [{"margin": float("nan")}, {"limit_ms": float("inf")}, {"margin": True},
+                                    {"quads": 0}], ids=str)  # fmt: skip
 def test_the_plugin_takes_no_other_numbers(values: dict[str, Any]) -> None:
     from edgegd.pytest_plugin import _checked
 
