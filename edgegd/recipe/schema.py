@@ -39,8 +39,8 @@ class FloatTraining:
     batch: int = option(16, "images a step", minimum=1, maximum=100_000)
     optimizer: str = option("auto", "Ultralytics' optimizer name", choices=(
         "auto", "Adam", "Adamax", "AdamW", "MuSGD", "NAdam", "RAdam", "RMSprop", "SGD"))  # fmt: skip
-    lr0: float = option(0.01, "initial learning rate (ignored by optimizer auto)", minimum=0, maximum=1000)
-    lrf: float = option(0.01, "final learning rate as a fraction of lr0", minimum=0, maximum=1000)
+    lr0: float = option(0.01, "initial learning rate (ignored by optimizer auto)", minimum=0)
+    lrf: float = option(0.01, "final learning rate as a fraction of lr0", minimum=0)
     mosaic: float = option(1.0, "probability of mosaic augmentation", minimum=0, maximum=1)
     close_mosaic: int = option(10, "epochs without mosaic at the end", minimum=0, maximum=100_000)
 
@@ -108,7 +108,7 @@ class PrecisionSection:
     latency_ratio: float | None = option(None, "longest latency as a fraction of the FP32 file's",
                                          minimum=0.001, maximum=1_000_000)
     head_db: float | None = option(None, "least signal-to-noise ratio at the head in dB; 0 takes the fastest plan",
-                                   minimum=0, maximum=1000)
+                                   minimum=0)
     images: int = option(8, "training images on which sensitivities are measured", minimum=1, maximum=1_000_000)
 
     @property
@@ -143,7 +143,7 @@ class Adaptation:
     """
 
     epochs: int = option(20, "epochs of float training after SiLUs were swapped", minimum=1, maximum=100_000)
-    lr0: float = option(5e-4, "its peak learning rate", minimum=0, maximum=1000)
+    lr0: float = option(5e-4, "its peak learning rate", minimum=0)
     warmup_epochs: float = option(1.0, "its epochs of linear warm-up of the learning rate", minimum=0, maximum=100_000)
     distill: AdaptationDistillation = field(default_factory=AdaptationDistillation,
                                             metadata={"help": "distillation from the SiLU model"})
@@ -161,10 +161,10 @@ class TrainSection:
                        minimum=0, maximum=LARGEST_SEED)
     optimizer: str = option("AdamW", "AdamW, Adam, SGD, or MuSGD as Ultralytics trains with; SGD is plain with "
                                      "momentum 0", choices=("AdamW", "Adam", "SGD", "MuSGD"))
-    lr0: float = option(1e-4, "peak learning rate of the weights", minimum=0, maximum=1000)
-    bias_lr: float | None = option(None, "peak learning rate of the biases; null: lr0", minimum=0, maximum=1000)
+    lr0: float = option(1e-4, "peak learning rate of the weights", minimum=0)
+    bias_lr: float | None = option(None, "peak learning rate of the biases; null: lr0", minimum=0)
     range_lr: float = option(1e-3, "peak learning rate of the ranges: of the logarithms of scales, and of zero points "
-                                   "as a fraction of the 255 codes", minimum=0, maximum=1000)
+                                   "as a fraction of the 255 codes", minimum=0)
     lrf: float = option(0.01, "final learning rate as a fraction of the peak (cosine)", minimum=0, maximum=1)
     freeze_ranges_epochs: int = option(1, "epochs at the end in which ranges no longer learn",
                                        minimum=0, maximum=100_000)
