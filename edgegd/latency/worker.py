@@ -46,8 +46,8 @@ from typing import Any
 PROTOCOL = 2
 OLDEST_ONNXRUNTIME = (1, 23)
 IDLE_LIMIT_S = 300.0  # a connection may die without a word
-MIN_BLOCK_INFERENCES, WINDOW_S, WINDOW_INFERENCES, STABLE_SPREAD, INPUT_BYTES = 2, 0.2, 5, 0.02, 1 << 30
-PROFILE_WARM_UP = 5  # inferences of a profile that do not count
+MIN_BLOCK_INFERENCES, WINDOW_S, WINDOW_INFERENCES, STABLE_SPREAD = 2, 0.2, 5, 0.02
+PROFILE_WARM_UP, INPUT_BYTES = 5, 1 << 30  # inferences of a profile that do not count; of one input in float32
 
 
 class Refusal(Exception):

@@ -23,6 +23,7 @@ def require_opencv() -> ModuleType:
         MissingExtraError: OpenCV is not installed, or its shared libraries cannot be loaded.
     """
     os.environ.setdefault(PIXELS_VARIABLE, str(IMAGE_PIXELS))
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # what is wrong with an image is said once, by us
     try:
         return importlib.import_module("cv2")
     except ImportError as error:
