@@ -106,3 +106,18 @@ def test_twelve_targets_at_once_are_all_kept(tmp_path: Path) -> None:
     assert [process.wait(120) for process in running] == [0] * 12
     text = (tmp_path / "edgegd" / "targets.yaml").read_text()
     assert all(f"board{number}:" in text for number in range(12))
+
+
+def test_every_text_file_is_read_and_written_in_utf_8() -> None:
+    """Without an encoding the locale's would count, and a class name could end a command."""
+    import ast
+
+    import edgegd
+
+    found = []
+    for file in Path(edgegd.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in (
+                    "read_text", "write_text") and not any(key.arg == "encoding" for key in node.keywords):  # fmt: skip
+                found.append(f"{file.name}:{node.lineno}")
+    assert [place for place in found if not place.startswith("emulation_")] == []

@@ -102,7 +102,7 @@ def gate(context: click.Context, candidate: Path, baseline: str | None, targets:
             write_junit(junit, outcome.gates)
         if markdown is not None:
             markdown.parent.mkdir(parents=True, exist_ok=True)
-            markdown.write_text(gates_markdown(outcome.gates))
+            markdown.write_text(gates_markdown(outcome.gates), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(outcome.to_json() | {"folder": str(folder)}))
         context.exit(outcome.exit_code)

@@ -87,7 +87,8 @@ def _convert(archive: Path, target: Path, directory: Path, progress: Callable[[i
                             found=str(error) or "no ImageSets/Main/train.txt in it",
                             mend=_instructions(directory)) from error
     (target / "LICENSE").write_text(text, encoding="utf-8")
-    (target / "bccd.yaml").write_text(_yaml({split: len(stems) for split, stems in splits.items()}, conversions))
+    (target / "bccd.yaml").write_text(_yaml({split: len(stems) for split, stems in splits.items()}, conversions),
+                                      encoding="utf-8")
 
 
 def _write_pair(target: Path, split: str, stem: str, image: bytes, xml: bytes) -> Conversion:

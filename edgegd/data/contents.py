@@ -36,6 +36,8 @@ def label_text(image: Path) -> str | None:
     path = label_path(image)
     if not path.exists():
         return None
+    if not path.is_file():
+        raise OSError("it is no file but a folder, a pipe or a device")
     content = read_bounded(path, LABEL_BYTES)
     if content is None:
         raise OSError(f"more than {LABEL_BYTES >> 20} MiB")

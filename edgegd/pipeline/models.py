@@ -104,7 +104,7 @@ def stored_swap(folder: RunFolder) -> ActivationSwap:
 
 def stored_plan(folder: RunFolder) -> QuantPlan:
     """The run's quantization plan."""
-    return QuantPlan.from_json(folder.require("plan.json", "ptq").read_text())
+    return QuantPlan.from_json(folder.require("plan.json", "ptq").read_text(encoding="utf-8"))
 
 
 def quantized_model(folder: RunFolder, variant: str) -> QuantizedModel:

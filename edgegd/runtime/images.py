@@ -31,6 +31,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 def decode(path: Path) -> tuple[NDArray[np.uint8] | None, str]:
     """The image of a file as read_image gives it, or None and what is wrong with the file."""
     try:
+        if path.exists() and not path.is_file():
+            return None, "it is no file but a folder, a pipe or a device"
         content = read_bounded(path, IMAGE_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         return None, getattr(error, "strerror", None) or str(error)

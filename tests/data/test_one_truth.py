@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,3 +242,17 @@ def test_contents_survive_json(data_yaml: Path) -> None:
     contents = check_contents(opened(data_yaml))[1]
     rows = json.loads(json.dumps([dataclasses.astuple(content) for content in contents]))
     assert tuple(ImageContent(*row) for row in rows) == contents and contents[0].boxes == 1
+
+
+def test_pipes_are_no_images(data_yaml: Path) -> None:
+    image = data_yaml.parent / "images/train/0.jpg"
+    image.unlink()
+    os.mkfifo(image)
+    with pytest.raises(UnreadableImageError, match="a pipe"):
+        check_dataset(opened(data_yaml))
+    image.unlink()
+    image.write_bytes(jpeg())
+    label_path(image).unlink()
+    os.mkfifo(label_path(image))
+    with pytest.raises(LabelError, match="a pipe"):
+        check_dataset(opened(data_yaml))
