@@ -13,7 +13,6 @@ from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.data.check import check_contents
 from edgegd.data.dataset import Dataset, open_dataset
-from edgegd.data.image_files import require_plain_name
 from edgegd.data.labels import label_path
 from edgegd.data.view import ultralytics_yaml
 from edgegd.descent.float_checkpoint import (
@@ -31,8 +30,8 @@ from edgegd.descent.shared_memory import require_shared_memory
 from edgegd.errors import CheckpointNotFoundError
 from edgegd.foreign_text import one_line
 from edgegd.pipeline.as_recorded import require_as_recorded
+from edgegd.pipeline.early_checks import require_possible
 from edgegd.pipeline.models import stored_dataset
-from edgegd.pipeline.quantize import require_plan_section
 from edgegd.pipeline.run_folder import TRAINING, RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage
 from edgegd.quant.folding import detection_head
@@ -62,10 +61,7 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
     section = folder.recipe.data
     model = open_weights(folder)
     _require_weights(folder, model)
-    require_plan_section(folder.recipe)
-    train = folder.recipe.train
-    require_shared_memory(train.workers, train.batch, folder.recipe.model.imgsz)
-    require_plain_name(folder.artifact("view").absolute())
+    require_possible(folder, model)
     dataset = open_dataset(section, lambda done, total: progress.update(done, total, "drawing or fetching images"))
     _require_weights(folder, model, dataset.names)
     check, contents = check_contents(

@@ -65,3 +65,38 @@ def test_families_have_parameters_of_their_own(name: str) -> None:
     from edgegd.descent.own_parameters import require_own_parameters
 
     require_own_parameters(DetectionModel(f"{name}.yaml", verbose=False), name)
+
+
+@pytest.mark.parametrize(("overrides", "fragment"), [
+    (["quant.float=[no.such.operation*]"], "matches no operation"), (["quant.rules={nothing: float}"], "is no rule"),
+    (["precision.latency_ratio=0.5", "quant.plan={plan}"], "nothing to search"),
+], ids=["pattern", "rule", "plan and budget"])  # fmt: skip
+def test_stage_data_refuses_what_ptq_would(tiny_checkpoint: Path, tmp_path: Path, overrides: list[str], fragment: str
+                                           ) -> None:
+    from edgegd.pipeline.early_checks import require_possible
+    from edgegd.pipeline.prepare import open_weights
+    from edgegd.pipeline.quantize import make_plan
+    from edgegd.pipeline.run_folder import RunFolder
+    from edgegd.quant.folding import deploy
+
+    sound = parse_recipe(START, [f"model.weights={tiny_checkpoint}", "model.imgsz=64"])
+    folder = RunFolder.create(tmp_path / "run", sound, "r")
+    require_possible(folder, open_weights(folder))
+    (tmp_path / "plan.json").write_text(make_plan(folder, deploy(open_weights(folder), end2end=None)).to_json())
+    given = [override.replace("{plan}", str(tmp_path / "plan.json")) for override in overrides]
+    folder.recipe = parse_recipe(START, [f"model.weights={tiny_checkpoint}", "model.imgsz=64", *given])
+    with pytest.raises(PlanError, match=fragment):
+        require_possible(folder, open_weights(folder))
+
+
+def test_head_distillation_of_rtdetr(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from ultralytics.nn.tasks import RTDETRDetectionModel
+
+    from edgegd.pipeline.early_checks import require_possible
+    from edgegd.pipeline.run_folder import RunFolder
+
+    recipe = parse_recipe(START, ["train.distill.head=1", "model.imgsz=320"])
+    model = RTDETRDetectionModel("rtdetr-l.yaml", verbose=False)
+    with pytest.raises(UnsupportedModelError, match=r"train\.distill\.head"):
+        require_possible(RunFolder.create(tmp_path / "run", recipe, "r"), model)
