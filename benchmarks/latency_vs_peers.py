@@ -5,10 +5,10 @@
 
 PEERS is an environment with edgegd[train,bench]. All files of a detector have the same random weights and 80 classes.
 Each launch runs all of them in fresh processes, one at a time, in alternating blocks, first on one thread, then on two
-(the other way round in every other launch); it is an entry of benchmarks/results/latency_vs_peers.json, so a killed
-benchmark goes on where it was, and more launches can be added later. OpenVINO runs Ultralytics' FP32 file and edgegd's
-portable INT8 files. Files are made once into --work and kept; where WORK/*/made.json is removed, edgegd's are made
-anew. Launches of files that changed are measured anew.
+(the other way round in every other launch); it is an entry of benchmarks/results/latency_vs_peers/CPU-PROFILE.json, so
+a killed benchmark goes on where it was, and more launches can be added later. OpenVINO runs Ultralytics' FP32 file and
+edgegd's portable INT8 files. edgegd's files are those of the profile of this CPU. Files are made once into --work and
+kept; where WORK/*/made.json is removed, edgegd's are made anew. Launches of files that changed are measured anew.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def parse_arguments() -> argparse.Namespace:
     option("--quads", type=int, default=2)
     option("--block-s", type=float, default=0.5)
     option("--work", type=Path, default=ROOT / "runs/latency_vs_peers", help="folder of all files made")
-    option("--result", type=Path, help="another file than benchmarks/results/latency_vs_peers.json")
+    option("--result", type=Path, help="another file than benchmarks/results/latency_vs_peers/CPU-PROFILE.json")
     arguments = parser.parse_args()
     arguments.auto = {model: Path(file) for model, file in (pair.split("=", 1) for pair in arguments.auto)}
     arguments.work = arguments.work.resolve()
@@ -145,7 +145,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measures what is missing, detector by detector, and prints the table of all that is measured."""
     arguments = parse_arguments()
-    results = ResultFile("latency_vs_peers", arguments.result)
+    results = ResultFile.of_this_machine("latency_vs_peers", arguments.result)
     for model in arguments.models:
         for imgsz in arguments.sizes:
             measure_detector(results, {"model": model, "form": arguments.form, "imgsz": imgsz}, arguments)

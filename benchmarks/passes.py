@@ -1,10 +1,13 @@
 """What each pass of the edge file gains: the file with all of them beside files with one left out, in one run.
 
     python benchmarks/passes.py --form raw end2end --activation silu relu --launches 5
+    python benchmarks/passes.py --threads 2 --spinning
 
-Each launch runs all files of a detector in fresh processes, in alternating blocks, on one thread; it is an entry of
-benchmarks/results/passes.json, so a killed benchmark goes on where it was. Before it measures, it compares the output
-of every file with the portable file's on drawn scenes, number for number.
+The files are made for the profile of this CPU, with every pass, also those that edgegd leaves out for that profile
+because they were measured to be slower there (`slower_on` of a pass). Each launch runs all files of a detector in fresh
+processes, in alternating blocks; it is an entry of benchmarks/results/passes/CPU-PROFILE.json, so a killed benchmark
+goes on where it was. Before it measures, it compares the output of every file with the portable file's on drawn scenes,
+number for number.
 """
 
 from __future__ import annotations
@@ -37,10 +40,10 @@ def files_without(portable: Path) -> dict[str, Path]:
     """The edge files of a portable file: with all passes (the reference), the portable one, and each pass left out."""
     graph = onnx.load(portable)
     files = {ALL: portable.with_suffix(".edge.onnx"), PORTABLE: portable}
-    onnx.save(build_edge(graph, portable.name)[0], files[ALL])
+    onnx.save(build_edge(graph, portable.name, slower_too=True)[0], files[ALL])
     for name in PASS_NAMES:
         file = files[f"without {name}"] = portable.with_name(f"{portable.stem}.without-{name}.onnx")
-        onnx.save(build_edge(graph, portable.name, without=left_out_with(name))[0], file)
+        onnx.save(build_edge(graph, portable.name, without=left_out_with(name), slower_too=True)[0], file)
     return files
 
 
@@ -63,14 +66,15 @@ def require_exact(files: dict[str, Path]) -> None:
 def table(results: ResultFile) -> str:
     """A line a file: its time, and how many times longer it takes than with all passes."""
     lines = []
-    keys = ("model", "form", "activation", "imgsz")
+    keys = ("model", "form", "activation", "imgsz", "threads", "spinning")
     for group in dict.fromkeys(tuple(entry[name] for name in keys) for entry in results.entries):
         entries = results.find(**dict(zip(keys, group, strict=True)))
         for name in entries[0]["files"]:
             longer, low, high = ratio(entries, name, ALL)
             lines.append([*group, name, f"{median_ms(entries, name):.2f}", f"{longer:.3f}", f"{low:.3f}-{high:.3f}",
                           len(entries)])  # fmt: skip
-    headers = ["model", "form", "activation", "px", "file", "ms", "x all passes", "95 %", "launches"]
+    headers = ["model", "form", "activation", "px", "threads", "spinning", "file", "ms", "x all passes", "95 %",
+               "launches"]  # fmt: skip
     return tabulate(lines, headers, disable_numparse=True)
 
 
@@ -82,21 +86,25 @@ def main() -> None:
     option("--form", nargs="+", choices=("raw", "end2end"), default=["raw", "end2end"])
     option("--activation", nargs="+", choices=("silu", "relu"), default=["silu", "relu"])
     option("--imgsz", type=int, default=640)
+    option("--threads", type=int, default=1)
+    option("--spinning", action="store_true", help="let idle threads of onnxruntime spin, as is its default")
     option("--launches", type=int, default=5)
     option("--quads", type=int, default=2)
     option("--block-s", type=float, default=0.5)
     option("--work", type=Path, default=ROOT / "runs/passes", help="folder of all files made")
-    option("--result", type=Path, help="another file than benchmarks/results/passes.json")
+    option("--result", type=Path, help="another file than benchmarks/results/passes/CPU-PROFILE.json")
     arguments = parser.parse_args()
-    results, imgsz = ResultFile("passes", arguments.result), arguments.imgsz
-    settings = LatencySection(threads=1, quads=arguments.quads, block_s=arguments.block_s)
+    results, imgsz = ResultFile.of_this_machine("passes", arguments.result), arguments.imgsz
+    settings = LatencySection(threads=arguments.threads, spinning=arguments.spinning, quads=arguments.quads,
+                              block_s=arguments.block_s)  # fmt: skip
     detectors = [(model, form) for model in arguments.models for form in arguments.form]
     for model, form in detectors:
         folder = made(model, imgsz, arguments.work / f"{model}-{form}-{imgsz}", end2end=form == "end2end")
         for activation in arguments.activation:
             files = files_without(folder / f"{activation}.onnx")
             require_exact(files)
-            key = {"model": model, "form": form, "activation": activation, "imgsz": imgsz}
+            key = {"model": model, "form": form, "activation": activation, "imgsz": imgsz,
+                   "threads": arguments.threads, "spinning": arguments.spinning}  # fmt: skip
             hashes = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
             require_same_files(results, key, hashes)
             for launch in missing(results, key, arguments.launches):

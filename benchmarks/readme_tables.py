@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import mean
 from typing import Any
 
@@ -55,23 +55,27 @@ def _codes(rung: dict[str, Any]) -> str:
 
 
 def speed_table() -> str:
-    """A line a file of every detector measured: one thread beside FP32, two threads beside one, OpenVINO."""
-    results, lines = ResultFile("latency_vs_peers"), []
+    """A line a kind of CPU and file of every detector measured: one thread beside FP32, two beside one, OpenVINO."""
+    lines = [line for results in ResultFile.of_all_machines("latency_vs_peers") for line in _speed_lines(results)]
+    headers = ["CPU", "model", "px", "file", "ms", "x FP32", "95 %", "two threads, x one", "... spinning",
+               "ms / OpenVINO's"]  # fmt: skip
+    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+
+
+def _speed_lines(results: ResultFile) -> Iterator[list[Any]]:
     keys = ("model", "form", "imgsz")
     for group in dict.fromkeys(tuple(entry[name] for name in keys) for entry in results.entries):
         key = dict(zip(keys, group, strict=True))
         one, *twos = (results.find(**key, threads=threads, spinning=spinning)
                       for threads, spinning in ((1, False), (2, False), (2, True)))  # fmt: skip
         spun = results.find(**key, threads=1, spinning=True)
-        for name in one[0]["files"]:
-            times, low, high = ratio(one, "ultralytics-fp32", name)
-            scaling = [f"{ratio_of_launches(first, two, name):.2f}" if two else ""
+        for name in (one or spun)[0]["files"]:
+            times, low, high = ratio(one or spun, "ultralytics-fp32", name)
+            scaling = [f"{ratio_of_launches(first, two, name):.2f}" if two and first else ""
                        for first, two in zip((one, spun), twos, strict=True)]  # fmt: skip
-            lines.append([f"{group[0]}, {group[1]}", group[2], TITLES[name], f"{median_ms(one, name):.1f}",
-                          f"{times:.2f}", f"{low:.2f}-{high:.2f}", *scaling, openvino_ratio(one, name)])  # fmt: skip
-    headers = ["model", "px", "file", "ms", "x FP32", "95 %", "two threads, x one", "... spinning",
-               "ms / OpenVINO's"]  # fmt: skip
-    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+            yield [results.machine_name(), f"{group[0]}, {group[1]}", group[2], TITLES[name],
+                   f"{median_ms(one or spun, name):.1f}", f"{times:.2f}", f"{low:.2f}-{high:.2f}", *scaling,
+                   openvino_ratio(one or spun, name)]  # fmt: skip
 
 
 def activations_table() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -11,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edgegd.device.profile import needed_profile
 from edgegd.latency.fingerprint import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +34,12 @@ def commit() -> str:
     return done.stdout.strip()
 
 
+def kind_of(machine: Mapping[str, Any]) -> str:
+    """A fingerprint's CPU and the target profile that it needs, as the name of a file."""
+    profile = needed_profile(machine["architecture"], machine["instruction_sets"])
+    return re.sub(r"[^a-z0-9]+", "-", f"{machine['cpu']} {profile}".lower()).strip("-")
+
+
 class ResultFile:
     """benchmarks/results/NAME.json (or another file): `entries`, in the order in which they were measured.
 
@@ -41,6 +49,21 @@ class ResultFile:
     def __init__(self, name: str, path: Path | None = None) -> None:
         self.path = path or ROOT / f"benchmarks/results/{name}.json"
         self.entries: list[dict[str, Any]] = json.loads(self.path.read_text())["entries"] if self.path.exists() else []
+
+    @classmethod
+    def of_this_machine(cls, name: str, path: Path | None = None) -> ResultFile:
+        """benchmarks/results/NAME/CPU-PROFILE.json: what is measured on one kind of CPU is never mixed with another."""
+        return cls(name, path or ROOT / f"benchmarks/results/{name}/{kind_of(fingerprint())}.json")
+
+    @classmethod
+    def of_all_machines(cls, name: str) -> list[ResultFile]:
+        """The committed results of every kind of CPU, by file name."""
+        return [cls(name, path) for path in sorted((ROOT / f"benchmarks/results/{name}").glob("*.json"))]
+
+    def machine_name(self) -> str:
+        """The CPU's name and the target profile that it needs, of the last entry."""
+        machine = self.entries[-1]["machine"]
+        return f"{machine['cpu']}, {needed_profile(machine['architecture'], machine['instruction_sets'])}"
 
     def find(self, **key: Any) -> list[dict[str, Any]]:
         """The entries whose values under these keys are these."""

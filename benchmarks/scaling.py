@@ -6,7 +6,7 @@
 optimizing it again. Each launch runs the files in fresh processes, in alternating blocks, on one thread; then each is
 loaded once more in a process of its own, for its load time and the largest resident memory of the process after three
 inferences. A launch is an entry of
-benchmarks/results/scaling.json, so a killed benchmark goes on where it was.
+benchmarks/results/scaling/CPU-PROFILE.json, so a killed benchmark goes on where it was.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def main() -> None:
     option("--quads", type=int, default=2)
     option("--block-s", type=float, default=0.5)
     option("--work", type=Path, default=ROOT / "runs/scaling", help="folder of all files made")
-    option("--result", type=Path, help="another file than benchmarks/results/scaling.json")
+    option("--result", type=Path, help="another file than benchmarks/results/scaling/CPU-PROFILE.json")
     arguments = parser.parse_args()
-    results = ResultFile("scaling", arguments.result)
+    results = ResultFile.of_this_machine("scaling", arguments.result)
     settings = LatencySection(threads=1, quads=arguments.quads, block_s=arguments.block_s)
     for imgsz in arguments.sizes:
         folder = made(arguments.model, imgsz, arguments.work / f"{arguments.model}-{imgsz}")

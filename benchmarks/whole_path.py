@@ -5,8 +5,8 @@
 The detector is the street detector that ships, in 640 px, of SiLUs as they are and of ReLUs in their place (which then
 detects nothing good; its time is that of a trained one). Frames are drawn street scenes, enlarged to a camera's size
 and stored as JPEGs. A launch runs each file in a fresh process, one at a time, in alternating order, onnxruntime and
-OpenCV on one thread, every frame several times; it is an entry of benchmarks/results/whole_path.json, so a killed
-benchmark goes on where it was.
+OpenCV on one thread, every frame several times; it is an entry of benchmarks/results/whole_path/CPU-PROFILE.json, so
+a killed benchmark goes on where it was.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
     option("--launches", type=int, default=5)
     option("--seconds", type=float, default=2.0, help="of each file and size of frames in a launch")
     option("--work", type=Path, default=ROOT / "runs/whole_path", help="folder of all files made")
-    option("--result", type=Path, help="another file than benchmarks/results/whole_path.json")
+    option("--result", type=Path, help="another file than benchmarks/results/whole_path/CPU-PROFILE.json")
     option("--in-this-process", type=Path, metavar="MODEL", help="print the JSON of one file, write nothing")
     option("--frames", type=Path, help="folder of the frames of --in-this-process")
     return parser.parse_args()
@@ -121,7 +121,7 @@ def main() -> None:
     if arguments.in_this_process:
         print(json.dumps(time_steps(arguments.in_this_process, arguments.frames, arguments.seconds)))
         return
-    results, frames = ResultFile("whole_path", arguments.result), arguments.work / "frames"
+    results, frames = ResultFile.of_this_machine("whole_path", arguments.result), arguments.work / "frames"
     draw_frames(frames)
     for form in arguments.form:
         folder = made(str(CHECKPOINT), arguments.imgsz, arguments.work / f"{form}-{arguments.imgsz}",

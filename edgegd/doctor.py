@@ -1,8 +1,7 @@
 """What about this machine would be slow or wrong: CPU, system, packages.
 
-Each `check_*` function judges facts that it is given; `diagnose` gathers the facts of this machine. The judgements on
-CPUs are those of onnxruntime's MLAS: uint8 x int8 products are accumulated in 32 bits where the CPU has VNNI or is ARM,
-and by VPMADDUBSW, which saturates at 16 bits, on other x86 (onnxruntime/core/mlas/lib/platform.cpp).
+Each `check_*` function judges facts that it is given; `diagnose` gathers the facts of this machine. A finding is
+`wrong` only where results would be false; an ordinary CPU of any profile is none (edgegd.device.profile).
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edgegd.device.profile import needed_profile
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.latency.worker import read_text
-from edgegd.recipe.schema import TargetSection
 
 Level = Literal["ok", "note", "slow", "wrong"]
 TESTED_ONNXRUNTIME = ((1, 23), (1, 32))
@@ -77,17 +76,8 @@ def diagnose(*, deep: bool = True, folder: Path = Path()) -> Diagnosis:
     return Diagnosis(machine, profile, tuple(findings))
 
 
-def needed_profile(architecture: str, instruction_sets: Collection[str]) -> str | None:
-    """The target profile a model for this CPU must be planned for; None for an unknown architecture."""
-    if architecture.lower() in ("aarch64", "arm64"):
-        return "arm64"
-    if architecture.lower() in ("x86_64", "amd64"):
-        return "x86-vnni" if {"avx512_vnni", "avx_vnni"} & set(instruction_sets) else "x86-avx2"
-    return None
-
-
 def check_cpu(profile: str | None, cpu: str, instruction_sets: Collection[str]) -> list[Finding]:
-    """What the CPU's instruction sets mean for INT8 in onnxruntime, and whether recipes can plan for its profile."""
+    """What the CPU's instruction sets mean for INT8 in onnxruntime."""
     title, has = f"CPU: {cpu}", set(instruction_sets)
     if profile is None:
         return [Finding("note", title, "neither x86-64 nor 64-bit ARM: INT8 was never tested here",
@@ -96,24 +86,17 @@ def check_cpu(profile: str | None, cpu: str, instruction_sets: Collection[str]) 
         return [Finding("note", title, "its instruction sets cannot be read: INT8 may be slow or inexact",
                         f"plan for {profile}, then verify and measure on this machine before use")]
     if profile == "x86-vnni":
-        cpu_finding = Finding("ok", title, "has VNNI: INT8 is exact and fast; target profile x86-vnni")
-    elif profile == "x86-avx2":
-        mend = "plan for the profile x86-avx2: its 7-bit weights (-63..63) cannot saturate; or use a CPU with VNNI"
-        detail = ("no VNNI: onnxruntime's uint8 x int8 kernels saturate at 16 bits, so a model with 8-bit weights "
-                  "gives other boxes here than where it was verified")
-        slow = "" if "avx2" in has else "; without AVX2 it is slow as well"
-        cpu_finding = Finding("wrong", title, detail + slow, mend)
-    elif has & {"asimddp", "i8mm"}:
-        cpu_finding = Finding("ok", title, "has the ARM dot product: INT8 is exact and fast; target profile arm64")
-    else:
-        cpu_finding = Finding("slow", title, "no ARM dot product: INT8 is exact, but gains little over FP32; target "
-                              "profile arm64", "measure before choosing INT8; a Cortex-A76 (Raspberry Pi 5) has it")
-    plannable = next(f.metadata["choices"] for f in fields(TargetSection) if f.name == "profile")
-    if profile in plannable:
-        return [cpu_finding]
-    detail = f"recipes of this version cannot plan for it; they can for {', '.join(plannable)}"
-    return [cpu_finding, Finding("note", f"target profile {profile}", detail,
-                                 "verify and measure on this machine before use")]
+        return [Finding("ok", title, "has VNNI: INT8 is exact and fast; target profile x86-vnni")]
+    if profile == "x86-avx2":
+        detail = ("no VNNI: target profile x86-avx2, whose 7-bit weights (-63..63) are exact here; files of the other "
+                  "profiles are verified here in exact sessions, but give other boxes in a plain one")
+        if "avx2" in has:
+            return [Finding("ok", title, detail)]
+        return [Finding("slow", title, f"{detail}; without AVX2 INT8 is slow", "measure before choosing INT8")]
+    if has & {"asimddp", "i8mm"}:
+        return [Finding("ok", title, "has the ARM dot product: INT8 is exact and fast; target profile arm64")]
+    return [Finding("slow", title, "no ARM dot product: INT8 is exact, but gains little over FP32; target profile "
+                    "arm64", "measure before choosing INT8; a Cortex-A76 (Raspberry Pi 5) has it")]
 
 
 def check_cores(usable_cores: int) -> Finding:
@@ -189,13 +172,13 @@ def check_packages(requirements: Collection[str], installed: Mapping[str, str]) 
     lacking: dict[str, list[str]] = {}  # extra ("" for the device side) -> packages
     present: dict[str, list[str]] = {}
     for line in requirements:
-        match = re.match(r"([\w.-]+)(?:>=([\d.]+))?.*?(?:extra == ['\"](\w+)['\"])?$", line)
+        match = re.match(r"([\w.-]+)([^;]*).*?(?:extra == ['\"](\w+)['\"])?$", line)
         if match is None:
             continue
-        name, minimum, extra = _normal(match[1]), match[2], match[3] or ""
+        name, extra = _normal(match[1]), match[3] or ""
         version = _version_of(name, installed)
-        if version is None or (minimum and _release(version) < _release(minimum)):
-            found = "missing" if version is None else f"{version} is older than {minimum}"
+        found = "missing" if version is None else _outside(version, match[2])
+        if found:
             lacking.setdefault(extra, []).append(f"{name} ({found})")
         else:
             present.setdefault(extra, []).append(f"{name} {version}")
@@ -225,6 +208,16 @@ def check_torchvision(torch_version: str, torchvision_version: str, python: str 
               "torchvision built for CUDA does this")
     return Finding("wrong", title, detail, "install both from one index: the package registry, or "
                    "https://download.pytorch.org/whl/cpu")
+
+
+def _outside(version: str, bounds: str) -> str:
+    """How a version lies outside bounds such as `<8.5,>=8.4.190`, which are those that were tested; "" within them."""
+    lowest, above = (re.search(rf"{sign}([\d.]+)", bounds) for sign in (">=", "<"))
+    if lowest and _release(version) < _release(lowest[1]):
+        return f"{version} is older than {lowest[1]}"
+    if above and _release(version) >= _release(above[1]):
+        return f"{version} is newer than those that were tested, which are below {above[1]}"
+    return ""
 
 
 def _requirements() -> list[str]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.errors import ClassCountError, LabelError, MissingExtraError
 from edgegd.runtime.detector import Detections, Detector
 from edgegd.runtime.images import read_image
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Predict = Callable[[NDArray[np.uint8]], Detections]
 Progress = Callable[[int, int], None]
@@ -111,19 +114,22 @@ def evaluate_onnx(
     iou: float = 0.7,
     max_det: int = 300,
     threads: int = 2,
+    session: InferenceSession | None = None,
     progress: Progress | None = None,
 ) -> AccuracyResult:
     """The accuracy of an exported model in onnxruntime, through edgegd.runtime's Detector.
 
     `conf`, `iou` (NMS of raw outputs only) and `max_det` are those of Ultralytics' validation; as there, one box may
-    carry several classes and boxes are not cut at the image's border. `threads` are onnxruntime's intra-op threads.
+    carry several classes and boxes are not cut at the image's border. `threads` are onnxruntime's intra-op threads;
+    `session` is one of this file that was opened otherwise.
 
     Raises:
         ClassCountError: the model's classes are not the ground truth's.
         OnnxUnreadableError, MetadataError, OutputContractError: see `edgegd.runtime.load_model`.
         LabelError, UnreadableImageError, MissingExtraError: see `evaluate`.
     """
-    detector = Detector(path, conf=conf, iou=iou, max_det=max_det, threads=threads, multi_label=True, clip=False)
+    detector = Detector(path, conf=conf, iou=iou, max_det=max_det, threads=threads, multi_label=True, clip=False,
+                        session=session)
     if detector.contract.names != ground_truth.names:
         raise ClassCountError(
             f"the classes of {path} are not the data set's",

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import sys
+import warnings
+from typing import Any
 
 import click
 
@@ -22,6 +24,7 @@ from edgegd.cli.recipe import recipe
 from edgegd.cli.run import run
 from edgegd.cli.search import search
 from edgegd.cli.stages import stage_commands
+from edgegd.cli.stop import sigterm_interrupts
 from edgegd.cli.target import target
 from edgegd.errors import EdgegdError, FileAccessError, InterruptedRunError, MissingExtraError, UnexpectedError
 from edgegd.foreign_text import PrintableStream
@@ -58,16 +61,16 @@ def main() -> None:
 
     With --json it is a JSON object on stdout as well. `edgegd --debug` shows the traceback instead.
     """
-    # Ultralytics must neither install packages behind the user's back nor log into the middle of our output.
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    os.environ.setdefault("YOLO_VERBOSE", "false")
+    os.environ.setdefault("YOLO_VERBOSE", "false")  # Ultralytics must not log into the middle of our output
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     with contextlib.redirect_stdout(PrintableStream(sys.stdout)):
         _run(sys.argv[1:])
 
 
 def _run(arguments: list[str]) -> None:
     try:
-        code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
+        with sigterm_interrupts():
+            code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         if "--json" in arguments:
@@ -81,6 +84,17 @@ def _run(arguments: list[str]) -> None:
         if "--debug" in arguments[:1]:
             raise
         _fail(error if isinstance(error, EdgegdError) else _explain(error), arguments)
+
+
+_show_other_warning = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """edgegd's own warnings are a sentence for the user; all others stay as Python shows them."""
+    if category.__module__.startswith("edgegd."):
+        click.echo(f"edgegd: warning: {message}", err=True)
+    else:
+        _show_other_warning(message, category, *rest)
 
 
 def _explain(error: Exception) -> EdgegdError:

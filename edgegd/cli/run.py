@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edgegd.cli.progress import TerminalProgress
+from edgegd.cli.trust import TRUST
 from edgegd.recipe.schema import Recipe
 
 SWAP_STAGES = ("activation", "adapt")  # of runs whose recipe swaps activations
@@ -34,6 +35,7 @@ def stages_of(recipe: Recipe, until: str) -> list[str]:
 @click.option("--run-dir", type=click.Path(path_type=Path),
               help="Where the run's files go.  [default: runs/RECIPE]")  # fmt: skip
 @click.option("--until", type=click.Choice(STAGE_NAMES), default="report", show_default=True, help="Last stage to run.")
+@TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: str, as_json: bool) -> None:
     """Run RECIPE (a file, or a shipped name such as bccd/yolo26n) and print FP32, PTQ and QAT side by side.
@@ -51,11 +53,13 @@ def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: st
     folder_path = run_dir or Path("runs") / name.replace("/", "-")
     # Ultralytics prints on stdout; what this command promises there is the table, or JSON.
     with contextlib.redirect_stdout(sys.stderr):
+        from edgegd.descent.device import require_device
         from edgegd.pipeline.run import run_stages
         from edgegd.pipeline.run_folder import RunFolder
         from edgegd.targets.base import require_real
         from edgegd.targets.registry import find_target
 
+        require_device(loaded.train.device)  # hours before it would be used, and before there is a folder
         stages = stages_of(loaded, until)
         if "latency" in stages and not (folder_path / "latency.json").exists():
             with contextlib.closing(find_target(loaded.target.host)) as target:  # hours before it is needed
@@ -76,9 +80,9 @@ def show(folder: Any, outcome: dict[str, str], as_json: bool, *, passes: list[di
         click.echo(json.dumps({"run_dir": str(folder.path), "stages": outcome, "report": report}
                               | ({} if passes is None else {"passes": passes})))
     elif report:
-        from edgegd.report.markdown import parity_line, summary_table
+        from edgegd.report.markdown import caveats, parity_line, summary_table
 
-        click.echo(f"{summary_table(report)}\n\n{parity_line(report)}")
+        click.echo("\n\n".join([summary_table(report), "\n".join([parity_line(report), *caveats(report)])]))
         click.echo(f"\n{folder.path / 'report.md'}")
     else:
         for name, what in outcome.items():

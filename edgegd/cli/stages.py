@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import click
 
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.run import show
-from edgegd.recipe.schema import TargetSection
+from edgegd.cli.trust import TRUST
+from edgegd.recipe.schema import PROFILES
 
 _HELP = {
     "float": "Take the recipe's float checkpoint, or train one with Ultralytics.",
@@ -31,7 +31,6 @@ _PROFILE_HELP = {
     "verify": "Verify those files, or, where there are none, whether the run's own suit the profile.",
 }
 _PASSES_HELP = "List what every pass of qat.edge.onnx rewrote, what it refused and why, and its measured gain."
-PROFILES = next(field.metadata["choices"] for field in fields(TargetSection) if field.name == "profile")
 
 
 def stage_commands() -> list[click.Command]:
@@ -43,6 +42,7 @@ def _command(name: str, text: str) -> click.Command:
     @click.command(name, help=f"{text}\n\nRUN_DIR is a folder that `edgegd run` made.\n\n\b\nedgegd {name} runs/try1")
     @click.argument("run_dir", type=click.Path(path_type=Path))
     @click.option("--force", is_flag=True, help="Run the stage even if nothing changed.")
+    @TRUST
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
     def command(run_dir: Path, force: bool, as_json: bool, profile: str | None = None, explain_passes: bool = False
                 ) -> None:

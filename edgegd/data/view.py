@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import yaml
@@ -29,6 +30,7 @@ from edgegd.data.labels import label_path
 from edgegd.errors import FileAccessError
 from edgegd.limits import IMAGE_BYTES
 from edgegd.runtime.image_header import JPEG
+from edgegd.safe_outputs import own_folder
 
 _END = b"\xff\xd9"
 
@@ -36,40 +38,42 @@ _END = b"\xff\xd9"
 def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
     """Make the view of a data set in `folder` and return its data.yaml, for Ultralytics' trainer and validator.
 
-    All paths are absolute. Calling it again with the same arguments changes nothing, so that a resumed run keeps the
-    label cache. Images keep the data set's order within each image folder, and folders keep their order by path.
+    All paths are absolute. What an earlier view left in `folder` is removed first: Ultralytics unpickles label caches
+    and reads `.npy` files beside images, and a run folder may come from somebody else. Images keep the data set's order
+    within each image folder, and folders keep their order by path. Raises OutputFileError where `folder` is a link.
     """
-    folder = folder.absolute()
+    folder = own_folder(folder.absolute())
     require_plain_name(folder)
+    for part in ("images", "labels"):
+        _remove(folder / part)
     numbers = {parent: number for number, parent in enumerate(
         sorted({image.parent for image in (*dataset.train_images, *dataset.val_images)}))}
     (folder / "labels").mkdir(parents=True, exist_ok=True)
     for parent, number in numbers.items():
         (folder / f"images/{number:04d}").mkdir(parents=True, exist_ok=True)
-        _link(folder / f"labels/{number:04d}", label_path(parent / "any.jpg").parent)
+        _link(folder / f"labels/{number:04d}", label_path(parent / "any.jpg").parent.absolute())
     for split, images in (("train", dataset.train_images), ("val", dataset.val_images)):
         links = [folder / f"images/{numbers[image.parent]:04d}" / image.name for image in images]
         for link, image in zip(links, images, strict=True):
-            _link(link, image)
-        (folder / f"{split}.txt").write_text("".join(f"{link}\n" for link in links), encoding="utf-8")
+            if not link.is_symlink() and not link.exists():  # an image may be in both splits
+                _show(link, image.absolute())
+        write_atomically(folder / f"{split}.txt", "".join(f"{link}\n" for link in links).encode())
     data = {"path": str(folder), "train": "train.txt", "val": "val.txt", "names": dict(enumerate(dataset.names))}
     file = folder / "data.yaml"
-    file.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_atomically(file, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
     return file
 
 
+def _show(place: Path, image: Path) -> None:
+    """Makes an image appear at `place`: as a link, or where it is a JPEG without an end as a copy with one."""
+    ended = _with_end(image)
+    if ended is None:
+        _link(place, image)
+    else:
+        write_atomically(place, ended)
+
+
 def _link(link: Path, target: Path) -> None:
-    """Make or correct a link, or for a JPEG without an end the copy that stands for it."""
-    target = target.absolute()
-    ended = _with_end(target)
-    if ended is not None:
-        if link.is_symlink() or not link.exists() or link.read_bytes() != ended:
-            link.unlink(missing_ok=True)
-            write_atomically(link, ended)
-        return
-    if link.is_symlink() and link.readlink() == target:
-        return
-    link.unlink(missing_ok=True)
     try:
         link.symlink_to(target)
     except OSError as error:
@@ -93,3 +97,10 @@ def _with_end(image: Path) -> bytes | None:
             return None
     content = read_bounded(image, IMAGE_BYTES)
     return None if content is None else content + _END
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)  # which removes links, and nothing behind them

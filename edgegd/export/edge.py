@@ -18,26 +18,33 @@ _OPSET = 18  # the first with BitwiseXor, which makes bytes of an image int8 cod
 PASS_NAMES = tuple(kind.name for kind in PASSES)
 
 
-def build_edge(portable: onnx.ModelProto, name: str, *, without: Collection[str] = (), channels: int = 3
-               ) -> tuple[onnx.ModelProto, tuple[PassReport, ...]]:
+def build_edge(portable: onnx.ModelProto, name: str, *, without: Collection[str] = (), channels: int = 3,
+               slower_too: bool = False) -> tuple[onnx.ModelProto, tuple[PassReport, ...]]:
     """The edge form of a portable file called `name`, and what every pass did.
 
     `without` names passes to leave out (`PASS_NAMES`); `channels` (3, or 4 where a camera gives a fourth, which is not
     looked at) are those of the input images (1, H, W, channels) uint8, blue first. Without the pass uint8-input the
-    input stays float32 (1, 3, H, W). Activations of int8 give an edge file of int8 activations.
+    input stays float32 (1, 3, H, W). Activations of int8 give an edge file of int8 activations. A pass that was
+    measured to make files slower on CPUs of the file's profile is refused, unless `slower_too`.
     Raises ValueError for the name of a pass that does not exist.
     """
     unknown = set(without) - set(PASS_NAMES)
     if unknown:
         raise ValueError(f"no such pass: {', '.join(sorted(unknown))}; there are {', '.join(PASS_NAMES)}")
     model = ir.from_proto(portable)
+    profile = _profile_of(model)
     _raise_opset(model)
     reports = []
     for kind in PASSES:
-        if kind.name not in without:
-            done = kind(channels) if kind is Uint8Input else kind()
-            done(model)
-            reports.append(done.report)
+        if kind.name in without:
+            continue
+        slower = "" if slower_too else kind.slower_on.get(profile, "")
+        if slower:
+            reports.append(PassReport(kind.name, kind.text, (), (("the whole file", slower),)))
+            continue
+        done = kind(channels) if kind is Uint8Input else kind()
+        done(model)
+        reports.append(done.report)
     DeduplicateInitializersPass(size_limit=1 << 20)(model)
     model.graph.opset_imports[MICROSOFT] = 1
     _describe(model, name, channels)
@@ -52,6 +59,13 @@ def left_out_with(name: str) -> tuple[str, ...]:
     Integer operators on planes may not load: onnxruntime 1.32 fails to transpose a residual QLinearAdd (YOLO26n, ReLU).
     """
     return ("integer-kernels", name) if name == "channels-last" else (name,)
+
+
+def _profile_of(model: ir.Model) -> str:
+    """The profile that a file was exported for; empty where its metadata names none."""
+    if "edgegd.schema" not in model.metadata_props:
+        return ""
+    return ModelContract.from_metadata(model.metadata_props).profile
 
 
 def _raise_opset(model: ir.Model) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from edgegd.errors import EmulationError
+from edgegd.export.exact_session import exact_form
 from edgegd.export.graph_forms import (
     CODE_SHIFT,
     code_names,
-    largest_weight_code,
     with_codes_as_outputs,
     with_unsigned_activations,
 )
@@ -25,7 +25,6 @@ from edgegd.runtime.letterbox import network_input
 from edgegd.runtime.session import load_model
 from edgegd.targets.emulator import EmulatedCpu, Tell, prepare, run_models, stored_outputs
 
-_HIGHEST_7BIT_CODE = 64  # 2 * 255 * 64 is below 2^15: VPMADDUBSW cannot saturate
 _PLAIN, _EXPOSED = Path("plain.onnx"), Path("exposed.onnx")
 
 
@@ -62,7 +61,7 @@ class CpuComparison:
 
 
 def compare_cpus(model: Path, cpus: Sequence[EmulatedCpu], images: Sequence[Path], tell: Tell) -> list[CpuComparison]:
-    """Runs an exported file on real images on this machine and on each emulated CPU.
+    """Runs an exported file on real images on this machine, in its exact form, and on each emulated CPU.
 
     A file with signed activations is compared with its uint8 form on this machine, codes shifted by 128; that of an
     edge file is made from its portable file, which must lie beside it.
@@ -72,13 +71,12 @@ def compare_cpus(model: Path, cpus: Sequence[EmulatedCpu], images: Sequence[Path
 
     contract = load_model(model)[1]
     graph = onnx.load(model)
-    _require_exact_reference(largest_weight_code(graph), model.name)
     pythons = [prepare(cpu, tell) for cpu in cpus]
     inputs, geometries = zip(*(network_input(read_image(path), contract.preprocessing) for path in images), strict=True)
     with tempfile.TemporaryDirectory(prefix="edgegd-emulation-") as name:
         folder = Path(name)
         np.save(folder / "inputs.npy", np.concatenate(inputs))
-        for side, form in (("here", _form_for_this_machine(model, graph)), ("there", graph)):
+        for side, form in (("here", exact_form(_unsigned_form(model, graph))), ("there", graph)):
             (folder / side).mkdir()
             onnx.save(form, folder / side / _PLAIN)
             onnx.save(with_codes_as_outputs(form), folder / side / _EXPOSED)
@@ -99,7 +97,7 @@ def compare_cpus(model: Path, cpus: Sequence[EmulatedCpu], images: Sequence[Path
     return comparisons
 
 
-def _form_for_this_machine(path: Path, graph: Any) -> Any:
+def _unsigned_form(path: Path, graph: Any) -> Any:
     """The uint8 form: x86 adds int8 codes with another rounding of ties than uint8 ones and than ARM."""
     import onnx
 
@@ -115,21 +113,6 @@ def _form_for_this_machine(path: Path, graph: Any) -> Any:
                              found="no such file", mend="keep both files in one folder")  # fmt: skip
     unsigned = with_unsigned_activations(onnx.load(portable))
     return build_edge(unsigned, contract.portable, channels=contract.preprocessing.channels)[0]
-
-
-def _require_exact_reference(weight_code: int, name: str) -> None:
-    """This machine's codes are the right ones only if it has VNNI, or if the weights cannot saturate."""
-    from edgegd.doctor import needed_profile
-    from edgegd.latency.fingerprint import fingerprint
-
-    machine = fingerprint()
-    if weight_code > _HIGHEST_7BIT_CODE and needed_profile(machine["architecture"],
-                                                           machine["instruction_sets"]) != "x86-vnni":
-        raise EmulationError(
-            f"This machine cannot be the reference for {name}: it has no VNNI, and 8-bit weights saturate on it.",
-            expected="an x86 CPU with VNNI, or weights of 7 bits", found=f"{machine['cpu']}, weight codes up to "
-            f"{weight_code}", mend="export for the profile x86-avx2, or run this on a CPU with VNNI",
-        )  # fmt: skip
 
 
 def _unsigned(codes: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from edgegd.export.exact_session import load_exact
 from edgegd.export.graph_forms import with_codes_as_outputs
 from edgegd.quant.nodes import CODES
 from edgegd.runtime.contract import INPUT_NAME
@@ -19,12 +20,15 @@ def load_exposed(path: Path, *, optimization: str = "all") -> onnxruntime.Infere
     """A session of the file with the codes of all quantized activations as further outputs.
 
     onnxruntime fuses the same integer kernels with and without them (a test counts); codes that leave its NHWC kernels
-    are transposed. `optimization` as for load_session.
+    are transposed. With all optimizations the session is exact; with fewer (as for load_session) convolutions are
+    float.
     """
+    exposed = with_codes_as_outputs(onnx.load(path))
+    if optimization == "all":
+        return load_exact(exposed)
     with tempfile.TemporaryDirectory() as folder:
-        exposed = Path(folder) / path.name
-        onnx.save(with_codes_as_outputs(onnx.load(path)), exposed)
-        return load_session(exposed, optimization=optimization)
+        onnx.save(exposed, Path(folder) / path.name)
+        return load_session(Path(folder) / path.name, optimization=optimization)
 
 
 def run_exposed(session: onnxruntime.InferenceSession, image: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -41,9 +45,3 @@ def run_exposed(session: onnxruntime.InferenceSession, image: np.ndarray) -> tup
 
 def _as_uint8(codes: np.ndarray) -> np.ndarray:
     return codes if codes.dtype == np.uint8 else codes.view(np.uint8) ^ np.uint8(128)
-
-
-def has_signed_activations(graph: onnx.ModelProto) -> bool:
-    """Whether the file quantizes activations to int8."""
-    outputs = with_codes_as_outputs(graph).graph.output
-    return any(o.type.tensor_type.elem_type == onnx.TensorProto.INT8 for o in outputs if o.name.endswith(CODES))

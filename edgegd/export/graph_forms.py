@@ -1,4 +1,4 @@
-"""The forms of an exported graph that a comparison of two CPUs needs: codes as outputs, uint8 for signed activations.
+"""Forms of an exported graph that compute the same: codes as outputs, uint8 for int8 activations, or for int8 weights.
 
 Needs the onnx package, when called.
 """
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _CODES = "/codes"  # as edgegd.quant.nodes names them, which needs torch
 CODE_SHIFT = 128  # a uint8 code less its int8 form
+# operator -> where its weights and their zero point stand among its inputs
+_WEIGHT_OPERANDS = {"DequantizeLinear": (0, 2), "QLinearConv": (3, 5), "QLinearMatMul": (3, 5), "QGemm": (3, 5),
+                    "MatMulInteger": (1, 3)}  # fmt: skip
 
 
 def constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
@@ -72,7 +75,8 @@ def largest_weight_code(model: onnx.ModelProto) -> int:
     weights = [dequantized.get(node.input[1]) for node in model.graph.node
                if node.op_type in ("Conv", "Gemm", "MatMul")]  # fmt: skip
     weights += [values[node.input[3]] for node in model.graph.node if node.op_type == "QLinearConv"]
-    return max((int(np.abs(w.astype(np.int16)).max()) for w in weights if w is not None), default=0)
+    return max((int(np.abs(w.astype(np.int16)).max()) for w in weights if w is not None and w.dtype == np.int8),
+               default=0)  # fmt: skip
 
 
 def with_codes_as_outputs(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -117,5 +121,42 @@ def with_unsigned_activations(model: onnx.ModelProto) -> onnx.ModelProto:
             zero_point = (values[old].astype(np.int16) + CODE_SHIFT).astype(np.uint8)
             graph.initializer.append(onnx.numpy_helper.from_array(zero_point, node.input[2]))
             shifted.add(old)
+    del graph.value_info[:]  # the element types written there are those of before
+    return copied
+
+
+def has_signed_activations(model: onnx.ModelProto) -> bool:
+    """Whether the file quantizes activations to int8."""
+    import onnx
+
+    return onnx.TensorProto.INT8 in _code_tensors(model).values()
+
+
+def with_unsigned_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose int8 weights are uint8: every weight and its zero point larger by 128, the same real values.
+
+    Weights are constants that a DequantizeLinear reads, and those of QLinearConv, QLinearMatMul, QGemm and
+    MatMulInteger, whichever domain they are of. Activations stay as they are: where they are int8, onnxruntime has no
+    kernel for uint8 weights.
+    """
+    import onnx
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    graph, values = copied.graph, constants(copied.graph)
+    shifted: set[str] = set()
+    for node in graph.node:
+        weight, zero_point = _WEIGHT_OPERANDS.get(node.op_type, (-1, -1))
+        if not 0 <= weight < len(node.input) or values.get(node.input[weight], np.float32(0)).dtype != np.int8:
+            continue
+        if len(node.input) <= zero_point or not node.input[zero_point]:
+            raise ValueError(f"{node.name or node.op_type} has int8 weights without a zero point")
+        for position in (weight, zero_point):
+            name = node.input[position]
+            node.input[position] = f"{name}/uint8"
+            if name not in shifted:
+                codes = (values[name].astype(np.int16) + CODE_SHIFT).astype(np.uint8)
+                graph.initializer.append(onnx.numpy_helper.from_array(codes, f"{name}/uint8"))
+                shifted.add(name)
     del graph.value_info[:]  # the element types written there are those of before
     return copied

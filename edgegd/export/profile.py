@@ -8,8 +8,7 @@ import onnx
 import torch
 
 from edgegd.errors import ProfileError
-from edgegd.export.expose import has_signed_activations
-from edgegd.export.graph_forms import largest_weight_code
+from edgegd.export.graph_forms import has_signed_activations, largest_weight_code
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.rules import TABLES
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from edgegd.device.profile import this_machine
 from edgegd.errors import ParityError
 from edgegd.export.census import Census, require_planned, take_census
 from edgegd.export.code_parity import EXACT, CodeComparison, CodeParity
-from edgegd.export.expose import has_signed_activations, load_exposed, run_exposed
-from edgegd.export.graph_forms import with_unsigned_activations
+from edgegd.export.expose import load_exposed, run_exposed
+from edgegd.export.graph_forms import has_signed_activations, with_unsigned_activations
 from edgegd.export.ladder import Ladder, climb
 from edgegd.export.ladder_tolerance import require_ladder
 from edgegd.export.profile import require_suits
@@ -41,14 +41,15 @@ class Verification:
 def verify_quantized(quantized: QuantizedModel, path: Path, image_paths: Sequence[Path]) -> Verification:
     """Checks the file that was exported from `quantized` (on the CPU), for the profile of its plan.
 
-    onnxruntime fuses int8 activations on ARM only. On other machines it is therefore the file's uint8 form that is
-    counted and compared, after every code of the file itself, run without optimizations, was found to be the uint8
-    form's less 128.
+    Codes are those of exact sessions (edgegd.export.exact_session), so any CPU can check any profile's files; the
+    census is that of a plain session. onnxruntime fuses int8 activations on ARM only. On other machines it is therefore
+    the file's uint8 form that is counted and compared, after every code of the file itself, run without optimizations,
+    was found to be the uint8 form's less 128.
     Raises ProfileError, CensusError, SilentModelError and ParityError.
     """
     plan, graph = quantized.plan, onnx.load(path)
     require_suits(graph, plan.profile, path.name)
-    if not has_signed_activations(graph) or _on_arm():
+    if not has_signed_activations(graph) or this_machine().profile == "arm64":
         return _verify(quantized, path, image_paths, None)
     with tempfile.TemporaryDirectory() as folder:
         unsigned = Path(folder) / path.name
@@ -91,7 +92,3 @@ def compare_unoptimized(path: Path, other: Path, image_paths: Sequence[Path], pl
                               expected="equal outputs", found=f"a difference on {image_path.name}",
                               mend="report it with verify.json")  # fmt: skip
     return comparison.result()
-
-
-def _on_arm() -> bool:
-    return platform.machine().lower() in ("aarch64", "arm64")

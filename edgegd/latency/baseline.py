@@ -28,6 +28,7 @@ from edgegd.errors import (
 from edgegd.json_files import read_json
 from edgegd.latency.answers import by_name, many, or_none, problem_of, record, text, whole
 from edgegd.latency.model_signature import ModelSignature, read_model, read_signature, shape_differences
+from edgegd.safe_outputs import own_folder, refuse_link
 
 SCHEMA = 1
 ROOT = Path("baselines")
@@ -76,12 +77,13 @@ class Baseline:
         if (folder / FACTS).exists() and not force:
             raise WouldOverwriteError(f"There is a baseline {name} in {root} already.", expected="a new name",
                                       found=str(folder / FACTS), mend="choose another name, or replace it by --force")
+        refuse_link(folder)
         content = read_model(model)
         signature = _runnable_alone(model, content)
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         baseline = cls(folder, signature, str(model), note, created, {}, dict(static))
         with explaining_full_disk(root):
-            folder.mkdir(parents=True, exist_ok=True)
+            own_folder(folder)
         # The facts come last: a kill between the two leaves a model of another hash, which `load` refuses.
         write_atomically(baseline.model, content)
         baseline._write()

@@ -21,6 +21,7 @@ from edgegd.json_files import JsonProblem, load_json, read_lines
 from edgegd.latency.baseline import Baseline
 from edgegd.latency.verdict import Verdict
 from edgegd.limits import JSON_BYTES
+from edgegd.safe_outputs import open_descriptor, require_appendable
 
 HISTORY = "history.jsonl"
 _NUMBERS = ("baseline_ms", "candidate_ms", "ratio")
@@ -58,12 +59,13 @@ def fingerprint_hash(fingerprint: Mapping[str, Any]) -> str:
 def append_history(baseline: Baseline, entry: HistoryEntry) -> None:
     """Appends a line in a single write, so that two gates at once cannot mix theirs.
 
-    Raises NoSpaceError where the disk is full, ValueError for a number that is not finite.
+    Raises NoSpaceError where the disk is full, OutputFileError where the history is a link, ValueError for a number
+    that is not finite.
     """
     line = (json.dumps(asdict(entry), allow_nan=False) + "\n").encode()
     path = baseline.folder / HISTORY
     with explaining_full_disk(path.parent):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = open_descriptor(path, os.O_WRONLY | os.O_APPEND)
         try:
             written = os.write(descriptor, line)
         finally:
@@ -71,6 +73,11 @@ def append_history(baseline: Baseline, entry: HistoryEntry) -> None:
     if written != len(line):
         raise NoSpaceError(f"{path} got only {written} of the {len(line)} bytes of a line.",
                            mend="free some space and remove the line")
+
+
+def require_history(baseline: Baseline) -> None:
+    """OutputFileError or FileAccessError where a line could not be appended; nothing is written."""
+    require_appendable(baseline.folder / HISTORY)
 
 
 def read_history(baseline: Baseline) -> tuple[HistoryEntry, ...]:

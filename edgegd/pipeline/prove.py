@@ -6,6 +6,8 @@ import dataclasses
 from typing import Any
 
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
+from edgegd.export.exact_session import load_exact
+from edgegd.export.proof import proof_here
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.pipeline.export import MODELS, PORTABLE, VARIANTS, run_export
 from edgegd.pipeline.latency import run_latency
@@ -18,20 +20,24 @@ from edgegd.recipe.schema import Recipe
 from edgegd.report.build import build_report
 from edgegd.report.markdown import to_markdown
 
+_ACCURACY_THREADS = 2
+
 
 def run_accuracy(folder: RunFolder, progress: Progress) -> None:
-    """mAP of the three files in onnxruntime on the validation images."""
+    """mAP of the three files in onnxruntime's exact sessions (edgegd.export.exact_session) on the validation images."""
     settings, truth = folder.recipe.accuracy, validation_truth(folder)
 
     def measured(variant: str) -> AccuracyResult:
+        path = folder.require(f"{variant}.onnx", "export")
         return evaluate_onnx(
-            folder.require(f"{variant}.onnx", "export"), truth, conf=settings.conf, iou=settings.iou,
-            max_det=settings.max_det,
+            path, truth, conf=settings.conf, iou=settings.iou, max_det=settings.max_det,
+            session=load_exact(path, threads=_ACCURACY_THREADS),
             progress=lambda done, total: progress.update(done, total, f"mAP of {variant}"),
         )  # fmt: skip
 
-    result = {variant: dataclasses.asdict(measured(variant)) for variant in VARIANTS}
-    folder.write_json("accuracy.json", result)
+    result: dict[str, Any] = {variant: dataclasses.asdict(measured(variant)) for variant in VARIANTS}
+    proof = proof_here(folder.recipe.target.profile)
+    folder.write_json("accuracy.json", result | {"proof": dataclasses.asdict(proof)})
 
 
 def run_report(folder: RunFolder, progress: Progress) -> None:
@@ -42,7 +48,7 @@ def run_report(folder: RunFolder, progress: Progress) -> None:
     if _swap_reads(folder):
         stages["swap"] = {"choice": folder.read_json("activation.json"),
                           "adaptation": folder.read_json("adaptation.json")}  # fmt: skip
-    report = build_report(folder.recipe, folder.owner(), stages)
+    report = build_report(folder.recipe, folder.owner(), stages, folder.target.to_json())
     folder.write_json("report.json", report)
     folder.write("report.md", to_markdown(report).encode())
 
@@ -53,7 +59,8 @@ def _swap_reads(folder: RunFolder) -> dict[str, str]:
 
 def _report_sources(folder: RunFolder) -> Any:
     # The report's own sources, which the code version of the other stages leaves out, and what it shows where it is.
-    return {"sources": sources_hash(only="report"), "profiles": verified_profiles(folder)}
+    return {"sources": sources_hash(only="report"), "profiles": verified_profiles(folder),
+            "target": folder.target.to_json()}  # fmt: skip
 
 
 EXPORT = Stage("export", "FP32, PTQ and QAT as ONNX files",

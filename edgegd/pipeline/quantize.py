@@ -79,9 +79,8 @@ def _read_plan(section: QuantSection) -> QuantPlan:
 
 def require_plan_section(recipe: Recipe) -> None:
     """PlanError for what is wrong with quant.rules and quant.plan before any model is looked at."""
-    section, profile = recipe.quant, recipe.target.profile
-    if profile in TABLES:
-        changed_rules(TABLES[profile], section.rules)
+    section = recipe.quant
+    changed_rules(TABLES.get(recipe.target.profile) or next(iter(TABLES.values())), section.rules)
     if section.plan:
         _read_plan(section)
 

@@ -14,20 +14,24 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import MissingArtifactError, RunFolderBusyError, RunFolderMismatchError
 from edgegd.file_locks import lock
 from edgegd.json_files import read_json
+from edgegd.pipeline.target_profile import TargetProfile, resolve, resolved
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
-from edgegd.recipe.schema import Recipe
+from edgegd.recipe.schema import AUTO_PROFILE, Recipe
+from edgegd.safe_outputs import open_descriptor, refuse_link
 
 IDENTITY = "run.json"
 RECIPE = "recipe.yaml"
 LOCK = ".lock"
+FOLDERS = ("manifests", "view")  # in which stages write
 TRAINING = ".float-"  # prefix of the folder in which Ultralytics trains
+_LONGEST_ID = 4096  # characters of a lock that are looked at
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # what write_atomically leaves when it is killed
 
 
@@ -41,20 +45,26 @@ def sha256_of(path: Path) -> str:
 
 
 class RunFolder:
-    """A run folder on disk; `recipe` is the run's recipe. Open it with `create` or `open_existing`."""
+    """A run folder on disk; `recipe` is the run's recipe, its target profile resolved to that of `target`.
 
-    def __init__(self, path: Path, recipe: Recipe) -> None:
-        self.path, self.recipe = path, recipe
+    Open it with `create` or `open_existing`.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, target: TargetProfile) -> None:
+        self.path, self.recipe, self.target = path, recipe, target
 
     @classmethod
     def create(cls, path: Path, recipe: Recipe, name: str) -> RunFolder:
         """Makes the folder, or takes up an existing one of the same recipe; its recipe.yaml becomes `recipe`.
 
-        `name` identifies the recipe (its path below the recipes folder, or its file's path). Raises
-        RunFolderMismatchError for a folder of another recipe, or one with files but no run.
+        `name` identifies the recipe (its path below the recipes folder, or its file's path). The target profile is
+        resolved first (edgegd.pipeline.target_profile). Raises RunFolderMismatchError for a folder of another recipe,
+        or one with files but no run, and the errors of `resolve`; nothing is written then.
         """
+        kept = None
         if (path / IDENTITY).exists():
-            owner = cls(path, recipe).owner()
+            identity = _read_identity(path)
+            owner, kept = identity.recipe, identity.target
             if owner != name:
                 raise RunFolderMismatchError(
                     f"{path} is the run folder of another recipe.", expected=name, found=owner,
@@ -65,12 +75,13 @@ class RunFolder:
                 f"{path} exists and is no run folder.", expected="a new or empty folder, or one that `edgegd run` made",
                 mend="choose another --run-dir",
             )  # fmt: skip
+        target = resolve(recipe.target, kept)
         with explaining_full_disk(path):
             path.mkdir(parents=True, exist_ok=True)
-        folder = cls(path, recipe)
+        folder = cls(path, resolved(recipe, target), target)
         with folder.locked():
             # The identity first: a process killed between the two writes leaves a folder that the next one takes up.
-            folder.write(IDENTITY, json.dumps({"schema": 1, "recipe": name}).encode())
+            folder.write(IDENTITY, json.dumps({"schema": 1, "recipe": name, "target": target.to_json()}).encode())
             folder.write(RECIPE, recipe_to_yaml(recipe).encode())
         return folder
 
@@ -83,27 +94,24 @@ class RunFolder:
                 found="a folder without them" if path.is_dir() else f"{'a file' if path.exists() else 'nothing'} there",
                 mend="start one with `edgegd run RECIPE --run-dir DIR`",
             )  # fmt: skip
-        folder = cls(path, load_recipe(path / RECIPE))
-        folder.owner()
-        return folder
+        recipe, target = load_recipe(path / RECIPE), _read_identity(path).target
+        if target is None or recipe.target.profile not in (AUTO_PROFILE, target.profile):
+            target = resolve(recipe.target)  # a folder of before the profile was kept, or an edited recipe.yaml
+        return cls(path, resolved(recipe, target), target)
 
     def owner(self) -> str:
         """The name of the recipe whose run this is; RunFolderMismatchError where run.json is damaged."""
-        try:
-            return str(self.read_json(IDENTITY)["recipe"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunFolderMismatchError(
-                f"{self.path / IDENTITY} is damaged.", expected='{"schema": 1, "recipe": NAME}',
-                found=f"{type(error).__name__}: {error}", mend="restore the file, or choose another --run-dir",
-            ) from error  # fmt: skip
+        return _read_identity(self.path).recipe
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the folder for this process; RunFolderBusyError where another one works in it.
 
-        What a killed process left half-written is removed first: under the lock nobody else can be writing it.
+        What a killed process left half-written is removed first: under the lock nobody else can be writing it. Raises
+        OutputFileError where the lock, or a folder in which stages write, is a link, and RunFolderMismatchError where
+        the lock is something else.
         """
-        with explaining_full_disk(self.path), (self.path / LOCK).open("a+") as file:
+        with explaining_full_disk(self.path), self._open_lock() as file:
             try:
                 lock(file)
             except BlockingIOError as error:
@@ -118,9 +126,22 @@ class RunFolder:
             file.flush()
             yield
 
+    def _open_lock(self) -> IO[str]:
+        """The lock's file, which is emptied later: never one that a link leads to, nor one that holds anything else."""
+        for name in FOLDERS:
+            refuse_link(self.path / name)  # now, not when a stage comes to write there
+        path = self.path / LOCK
+        file = os.fdopen(open_descriptor(path, os.O_RDWR | os.O_APPEND), "r+", encoding="ascii", errors="replace")
+        content = file.read(_LONGEST_ID)
+        if content and not content.strip().isdigit():
+            file.close()
+            raise RunFolderMismatchError(f"{path} is not the lock of a run folder.", expected="the number of a process",
+                                         found=content[:80], mend="move the file away")
+        return file
+
     def _remove_leftovers(self) -> None:
         for entry in [*self.path.iterdir(), *self.path.glob("manifests/.*")]:
-            if _TEMPORARY.fullmatch(entry.name):
+            if _TEMPORARY.fullmatch(entry.name) or (entry.name.startswith(TRAINING) and entry.is_symlink()):
                 entry.unlink(missing_ok=True)
             elif entry.name.startswith(TRAINING) and entry.is_dir():
                 shutil.rmtree(entry)
@@ -146,8 +167,10 @@ class RunFolder:
         )  # fmt: skip
 
     def write(self, name: str, content: bytes) -> Path:
-        """Stores an artifact atomically."""
+        """Stores an artifact atomically; OutputFileError where a folder between is a link."""
         path = self.artifact(name)
+        if path.parent != self.path:
+            refuse_link(path.parent)
         write_atomically(path, content)
         return path
 
@@ -158,6 +181,25 @@ class RunFolder:
     def read_json(self, name: str) -> Any:
         """An artifact's JSON; raises JsonProblem (a ValueError) for a file that is none."""
         return read_json(self.artifact(name))
+
+
+class _Identity(NamedTuple):
+    """What run.json holds."""
+
+    recipe: str
+    target: TargetProfile | None
+
+
+def _read_identity(path: Path) -> _Identity:
+    try:
+        data = read_json(path / IDENTITY)
+        target = data.get("target")
+        return _Identity(str(data["recipe"]), None if target is None else TargetProfile.from_json(target))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunFolderMismatchError(
+            f"{path / IDENTITY} is damaged.", expected='{"schema": 1, "recipe": NAME, "target": {...}}',
+            found=f"{type(error).__name__}: {error}", mend="restore the file, or choose another --run-dir",
+        ) from error  # fmt: skip
 
 
 def _is_untouched(path: Path) -> bool:

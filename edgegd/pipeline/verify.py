@@ -6,13 +6,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from edgegd.doctor import needed_profile
 from edgegd.export.edge_identity import require_identical
 from edgegd.export.ladder_tolerance import LadderTolerance
 from edgegd.export.parity import measure_parity, require_parity
 from edgegd.export.profile import for_profile
+from edgegd.export.proof import proof_here
 from edgegd.export.verification import Verification, verify_quantized
-from edgegd.latency.fingerprint import fingerprint
 from edgegd.pipeline.export import QUANTIZED, edge_file
 from edgegd.pipeline.models import float_model, quantized_model, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder
@@ -43,13 +42,10 @@ def verify_profile(folder: RunFolder, progress: Progress, profile: str, paths: d
 
 
 def _verify_profile(folder: RunFolder, progress: Progress, profile: str, paths: dict[str, Path]) -> dict[str, Any]:
-    machine = machine_profile()
-    if machine != profile:
-        progress.note(f"this machine needs the profile {machine or 'of an unknown CPU'}, the files are for {profile}: "
-                      "codes are compared here; speed and saturation are another CPU's")  # fmt: skip
+    proof = proof_here(profile)
     images = stored_dataset(folder).val_images[:_IMAGES]
     result: dict[str, Any] = {
-        "profile": profile, "machine_profile": machine, "tolerance": dataclasses.asdict(LadderTolerance()),
+        "profile": profile, "proof": dataclasses.asdict(proof), "tolerance": dataclasses.asdict(LadderTolerance()),
         "files": {variant: path.name for variant, path in paths.items()}, "census": {}, "parity": {}, "ladder": {},
         "edge": {},
     }  # fmt: skip
@@ -71,9 +67,3 @@ def _as_data(verification: Verification) -> dict[str, Any]:
         "parity": dataclasses.asdict(verification.ladder.whole.boxes),
         "ladder": verification.ladder.to_json() | {"int8_against_uint8": shift and shift.to_json()},
     }
-
-
-def machine_profile() -> str | None:
-    """The profile that this machine needs; None for an unknown CPU."""
-    machine = fingerprint()
-    return needed_profile(machine["architecture"], machine["instruction_sets"])

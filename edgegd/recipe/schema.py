@@ -6,18 +6,27 @@ they mean there. A field's `help` metadata is the text that the documentation an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from edgegd.limits import IMAGE_FILES, LARGEST_SEED, SIDE_PX, THREADS
+from edgegd.recipe.device import canonical_device
 
 SCHEMA_VERSION = 1
+PROFILES = ("x86-vnni", "x86-avx2", "arm64")
+"""The target profiles: one rule table each (edgegd.quant.rules)."""
+AUTO_PROFILE = "auto"
+LOCAL_HOST = "local"
 
 
 def option(default: Any, text: str, *, choices: tuple[str, ...] = (), minimum: float | None = None,
-           maximum: float | None = None) -> Any:
-    """A dataclass field with its default, its help text and its limits (checked by edgegd.recipe.load)."""
-    metadata = {"help": text, "choices": choices, "minimum": minimum, "maximum": maximum}
+           maximum: float | None = None, canonical: Callable[[Any], str] | None = None) -> Any:
+    """A dataclass field with its default, its help text and its limits (checked by edgegd.recipe.load).
+
+    `canonical` turns what a recipe says into the one form that is stored, or raises ValueError with a sentence.
+    """
+    metadata = {"help": text, "choices": choices, "minimum": minimum, "maximum": maximum, "canonical": canonical}
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -50,7 +59,8 @@ class ModelSection:
     """`model`: the float detector to quantize."""
 
     weights: str = option("yolo26n.pt", "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml); "
-                                        "relative to the working directory, then to the project's own files")
+                                        "relative to the working directory, then to the project's own files; after "
+                                        "`shipped:` to the latter alone")
     imgsz: int = option(640, "side in pixels of the square network input; a multiple of the stride",
                         minimum=32, maximum=SIDE_PX)
     end2end: bool | None = option(None, "export the NMS-free head; null keeps the checkpoint's own form")
@@ -63,7 +73,7 @@ class DataSection:
 
     source: str = option("yaml", "which kind of data set", choices=("streets", "bccd", "yaml"))
     path: str = option("", "the set's folder (streets, bccd), or an Ultralytics data set YAML (yaml): a file, or a "
-                           "name such as coco.yaml")
+                           "name such as coco.yaml; `shipped:coco.yaml` is Ultralytics' own in any case")
     unlabelled: str = option("error", "what an image without a label file is", choices=("error", "background"))
     train_images: int = option(0, "streets: images to generate for training", minimum=0, maximum=1_000_000)
     val_images: int = option(0, "streets: images to generate for validation", minimum=0, maximum=1_000_000)
@@ -155,7 +165,8 @@ class TrainSection:
 
     epochs: int = option(10, "epochs of QAT", minimum=1, maximum=100_000)
     batch: int = option(16, "images a step", minimum=1, maximum=100_000)
-    device: str = option("cpu", "torch device: cpu, cuda, cuda:0")
+    device: str = option("cpu", "where training runs, float training included: cpu, cuda, cuda:N, mps; a whole number "
+                                "N means cuda:N", canonical=canonical_device)
     workers: int = option(0, "data loading processes; 0 loads in the training process", minimum=0, maximum=THREADS)
     seed: int = option(0, "seed of the order of images, of augmentation and of initial values",
                        minimum=0, maximum=LARGEST_SEED)
@@ -250,10 +261,11 @@ class GateSection:
 class TargetSection:
     """`target`: where the model will run."""
 
-    profile: str = option("x86-vnni", "the kind of CPU to train and export for: x86 with VNNI, x86 with AVX2 alone "
-                                      "(weights of 7 bits), ARM64 (int8 activations)",
-                          choices=("x86-vnni", "x86-avx2", "arm64"))
-    host: str = option("local", "where latency is measured: a name of `edgegd target ls`, or ssh://user@host[:port]")
+    profile: str = option(AUTO_PROFILE, "the kind of CPU to train and export for: x86 with VNNI, x86 with AVX2 alone "
+                                        "(weights of 7 bits), ARM64 (int8 activations); auto: what the CPU of "
+                                        "target.host needs, asked once at the start of a run",
+                          choices=(AUTO_PROFILE, *PROFILES))
+    host: str = option(LOCAL_HOST, "where the model will run and latency is measured: a name of `edgegd target ls`, or ssh://user@host[:port]")
 
 
 @dataclass(frozen=True)

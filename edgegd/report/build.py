@@ -15,12 +15,13 @@ MAP_AGREEMENT_POINTS = 0.1
 CENSUS_KEYS = ("int8_convs", "float_convs", "planned_float_convs")
 
 
-def build_report(recipe: Recipe, name: str, stages: dict[str, Any]) -> dict[str, Any]:
+def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
     """The report of a finished run.
 
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, and under `profiles` that of
     `verify --profile P` by profile; where activations were swapped, under `swap` that of activation (as `choice`) and
-    of the adaptation. mAPs are in 0..1, times in ms.
+    of the adaptation. `target` is the run's choice of a target profile (edgegd.pipeline.target_profile). mAPs are in
+    0..1, times in ms.
     """
     accuracy, latency, verify = stages["accuracy"], stages["latency"], stages["verify"]
     ranges = stages["calibration"]["ranges"]
@@ -29,11 +30,13 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any]) -> dict[str,
         "schema": REPORT_SCHEMA,
         "recipe": name,
         "settings": dataclasses.asdict(recipe),
+        "target": target,
         "data": stages["data"]["check"] | {"names": stages["data"]["names"]},
         "accuracy": {
             variant: {key: accuracy[variant][key] for key in ("map50_95", "map50", "per_class", "images")}
             for variant in VARIANTS
         },
+        "proof": {"codes": verify["proof"], "accuracy": accuracy["proof"]},
         "census": {
             variant: {key: verify["census"][variant][key] for key in CENSUS_KEYS}
             for variant in ("ptq", "qat")
@@ -47,7 +50,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any]) -> dict[str,
         "edge": verify["edge"],
         "latency_conditions": {
             "stable": latency["stable"], "faults": latency["faults"], "settings": latency["settings"],
-            "fingerprint": latency["fingerprint"],
+            "fingerprint": latency["fingerprint"], "machine_profile": latency["machine_profile"],
         },
         "descent": stages["descent"],
         "weakest_ranges": [{"group": group, **ranges[group]} for group in weakest],
@@ -81,6 +84,7 @@ def _torch_agreement(descent: dict[str, Any], in_onnxruntime: float) -> dict[str
 
 def _profile(result: dict[str, Any]) -> dict[str, Any]:
     return {
-        variant: {"file": name, "parity": result["parity"][variant], "ladder": _ladder(result["ladder"][variant])}
+        variant: {"file": name, "parity": result["parity"][variant], "ladder": _ladder(result["ladder"][variant]),
+                  "proof": result["proof"]}
         for variant, name in result["files"].items()
-    }
+    }  # fmt: skip

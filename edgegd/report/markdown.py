@@ -47,8 +47,10 @@ def to_markdown(report: dict[str, Any]) -> str:
     lines = [
         f"# {cell(report['recipe'], 'github')}", "",
         f"{cell(settings['model']['weights'], 'github')} at {settings['model']['imgsz']} px on "
-        f"{report['accuracy']['fp32']['images']} validation images; profile {settings['target']['profile']}.", "",
+        f"{report['accuracy']['fp32']['images']} validation images; profile {report['target']['profile']}, "
+        f"{cell(_chosen(report['target']), 'github')}.", "",
         summary_table(report, "github"), "",
+        *(f"{cell(caveat, 'github')}\n" for caveat in caveats(report)),
         f"Latency on {cell(machine['cpu'], 'github')}, onnxruntime {cell(machine['onnxruntime'], 'github')}, "
         f"{latency['threads']} thread(s), spinning {'on' if latency['spinning'] else 'off'}, "
         f"{latency['launches']} launches of {2 * latency['quads']} alternating blocks; the interval is a 95 % "
@@ -59,11 +61,42 @@ def to_markdown(report: dict[str, Any]) -> str:
         *_swap_section(report),
         "## The descent", "", _descent_text(report), "",
         "## Parity of torch and onnxruntime", "", _parity_text(report), "",
+        "## What was proved where", "", _proof_table(report), "",
         "## Ranges with the least signal over quantization noise", "",
         tabulate([[cell(w["group"], "github"), f"{w['sqnr_db']:.1f}"] for w in report["weakest_ranges"]],
                  ["scale group", "SQNR dB"], tablefmt="github"), "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _chosen(target: dict[str, Any]) -> str:
+    return "as the recipe says" if target["explicit"] else f"chosen for {target['cpu']} ({target['host']})"
+
+
+def caveats(report: dict[str, Any]) -> list[str]:
+    """Whose the figures are, a sentence each where they are not those of the target's own kind of CPU."""
+    profile, conditions, proof = report["target"]["profile"], report["latency_conditions"], report["proof"]["accuracy"]
+    found = []
+    if proof["not_proved"]:
+        found.append(f"The files are for {profile}. Their mAP was measured on {proof['cpu']} by {proof['arithmetic']}.")
+    if conditions["machine_profile"] != profile:
+        found.append(f"The latency is that of {conditions['fingerprint']['cpu']}, which needs the profile "
+                     f"{conditions['machine_profile'] or 'of an unknown CPU'}; it is not the target's.")  # fmt: skip
+    return found
+
+
+def _proof_table(report: dict[str, Any]) -> str:
+    """For the run's own files and those of other profiles: on which CPU and how codes were checked, what is left."""
+    own = report["proof"]["codes"]
+    rows = [[own["profile"], "ptq.onnx, qat.onnx", own]]
+    for variants in report["profiles"].values():
+        entries = list(variants.values())
+        rows.append([entries[0]["proof"]["profile"], ", ".join(entry["file"] for entry in entries),
+                     entries[0]["proof"]])  # fmt: skip
+    shown = [[profile, files, proof["cpu"], proof["arithmetic"], "; ".join(proof["not_proved"]) or "nothing"]
+             for profile, files, proof in rows]  # fmt: skip
+    headers = ["profile", "files", "checked on", "codes computed by", "not proved here"]
+    return tabulate(shown, headers, tablefmt="github", disable_numparse=True)
 
 
 def _class_table(report: dict[str, Any]) -> str:

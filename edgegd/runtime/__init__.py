@@ -1,7 +1,7 @@
 """Running an exported model: numpy, onnxruntime and, for images, OpenCV; never torch."""
 
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
-from edgegd.runtime.detector import Detections, Detector, Timings, detections_from_output
+from edgegd.runtime.detector import Detections, Detector, ProfileWarning, Timings, detections_from_output
 from edgegd.runtime.draw import draw, write_image
 from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import LetterboxGeometry, PixelInput, letterbox, network_input, preprocess
@@ -15,6 +15,7 @@ __all__ = [
     "OutputContract",
     "PixelInput",
     "Preprocessing",
+    "ProfileWarning",
     "Timings",
     "detections_from_output",
     "draw",

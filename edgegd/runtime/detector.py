@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
+from edgegd.device.profile import SATURATING, this_machine
 from edgegd.errors import OutputContractError
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, ModelContract
 from edgegd.runtime.decode import decode_end2end, decode_queries, decode_raw
 from edgegd.runtime.letterbox import LetterboxGeometry, PixelInput, preprocess
-from edgegd.runtime.session import load_model
+from edgegd.runtime.session import load_session, read_contract
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,28 @@ class Timings:
     postprocess_ms: float
 
 
+class ProfileWarning(UserWarning):
+    """This CPU computes other numbers for a file than the CPUs that it was exported for."""
+
+
+def _warn_of_saturation(path: str | Path, contract: ModelContract) -> None:
+    # An edge file of int8 activations runs in kernels that sum in 32 bits; x86 turns a portable one into uint8.
+    signed_edge = contract.profile == "arm64" and contract.preprocessing.takes_pixels
+    if contract.profile not in ("", SATURATING) and not signed_edge and this_machine().profile == SATURATING:
+        warnings.warn(
+            f"{path} is for {contract.profile} CPUs: this one has no VNNI, so sums saturate at 16 bits and boxes will "
+            f"differ. Export the file for this CPU: `edgegd export RUN_DIR --profile {SATURATING}`",
+            ProfileWarning, stacklevel=3,
+        )  # fmt: skip
+
+
 class Detector:
     """An edgegd ONNX model, portable or edge, in onnxruntime, called with one image at a time, from one thread.
 
     `conf`, `iou`, `max_det`, `multi_label` and `clip` are those of `detections_from_output`; `threads` and `spinning`
-    those of `load_session`. The checked contract is in `.contract`. An edge file's image is letterboxed straight into
-    the network's uint8 input, which is kept from call to call.
+    those of `load_session`; `session` is one of this file that was opened otherwise. The checked contract is in
+    `.contract`. An edge file's image is letterboxed straight into the network's uint8 input, which is kept from call to
+    call. Warns (ProfileWarning) where this CPU computes the file otherwise than the CPUs it is for.
 
     Raises (on construction):
         OnnxUnreadableError, MetadataError, OutputContractError: see `load_model`.
@@ -122,8 +141,12 @@ class Detector:
         spinning: bool = False,
         multi_label: bool = False,
         clip: bool = True,
+        session: InferenceSession | None = None,
     ) -> None:
-        self.session, self.contract = load_model(path, threads=threads, spinning=spinning)
+        self.session = load_session(path, threads=threads, spinning=spinning) if session is None else session
+        self.contract = read_contract(self.session, path)
+        if session is None:
+            _warn_of_saturation(path, self.contract)
         self.conf, self.iou, self.max_det, self.multi_label, self.clip = conf, iou, max_det, multi_label, clip
         takes_pixels = self.contract.preprocessing.takes_pixels
         self._pixels = PixelInput(self.contract.preprocessing) if takes_pixels else None

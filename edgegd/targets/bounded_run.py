@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgegd.limits import OUTPUT_BYTES
+from edgegd.targets.interrupts import hearing_interrupts
 
 _LOOK_S = 0.02  # how often the sizes are looked at
 
@@ -36,7 +37,8 @@ def run_bounded(command: list[str], stdin: Any = subprocess.DEVNULL, limit_s: fl
     """
     end = None if limit_s is None else time.monotonic() + limit_s
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = subprocess.Popen(command, stdin=stdin, stdout=out, stderr=err, start_new_session=True)
+        process = subprocess.Popen(command, stdin=stdin, stdout=out, stderr=err, start_new_session=True,
+                                   preexec_fn=hearing_interrupts())  # fmt: skip
         try:
             while True:
                 try:

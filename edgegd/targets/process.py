@@ -16,6 +16,7 @@ from typing import Any
 
 from edgegd.errors import EdgegdError, WorkerError
 from edgegd.limits import MESSAGE_BYTES, STDERR_BYTES, WORKER_FILE_BYTES
+from edgegd.targets.interrupts import hearing_interrupts
 
 STDERR_TAIL_BYTES = 2000
 EXIT_GRACE_S = 5.0
@@ -42,7 +43,8 @@ class WorkerProcess:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- close() closes it, with the process
         try:
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                             stderr=self._stderr, start_new_session=True, bufsize=0)
+                                             stderr=self._stderr, start_new_session=True, bufsize=0,
+                                             preexec_fn=hearing_interrupts())
         except OSError as error:
             self._stderr.close()
             raise WorkerError(f"The latency worker could not be started on {device}.", found=str(error),

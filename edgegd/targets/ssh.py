@@ -39,8 +39,9 @@ _OPTIONS = {
     "ControlMaster": "auto", "ControlPersist": "60", "LogLevel": "INFO",
     "ClearAllForwardings": "yes", "RequestTTY": "no", "RemoteCommand": "none",  # the user's are for terminals
 }  # fmt: skip
-_COMMAND_S, _END_S = 120.0, 20.0
+_COMMAND_S, _EXIT_S = 120.0, 10.0
 _SLOWEST_COPY = 10_000  # bytes a second
+_LONGEST_SOCKET_PARENT = 55  # "/edgegd-ssh-XXXXXXXX/control" follows, and 17 characters that ssh adds for a moment
 
 # Arguments: folder, name, SHA-256. The last lines are "whole" or the size of what an interrupted copy left; the folder.
 _PREPARE = """
@@ -149,7 +150,7 @@ class SshTarget:
     def _command(self, script: str, *arguments: str) -> list[str]:
         """The ssh client that runs a POSIX shell script on the device, whatever the user's shell there."""
         if self._disconnect is None:
-            folder = tempfile.mkdtemp(prefix="edgegd-ssh-", dir="/tmp")  # a socket's path may have 100 characters only
+            folder = tempfile.mkdtemp(prefix="edgegd-ssh-", dir=_socket_parent())
             options = [f"-o{key}={value}" for key, value in {**_OPTIONS, "ControlPath": f"{folder}/control"}.items()]
             self._ssh = ["ssh", *self._config, *options, self._url]
             self._disconnect = weakref.finalize(self, _end_connection, self._ssh, folder)
@@ -188,8 +189,14 @@ class _RemoteFailure(WorkerError):
     """A command ran on the device and failed."""
 
 
+def _socket_parent() -> str:
+    """The folder for temporary files, if its name is short: a socket's path may have 100 characters only."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) <= _LONGEST_SOCKET_PARENT else "/tmp"
+
+
 def _end_connection(ssh: list[str], folder: str) -> None:
-    with contextlib.suppress(subprocess.TimeoutExpired):
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it ends by itself too, a minute later
         subprocess.run([*ssh[:-1], "-O", "exit", ssh[-1]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, check=False, timeout=_END_S)  # fmt: skip
+                       stderr=subprocess.DEVNULL, check=False, timeout=_EXIT_S, start_new_session=True)  # fmt: skip
     shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,21 +11,26 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from multiplications import CASES
 from onnx import TensorProto, helper
+from this_cpu import skip_without_emulation
 
 from edgegd.errors import EmulationError
 from edgegd.export.emulated import CpuComparison, compare_cpus
+from edgegd.export.graph_forms import with_unsigned_weights
 from edgegd.targets.emulation_packages import FETCH_FAILED
 from edgegd.targets.emulator import CPUS, prepare, run_models, stored_outputs
 
 CHECKPOINT = Path(__file__).parents[2] / "models" / "streets-yolo26n-320.pt"
 IMGSZ, OPSET = 128, 17
+PRECISION = "session.x64quantprecision"
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)
 def emulated_cpus() -> None:
     """Fetches what emulation needs, once a machine; without it (offline, not Debian) these tests cannot run."""
+    skip_without_emulation()
     try:
         for cpu in CPUS.values():
             prepare(cpu, print)
@@ -108,6 +115,43 @@ def test_haswell_saturates_with_8_bit_weights(exported: Callable[[str], Path], i
     assert comparison.largest_distance > 20
     assert comparison.equal_codes < 0.95
     assert not comparison.equal_outputs
+
+
+SUM_ON_THAT_CPU = """\
+import sys
+import numpy as np
+import onnxruntime
+
+folder, option, *names = sys.argv[1:]
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 3
+if option:
+    options.add_session_config_entry(option, "1")
+for name in names:
+    session = onnxruntime.InferenceSession(f"{folder}/{name}.onnx", options, providers=["CPUExecutionProvider"])
+    np.save(f"{folder}/{name}.npy", session.run(None, {"x": np.load(f"{folder}/{name}.x.npy")})[0])
+"""
+
+
+def _sums_on_haswell(folder: Path, models: dict[str, onnx.ModelProto], option: str = "") -> dict[str, bool]:
+    """For every case of multiplications.CASES: whether an emulated Haswell computes numpy's result of it."""
+    command, environment = prepare(CPUS["haswell"])
+    for name, model in models.items():
+        onnx.save(model, folder / f"{name}.onnx")
+        np.save(folder / f"{name}.x.npy", CASES[name]().x)
+    subprocess.run([*command, "-c", SUM_ON_THAT_CPU, str(folder), option, *models], check=True, timeout=600,
+                   env={**os.environ, **environment}, stdin=subprocess.DEVNULL)
+    return {name: np.array_equal(np.load(folder / f"{name}.npy"), CASES[name]().expected) for name in models}
+
+
+def test_uint8_weights_are_exact_on_haswell_for_every_operator_and_onnxruntimes_option_is_not(tmp_path: Path) -> None:
+    plain = {name: case().model for name, case in CASES.items()}
+    exact = {name: with_unsigned_weights(model) for name, model in plain.items()}
+    assert all(_sums_on_haswell(tmp_path, exact).values())
+    saturating = {name for name, right in _sums_on_haswell(tmp_path, plain).items() if not right}
+    assert {"3x3", "1x1", "3x3-channels-last", "1x1-channels-last"} <= saturating and "attention" not in saturating
+    with_option = {name for name, right in _sums_on_haswell(tmp_path, plain, PRECISION).items() if not right}
+    assert with_option == {name for name in saturating if name.endswith("channels-last")}
 
 
 def test_addition_on_arm_is_the_one_that_ranges_are_settled_by(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,30 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch")
+
+from edgegd.device.profile import Machine, this_machine
+from edgegd.export import exact_session, proof, verification
+from edgegd.pipeline import target_profile
+from edgegd.recipe.schema import PROFILES
+
 Command = Callable[..., Any]
+# Only ARM runs int8 activations in integers: x86 cannot play it.
+PLAYABLE = [profile for profile in PROFILES if profile != "arm64" or this_machine().profile == "arm64"]
+
+
+@pytest.fixture(scope="module")
+def vnni_run(tiny_recipe: Path, edgegd_command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run whose recipe names the profile x86-vnni, whatever this machine is."""
+    folder = tmp_path_factory.mktemp("vnni") / "run"
+    outcome = edgegd_command("run", tiny_recipe, "--set", "target.profile=x86-vnni", "--run-dir", folder)
+    assert outcome.code == 0, outcome.err
+    return folder
+
+
+@pytest.fixture
+def run_copy(vnni_run: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(vnni_run, tmp_path / "run", symlinks=True))
 
 
 def test_a_run_is_exported_verified_and_reported_for_another_profile(edgegd_command: Command, run_copy: Path) -> None:
@@ -43,11 +67,37 @@ def test_the_recipes_own_profile_is_the_plain_stage(edgegd_command: Command, run
     assert json.loads(outcome.out)["stages"] == {"verify": "unchanged"}
 
 
-def test_verify_says_when_this_machine_needs_another_profile(edgegd_command: Command, run_copy: Path,
-                                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgegd.pipeline import verify
-
-    monkeypatch.setattr(verify, "machine_profile", lambda: "x86-avx2")
+@pytest.mark.parametrize("other", PLAYABLE)
+def test_files_are_verified_on_a_cpu_of_another_kind(edgegd_command: Command, run_copy: Path, other: str,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """This CPU is played as each kind in turn; what runs is right on the real one in any case."""
+    played = Machine("a played CPU", other)
+    for module in (exact_session, proof, verification, target_profile):
+        monkeypatch.setattr(module, "this_machine", lambda: played)
     outcome = edgegd_command("verify", run_copy, "--force")
-    assert outcome.code == 0 and "this machine needs the profile x86-avx2, the files are for x86-vnni" in outcome.err
-    assert json.loads((run_copy / "verify.json").read_text())["machine_profile"] == "x86-avx2"
+    assert outcome.code == 0, outcome.err
+    found = json.loads((run_copy / "verify.json").read_text())["proof"]
+    assert (found["profile"], found["machine_profile"]) == ("x86-vnni", other)
+    assert bool(found["not_proved"]) == (other != "x86-vnni")
+    assert ("needs the profile x86-avx2" in outcome.err) == (other == "x86-avx2")
+    accuracy = edgegd_command("accuracy", run_copy, "--force")
+    assert accuracy.code == 0, accuracy.err
+    before, after = (json.loads(text) for text in ((run_copy / "report.json").read_text(),
+                                                   (run_copy / "accuracy.json").read_text()))
+    assert after["qat"]["map50_95"] == before["accuracy"]["qat"]["map50_95"]
+    assert after["proof"]["machine_profile"] == other
+
+
+def test_one_folder_carries_files_for_all_profiles_and_the_report_says_what_was_proved_of_each(
+        edgegd_command: Command, run_copy: Path) -> None:
+    for profile in PROFILES[1:]:
+        for command in ("export", "verify"):
+            outcome = edgegd_command(command, run_copy, "--profile", profile)
+            assert outcome.code == 0, outcome.err
+    assert edgegd_command("report", run_copy).code == 0
+    lines = (run_copy / "report.md").read_text().partition("## What was proved where")[2].splitlines()
+    here = this_machine().profile
+    for profile in PROFILES:
+        (line,) = [line for line in lines if line.startswith(f"| {profile} ")]
+        assert this_machine().cpu in line
+        assert ("nothing" in line) == (profile == here) and (f"kernels of {profile} CPUs" in line) == (profile != here)

@@ -9,7 +9,7 @@ import pytest
 from edgegd.errors import EdgegdError, PlanError, RecipeError, UnsupportedModelError
 from edgegd.recipe.load import parse_recipe
 
-START = "version: 1\ndata: {source: yaml, path: x.yaml}\n"
+START = "version: 1\ndata: {source: yaml, path: x.yaml}\ntarget: {profile: x86-vnni}\n"
 
 
 @pytest.mark.parametrize("override", [

@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from edgegd.device.profile import Machine
 from edgegd.errors import EmulationError
-from edgegd.export import emulated
+from edgegd.export import emulated, exact_session
 from edgegd.export.emulated import compare_cpus
 from edgegd.export.graph_forms import (
     code_names,
@@ -23,7 +24,7 @@ from edgegd.export.graph_forms import (
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.targets.emulation_cache import CACHE_VARIABLE, qemu
 from edgegd.targets.emulation_packages import MIRROR_VARIABLE, find_mirror
-from edgegd.targets.emulator import CPUS
+from edgegd.targets.emulator import CPUS, run_models
 
 DEB822 = """\
 # Types: deb-src
@@ -76,7 +77,16 @@ def fake_debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setenv(MIRROR_VARIABLE, "http://mirror.example/debian")
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     return tmp_path
+
+
+def test_nothing_is_fetched_where_nothing_is_emulated(fake_debian: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(EmulationError, match=r"emulated on x86-64 Linux only\.\n.*\n  found: Linux on aarch64"):
+        qemu(print)
+    assert not (fake_debian / "cache").exists()
 
 
 def test_tools_are_fetched_once_into_a_cache_that_a_failure_leaves_clean(fake_debian: Path) -> None:
@@ -184,7 +194,7 @@ def test_one_wrong_code_is_found_and_named(tmp_path: Path, picture: Path, monkey
     # Both "CPUs" are this machine; the Python of the second stores one code that differs by one.
     pythons = {"cortex-a76": ([], {}), "haswell": ([sys.executable, str(tmp_path / "flawed.py")], {})}
     monkeypatch.setattr(emulated, "prepare", lambda cpu, tell: pythons[cpu.name])
-    monkeypatch.setattr(emulated, "_require_exact_reference", lambda *arguments: None)
+    monkeypatch.setattr(emulated, "exact_form", lambda model: model)  # which would be another file where CPUs saturate
     right, wrong = compare_cpus(tmp_path / "model.onnx", [CPUS["cortex-a76"], CPUS["haswell"]], [picture], print)
     assert right.identical and right.equal_codes == 1 and right.tensors == 3 and right.undisturbed
     assert not wrong.identical
@@ -193,11 +203,22 @@ def test_one_wrong_code_is_found_and_named(tmp_path: Path, picture: Path, monkey
     assert wrong.equal_outputs  # only a code was changed
 
 
-def test_8_bit_weights_need_a_reference_with_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgegd.doctor.needed_profile", lambda *arguments: "x86-avx2")
-    with pytest.raises(EmulationError, match="no VNNI"):
-        emulated._require_exact_reference(100, "model.onnx")
-    emulated._require_exact_reference(63, "model.onnx")
+def test_the_reference_of_8_bit_weights_is_exact_on_a_cpu_that_saturates(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exact_session, "this_machine", lambda: Machine("an AVX2 CPU", "x86-avx2"))
+    onnx.save(small_model(signed=False), tmp_path / "model.onnx")
+    forms = []
+
+    def keep_forms(python: object, models: list[Path], *rest: Path) -> None:
+        forms.append([largest_weight_code(onnx.load(model)) for model in models])
+        run_models(([], {}), models, *rest)
+
+    monkeypatch.setattr(emulated, "prepare", lambda cpu, tell: ([], {}))
+    monkeypatch.setattr(emulated, "run_models", keep_forms)
+    (comparison,) = compare_cpus(tmp_path / "model.onnx", [CPUS["haswell"]], [picture], print)
+    assert forms == [[0, 0], [100, 100]]  # here the file's exact form, there the file itself
+    assert comparison.tensors == 3
 
 
 def test_a_process_that_fails_says_its_last_words(tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
@@ -205,6 +226,5 @@ def test_a_process_that_fails_says_its_last_words(tmp_path: Path, picture: Path,
     onnx.save(small_model(signed=False), tmp_path / "model.onnx")
     dying = ([sys.executable, "-c", "import sys; sys.exit('illegal instruction')"], {})
     monkeypatch.setattr(emulated, "prepare", lambda cpu, tell: dying)
-    monkeypatch.setattr(emulated, "_require_exact_reference", lambda *arguments: None)
     with pytest.raises(EmulationError, match="illegal instruction"):
         compare_cpus(tmp_path / "model.onnx", [CPUS["haswell"]], [picture], print)

@@ -1,0 +1,33 @@
+"""What CPU a target has, as its own worker reports it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from edgegd.device.profile import Machine, needed_profile, this_machine
+from edgegd.errors import ProfileError
+from edgegd.latency import worker
+from edgegd.latency.conversation import WORKER_FILE, ask
+from edgegd.latency.fingerprint import fingerprint
+from edgegd.targets.base import Target
+from edgegd.targets.local import LocalTarget
+
+
+def machine_of(target: Target) -> Machine:
+    """The CPU of a target and the profile that it needs.
+
+    Raises the errors of a connection, DeviceSoftwareError for a device without Python, ProtocolError, and ProfileError
+    for an emulated x86 CPU: QEMU shows the instruction sets of this machine there.
+    """
+    if isinstance(target, LocalTarget):
+        return this_machine()
+    with closing(target.start_worker(WORKER_FILE)) as started:
+        facts = fingerprint(ask(started, {"hello": worker.PROTOCOL}, 0)["machine"])
+    profile = needed_profile(facts["architecture"], facts["instruction_sets"])
+    if target.emulated and profile not in (None, "arm64"):
+        raise ProfileError(
+            f"The target {target.name} is an emulated x86 CPU, which cannot be asked for its instruction sets.",
+            expected="a real device, or a profile given in the recipe", found=facts["cpu"],
+            mend="give the profile: --set target.profile=x86-avx2",
+        )  # fmt: skip
+    return Machine(facts["cpu"], profile)
