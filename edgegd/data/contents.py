@@ -75,7 +75,8 @@ def require_loaded(loaded: Sequence[Mapping[str, Any]], images: Mapping[str, Pat
 
 def _require_equal(found: Mapping[str, Any], image: Path, content: ImageContent, classes: int) -> None:
     own = current_boxes(image, content, classes)
-    if tuple(found["shape"]) != (content.height, content.width):
+    # A rectangular validation loader has taken the shape out of its labels already.
+    if tuple(found.get("shape", (content.height, content.width))) != (content.height, content.width):
         raise UnreadableImageError(
             f"Ultralytics' loader reads {one_line(image)} in another size than edgegd.",
             expected=f"{content.height} x {content.width} (height, width)",
