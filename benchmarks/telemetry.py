@@ -3,9 +3,9 @@
     python benchmarks/telemetry.py --launches 10
 
 The onnxruntime wheel reports to its maker from a thread of its own, unless ORT_DISABLE_TELEMETRY is 1 when it is
-imported. Each launch runs the same edge file in two fresh processes, one with and one without, in alternating blocks on one
-thread, and is an entry of benchmarks/results/telemetry/CPU-PROFILE.json. Where no network is reached, its look-ups fail
-at once; with a network it also sends.
+imported. Each launch runs the same edge file in two fresh processes, one with and one without, in alternating blocks on
+one thread, and is an entry of benchmarks/results/telemetry/CPU-PROFILE.json. Where no network is reached, its look-ups
+fail at once; with a network it also sends.
 """
 
 from __future__ import annotations
