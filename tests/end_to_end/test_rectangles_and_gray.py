@@ -46,7 +46,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int],
         for name in ("cv2", "cv3", "one2one_cv2", "one2one_cv3"):
             for branch in getattr(head, name, None) or ():
                 torch.nn.init.normal_(branch[-1].weight, 0, 0.1 if name.endswith("cv3") else 0.02)
-                torch.nn.init.constant_(branch[-1].bias, -2.0 if name.endswith("cv3") else 1.0)
+                torch.nn.init.constant_(branch[-1].bias, -3.5 if name.endswith("cv3") else 1.0)
         yolo = YOLO(f"{architecture}.yaml")
         yolo.model, yolo.ckpt = model, {}
         yolo.save(path)
