@@ -1,0 +1,127 @@
+"""`python -m fuzz`: see fuzz/__init__.py."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fuzz import isolation
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m fuzz", description="Malformed inputs and lying devices.")
+    parser.add_argument("--seed", type=int, default=0, help="of everything; another seed is other cases")
+    parser.add_argument("--case", action="append", default=[], help="only this case, by its name, such as recipes-17")
+    parser.add_argument("--kind", action="append", default=[], help="only cases of this kind, such as recipes")
+    parser.add_argument("--for-s", type=float, help="stop after so many seconds in all; one of each kind is always run")
+    parser.add_argument("--share", default="1/1", help="I/N: the I-th of N shares, for N processes at once")
+    parser.add_argument("--json", type=Path, help="write every case and its faults into this file")
+    parser.add_argument("--folder", type=Path, help="where the cases run; kept.  [default: a temporary folder]")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Runs the cases; returns 1 where one has a fault."""
+    asked, start = _arguments(), time.monotonic()
+    with contextlib.ExitStack() as stack:
+        root = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgegd-fuzz-")))
+        place, logs = root.resolve() / "place", root.resolve() / "logs"
+        for folder in (place / "home", place / "tmp", logs):
+            folder.mkdir(parents=True)
+        isolation.set_environment(place)
+        network = isolation.leave_the_network()
+        isolation.adopt_orphans()
+        ssh = stack.enter_context(_sshd(root.resolve() / "sshd"))
+        _import_everything()
+        return _run(asked, start, place, logs, ssh, network)
+
+
+def _run(asked: argparse.Namespace, start: float, place: Path, logs: Path, ssh: tuple[str, str] | None,
+         network: str) -> int:
+    from fuzz.base import make_base
+    from fuzz.case import case_name, run_case
+    from fuzz.kinds import BY_SSH, DEVICES, INPUTS, in_turn
+    from fuzz.place import Place
+    from fuzz.table import table, write_results
+
+    kinds = (*INPUTS, *DEVICES, *((BY_SSH,) if ssh else ()))
+    make_base(place, logs, ssh)
+    prepared = Place.of(place, place.with_name("base"))
+    share, shares = map(int, asked.share.split("/"))
+    results: list[Any] = []
+    for turn, (kind, number) in enumerate(in_turn(kinds)):
+        name = case_name(kind, number)
+        if (asked.case and name not in asked.case) or (asked.kind and kind.name not in asked.kind) or turn % shares != share - 1:
+            continue
+        if asked.for_s and number > 0 and time.monotonic() - start > asked.for_s:
+            break
+        result = run_case(kind, number, asked.seed, prepared, logs)
+        results.append(result)
+        if result.faults or asked.case:
+            _show(result, asked.seed)
+        if asked.json and (result.faults or len(results) % 50 == 0):
+            write_results(asked.json, results, {"seed": asked.seed, "network": network, "complete": False})
+    print(table(results, kinds))
+    seconds = time.monotonic() - start
+    print(f"\nseed {asked.seed}, {len(results)} cases in {seconds:.0f} s; network: {network}"
+          + ("" if ssh else "; no sshd is installed: no case of SSH"))
+    if asked.json:
+        write_results(asked.json, results, {"seed": asked.seed, "network": network, "complete": True, "seconds": seconds,
+                                            "sshd": ssh is not None})
+    return int(any(result.faults for result in results))
+
+
+def _show(result: Any, seed: int) -> None:
+    print(f"\n{result.case}: {'; '.join(result.faults) or 'no fault'}\n  edgegd {shlex.join(result.trial.arguments)[:300]}\n"
+          f"  {result.trial.mutation[:300]!r}\n  exit {result.ending.exit_code}, {result.ending.seconds:.1f} s\n"
+          f"  python -m fuzz --seed {seed} --case {result.case}")  # fmt: skip
+    for text in (result.ending.out[-600:], result.ending.err[-1500:]):
+        if text.strip():
+            print("    " + ascii(text)[1:-1].replace("\\n", "\n    "))
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _sshd(folder: Path) -> Iterator[tuple[str, str] | None]:
+    """The URL and the ssh_config of an sshd of this machine's own, None where none is installed."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from loopback_sshd import running_device, sshd_program
+
+    if sshd_program() is None:
+        yield None
+        return
+    folder.mkdir()
+    with running_device(folder) as device:
+        isolation.keep(device.sshd.pid)
+        yield device.url, str(device.config)
+
+
+def _import_everything() -> None:
+    """What takes seconds to import is imported before the first fork."""
+    import cv2  # noqa: F401
+    import onnx  # noqa: F401
+    import onnxruntime  # noqa: F401
+    import pycocotools.cocoeval  # noqa: F401
+    import scipy.optimize  # noqa: F401
+    import torch  # noqa: F401
+    import ultralytics.data.build  # noqa: F401
+    import ultralytics.nn.tasks
+
+    import edgegd.cli.main
+    import edgegd.pipeline.run  # noqa: F401
+
+    isolation.require_one_thread()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
