@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import shlex
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -46,8 +43,9 @@ def main() -> int:
         return _run(asked, start, place, logs, ssh, network)
 
 
-def _run(asked: argparse.Namespace, start: float, place: Path, logs: Path, ssh: tuple[str, str] | None,
-         network: str) -> int:
+def _run(
+    asked: argparse.Namespace, start: float, place: Path, logs: Path, ssh: tuple[str, str] | None, network: str
+) -> int:
     from fuzz.base import make_base
     from fuzz.case import case_name, run_case
     from fuzz.kinds import BY_SSH, DEVICES, INPUTS, in_turn
@@ -61,7 +59,11 @@ def _run(asked: argparse.Namespace, start: float, place: Path, logs: Path, ssh: 
     results: list[Any] = []
     for turn, (kind, number) in enumerate(in_turn(kinds)):
         name = case_name(kind, number)
-        if (asked.case and name not in asked.case) or (asked.kind and kind.name not in asked.kind) or turn % shares != share - 1:
+        if (
+            (asked.case and name not in asked.case)
+            or (asked.kind and kind.name not in asked.kind)
+            or turn % shares != share - 1
+        ):
             continue
         if asked.for_s and number > 0 and time.monotonic() - start > asked.for_s:
             break
@@ -73,18 +75,26 @@ def _run(asked: argparse.Namespace, start: float, place: Path, logs: Path, ssh: 
             write_results(asked.json, results, {"seed": asked.seed, "network": network, "complete": False})
     print(table(results, kinds))
     seconds = time.monotonic() - start
-    print(f"\nseed {asked.seed}, {len(results)} cases in {seconds:.0f} s; network: {network}"
-          + ("" if ssh else "; no sshd is installed: no case of SSH"))
+    print(
+        f"\nseed {asked.seed}, {len(results)} cases in {seconds:.0f} s; network: {network}"
+        + ("" if ssh else "; no sshd is installed: no case of SSH")
+    )
     if asked.json:
-        write_results(asked.json, results, {"seed": asked.seed, "network": network, "complete": True, "seconds": seconds,
-                                            "sshd": ssh is not None})
+        write_results(
+            asked.json,
+            results,
+            {"seed": asked.seed, "network": network, "complete": True, "seconds": seconds, "sshd": ssh is not None},
+        )
     return int(any(result.faults for result in results))
 
 
 def _show(result: Any, seed: int) -> None:
-    print(f"\n{result.case}: {'; '.join(result.faults) or 'no fault'}\n  edgegd {shlex.join(result.trial.arguments)[:300]}\n"
-          f"  {result.trial.mutation[:300]!r}\n  exit {result.ending.exit_code}, {result.ending.seconds:.1f} s\n"
-          f"  python -m fuzz --seed {seed} --case {result.case}")  # fmt: skip
+    print(
+        f"\n{result.case}: {'; '.join(result.faults) or 'no fault'}\n"
+        f"  edgegd {shlex.join(result.trial.arguments)[:300]}\n"
+        f"  {result.trial.mutation[:300]!r}\n  exit {result.ending.exit_code}, {result.ending.seconds:.1f} s\n"
+        f"  python -m fuzz --seed {seed} --case {result.case}"
+    )
     for text in (result.ending.out[-600:], result.ending.err[-1500:]):
         if text.strip():
             print("    " + ascii(text)[1:-1].replace("\\n", "\n    "))
@@ -114,8 +124,6 @@ def _import_everything() -> None:
     import pycocotools.cocoeval  # noqa: F401
     import scipy.optimize  # noqa: F401
     import torch  # noqa: F401
-    import ultralytics.data.build  # noqa: F401
-    import ultralytics.nn.tasks
 
     import edgegd.cli.main
     import edgegd.pipeline.run  # noqa: F401

@@ -1,10 +1,10 @@
 """The prepared place: a small data set, a checkpoint, one finished run of both, a baseline, a gate, a calibration.
 
-    set/ tiny.pt tiny.yaml      what a user brings          run/              the finished run
-    list.yaml train.txt         the set by list files       baselines/ gates/one/    of the run
-    frames/ clip.avi voc.zip    what `predict` and `data fetch` read
-    device/                     the played devices: board.json is honest, liar.json what a case makes of it
-    home/                       the home folder, with the named targets board and liar
+set/ tiny.pt tiny.yaml      what a user brings          run/              the finished run
+list.yaml train.txt         the set by list files       baselines/ gates/one/    of the run
+frames/ clip.avi voc.zip    what `predict` and `data fetch` read
+device/                     the played devices: board.json is honest, liar.json what a case makes of it
+home/                       the home folder, with the named targets board and liar
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import zipfile
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from fuzz import forked
 from fuzz.trial import Kind, Trial
@@ -65,16 +66,19 @@ def make_base(place: Path, logs: Path, ssh: tuple[str, str] | None) -> None:
 def _edgegd(place: Path, logs: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> None:
     ending = forked.run(Trial(arguments, ""), place, logs, PREPARING_LIMIT_S)
     if ending.exit_code not in codes:
-        sys.exit(f"fuzz: the base cannot be made: edgegd {shlex.join(arguments)} ended with {ending.exit_code}\n"
-                 f"{ending.out}{ending.err}")
+        sys.exit(
+            f"fuzz: the base cannot be made: edgegd {shlex.join(arguments)} ended with {ending.exit_code}\n"
+            f"{ending.out}{ending.err}"
+        )
 
 
 def _list_files(place: Path) -> None:
     for split in ("train", "val"):
         lines = [f"./set/images/{split}/{image.name}" for image in sorted((place / f"set/images/{split}").iterdir())]
         (place / f"{split}.txt").write_text("\n".join(lines) + "\n")
-    (place / "list.yaml").write_text("path: .\ntrain: train.txt\nval: val.txt\n"
-                                     "names: {0: pedestrian, 1: car, 2: traffic sign}\n")
+    (place / "list.yaml").write_text(
+        "path: .\ntrain: train.txt\nval: val.txt\nnames: {0: pedestrian, 1: car, 2: traffic sign}\n"
+    )
 
 
 def _user_files(random: Random, place: Path, number: int) -> Trial:
@@ -105,11 +109,12 @@ def _write_checkpoint(path: Path) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(module.bias, std=0.1)
-    head = model.model[-1]
+    layers: Any = model.model
+    head = layers[-1]
     for branches, mean in ((head.cv3, -1.0), (head.one2one_cv3, -1.0), (head.cv2, 1.0), (head.one2one_cv2, 1.0)):
         for branch in branches:
             torch.nn.init.normal_(branch[-1].bias, mean, 0.1)
-    yolo = YOLO("yolo26n.yaml")
+    yolo: Any = YOLO("yolo26n.yaml")
     yolo.model, yolo.ckpt = model, {}
     yolo.save(os.fspath(path))
 
@@ -118,7 +123,7 @@ def _write_clip(path: Path) -> None:
     import cv2
     import numpy as np
 
-    writer = cv2.VideoWriter(os.fspath(path), cv2.VideoWriter_fourcc(*"MJPG"), 5.0, (64, 48))
+    writer = cv2.VideoWriter(os.fspath(path), cv2.VideoWriter.fourcc(*"MJPG"), 5.0, (64, 48))
     for shade in (40, 120, 200):
         writer.write(np.full((48, 64, 3), shade, np.uint8))
     writer.release()

@@ -40,7 +40,10 @@ MUTATIONS: dict[str, tuple[Callable[[Random, bytes], bytes], bool]] = {
     "its end twice": (_repeated, False),
     "empty": (lambda random, content: b"", False),
     "NULs": (lambda random, content: bytes(len(content)), True),
-    "NULs inside": (lambda random, content: content[: len(content) // 2] + bytes(100) + content[len(content) // 2 :], False),
+    "NULs inside": (
+        lambda random, content: content[: len(content) // 2] + bytes(100) + content[len(content) // 2 :],
+        False,
+    ),
     "random bytes": (lambda random, content: random.randbytes(random.choice((1, 100, 5000))), True),
     "not UTF-8": (lambda random, content: content[:40] + b"\xff\xfe\xc3(" + content[40:], False),
     "UTF-16": (lambda random, content: content.decode("latin-1").encode("utf-16"), False),
@@ -49,9 +52,13 @@ MUTATIONS: dict[str, tuple[Callable[[Random, bytes], bytes], bool]] = {
     "an endless line after it": (lambda random, content: content + b"\n" + b"7" * LINE_BYTES, False),
     "carriage returns": (lambda random, content: content.replace(b"\n", b"\r"), False),
     "HTML": (lambda random, content: b"<!DOCTYPE html><html><body>404: not found</body></html>\n", True),
-    "a pointer of Git LFS": (lambda random, content: b"version https://git-lfs.github.com/spec/v1\noid sha256:"
-                             + b"0" * 64 + b"\nsize 5242880\n", True),
-}  # fmt: skip
+    "a pointer of Git LFS": (
+        lambda random, content: (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5242880\n"
+        ),
+        True,
+    ),
+}
 """name -> (what it does, whether it is never a file of any kind that we read)."""
 
 

@@ -28,11 +28,21 @@ Answer = Callable[[dict[str, Any]], dict[str, Any]]
 def state(ahead_ns: int = 0) -> dict[str, Any]:
     """A device state as the worker reports it, `ahead_ns` later than now."""
     return {
-        "clocks_ns": {"monotonic": time.monotonic_ns() + ahead_ns, "boottime": time.monotonic_ns() + ahead_ns,
-                      "wall": time.time_ns() + ahead_ns},
-        "frequency_khz": [1_500_000, 1_500_000], "temperature_c": {"cpu-thermal": 50.0}, "governor": "performance",
-        "throttle_count": 0, "load1": 0.1, "busy_ticks": 1000, "steal_ticks": 0, "own_ticks": 10, "ticks_per_s": 100,
-    }  # fmt: skip
+        "clocks_ns": {
+            "monotonic": time.monotonic_ns() + ahead_ns,
+            "boottime": time.monotonic_ns() + ahead_ns,
+            "wall": time.time_ns() + ahead_ns,
+        },
+        "frequency_khz": [1_500_000, 1_500_000],
+        "temperature_c": {"cpu-thermal": 50.0},
+        "governor": "performance",
+        "throttle_count": 0,
+        "load1": 0.1,
+        "busy_ticks": 1000,
+        "steal_ticks": 0,
+        "own_ticks": 10,
+        "ticks_per_s": 100,
+    }
 
 
 def durations(count: int) -> list[int]:
@@ -42,17 +52,30 @@ def durations(count: int) -> list[int]:
 
 def honest(facts: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
     """The answer of a sound device; None for a message that has none."""
-    kind, value = next(iter(message.items()), ("", None))
+    kind = next(iter(message), "")
+    value: Any = message.get(kind)
     if kind == "lock":
         return {"locked": value is not None}
     if kind == "hello":
         return {"protocol": 2, "machine": facts, "state": state(), "pid": os.getpid(), "free_bytes": 10**11}
     if kind == "configure":
-        session = {"threads": value["threads"], "inter_op_threads": 1, "spinning": value["spinning"],
-                   "optimization": "ORT_ENABLE_ALL", "execution_mode": "ORT_SEQUENTIAL",
-                   "providers": [value["provider"]]}  # fmt: skip
-        return {"ready": True, "protocol": 2, "load_ms": 12.5, "model_sha256": value["sha256"], "machine": facts,
-                "session": session, "inputs": {"images": ["float32", 1, 3, 64, 64]}}  # fmt: skip
+        session = {
+            "threads": value["threads"],
+            "inter_op_threads": 1,
+            "spinning": value["spinning"],
+            "optimization": "ORT_ENABLE_ALL",
+            "execution_mode": "ORT_SEQUENTIAL",
+            "providers": [value["provider"]],
+        }
+        return {
+            "ready": True,
+            "protocol": 2,
+            "load_ms": 12.5,
+            "model_sha256": value["sha256"],
+            "machine": facts,
+            "session": session,
+            "inputs": {"images": ["float32", 1, 3, 64, 64]},
+        }
     if kind == "warm_up":
         return {"stable": True, "seconds": 0.3, "inferences": 100, "window_medians_ms": [2.0, 2.0]}
     if kind == "run":
@@ -118,6 +141,7 @@ def answers(spec: dict[str, Any], worker: list[str]) -> Answer:
             stdin.write(json.dumps(message).encode() + b"\n")
             stdin.flush()
             return json.loads(stdout.readline() or b'{"error": "gone"}') if message and "quit" not in message else None
+
         return passed_on
     with open(spec["facts"], encoding="utf-8") as file:
         facts = json.load(file)

@@ -81,8 +81,12 @@ def _be_impatient(seconds: float) -> None:
     from edgegd.precision import timing
     from edgegd.targets import check, lock
 
-    for module, name in ((conversation, "ANSWER_MARGIN_S"), (check, "_ANSWER_S"), (lock, "_ANSWER_S"),
-                         (timing, "_PROFILE_S")):  # fmt: skip
+    for module, name in (
+        (conversation, "ANSWER_MARGIN_S"),
+        (check, "_ANSWER_S"),
+        (lock, "_ANSWER_S"),
+        (timing, "_PROFILE_S"),
+    ):
         if not hasattr(module, name):
             raise AttributeError(f"{module.__name__} has no {name} any more: what is the deadline for an answer now?")
         setattr(module, name, seconds)
@@ -110,14 +114,23 @@ def in_fork(function: Callable[[], None], out: Path, err: Path, limit_s: float) 
     seconds = time.monotonic() - start
     left = _left_running(0 if timed_out else GRACE_S)
     code = os.waitstatus_to_exitcode(status)
-    return Ending(code if code >= 0 else None, max(0, -code), timed_out, seconds, max(peak_bytes, usage.ru_maxrss * 1024),
-                  usage.ru_utime + usage.ru_stime, left, _text(out), _text(err))  # fmt: skip
+    return Ending(
+        code if code >= 0 else None,
+        max(0, -code),
+        timed_out,
+        seconds,
+        max(peak_bytes, usage.ru_maxrss * 1024),
+        usage.ru_utime + usage.ru_stime,
+        left,
+        _text(out),
+        _text(err),
+    )
 
 
 def _left_running(grace_s: float) -> tuple[str, ...]:
     """What the fork left running after the grace, which is ended now."""
     end = time.monotonic() + grace_s
-    while (left := {pid: words for pid, words in isolation.children().items() if pid not in isolation.kept()}):
+    while left := {pid: words for pid, words in isolation.children().items() if pid not in isolation.kept()}:
         if time.monotonic() >= end:
             isolation.end(set(left))
             return tuple(left.values()) if grace_s else ()

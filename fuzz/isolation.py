@@ -24,13 +24,21 @@ def set_environment(place: Path) -> None:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
         os.environ[variable] = "1"
     os.environ |= {
-        "HOME": str(place / "home"), "XDG_CONFIG_HOME": str(place / "home/.config"),
-        "XDG_CACHE_HOME": str(place / "home/.cache"), "XDG_DATA_HOME": str(place / "home/.local/share"),
-        "XDG_STATE_HOME": str(place / "home/.local/state"), "YOLO_CONFIG_DIR": str(place / "home/.config/Ultralytics"),
-        "MPLCONFIGDIR": str(place / "home/.cache/matplotlib"), "TMPDIR": str(place / "tmp"),
-        "EDGEGD_DEVICE_LOCK": str(place / "tmp/device.lock"), "ORT_DISABLE_TELEMETRY": "1", "YOLO_VERBOSE": "false",
-        "YOLO_AUTOINSTALL": "false", "COLUMNS": "100", "MPLBACKEND": "agg",
-    }  # fmt: skip
+        "HOME": str(place / "home"),
+        "XDG_CONFIG_HOME": str(place / "home/.config"),
+        "XDG_CACHE_HOME": str(place / "home/.cache"),
+        "XDG_DATA_HOME": str(place / "home/.local/share"),
+        "XDG_STATE_HOME": str(place / "home/.local/state"),
+        "YOLO_CONFIG_DIR": str(place / "home/.config/Ultralytics"),
+        "MPLCONFIGDIR": str(place / "home/.cache/matplotlib"),
+        "TMPDIR": str(place / "tmp"),
+        "EDGEGD_DEVICE_LOCK": str(place / "tmp/device.lock"),
+        "ORT_DISABLE_TELEMETRY": "1",
+        "YOLO_VERBOSE": "false",
+        "YOLO_AUTOINSTALL": "false",
+        "COLUMNS": "100",
+        "MPLBACKEND": "agg",
+    }
     root = str(Path(__file__).parents[1])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
 

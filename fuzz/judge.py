@@ -82,5 +82,8 @@ def _of_the_files(trial: Trial, ending: Ending, changes: dict[str, str]) -> list
         return any(name == path or name.startswith(f"{path}/") for path in owned)
 
     makes = trial.may_make and ending.exit_code == 0
-    return [f"file {what}: {name}" for name, what in sorted(changes.items())
-            if not is_owned(name) and not (makes and what == "new")]
+    return [
+        f"file {what}: {name}"
+        for name, what in sorted(changes.items())
+        if not is_owned(name) and not (makes and what == "new")
+    ]

@@ -10,11 +10,34 @@ from fuzz import device
 from fuzz.tree_mutations import Steps, at, places
 from fuzz.values import JSON_VALUES, OddValue, odd
 
-OPTIONAL = frozenset({
-    "ready", "pid", "seconds", "inferences", "window_medians_ms", "optimization", "execution_mode", "inter_op_threads",
-    "model_sha256", "boottime", "wall", "frequency_khz", "temperature_c", "cpu-thermal", "governor", "throttle_count",
-    "load1", "busy_ticks", "steal_ticks", "own_ticks", "ticks_per_s", "max_frequency_khz", "onnxruntime_build", "about",
-})  # fmt: skip
+OPTIONAL = frozenset(
+    {
+        "ready",
+        "pid",
+        "seconds",
+        "inferences",
+        "window_medians_ms",
+        "optimization",
+        "execution_mode",
+        "inter_op_threads",
+        "model_sha256",
+        "boottime",
+        "wall",
+        "frequency_khz",
+        "temperature_c",
+        "cpu-thermal",
+        "governor",
+        "throttle_count",
+        "load1",
+        "busy_ticks",
+        "steal_ticks",
+        "own_ticks",
+        "ticks_per_s",
+        "max_frequency_khz",
+        "onnxruntime_build",
+        "about",
+    }
+)
 """What a device need not say: leaving it out is no lie."""
 UNBOUNDED = frozenset({"temperature_c", "cpu-thermal"})
 """May be below zero."""
@@ -46,11 +69,15 @@ def draw_lie(random: Random, facts: dict[str, Any], messages: tuple[str, ...]) -
         steps = steps[:1]
     if random.random() < 0.2:
         harmful = isinstance(steps[-1], str) and steps[-1] not in OPTIONAL
-        return Lie({**spec, "how": "change", "path": list(steps), "raw": None}, f"{_name(message, steps)} is missing",
-                   harmful)  # fmt: skip
+        return Lie(
+            {**spec, "how": "change", "path": list(steps), "raw": None}, f"{_name(message, steps)} is missing", harmful
+        )
     value = odd(random, JSON_VALUES)
-    return Lie({**spec, "how": "change", "path": list(steps), "raw": value.raw},
-               f"{_name(message, steps)} is {value.raw[:50]}", _is_harmful(at(answer, steps), steps, value))  # fmt: skip
+    return Lie(
+        {**spec, "how": "change", "path": list(steps), "raw": value.raw},
+        f"{_name(message, steps)} is {value.raw[:50]}",
+        _is_harmful(at(answer, steps), steps, value),
+    )
 
 
 def _name(message: str, steps: Steps) -> str:
@@ -59,13 +86,28 @@ def _name(message: str, steps: Steps) -> str:
 
 def _honest_answer(facts: dict[str, Any], message: str) -> dict[str, Any]:
     asked: dict[str, Any] = {
-        "lock": {"lock": {}}, "unlock": {"lock": None}, "run": {"run": 0.02}, "burst": {"burst": 3},
+        "lock": {"lock": {}},
+        "unlock": {"lock": None},
+        "run": {"run": 0.02},
+        "burst": {"burst": 3},
         "configure": {"configure": {"threads": 1, "spinning": False, "provider": "CPUExecutionProvider", "sha256": ""}},
         "profile": {"profile": 1},
-    }  # fmt: skip
+    }
     if message == "profile":
-        return {"nodes": [{"op_type": "Conv", "name": "x", "provider": "CPUExecutionProvider", "median_us": 1.0,
-                           "inputs": [["float", 1]], "outputs": [["float", 1]]}], "run_us": 1.0, "plain_us": 1.0}
+        return {
+            "nodes": [
+                {
+                    "op_type": "Conv",
+                    "name": "x",
+                    "provider": "CPUExecutionProvider",
+                    "median_us": 1.0,
+                    "inputs": [["float", 1]],
+                    "outputs": [["float", 1]],
+                }
+            ],
+            "run_us": 1.0,
+            "plain_us": 1.0,
+        }
     answer = device.honest(facts, asked.get(message, {message: 2}))
     assert answer is not None
     return answer
@@ -88,26 +130,39 @@ def _is_harmful(honest: Any, steps: Steps, value: OddValue) -> bool:
     if isinstance(honest, str):
         return value.family != "text"
     if isinstance(honest, list):
-        return value.family != "list" and not (value.family == "mapping")
+        return value.family not in ("list", "mapping")
     return value.family not in ("mapping", "list")
 
 
 def _of_the_stream(random: Random, spec: dict[str, Any]) -> Lie:
     ways: tuple[dict[str, Any], ...] = (
-        {"how": "silence"}, {"how": "endless line"}, {"how": "endless stderr"}, {"how": "twice"},
-        {"how": "exit", "status": 0}, {"how": "exit", "status": 1, "words": "\x1b[31mSegmentation fault\nFORGED: PASS\n"},
-        {"how": "exit", "status": 139}, {"how": "long", "values": 40_000_000}, {"how": "bytes", "hex": b"\n".hex()},
-        {"how": "bytes", "hex": b"Welcome to board!\n\x1b[31m\n".hex()}, {"how": "bytes", "hex": b"\xff\xfe\x00\n".hex()},
-        {"how": "bytes", "hex": b"{}\n".hex()}, {"how": "bytes", "hex": b"[]\n".hex()},
-        {"how": "bytes", "hex": b"null\n".hex()}, {"how": "bytes", "hex": (b"[" * 200_000 + b"\n").hex()},
-        {"how": "bytes", "hex": b'{"error": 1}\n'.hex()}, {"how": "bytes", "hex": b'{"error": "x", "about": 7}\n'.hex()},
+        {"how": "silence"},
+        {"how": "endless line"},
+        {"how": "endless stderr"},
+        {"how": "twice"},
+        {"how": "exit", "status": 0},
+        {"how": "exit", "status": 1, "words": "\x1b[31mSegmentation fault\nFORGED: PASS\n"},
+        {"how": "exit", "status": 139},
+        {"how": "long", "values": 40_000_000},
+        {"how": "bytes", "hex": b"\n".hex()},
+        {"how": "bytes", "hex": b"Welcome to board!\n\x1b[31m\n".hex()},
+        {"how": "bytes", "hex": b"\xff\xfe\x00\n".hex()},
+        {"how": "bytes", "hex": b"{}\n".hex()},
+        {"how": "bytes", "hex": b"[]\n".hex()},
+        {"how": "bytes", "hex": b"null\n".hex()},
+        {"how": "bytes", "hex": (b"[" * 200_000 + b"\n").hex()},
+        {"how": "bytes", "hex": b'{"error": 1}\n'.hex()},
+        {"how": "bytes", "hex": b'{"error": "x", "about": 7}\n'.hex()},
         {"how": "bytes", "hex": b'{"error": "\\u001b[31m\\nFORGED", "about": "worker"}\n'.hex()},
-        {"how": "bytes", "hex": b'{"error": null}\n'.hex()}, {"how": "bytes", "hex": b'{"error": {"a": []}}\n'.hex()},
+        {"how": "bytes", "hex": b'{"error": null}\n'.hex()},
+        {"how": "bytes", "hex": b'{"error": {"a": []}}\n'.hex()},
         {"how": "bytes", "hex": b'{"held_by": "\\u001b[31m\\nFORGED"}\n'.hex()},
-        {"how": "bytes", "hex": b'{"held_by": null}\n'.hex()}, {"how": "bytes", "hex": b'{"held_by": 5}\n'.hex()},
-        {"how": "bytes", "hex": b'{"protocol": 99}\n'.hex()}, {"how": "bytes", "hex": b"\x00" * 10 + b"\n"},
+        {"how": "bytes", "hex": b'{"held_by": null}\n'.hex()},
+        {"how": "bytes", "hex": b'{"held_by": 5}\n'.hex()},
+        {"how": "bytes", "hex": b'{"protocol": 99}\n'.hex()},
+        {"how": "bytes", "hex": b"\x00" * 10 + b"\n"},
         {"how": "bytes", "hex": b'{"locked": false}\n'.hex()},
-    )  # fmt: skip
+    )
     way = random.choice(ways)
     if isinstance(way.get("hex"), bytes):
         way = {**way, "hex": way["hex"].hex()}

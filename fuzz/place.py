@@ -67,8 +67,11 @@ class Place:
     def spoiled(self) -> Before:
         """What is there now, after a case has been prepared; the bytes of what was spoiled are remembered."""
         now = look(self.path)
-        own = {name: (self.path / name).read_bytes() for name, signature in now.items()
-               if signature[0] == "file" and self._restored.get(name) != signature and signature[1] < 1 << 28}
+        own = {
+            name: (self.path / name).read_bytes()
+            for name, signature in now.items()
+            if signature[0] == "file" and self._restored.get(name) != signature and signature[1] < 1 << 28
+        }
         return Before(now, own)
 
 
@@ -80,8 +83,7 @@ class Before:
     own: dict[str, bytes]
 
     def differences(self, place: Place) -> dict[str, str]:
-        """What has changed since: relative path -> `lost`, `changed`, `new`. A file written anew as it was counts not.
-        """
+        """What has changed since: relative path -> `lost`, `changed`, `new`; not what was written anew as it was."""
         now = look(place.path)
         found = {}
         for name in self.signatures.keys() | now.keys():

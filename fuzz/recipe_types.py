@@ -14,8 +14,8 @@ _FORMS = ("model.imgsz", "train.device")  # keys that have more forms than their
 
 
 def leaves(kind: Any = Recipe, above: str = "") -> dict[str, Any]:
-    """Every key of a recipe by its dotted name: its field of the schema, with the resolved type as `type`."""
-    hints, found = typing.get_type_hints(kind), {}
+    """Every key of a recipe by its dotted name: its type and its metadata."""
+    hints, found = typing.get_type_hints(kind), dict[str, Any]()
     for field in fields(kind):
         name = f"{above}.{field.name}" if above else field.name
         if is_dataclass(hints[field.name]):

@@ -41,16 +41,26 @@ def table(results: Sequence[Result], kinds: Sequence[Kind]) -> str:
         total += found
         slowest = max((result.ending.seconds for result in own), default=0)
         largest = max((result.ending.peak_bytes for result in own), default=0)
-        rows.append([kind.name, len(own), *(found[name] for name, _ in _COLUMNS), f"{slowest:.1f}", f"{largest / 1e9:.2f}"])
+        rows.append(
+            [kind.name, len(own), *(found[name] for name, _ in _COLUMNS), f"{slowest:.1f}", f"{largest / 1e9:.2f}"]
+        )
     rows.append(["all", len(results), *(total[name] for name, _ in _COLUMNS), "", ""])
     return tabulate(rows, ["kind", "cases", *(name for name, _ in _COLUMNS), "longest s", "largest GB"])
 
 
 def write_results(path: Path, results: Sequence[Result], facts: dict[str, Any]) -> None:
     """The facts of the run, every case with its exit code, and every fault with what was printed."""
-    cases = [{"case": one.case, "command": one.trial.arguments, "input": one.trial.mutation,
-              "exit_code": one.ending.exit_code, "seconds": round(one.ending.seconds, 2),
-              "peak_bytes": one.ending.peak_bytes, "faults": one.faults,
-              **({"out": one.ending.out[-3000:], "err": one.ending.err[-3000:]} if one.faults else {})}
-             for one in results]  # fmt: skip
+    cases = [
+        {
+            "case": one.case,
+            "command": one.trial.arguments,
+            "input": one.trial.mutation,
+            "exit_code": one.ending.exit_code,
+            "seconds": round(one.ending.seconds, 2),
+            "peak_bytes": one.ending.peak_bytes,
+            "faults": one.faults,
+            **({"out": one.ending.out[-3000:], "err": one.ending.err[-3000:]} if one.faults else {}),
+        }
+        for one in results
+    ]
     path.write_text(json.dumps({**facts, "cases": cases}, indent=1) + "\n")

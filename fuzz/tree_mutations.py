@@ -48,8 +48,9 @@ def at(tree: Any, steps: Steps) -> Any:
 
 def change_yaml(random: Random, text: str) -> Change:
     """One change of a YAML text."""
-    return _change(random, yaml.safe_load(text), YAML_VALUES, lambda tree: yaml.safe_dump(tree, sort_keys=False),
-                   _YAML_BOMBS)  # fmt: skip
+    return _change(
+        random, yaml.safe_load(text), YAML_VALUES, lambda tree: yaml.safe_dump(tree, sort_keys=False), _YAML_BOMBS
+    )
 
 
 def change_json(random: Random, text: str, within: Steps = ()) -> Change:
@@ -57,8 +58,14 @@ def change_json(random: Random, text: str, within: Steps = ()) -> Change:
     return _change(random, json.loads(text), JSON_VALUES, json.dumps, _JSON_BOMBS, within)
 
 
-def _change(random: Random, tree: Any, values: tuple[OddValue, ...], dump: Callable[[Any], str],
-            bombs: dict[str, Callable[[], str]], within: Steps = ()) -> Change:
+def _change(
+    random: Random,
+    tree: Any,
+    values: tuple[OddValue, ...],
+    dump: Callable[[Any], str],
+    bombs: dict[str, Callable[[], str]],
+    within: Steps = (),
+) -> Change:
     found = [steps for steps in places(tree) if steps[: len(within)] == within] or [()]
     steps, way = random.choice(found), random.random()
     if way < 0.7 and steps:
@@ -97,7 +104,8 @@ def _aliases(depth: int) -> str:
 _YAML_BOMBS: dict[str, Callable[[], str]] = {
     "a bomb of aliases": lambda: _aliases(9),
     "a bomb of merged mappings": lambda: "".join(
-        f"m{n}: &m{n} {{{'' if not n else f'<<: [*m{n - 1}, *m{n - 1}], '}k{n}: {n}}}\n" for n in range(40)),
+        f"m{n}: &m{n} {{{'' if not n else f'<<: [*m{n - 1}, *m{n - 1}], '}k{n}: {n}}}\n" for n in range(40)
+    ),
     "deep nesting": lambda: "[" * 20000,
     "deep nesting that is closed": lambda: "version: " + "[" * 3000 + "]" * 3000,
     "deep mappings": lambda: "".join(" " * n + f"k{n}:\n" for n in range(2000)),

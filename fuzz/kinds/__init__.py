@@ -17,9 +17,16 @@ from fuzz.kinds import (
 from fuzz.trial import Kind
 
 INPUTS: tuple[Kind, ...] = (
-    *recipes.KINDS, *datasets.KINDS, *images.KINDS, *checkpoints.KINDS, *models.KINDS, *run_folders.KINDS,
-    *measurements.KINDS, *targets.KINDS, *command_line.KINDS,
-)  # fmt: skip
+    *recipes.KINDS,
+    *datasets.KINDS,
+    *images.KINDS,
+    *checkpoints.KINDS,
+    *models.KINDS,
+    *run_folders.KINDS,
+    *measurements.KINDS,
+    *targets.KINDS,
+    *command_line.KINDS,
+)
 DEVICES: tuple[Kind, ...] = devices.KINDS
 BY_SSH = devices.BY_SSH
 

@@ -16,11 +16,24 @@ from fuzz.values import FORGED
 
 _NEW = "new"
 _NAMES: tuple[Any, ...] = (
-    ["pedestrian", "car", "sign"], {0: 1, 1: 2, 2: 3}, {"0": "a", "1": "b", "2": "c"}, {0: "a", 5: "b", 9: "c"}, {}, [],
-    None, 3, {0: "a"}, {0: "a", 1: "a", 2: "a"}, {0: "\x1b[31m", 1: f"b\n{FORGED}", 2: "c"}, {0: "x" * 100_000, 1: "b", 2: ""},
-    {0: None, 1: ["x"], 2: b"c"}, {-1: "a", 0: "b", 1: "c"}, {True: "a", 2.5: "b"}, {0: "\ud800", 1: "b", 2: "c"},
+    ["pedestrian", "car", "sign"],
+    {0: 1, 1: 2, 2: 3},
+    {"0": "a", "1": "b", "2": "c"},
+    {0: "a", 5: "b", 9: "c"},
+    {},
+    [],
+    None,
+    3,
+    {0: "a"},
+    {0: "a", 1: "a", 2: "a"},
+    {0: "\x1b[31m", 1: f"b\n{FORGED}", 2: "c"},
+    {0: "x" * 100_000, 1: "b", 2: ""},
+    {0: None, 1: ["x"], 2: b"c"},
+    {-1: "a", 0: "b", 1: "c"},
+    {True: "a", 2.5: "b"},
+    {0: "\ud800", 1: "b", 2: "c"},
     {n: str(n) for n in range(100_000)},
-)  # fmt: skip
+)
 _STRIDES: tuple[Any, ...] = (None, [], [0.0], [-8.0, 16.0], ["x"], [float("nan")], [1e30])
 
 
@@ -30,12 +43,14 @@ def _set_model(change: Callable[[Any], Any]) -> Callable[[dict[str, Any]], Any]:
             if checkpoint.get(key) is not None:
                 change(checkpoint[key])
         return checkpoint
+
     return changed
 
 
 def _weights(fill: float) -> Callable[[Any], Any]:
     def change(model: Any) -> Any:
         next(iter(model.parameters())).data.fill_(fill)
+
     return change
 
 
@@ -47,13 +62,14 @@ def _shorter(model: Any) -> Any:
 def _yaml(key: str, value: Any) -> Callable[[Any], Any]:
     def change(model: Any) -> Any:
         model.yaml[key] = value
+
     return change
 
 
 def _objects(random: Random) -> dict[str, Callable[[dict[str, Any]], Any]]:
     """name -> from the loaded checkpoint to what is stored instead."""
     names, stride = random.choice(_NAMES), random.choice(_STRIDES)
-    odd = random.choice((None, -1, 0, 10**30, float("nan"), "x", [], {}, True, "\x1b[31m"))
+    odd: Any = random.choice((None, -1, 0, 10**30, float("nan"), "x", [], {}, True, "\x1b[31m"))
     return {
         f"names are {str(names)[:60]!r}": _set_model(lambda model: setattr(model, "names", names)),
         f"strides are {stride}": _set_model(lambda model: setattr(model, "stride", stride)),
@@ -97,19 +113,6 @@ def _archive(content: dict[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-_FILES: dict[str, Callable[[], bytes]] = {
-    "a pickle that makes a file": lambda: pickle.dumps({"model": _Runs()}),
-    "a zip whose pickle makes a file": lambda: _archive({"x/data.pkl": pickle.dumps({"model": _Runs()}), "x/version": b"3"}),
-    "a zip without a pickle": lambda: _archive({"x/readme": b"hello"}),
-    "a zip of an empty pickle": lambda: _archive({"x/data.pkl": b"", "x/version": b"3"}),
-    "a zip of a wrong version": lambda: _archive({"x/data.pkl": pickle.dumps({}), "x/version": b"99999999"}),
-    "a pickle": lambda: pickle.dumps({"model": 1}),
-    "an ONNX file": lambda: Path("run/qat.onnx").read_bytes(),
-    "a safetensors file": lambda: Path("run/qat.safetensors").read_bytes(),
-    "a zip of 3 GB of zeros": lambda: _zeros(),
-}
-
-
 def _zeros() -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -119,6 +122,21 @@ def _zeros() -> bytes:
             for _ in range(300):
                 member.write(bytes(10_000_000))
     return stream.getvalue()
+
+
+_FILES: dict[str, Callable[[], bytes]] = {
+    "a pickle that makes a file": lambda: pickle.dumps({"model": _Runs()}),
+    "a zip whose pickle makes a file": lambda: _archive(
+        {"x/data.pkl": pickle.dumps({"model": _Runs()}), "x/version": b"3"}
+    ),
+    "a zip without a pickle": lambda: _archive({"x/readme": b"hello"}),
+    "a zip of an empty pickle": lambda: _archive({"x/data.pkl": b"", "x/version": b"3"}),
+    "a zip of a wrong version": lambda: _archive({"x/data.pkl": pickle.dumps({}), "x/version": b"99999999"}),
+    "a pickle": lambda: pickle.dumps({"model": 1}),
+    "an ONNX file": lambda: Path("run/qat.onnx").read_bytes(),
+    "a safetensors file": lambda: Path("run/qat.safetensors").read_bytes(),
+    "a zip of 3 GB of zeros": _zeros,
+}
 
 
 def _checkpoint(random: Random, place: Path, number: int) -> Trial:
@@ -136,8 +154,9 @@ def _checkpoint(random: Random, place: Path, number: int) -> Trial:
         arguments: tuple[str, ...] = ("recipe", "validate", "tiny.yaml")
         return Trial(arguments, what)
     until = "data" if command < 0.35 else "float" if command < 0.7 else "ptq"
-    return Trial(("run", "tiny.yaml", "--run-dir", _NEW, "--until", until), what, (_NEW,), (_NEW,),
-                 may or until == "data")  # fmt: skip
+    return Trial(
+        ("run", "tiny.yaml", "--run-dir", _NEW, "--until", until), what, (_NEW,), (_NEW,), may or until == "data"
+    )
 
 
 def _store_object(random: Random, path: Path) -> str:

@@ -15,24 +15,38 @@ from fuzz.trial import Kind, Trial
 from fuzz.values import NOT_FINITE, OPTION_NUMBERS, OPTION_TEXTS
 
 _BY_NAME = {
-    "run_dir": "run", "model": "run/qat.onnx", "candidate": "run", "images": "frames", "recipe": "tiny.yaml",
-    "destination": "new", "directory": "new", "path": "gates/one", "file": "gates/one/board.jsonl", "name": SHIPPED,
+    "run_dir": "run",
+    "model": "run/qat.onnx",
+    "candidate": "run",
+    "images": "frames",
+    "recipe": "tiny.yaml",
+    "destination": "new",
+    "directory": "new",
+    "path": "gates/one",
+    "file": "gates/one/board.jsonl",
+    "name": SHIPPED,
     "url": "ssh://pi@127.0.0.1:1",
-}  # fmt: skip
+}
 """A sound value of an argument, or of a required option, by its name."""
 _BY_COMMAND = {
-    ("recipe", "cp"): {"name": "streets/yolo26n"}, ("recipe", "validate"): {"name": "tiny.yaml"},
-    ("target", "check"): {"name": BOARD}, ("target", "rm"): {"name": BOARD}, ("latency", "calibrate"): {"model": "run"},
+    ("recipe", "cp"): {"name": "streets/yolo26n"},
+    ("recipe", "validate"): {"name": "tiny.yaml"},
+    ("target", "check"): {"name": BOARD},
+    ("target", "rm"): {"name": BOARD},
+    ("latency", "calibrate"): {"model": "run"},
     ("emulate",): {"model": "run"},
-}  # fmt: skip
+}
 _CHEAP: dict[tuple[str, ...], dict[str, str]] = {
-    ("run",): {"--until": "data", "--run-dir": "new"}, ("data", "make"): {"--train": "1", "--val": "1"},
+    ("run",): {"--until": "data", "--run-dir": "new"},
+    ("data", "make"): {"--train": "1", "--val": "1"},
     ("gate",): {"--baseline": SHIPPED, "--target": BOARD, "--out": "new", "--no-static": ""},
     ("latency", "burst"): {"--target": BOARD, "--launches": "1", "--inferences": "2"},
     ("latency", "sustained"): {"--target": BOARD, "--limit": "1"},
     ("latency", "calibrate"): {"--target": BOARD, "--launches": "10"},
-    ("latency", "plot"): {"--output": "new.png"}, ("qat",): {}, ("emulate",): {"--images": "1", "--cpu": "haswell"},
-}  # fmt: skip
+    ("latency", "plot"): {"--output": "new.png"},
+    ("qat",): {},
+    ("emulate",): {"--images": "1", "--cpu": "haswell"},
+}
 """What keeps a command within seconds."""
 _NO_NUMBERS = ("", " ", "0x10", "1,5", "true", "null", "\x1b[31m1", *NOT_FINITE)
 
@@ -63,8 +77,12 @@ def commands(group: Any = None, above: tuple[str, ...] = ()) -> Iterator[tuple[t
 
 def parameters() -> list[Place]:
     """Every parameter of every command that takes a value: those of numbers first, the others after them."""
-    found = [Place(words, one) for words, command in commands() for one in command.params
-             if not getattr(one, "is_flag", False)]  # fmt: skip
+    found = [
+        Place(words, one)
+        for words, command in commands()
+        for one in command.params
+        if not getattr(one, "is_flag", False)
+    ]
     return [one for one in found if one.is_number] * 3 + found
 
 
@@ -121,9 +139,12 @@ def _shape(random: Random, place: Path, number: int) -> Trial:
 
 
 def _trial(words: tuple[str, ...], arguments: tuple[str, ...], what: str, may: bool) -> Trial:
-    own: dict[str, tuple[str, ...]] = {"target": ("home/.config/edgegd",), "gate": ("new", "run/gates", "baselines"),
-                                       "latency": ("new.png", "run", "home/.local/share/edgegd"),
-                                       "baseline": ("baselines",)}  # fmt: skip
+    own: dict[str, tuple[str, ...]] = {
+        "target": ("home/.config/edgegd",),
+        "gate": ("new", "run/gates", "baselines"),
+        "latency": ("new.png", "run", "home/.local/share/edgegd"),
+        "baseline": ("baselines",),
+    }
     owns = own.get(words[0], ("new", "run"))
     failed = () if words[0] in ("baseline", "target", "recipe", "predict") else owns
     return Trial(arguments, f"{' '.join(words)}: {what}", owns, failed, may, patience_s=20, may_make=True)

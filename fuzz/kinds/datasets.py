@@ -11,21 +11,59 @@ from fuzz.values import FORGED
 
 _NEW = "new"
 _LINES = (
-    "", "\n", "#", "./set/images/train/none.jpg", "/dev/zero", "/dev/null", "set", ".", "/", "~", "http://x/y.jpg",
-    "./set/images/train/*.jpg", "\x1b[31m.jpg", f"x.jpg\r{FORGED}", "./set/images/train/" + "x" * 300 + ".jpg",
-    "home/canary.txt", "tiny.pt", "\x00", "./set/images/../images/train/", "../" * 2000 + "etc/passwd",
-)  # fmt: skip
+    "",
+    "\n",
+    "#",
+    "./set/images/train/none.jpg",
+    "/dev/zero",
+    "/dev/null",
+    "set",
+    ".",
+    "/",
+    "~",
+    "http://x/y.jpg",
+    "./set/images/train/*.jpg",
+    "\x1b[31m.jpg",
+    f"x.jpg\r{FORGED}",
+    "./set/images/train/" + "x" * 300 + ".jpg",
+    "home/canary.txt",
+    "tiny.pt",
+    "\x00",
+    "./set/images/../images/train/",
+    "../" * 2000 + "etc/passwd",
+)
 _ROWS = (
-    ("0 0.5 0.5 0.2", False), ("0 0.5 0.5 0.2 0.2 0.9", False), ("nan 0.5 0.5 0.2 0.2", False),
-    ("0 nan 0.5 0.2 0.2", False), ("0 inf 0.5 0.2 0.2", False), ("0 0.5 0.5 -0.2 0.2", False),
-    ("0 0.5 0.5 1e400 0.2", False), ("99 0.5 0.5 0.2 0.2", False), ("-1 0.5 0.5 0.2 0.2", False),
-    ("1.5 0.5 0.5 0.2 0.2", False), ("0 1.5 0.5 0.2 0.2", False), ("0 5 5 2 2", False), ("car 0.5 0.5 0.2 0.2", False),
-    ("0,0.5,0.5,0.2,0.2", False), ("0 0.5 0.5 0.2 0.2 0.1 0.3", True), ("0 0.5 0.5 0 0", True), ("0x0 .5 .5 .2 .2", False),
-    ("0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2", True), ("٠ 0.5 0.5 0.2 0.2", True), ("1_0 0.5 0.5 0.2 0.2", False),
-    (f"{10**30} 0.5 0.5 0.2 0.2", False), ("0 0.5 0.5 0.2 0.2 " * 3, True), ("\x1b[31m 0.5 0.5 0.2 0.2", False),
-    (f"0 0.5 0.5 0.2 x\n{FORGED}", False), ("0 " + "0.5 " * 100_000, True), ("0 0.5 0.5 0.2 0.2\n" * 50_000, True),
-    ("{}", False), ("[0, 0.5, 0.5, 0.2, 0.2]", False), ("\t0\t0.5\t0.5\t0.2\t0.2", True), ("true 0.5 0.5 0.2 0.2", False),
-)  # fmt: skip
+    ("0 0.5 0.5 0.2", False),
+    ("0 0.5 0.5 0.2 0.2 0.9", False),
+    ("nan 0.5 0.5 0.2 0.2", False),
+    ("0 nan 0.5 0.2 0.2", False),
+    ("0 inf 0.5 0.2 0.2", False),
+    ("0 0.5 0.5 -0.2 0.2", False),
+    ("0 0.5 0.5 1e400 0.2", False),
+    ("99 0.5 0.5 0.2 0.2", False),
+    ("-1 0.5 0.5 0.2 0.2", False),
+    ("1.5 0.5 0.5 0.2 0.2", False),
+    ("0 1.5 0.5 0.2 0.2", False),
+    ("0 5 5 2 2", False),
+    ("car 0.5 0.5 0.2 0.2", False),
+    ("0,0.5,0.5,0.2,0.2", False),
+    ("0 0.5 0.5 0.2 0.2 0.1 0.3", True),
+    ("0 0.5 0.5 0 0", True),
+    ("0x0 .5 .5 .2 .2", False),
+    ("0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2", True),
+    ("٠ 0.5 0.5 0.2 0.2", True),
+    ("1_0 0.5 0.5 0.2 0.2", False),
+    (f"{10**30} 0.5 0.5 0.2 0.2", False),
+    ("0 0.5 0.5 0.2 0.2 " * 3, True),
+    ("\x1b[31m 0.5 0.5 0.2 0.2", False),
+    (f"0 0.5 0.5 0.2 x\n{FORGED}", False),
+    ("0 " + "0.5 " * 100_000, True),
+    ("0 0.5 0.5 0.2 0.2\n" * 50_000, True),
+    ("{}", False),
+    ("[0, 0.5, 0.5, 0.2, 0.2]", False),
+    ("\t0\t0.5\t0.5\t0.2\t0.2", True),
+    ("true 0.5 0.5 0.2 0.2", False),
+)
 _FOLDERS = ("images", "images/train", "images/val", "labels", "labels/train", "labels/val")
 
 
@@ -77,5 +115,9 @@ def _archive(random: Random, place: Path, number: int) -> Trial:
     return Trial(("data", "fetch", "bccd", _NEW, "--archive", "voc.zip"), what, (_NEW,), may_succeed=False)
 
 
-KINDS = (Kind("data YAMLs", 120, _data_yaml), Kind("image lists", 60, _list), Kind("labels", 90, _label),
-         Kind("archives", 16, _archive))  # fmt: skip
+KINDS = (
+    Kind("data YAMLs", 120, _data_yaml),
+    Kind("image lists", 60, _list),
+    Kind("labels", 90, _label),
+    Kind("archives", 16, _archive),
+)

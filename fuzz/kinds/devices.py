@@ -18,18 +18,30 @@ _Form = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 _CHECK: _Form = (("target", "check", "TARGET"), ("hello",), ())
 _CHECK_JSON: _Form = (("target", "check", "TARGET", "--json"), ("hello",), ())
 _BURST: _Form = (("latency", "burst", "run/qat.onnx", "--target", "TARGET", "--launches", "2"), (*_READY, "burst"), ())
-_RUN: _Form = (("run", "tiny.yaml", "--set", "target.host=TARGET", "--run-dir", "new", "--until", "data"), ("hello",),
-               ("new",))  # fmt: skip
+_RUN: _Form = (
+    ("run", "tiny.yaml", "--set", "target.host=TARGET", "--run-dir", "new", "--until", "data"),
+    ("hello",),
+    ("new",),
+)
 _COMMANDS: tuple[_Form, ...] = (
-    _CHECK, _CHECK_JSON, _BURST, _RUN,
+    _CHECK,
+    _CHECK_JSON,
+    _BURST,
+    _RUN,
     (("latency", "run", "run", "--target", "TARGET"), (*_READY, "warm_up", "memory", "run", "run"), ("run",)),
     (("latency", "run", "run", "--target", "TARGET", "--json"), (*_READY, "warm_up", "memory", "run", "run"), ("run",)),
-    (("gate", "run", "--baseline", SHIPPED, "--no-static", "--target", "TARGET", "--out", "new"),
-     (*_READY, "warm_up", "memory", "run", "run"), ("new", "baselines")),
+    (
+        ("gate", "run", "--baseline", SHIPPED, "--no-static", "--target", "TARGET", "--out", "new"),
+        (*_READY, "warm_up", "memory", "run", "run"),
+        ("new", "baselines"),
+    ),
     (("latency", "sustained", "run/qat.onnx", "--target", "TARGET", "--limit", "1"), (*_READY, "run", "run"), ()),
-    (("latency", "calibrate", "run", "--target", "TARGET", "--launches", "10"), (*_READY, "warm_up", "run", "run"),
-     ("home/.local/share/edgegd",)),
-)  # fmt: skip
+    (
+        ("latency", "calibrate", "run", "--target", "TARGET", "--launches", "10"),
+        (*_READY, "warm_up", "run", "run"),
+        ("home/.local/share/edgegd",),
+    ),
+)
 """Command line, the messages that it sends, what it owns."""
 
 
@@ -39,8 +51,16 @@ def _lying(random: Random, place: Path, form: _Form, target: str, name: str, pyt
     lie = draw_lie(random, facts, messages)
     path = place / f"device/{LIAR}.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "lie": lie.spec}))
-    return Trial(tuple(one.replace("TARGET", target) for one in arguments), lie.what, owns, owns, not lie.is_harmful,
-                 name, PATIENCE_S, python)  # fmt: skip
+    return Trial(
+        tuple(one.replace("TARGET", target) for one in arguments),
+        lie.what,
+        owns,
+        owns,
+        not lie.is_harmful,
+        name,
+        PATIENCE_S,
+        python,
+    )
 
 
 def _by_command(random: Random, place: Path, number: int) -> Trial:

@@ -17,6 +17,7 @@ _NEW = "new"
 
 def _png(width: int, height: int, bits: int = 8, colour: int = 2, content: bytes = b"") -> bytes:
     """A PNG whose header says this, whatever its content is."""
+
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
@@ -26,16 +27,22 @@ def _png(width: int, height: int, bits: int = 8, colour: int = 2, content: bytes
 
 def _encoded(suffix: str) -> Callable[[Path], bytes]:
     """The image, written in another format than its name says."""
+
     def made(path: Path) -> bytes:
         import cv2
 
-        return bytes(cv2.imencode(suffix, cv2.imread(str(path)))[1])
+        image = cv2.imread(str(path))
+        assert image is not None
+        return bytes(cv2.imencode(suffix, image)[1])
+
     return made
 
 
 def _gif(path: Path) -> bytes:
-    return (b"GIF89a\x02\x00\x02\x00\x80\x00\x00\xff\x00\x00\x00\xff\x00,\x00\x00\x00\x00\x02\x00\x02\x00\x00"
-            b"\x02\x03\x44\x02\x05\x00;")  # fmt: skip
+    return (
+        b"GIF89a\x02\x00\x02\x00\x80\x00\x00\xff\x00\x00\x00\xff\x00,\x00\x00\x00\x00\x02\x00\x02\x00\x00"
+        b"\x02\x03\x44\x02\x05\x00;"
+    )
 
 
 _SPECIAL: dict[str, tuple[Callable[[Path], bytes], bool]] = {
@@ -47,22 +54,45 @@ _SPECIAL: dict[str, tuple[Callable[[Path], bytes], bool]] = {
     "16 bits": (lambda path: _png(8, 8, 16, 2, zlib.compress(bytes(8 * 49))), True),
     "one bit": (lambda path: _png(8, 8, 1, 0, zlib.compress(bytes(16))), True),
     "a kind of colour that does not exist": (lambda path: _png(8, 8, 8, 9, zlib.compress(bytes(200))), False),
-    "a BMP": (_encoded(".bmp"), True), "a TIFF": (_encoded(".tiff"), True), "a WEBP": (_encoded(".webp"), True),
+    "a BMP": (_encoded(".bmp"), True),
+    "a TIFF": (_encoded(".tiff"), True),
+    "a WEBP": (_encoded(".webp"), True),
     "a PNG": (_encoded(".png"), True),
     "bytes after its end": (lambda path: path.read_bytes() + bytes(9000), True),
     "half of it": (lambda path: path.read_bytes()[: path.stat().st_size // 2], False),
     "without its last bytes": (lambda path: path.read_bytes()[:-2], True),
     "an SVG": (lambda path: b"<svg xmlns='http://www.w3.org/2000/svg'><image href='/etc/passwd'/></svg>", False),
-    "a BMP header of 2^31": (lambda path: b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, (1 << 31) - 1,
-                                                            (1 << 31) - 1, 1, 24, 0, 0, 0, 0, 0, 0), False),
+    "a BMP header of 2^31": (
+        lambda path: (
+            b"BM"
+            + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, (1 << 31) - 1, (1 << 31) - 1, 1, 24, 0, 0, 0, 0, 0, 0)
+        ),
+        False,
+    ),
     "a TIFF of nothing": (lambda path: b"II*\x00\x08\x00\x00\x00\x00\x00\x00\x00", False),
     "a PFM": (lambda path: b"PF\n99999999 99999999\n-1.0\n", False),
     "a PGM": (lambda path: b"P5 40000 40000 255\n", False),
     "an HDR": (lambda path: b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 60000 +X 60000\n", False),
     "the start of a JPEG": (lambda path: b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", False),
-}  # fmt: skip
-_NAMES = ("a\nb.jpg", "\x1b[31m.jpg", " .jpg", "ü中.jpg", "-rf.jpg", "x" * 240 + ".jpg", "a,b;c.jpg", "*.jpg", "[a].jpg",
-          "?.jpg", "'.jpg", '".jpg', "%s.jpg", "a.JPG", "a.jpeg.jpg", ".hidden.jpg")  # fmt: skip
+}
+_NAMES = (
+    "a\nb.jpg",
+    "\x1b[31m.jpg",
+    " .jpg",
+    "ü中.jpg",
+    "-rf.jpg",
+    "x" * 240 + ".jpg",
+    "a,b;c.jpg",
+    "*.jpg",
+    "[a].jpg",
+    "?.jpg",
+    "'.jpg",
+    '".jpg',
+    "%s.jpg",
+    "a.JPG",
+    "a.jpeg.jpg",
+    ".hidden.jpg",
+)
 
 
 def _spoil_image(random: Random, path: Path) -> tuple[str, bool, Path]:
@@ -102,8 +132,22 @@ def _predicted(random: Random, place: Path, number: int) -> Trial:
 
 def _sources(random: Random, place: Path, number: int) -> Trial:
     """Lists, folders, patterns, videos."""
-    name = random.choice(("clip.avi", "train.txt", "frames", "frames/*.jpg", "set/**/*.jpg", "home", "none", "tiny.yaml",
-                          "run/qat.onnx", "clip.mp4", "frames.txt", "device"))  # fmt: skip
+    name = random.choice(
+        (
+            "clip.avi",
+            "train.txt",
+            "frames",
+            "frames/*.jpg",
+            "set/**/*.jpg",
+            "home",
+            "none",
+            "tiny.yaml",
+            "run/qat.onnx",
+            "clip.mp4",
+            "frames.txt",
+            "device",
+        )
+    )
     what, may = name, True
     if name in ("clip.avi", "train.txt"):
         what, may, _ = spoil(random, place / name)
@@ -111,11 +155,18 @@ def _sources(random: Random, place: Path, number: int) -> Trial:
         shutil.copy(place / "clip.avi", place / name)
         what, may, _ = spoil(random, place / name)
     elif name == "frames.txt":
-        (place / name).write_text("\n".join(random.choice(("frames", "none.jpg", "frames.txt", "clip.avi", "\x1b[31m",
-                                                          "frames/*.jpg", "")) for _ in range(3)))  # fmt: skip
+        (place / name).write_text(
+            "\n".join(
+                random.choice(("frames", "none.jpg", "frames.txt", "clip.avi", "\x1b[31m", "frames/*.jpg", ""))
+                for _ in range(3)
+            )
+        )
     more = random.choice(((), ("--json",), ("--save", "drawn")))
     return Trial(("predict", "run/qat.onnx", name, *more), what, ("drawn",), ("drawn",), may)
 
 
-KINDS = (Kind("images of a set", 90, _of_a_set), Kind("images to predict", 70, _predicted),
-         Kind("sources to predict", 30, _sources))  # fmt: skip
+KINDS = (
+    Kind("images of a set", 90, _of_a_set),
+    Kind("images to predict", 70, _predicted),
+    Kind("sources to predict", 30, _sources),
+)

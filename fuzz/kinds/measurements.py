@@ -28,8 +28,11 @@ def _raw(random: Random, place: Path, number: int) -> Trial:
             may = change.value.raw in ("1", "100000000", "2147483648")  # durations that a slow device may have
     else:
         what, may, _ = spoil(random, path)
-    commands = (("latency", "replay", "gates/one"), ("latency", "replay", "gates/one/board.jsonl", "--json"),
-                ("latency", "plot", "gates/one/board.jsonl", "--output", "new.png"))  # fmt: skip
+    commands = (
+        ("latency", "replay", "gates/one"),
+        ("latency", "replay", "gates/one/board.jsonl", "--json"),
+        ("latency", "plot", "gates/one/board.jsonl", "--output", "new.png"),
+    )
     return Trial(random.choice(commands), what, ("new.png",), may_succeed=may)
 
 
@@ -53,16 +56,22 @@ def _baseline(random: Random, place: Path, number: int) -> Trial:
         may = may or path.name == "history.jsonl"
     one = ("baselines",)
     options = (
-        Trial(("baseline", "ls"), ""), Trial(("baseline", "ls", "--json"), ""),
+        Trial(("baseline", "ls"), ""),
+        Trial(("baseline", "ls", "--json"), ""),
         Trial(("baseline", "diff", SHIPPED, "run/qat.edge.onnx"), "", may_succeed=may),
-        Trial(("baseline", "trend", SHIPPED), ""), Trial(("baseline", "trend", SHIPPED, "--json"), ""),
+        Trial(("baseline", "trend", SHIPPED), ""),
+        Trial(("baseline", "trend", SHIPPED, "--json"), ""),
         Trial(("baseline", "trend", SHIPPED, "--output", "new.png"), "", ("new.png",)),
         Trial(("baseline", "set", "run", "--name", SHIPPED), "", one),
         Trial(("baseline", "set", "run", "--name", SHIPPED, "--force"), "", one),
         Trial(("gate", "run", "--baseline", SHIPPED, "--no-timing", "--out", "new"), "", ("new", *one), ("new", *one)),
-        Trial(("gate", "run", "--baseline", SHIPPED, "--no-static", "--target", BOARD, "--out", "new"), "", ("new", *one),
-              ("new", *one)),
-    )  # fmt: skip
+        Trial(
+            ("gate", "run", "--baseline", SHIPPED, "--no-static", "--target", BOARD, "--out", "new"),
+            "",
+            ("new", *one),
+            ("new", *one),
+        ),
+    )
     trial = random.choice(options)
     return Trial(trial.arguments, what, trial.owns, trial.owns_if_failed, trial.may_succeed)
 
@@ -70,9 +79,17 @@ def _baseline(random: Random, place: Path, number: int) -> Trial:
 def _calibration(random: Random, place: Path, number: int) -> Trial:
     path = next((place / "home/.local/share/edgegd/calibrations").iterdir())
     what, _, _ = spoil(random, path, "json")
-    return Trial(("gate", "run", "--baseline", SHIPPED, "--no-static", "--target", BOARD, "--out", "new"), what,
-                 ("new", "baselines"), ("new", "baselines"))  # fmt: skip
+    return Trial(
+        ("gate", "run", "--baseline", SHIPPED, "--no-static", "--target", BOARD, "--out", "new"),
+        what,
+        ("new", "baselines"),
+        ("new", "baselines"),
+    )
 
 
-KINDS = (Kind("raw data", 80, _raw), Kind("gates", 40, _gate), Kind("baselines", 70, _baseline),
-         Kind("calibrations", 24, _calibration))  # fmt: skip
+KINDS = (
+    Kind("raw data", 80, _raw),
+    Kind("gates", 40, _gate),
+    Kind("baselines", 70, _baseline),
+    Kind("calibrations", 24, _calibration),
+)

@@ -12,11 +12,42 @@ from fuzz.spoil import spoil
 from fuzz.trial import Kind, Trial
 from fuzz.values import FORGED
 
-_TEXTS = ("", "nan", "NaN", "[]", "{}", "-1", "0", "1e400", "9" * 5000, "null", "true", "[1, 2]", '{"a": 1}', "\x1b[31m",
-          f"a\n{FORGED}", "[[[[", "{0: 'a'}", "{0: 'a', 1: 'a', 2: 'a'}", "{5: 'a', 9: 'b', 11: 'c'}", "['a', 'b', 'c']",
-          "{0: '\x1b[31m', 1: 'b\\nFORGED', 2: 'c'}", "__import__('os').system('touch canary')", "[NaN, NaN]", "[1e308, 1]",
-          "é" * 100, "((((((" * 5000, "[64, 64, 64]", "[-64, 64]", "[100000, 100000]", '{"schema": 99}', "64", "detect",
-          "segment", "[" * 50_000)  # fmt: skip
+_TEXTS = (
+    "",
+    "nan",
+    "NaN",
+    "[]",
+    "{}",
+    "-1",
+    "0",
+    "1e400",
+    "9" * 5000,
+    "null",
+    "true",
+    "[1, 2]",
+    '{"a": 1}',
+    "\x1b[31m",
+    f"a\n{FORGED}",
+    "[[[[",
+    "{0: 'a'}",
+    "{0: 'a', 1: 'a', 2: 'a'}",
+    "{5: 'a', 9: 'b', 11: 'c'}",
+    "['a', 'b', 'c']",
+    "{0: '\x1b[31m', 1: 'b\\nFORGED', 2: 'c'}",
+    "__import__('os').system('touch canary')",
+    "[NaN, NaN]",
+    "[1e308, 1]",
+    "é" * 100,
+    "((((((" * 5000,
+    "[64, 64, 64]",
+    "[-64, 64]",
+    "[100000, 100000]",
+    '{"schema": 99}',
+    "64",
+    "detect",
+    "segment",
+    "[" * 50_000,
+)
 
 
 def _metadata(random: Random, model: Any) -> str:
@@ -98,13 +129,19 @@ def _outside(random: Random, model: Any) -> str:
     tensor.ClearField("raw_data")
     tensor.data_location = 1
     name = random.choice(("weights.bin", "../../../etc/passwd", "/etc/passwd", "home/canary.txt", "", "/dev/zero"))
-    for key, value in (("location", name), ("offset", random.choice(("0", "-1", "9" * 30, "x"))), ("length", "1000000")):
+    for key, value in (
+        ("location", name),
+        ("offset", random.choice(("0", "-1", "9" * 30, "x"))),
+        ("length", "1000000"),
+    ):
         tensor.external_data.add(key=key, value=value)
     return f"weights in {name!r}"
 
 
 def _head(random: Random, model: Any) -> str:
-    way = random.choice(("opset", "ir", "output's name", "input's name", "two inputs", "no output", "producer", "graph"))
+    way = random.choice(
+        ("opset", "ir", "output's name", "input's name", "two inputs", "no output", "producer", "graph")
+    )
     if way == "opset":
         model.opset_import[0].version = random.choice((0, 1, 999, -1))
     elif way == "ir":
@@ -124,8 +161,17 @@ def _head(random: Random, model: Any) -> str:
     return f"another {way}"
 
 
-_CHANGES: tuple[Callable[[Random, Any], str], ...] = (_metadata, _metadata, _metadata, _shape, _element_type, _initializer,
-                                                      _node, _outside, _head)  # fmt: skip
+_CHANGES: tuple[Callable[[Random, Any], str], ...] = (
+    _metadata,
+    _metadata,
+    _metadata,
+    _shape,
+    _element_type,
+    _initializer,
+    _node,
+    _outside,
+    _head,
+)
 
 
 def spoil_model(random: Random, path: Path) -> tuple[str, bool]:
@@ -154,15 +200,21 @@ def _command(random: Random, path: Path) -> Trial:
         Trial(("explain", "run", "--onnx", name, "--json"), ""),
         Trial(("latency", "burst", name, "--launches", "1", "--inferences", "2"), ""),
         Trial(("gate", name, "--baseline", SHIPPED, "--no-timing", "--out", "new"), "", ("new", "baselines"), ("new",)),
-        Trial(("gate", name, "--baseline", SHIPPED, "--no-static", "--target", BOARD, "--out", "new", "--limit-ms", "9"), "",
-              ("new", "baselines"), ("new", "baselines")),
-    ]  # fmt: skip
+        Trial(
+            ("gate", name, "--baseline", SHIPPED, "--no-static", "--target", BOARD, "--out", "new", "--limit-ms", "9"),
+            "",
+            ("new", "baselines"),
+            ("new", "baselines"),
+        ),
+    ]
     return random.choice(options)
 
 
 def _model(random: Random, place: Path, number: int) -> Trial:
     path = place / "mine.onnx"
-    path.write_bytes((place / "run" / random.choice(("qat.onnx", "qat.edge.onnx", "ptq.onnx", "fp32.onnx"))).read_bytes())
+    path.write_bytes(
+        (place / "run" / random.choice(("qat.onnx", "qat.edge.onnx", "ptq.onnx", "fp32.onnx"))).read_bytes()
+    )
     what, may = spoil_model(random, path)
     trial = _command(random, path.relative_to(place))
     return Trial(trial.arguments, what, trial.owns, trial.owns_if_failed, may)

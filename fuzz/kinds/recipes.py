@@ -37,7 +37,9 @@ def _override(random: Random, place: Path, number: int) -> Trial:
     name, value = names[number % len(names)], odd(random, YAML_VALUES)
     way = random.random()
     if way < 0.1:
-        name = random.choice((name.upper(), f"{name}.x", name.partition(".")[0], f".{name}", "", " ", "a.b", "__init__"))
+        name = random.choice(
+            (name.upper(), f"{name}.x", name.partition(".")[0], f".{name}", "", " ", "a.b", "__init__")
+        )
     raw = value.raw.replace("\x00", "")
     pair = f"{name}={raw}" if way < 0.95 else random.choice((name, f"{name}:{raw}", "=", "==", f"{name}=", "\n"))
     may = way >= 0.95 or not never_right(name, value, known)

@@ -47,18 +47,26 @@ def _command(random: Random) -> Trial:
     options = [Trial((stage, "run", *random.choice(((), ("--json",), ("--force",)))), "", run, run)] * 5 + [
         Trial(("explain", "run"), ""),
         Trial(("explain", "run", "--json"), ""),
-        Trial(("run", "tiny.yaml", "--run-dir", "run", "--until", random.choice(("data", "float", "ptq"))), "", run, run),
+        Trial(
+            ("run", "tiny.yaml", "--run-dir", "run", "--until", random.choice(("data", "float", "ptq"))), "", run, run
+        ),
         Trial(("run", "tiny.yaml", "--run-dir", "run"), "", run, run),
         Trial(("latency", "run", "run"), "", run, run),
         Trial(("latency", "run", "run", "--target", BOARD, "--json"), "", run, run),
         Trial(("baseline", "set", "run", "--name", "mine"), "", ("baselines/mine",)),
-        Trial(("gate", "run", "--baseline", SHIPPED, "--target", BOARD, "--no-static"), "",
-              ("run/gates", "baselines"), ("run/gates", "baselines")),
+        Trial(
+            ("gate", "run", "--baseline", SHIPPED, "--target", BOARD, "--no-static"),
+            "",
+            ("run/gates", "baselines"),
+            ("run/gates", "baselines"),
+        ),
         Trial(("search", "run"), "", run, run),
         Trial(("export", "run", "--profile", "arm64"), "", run, run),
         Trial(("verify", "run", "--profile", "arm64"), "", run, run),
-        Trial(("latency", "calibrate", "run", "--target", BOARD, "--launches", "10"), "", ("home/.local/share/edgegd",)),
-    ]  # fmt: skip
+        Trial(
+            ("latency", "calibrate", "run", "--target", BOARD, "--launches", "10"), "", ("home/.local/share/edgegd",)
+        ),
+    ]
     return random.choice(options)
 
 
@@ -76,8 +84,20 @@ def _artifact(random: Random, place: Path, number: int) -> Trial:
 
 def _structure(random: Random, place: Path, number: int) -> Trial:
     """Folders, links and locks of a run folder."""
-    names = ("run/.lock", "run/view", "run/manifests", "run/view/train.txt", "run/view/data.yaml", "run/gates", "run",
-             "run/recipe.yaml", "run/report.md", "run/latency.json", "run/training-1", "run/.qat.onnx.1.tmp")  # fmt: skip
+    names = (
+        "run/.lock",
+        "run/view",
+        "run/manifests",
+        "run/view/train.txt",
+        "run/view/data.yaml",
+        "run/gates",
+        "run",
+        "run/recipe.yaml",
+        "run/report.md",
+        "run/latency.json",
+        "run/training-1",
+        "run/.qat.onnx.1.tmp",
+    )
     path = place / names[number % len(names)]
     what = f"{path.name}: {replace_file(random, path)} in its place"
     return _with(_command(random), what)

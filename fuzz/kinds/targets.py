@@ -15,11 +15,14 @@ def _targets(random: Random, place: Path, number: int) -> Trial:
     what, _, _ = spoil(random, path, "yaml")
     own = ("home/.config/edgegd",)
     options = (
-        Trial(("target", "ls"), ""), Trial(("target", "ls", "--json"), ""), Trial(("target", "check", BOARD), ""),
-        Trial(("target", "add", "new", "ssh://pi@127.0.0.1"), "", own), Trial(("target", "rm", BOARD), "", own),
+        Trial(("target", "ls"), ""),
+        Trial(("target", "ls", "--json"), ""),
+        Trial(("target", "check", BOARD), ""),
+        Trial(("target", "add", "new", "ssh://pi@127.0.0.1"), "", own),
+        Trial(("target", "rm", BOARD), "", own),
         Trial(("latency", "burst", "run/qat.onnx", "--target", BOARD, "--launches", "1"), ""),
         Trial(("run", "tiny.yaml", "--run-dir", "new", "--until", "data"), "", ("new",), ("new",)),
-    )  # fmt: skip
+    )
     trial = random.choice(options)
     return Trial(trial.arguments, what, trial.owns, trial.owns_if_failed, patience_s=5)
 
