@@ -19,7 +19,7 @@ INSTALLED := $(VENV)/.installed
 RUN_RECIPE = $(BIN)/edgegd run $(RECIPE) $(foreach pair,$(SET),--set $(pair)) $(if $(RUN),--run-dir $(RUN))
 
 .DEFAULT_GOAL := help
-.PHONY: latency-test emulation verify-arm64 verify-avx2 activation adapt search
+.PHONY: fuzz latency-test emulation verify-arm64 verify-avx2 activation adapt search
 .PHONY: help install demo test lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
 
 help:
@@ -43,6 +43,11 @@ data float activation adapt search ptq qat export verify accuracy latency report
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# More than 1,300 malformed inputs and 150 lying devices (docs/fuzzing.md); SEED is another thousand.
+SEED ?= 0
+fuzz: $(INSTALLED)
+	$(BIN)/python -m fuzz --seed $(SEED)
+
 # Gates our own edge file against the one of tests/latency/baselines, on this machine; let nothing else run.
 latency-test: $(INSTALLED)
 	$(BIN)/python -m pytest -m latency tests/latency
@@ -65,7 +70,7 @@ verify-avx2: $(INSTALLED)
 	$(BIN)/edgegd emulate $(or $(MODEL),$(RUN),runs/emulation-x86-avx2) --cpu haswell
 
 lint: $(INSTALLED)
-	$(BIN)/ruff check edgegd tests benchmarks
+	$(BIN)/ruff check edgegd tests benchmarks fuzz
 	$(BIN)/mypy
 
 # Those that need no data of yours and end within half an hour; the others say in their headers how they are run.
