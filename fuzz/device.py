@@ -105,8 +105,10 @@ def changed(answer: Any, path: list[Any], raw: str | None) -> str:
 
 
 def tell(lie: dict[str, Any], answer: dict[str, Any], out: Any) -> None:
-    """Writes the lie instead of the answer; `how` says which."""
+    """Writes the lie instead of the answer; `how` says which. The file `told` is made first."""
     how = lie["how"]
+    with open(lie["told"], "w", encoding="utf-8"):
+        pass
     if how == "change":
         out.write(changed(answer, lie["path"], lie["raw"]).encode("utf-8", "surrogatepass") + b"\n")
     elif how == "bytes":

@@ -22,6 +22,8 @@ def documented_codes() -> frozenset[int]:
 
 def judge(trial: Trial, ending: Ending, changes: dict[str, str]) -> tuple[str, ...]:
     """The faults of an ending; `changes` are what has changed in the place (fuzz.place.Before.differences)."""
+    if trial.must_make and trial.must_make not in changes and ending.exit_code == 0:
+        return (f"the fuzzer failed: {trial.must_make} was never made",)
     return (*_of_the_end(trial, ending), *_of_the_words(trial, ending), *_of_the_files(trial, ending, changes))
 
 
@@ -55,7 +57,7 @@ def _of_the_words(trial: Trial, ending: Ending) -> list[str]:
         faults.append("no word of what is wrong")
     if re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", both):
         faults.append("control characters in the output")
-    if re.search(rf"^\W*{FORGED}", both, re.MULTILINE):
+    if re.search(rf"^ {{0,3}}{FORGED}", both, re.MULTILINE):
         faults.append("a forged line in the output")
     if ending.exit_code and trial.names and trial.names not in both:
         faults.append(f"the error does not name {trial.names}")

@@ -17,7 +17,7 @@ class Trial:
     never be right, so exit code 0 is a fault. `names` is a text that every error must hold. `patience_s` replaces the
     product's deadlines for a device's answers (minutes, because small boards are slow). `python` replaces the Python
     that starts workers on this machine. With `may_make` the command line says where files go: a command that succeeds
-    may make new ones anywhere.
+    may make new ones anywhere. `must_make` is a file without which the case was none: a lie that nobody asked for.
     """
 
     arguments: tuple[str, ...]
@@ -29,6 +29,7 @@ class Trial:
     patience_s: float | None = None
     python: str = ""
     may_make: bool = False
+    must_make: str = ""
 
 
 @dataclass(frozen=True)

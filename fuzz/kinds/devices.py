@@ -13,6 +13,7 @@ from fuzz.lies import draw_lie
 from fuzz.trial import Kind, Trial
 
 PATIENCE_S = 6.0
+TOLD = "tmp/told"
 _LOCK, _READY = ("lock", "lock", "unlock"), ("configure", "configure")
 _Form = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 _CHECK: _Form = (("target", "check", "TARGET"), ("hello",), ())
@@ -50,7 +51,7 @@ def _lying(random: Random, place: Path, form: _Form, target: str, name: str, pyt
     facts = json.loads((place / "device/facts.json").read_text())
     lie = draw_lie(random, facts, messages)
     path = place / f"device/{LIAR}.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "lie": lie.spec}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "lie": {**lie.spec, "told": str(place / TOLD)}}))
     return Trial(
         tuple(one.replace("TARGET", target) for one in arguments),
         lie.what,
@@ -60,6 +61,7 @@ def _lying(random: Random, place: Path, form: _Form, target: str, name: str, pyt
         name,
         PATIENCE_S,
         python,
+        must_make=TOLD,
     )
 
 
@@ -82,7 +84,7 @@ def _this_machine(random: Random, place: Path, number: int) -> Trial:
     script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     script.chmod(0o755)
     form = (_CHECK, _BURST, _COMMANDS[7], _COMMANDS[4])[number % 4]
-    return _lying(random, place, _with_lock(form), "local", "his machine", str(script))
+    return _lying(random, place, _with_lock(form), "local", "local", str(script))
 
 
 KINDS = (Kind("lying devices", 130, _by_command), Kind("lying Python here", 20, _this_machine))

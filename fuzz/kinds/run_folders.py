@@ -60,7 +60,6 @@ def _command(random: Random) -> Trial:
             ("run/gates", "baselines"),
             ("run/gates", "baselines"),
         ),
-        Trial(("search", "run"), "", run, run),
         Trial(("export", "run", "--profile", "arm64"), "", run, run),
         Trial(("verify", "run", "--profile", "arm64"), "", run, run),
         Trial(

@@ -61,7 +61,14 @@ def test_a_lie_changes_one_place(path: list[Any], raw: str | None, expected: str
 def test_a_device_lies_in_the_answer_that_it_is_told_to(tmp_path: Path) -> None:
     facts, spec = tmp_path / "facts.json", tmp_path / "spec.json"
     facts.write_text(json.dumps(FACTS))
-    lie = {"message": "run", "nth": 1, "how": "change", "path": ["first_ns"], "raw": "-5"}
+    lie = {
+        "message": "run",
+        "nth": 1,
+        "how": "change",
+        "path": ["first_ns"],
+        "raw": "-5",
+        "told": str(tmp_path / "told"),
+    }
     spec.write_text(json.dumps({"facts": str(facts), "lie": lie}))
     said = "".join(json.dumps(one) + "\n" for one in ({"hello": 2}, {"run": 0.1}, {}, {"run": 0.1}, {"run": 0.1}))
     done = subprocess.run([sys.executable, DEVICE, spec, "worker.py"], input=said, capture_output=True, text=True)
