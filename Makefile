@@ -4,6 +4,9 @@
 #   make qat RECIPE=recipes/bccd/yolo26n.yaml        a recipe up to one stage (float, ptq, qat, export, verify, ...)
 #   make report RECIPE=my.yaml SET="train.epochs=3"  SET holds overrides, RUN the run folder
 #   make verify-arm64 RUN=runs/demo                  codes on emulated ARM CPUs; also verify-avx2, MODEL=x.onnx
+#   make test                                        every test, and which of them this CPU could not run
+#   make quick                                       the tests that train nothing, start no sshd and emulate no CPU
+#   make check-arm64-wheels                          that ARM64 Linux can install what constraints.txt says; needs uv
 #
 # PIP_ARGS goes to pip, for example to take CPU-only wheels of torch and torchvision from PyTorch's own index.
 
@@ -19,7 +22,7 @@ INSTALLED := $(VENV)/.installed
 RUN_RECIPE = $(BIN)/edgegd run $(RECIPE) $(foreach pair,$(SET),--set $(pair)) $(if $(RUN),--run-dir $(RUN))
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz latency-test emulation verify-arm64 verify-avx2 activation adapt search
+.PHONY: fuzz test-lowest test-newest latency-test test-avx2 emulation verify-arm64 verify-avx2 activation adapt search
 .PHONY: help install demo test lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
 
 help:
@@ -47,6 +50,17 @@ test: $(INSTALLED)
 SEED ?= 0
 fuzz: $(INSTALLED)
 	$(BIN)/python -m fuzz --seed $(SEED)
+
+# The oldest and the newest versions that pyproject.toml allows, each in an environment of its own (6 GB).
+test-lowest test-newest: test-%:
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python tests/lowest_versions.py $(if $(filter newest,$*),--none) > .venv-$*/pins.txt
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c .venv-$*/pins.txt -e ".[train,dev]"
+	.venv-$*/bin/python -m pytest -n 2 --dist loadfile
+
+# The same as on a CPU without VNNI, at native speed, on an x86 CPU that has it (tests/without_vnni.py); needs gcc, binutils.
+test-avx2: $(INSTALLED)
+	$(BIN)/python tests/without_vnni.py $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Gates our own edge file against the one of tests/latency/baselines, on this machine; let nothing else run.
 latency-test: $(INSTALLED)
@@ -90,5 +104,20 @@ constraints:
 	uv pip compile --universal --python-version 3.10 pyproject.toml --all-extras --no-annotate --no-header --upgrade -q -o constraints.new
 	(head -1 constraints.txt; cat constraints.new) > constraints.txt.new && mv constraints.txt.new constraints.txt && rm constraints.new
 
+.PHONY: quick check-arm64-wheels
+
+# Within three minutes on two cores, for between two edits. tests/kinds.py says what is left out.
+QUICK = not (training or sshd or emulator or slow or latency)
+quick: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "$(QUICK)"
+
+# That all of edgegd[train,dev] has wheels for ARM64 Linux with glibc 2.28 or later at the versions of constraints.txt,
+# on whatever machine this runs. By uv because pip judges `python_version` and `platform_machine` by its own machine.
+check-arm64-wheels:
+	@set -e; for version in 3.10 3.11 3.12 3.13; do \
+	  uv pip compile --quiet --no-annotate --no-header --only-binary :all: --python-version $$version \
+	    --python-platform aarch64-manylinux_2_28 -c constraints.txt --extra train --extra dev pyproject.toml >/dev/null; \
+	  echo "Python $$version on ARM64 Linux: every package has a wheel"; done
+
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) .venv-lowest .venv-newest runs build dist *.egg-info

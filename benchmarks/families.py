@@ -12,6 +12,10 @@ its own and appended to benchmarks/results/families.json, so a killed benchmark 
 
 from __future__ import annotations
 
+import edgegd  # noqa: F401 -- before onnxruntime and Ultralytics, which read the environment that it sets
+
+# isort: split
+
 import argparse
 import copy
 import dataclasses

@@ -10,6 +10,10 @@ benchmarks run it in a subprocess, which leaves no memory of torch behind.
 
 from __future__ import annotations
 
+import edgegd  # noqa: F401 -- before onnxruntime and Ultralytics, which read the environment that it sets
+
+# isort: split
+
 import argparse
 import copy
 import json

@@ -40,11 +40,14 @@ def explaining_full_disk(where: Path) -> Iterator[None]:
 def replaced_atomically(path: Path) -> Iterator[Path]:
     """A temporary path to write to, which becomes `path` at the end and is removed if anything fails.
 
-    So `path` is either whole or as it was. Raises NoSpaceError where the disk is full.
+    So `path` is either whole or as it was. The temporary file is made anew: a link of its name is
+    removed, not followed. Raises NoSpaceError where the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with explaining_full_disk(path.parent):
         try:
+            temporary.unlink(missing_ok=True)
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())

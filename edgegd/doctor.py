@@ -172,13 +172,13 @@ def check_packages(requirements: Collection[str], installed: Mapping[str, str]) 
     lacking: dict[str, list[str]] = {}  # extra ("" for the device side) -> packages
     present: dict[str, list[str]] = {}
     for line in requirements:
-        match = re.match(r"([\w.-]+)(?:>=([\d.]+))?.*?(?:extra == ['\"](\w+)['\"])?$", line)
+        match = re.match(r"([\w.-]+)([^;]*).*?(?:extra == ['\"](\w+)['\"])?$", line)
         if match is None:
             continue
-        name, minimum, extra = _normal(match[1]), match[2], match[3] or ""
+        name, extra = _normal(match[1]), match[3] or ""
         version = _version_of(name, installed)
-        if version is None or (minimum and _release(version) < _release(minimum)):
-            found = "missing" if version is None else f"{version} is older than {minimum}"
+        found = "missing" if version is None else _outside(version, match[2])
+        if found:
             lacking.setdefault(extra, []).append(f"{name} ({found})")
         else:
             present.setdefault(extra, []).append(f"{name} {version}")
@@ -208,6 +208,16 @@ def check_torchvision(torch_version: str, torchvision_version: str, python: str 
               "torchvision built for CUDA does this")
     return Finding("wrong", title, detail, "install both from one index: the package registry, or "
                    "https://download.pytorch.org/whl/cpu")
+
+
+def _outside(version: str, bounds: str) -> str:
+    """How a version lies outside bounds such as `<8.5,>=8.4.190`, which are those that were tested; "" within them."""
+    lowest, above = (re.search(rf"{sign}([\d.]+)", bounds) for sign in (">=", "<"))
+    if lowest and _release(version) < _release(lowest[1]):
+        return f"{version} is older than {lowest[1]}"
+    if above and _release(version) >= _release(above[1]):
+        return f"{version} is newer than those that were tested, which are below {above[1]}"
+    return ""
 
 
 def _requirements() -> list[str]:

@@ -130,6 +130,14 @@ class FileAccessError(EdgegdError, exit_code=55):
     """The operating system refused access to a file or folder (permissions, a file where a folder is needed)."""
 
 
+class OutputFileError(EdgegdError, exit_code=56):
+    """An output cannot be written where it was asked for: an input, a link, a folder, a file of another kind."""
+
+
+class UntrustedFileError(EdgegdError, exit_code=57):
+    """A file would run code of its own when it is opened, and nobody said that it is trusted (SECURITY.md)."""
+
+
 class NaNLossError(EdgegdError, exit_code=60):
     """The loss became NaN or infinite; training stopped and the last good checkpoint was kept."""
 
@@ -227,7 +235,7 @@ class DeviceCalibrationError(EdgegdError, exit_code=98):
 
 
 class InterruptedRunError(EdgegdError, exit_code=130):
-    """Ctrl-C: the run stopped cleanly and the same command resumes it."""
+    """Ctrl-C, or SIGTERM: the run stopped cleanly and the same command resumes it."""
 
 
 class PlanError(EdgegdError, exit_code=62):
@@ -252,6 +260,10 @@ class ActivationError(EdgegdError, exit_code=66):
 
 class PrecisionBudgetError(EdgegdError, exit_code=67):
     """No plan of the search meets the recipe's precision budget; the message shows the nearest one."""
+
+
+class TrainingDeviceError(EdgegdError, exit_code=68):
+    """The device that the recipe's `train.device` names is not in this machine, or torch cannot use it."""
 
 
 class ProfileError(EdgegdError, exit_code=74):

@@ -47,6 +47,7 @@ def latency_gate(request: pytest.FixtureRequest) -> Callable[..., GateOutcome]:
     from edgegd.pipeline.gate import gate, new_folder
     from edgegd.recipe.schema import GateSection, LatencySection
     from edgegd.report.latency_table import gates_table
+    from edgegd.safe_outputs import refuse_link
 
     defaults: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers(MARKER))):
@@ -64,6 +65,7 @@ def latency_gate(request: pytest.FixtureRequest) -> Callable[..., GateOutcome]:
         baseline = section.baseline
         if baseline.endswith(".onnx"):
             baseline = str(project / baseline)
+        refuse_link(project / "gates")
         folder = new_folder(project / "gates" / request.node.name.replace("/", "-"))
         outcome = gate(project / candidate, baseline, [asked["target"]], section,
                        LatencySection(threads=asked["threads"]), folder, root=Path(asked["root"]),

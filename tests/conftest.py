@@ -14,7 +14,9 @@ from typing import NamedTuple
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["loopback_sshd"]
+import edgegd  # noqa: F401 -- sets what onnxruntime and Ultralytics read when a test module imports them
+
+pytest_plugins = ["own_folders", "cpu_report", "kinds", "loopback_sshd"]
 
 # A test that passed passes again. New examples: pytest --hypothesis-profile=default
 settings.register_profile("repeatable", derandomize=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import END_S
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 20) -> None:
@@ -146,4 +147,4 @@ def running_device(folder: Path) -> Iterator[Device]:
         yield Device(port, config, home, sshd)
     finally:
         sshd.terminate()
-        sshd.wait()
+        sshd.wait(END_S)

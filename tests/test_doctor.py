@@ -99,6 +99,16 @@ def test_an_old_package_of_the_device_side_is_wrong() -> None:
     assert finding.level == "wrong" and finding.detail == "numpy (1.9.3 is older than 1.26)"
 
 
+@pytest.mark.parametrize(("version", "level", "told"), [
+    ("8.4.189", "note", "8.4.189 is older than 8.4.190"), ("8.4.190", "ok", ""), ("8.4.300", "ok", ""),
+    ("8.5.0", "note", "8.5.0 is newer than those that were tested, which are below 8.5"),
+])  # fmt: skip
+def test_versions_that_were_not_tested_are_named(version: str, level: str, told: str) -> None:
+    line = "ultralytics<8.5,>=8.4.190; extra == 'train'"  # as a wheel's metadata has it
+    (finding,) = doctor.check_packages([line], {"ultralytics": version})
+    assert finding.level == level and told in finding.detail
+
+
 def test_another_build_of_the_same_module_satisfies() -> None:
     other = {name: version for name, version in COMPLETE.items() if name != "opencv-python"}
     findings = doctor.check_packages(REQUIREMENTS, {**other, "opencv-python-headless": "4.10.0.84"})

@@ -9,6 +9,10 @@ benchmarks/accuracy_vs_peers.py and latency_vs_peers.py run it, with the Python 
 
 from __future__ import annotations
 
+import edgegd  # noqa: F401 -- before onnxruntime and Ultralytics, which read the environment that it sets
+
+# isort: split
+
 import argparse
 import dataclasses
 import json
@@ -23,6 +27,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from ultralytics import YOLO
 
 from edgegd.data.calibration import batches, calibration_images
 from edgegd.data.dataset import Dataset, open_dataset
@@ -30,9 +35,6 @@ from edgegd.data.view import ultralytics_yaml
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.schema import Recipe
 from edgegd.runtime.contract import INPUT_NAME, Preprocessing
-
-os.environ["YOLO_AUTOINSTALL"] = "false"  # a benchmark changes no environment
-from ultralytics import YOLO
 
 RECIPE = "bccd/yolo26n"
 # The command of the pull request that brought QAT (ultralytics/ultralytics#26083); its batch of 64 is accumulated here

@@ -126,7 +126,9 @@ def trend(name: str, root: Path, output: Path | None, as_json: bool) -> None:
     from edgegd.latency.baseline import Baseline
     from edgegd.latency.history import read_history
     from edgegd.report.baseline_table import trend_table
+    from edgegd.safe_outputs import check_outputs, is_png
 
+    check_outputs({"--output": (output, is_png)}, [])
     entries = read_history(Baseline.load(name, root))
     if output and entries:
         from edgegd.report.trend_picture import draw_trend

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from edgegd.cli.trust import TRUST
 from edgegd.errors import ParityError
 from edgegd.targets.emulator import CPUS
 
@@ -20,6 +21,7 @@ from edgegd.targets.emulator import CPUS
               help="CPU to emulate; may be given several times.  [default: all]")  # fmt: skip
 @click.option("--images", "count", type=click.IntRange(1), default=2, show_default=True,
               help="Images to run: of the run's validation set, or drawn street scenes for a file.")  # fmt: skip
+@TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> None:
     """Run an exported model on emulated CPUs and compare every integer code with this machine's.

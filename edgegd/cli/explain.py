@@ -10,11 +10,14 @@ from pathlib import Path
 
 import click
 
+from edgegd.cli.trust import TRUST
+
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--onnx", "onnx_path", type=click.Path(path_type=Path),
               help="Compare this ONNX file of the run's model with the plan, whatever tool has quantized it.")
+@TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the plan, the ranges and the comparison as JSON.")
 def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
     """Show which tensors are quantized, how and why, and which are not and why; which SiLUs became ReLU.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgegd.cli.progress import TerminalProgress
+from edgegd.cli.trust import TRUST
 
 if TYPE_CHECKING:
     from edgegd.recipe.schema import Recipe
@@ -37,6 +38,13 @@ def recipe_of(path: Path) -> Recipe:
     return load_recipe(file) if file.is_file() else Recipe()
 
 
+def _read_files(candidate: Path, baseline: str, root: Path) -> list[Path]:
+    """Every file that a gate of these arguments may read."""
+    read = [path for path in candidate.iterdir() if path.is_file()] if candidate.is_dir() else [candidate]
+    stored = root / baseline if baseline else root
+    return [*read, Path(baseline), *(path for path in stored.glob("*") if path.is_file())]
+
+
 @click.command()
 @click.argument("candidate", metavar="RUN_DIR_OR_MODEL", type=click.Path(path_type=Path))
 @click.option("--baseline", help="A name of `edgegd baseline ls`, or an ONNX file.  [default: the recipe's]")
@@ -55,6 +63,7 @@ def recipe_of(path: Path) -> Recipe:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order in which blocks are run.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write the verdicts as JUnit XML.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also write the tables as Markdown.")
+@TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
 @click.pass_context
 def gate(context: click.Context, candidate: Path, baseline: str | None, targets: tuple[str, ...], no_timing: bool,
@@ -76,13 +85,18 @@ def gate(context: click.Context, candidate: Path, baseline: str | None, targets:
         raise click.UsageError("--no-timing and --no-static together leave nothing to compare.")
     recipe = recipe_of(candidate)
     section = replace(recipe.gate, **{key: value for key, value in overrides.items() if value is not None})
+    parent = out or (candidate / "gates" if candidate.is_dir() else Path("gates"))
     with contextlib.redirect_stdout(sys.stderr):
+        from edgegd.atomic_files import write_atomically
         from edgegd.pipeline.gate import gate as run_gate
         from edgegd.pipeline.gate import new_folder
         from edgegd.report.junit import write_junit
         from edgegd.report.latency_table import gates_markdown, gates_table
+        from edgegd.safe_outputs import check_outputs, is_gate_markdown, is_junit
 
-        folder = new_folder(out or (candidate / "gates" if candidate.is_dir() else Path("gates")))
+        check_outputs({"--junit": (junit, is_junit), "--markdown": (markdown, is_gate_markdown)},
+                      _read_files(candidate, baseline or section.baseline, root))  # fmt: skip
+        folder = new_folder(parent)
         measured = () if no_timing else targets or (recipe.target.host,)
         with TerminalProgress() as terminal:
             def progress(target: str, done: int, total: int) -> None:
@@ -99,7 +113,7 @@ def gate(context: click.Context, candidate: Path, baseline: str | None, targets:
             write_junit(junit, outcome.gates)
         if markdown is not None:
             markdown.parent.mkdir(parents=True, exist_ok=True)
-            markdown.write_text(gates_markdown(outcome.gates))
+            write_atomically(markdown, gates_markdown(outcome.gates).encode())
     if as_json:
         click.echo(json.dumps(outcome.to_json() | {"folder": str(folder)}))
         context.exit(outcome.exit_code)

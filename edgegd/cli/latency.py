@@ -13,6 +13,7 @@ from click_default_group import DefaultGroup
 
 from edgegd.cli.gate import recipe_of
 from edgegd.cli.progress import TerminalProgress
+from edgegd.cli.trust import TRUST
 
 if TYPE_CHECKING:
     from edgegd.targets.base import Target
@@ -39,6 +40,7 @@ def latency() -> None:
 @click.option("--target", "targets", multiple=True, metavar="TARGET",
               help="Measure there instead of where the recipe says; may be given several times.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Run the stage even if nothing changed.")
+@TRUST
 @_JSON
 def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Measure latency of a run's ONNX files, paired, in fresh processes.
@@ -58,7 +60,9 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
             with TerminalProgress() as progress:
                 outcome = run_stages(folder, ["latency"], progress, force=force)
         else:
-            from edgegd.pipeline.latency import latency_on, latency_table
+            from edgegd.pipeline.latency import latency_json, latency_on, latency_table, other_profiles
+
+            profile = folder.recipe.target.profile
 
             with TerminalProgress() as progress:
                 results, errors = latency_on(folder, targets, progress)
@@ -66,10 +70,10 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
         show(folder, outcome, as_json)
     elif as_json:
         failed = {name: {"error": type(error).__name__, "message": error.message()} for name, error in errors.items()}
-        click.echo(json.dumps({"results": {name: result.to_json() for name, result in results.items()},
+        click.echo(json.dumps({"results": {name: latency_json(result, profile) for name, result in results.items()},
                                "errors": failed}))
     else:
-        click.echo(latency_table(results))
+        click.echo("\n".join([latency_table(results), *other_profiles(results, run_dir, profile)]))
     if targets and errors:
         raise next(iter(errors.values()))
 
@@ -79,6 +83,7 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
 @_TARGET
 @click.option("--threads", type=click.IntRange(1), help="Of onnxruntime.  [default: the recipe's, else 1]")
 @click.option("--launches", type=click.IntRange(10), default=20, show_default=True, help="Pairs of fresh processes.")
+@TRUST
 @_JSON
 def calibrate(model: Path, target: str, threads: int | None, launches: int, as_json: bool) -> None:
     """Measure a model against itself on a device: which regressions will its gates see?
@@ -204,8 +209,11 @@ def plot(file: Path, output: Path | None, as_json: bool) -> None:
     from edgegd.errors import MeasurementFileError
     from edgegd.pipeline.gate import replay_file
     from edgegd.report.latency_pictures import draw
+    from edgegd.safe_outputs import check_outputs, is_png
 
-    outcome, picture = replay_file(file), output or file.with_suffix(".png")
+    picture = output or file.with_suffix(".png")
+    check_outputs({"--output": (picture, is_png)}, [file])
+    outcome = replay_file(file)
     assert outcome.run is not None
     measurement = next(iter(outcome.run.measurements.values()))
     if not measurement.blocks:

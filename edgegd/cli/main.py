@@ -23,6 +23,7 @@ from edgegd.cli.recipe import recipe
 from edgegd.cli.run import run
 from edgegd.cli.search import search
 from edgegd.cli.stages import stage_commands
+from edgegd.cli.stop import sigterm_interrupts
 from edgegd.cli.target import target
 from edgegd.errors import EdgegdError, FileAccessError, InterruptedRunError, MissingExtraError, UnexpectedError
 
@@ -58,13 +59,12 @@ def main() -> None:
 
     With --json it is a JSON object on stdout as well. `edgegd --debug` shows the traceback instead.
     """
-    # Ultralytics must neither install packages behind the user's back nor log into the middle of our output.
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    os.environ.setdefault("YOLO_VERBOSE", "false")
+    os.environ.setdefault("YOLO_VERBOSE", "false")  # Ultralytics must not log into the middle of our output
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     arguments = sys.argv[1:]
     try:
-        code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
+        with sigterm_interrupts():
+            code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         if "--json" in arguments:

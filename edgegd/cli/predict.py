@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import time
 from dataclasses import asdict
@@ -72,6 +73,7 @@ def _targets(images: tuple[Path, ...], save_dir: Path) -> list[Path]:
     Raises WouldOverwriteError if one of them exists.
     """
     from edgegd.errors import WouldOverwriteError
+    from edgegd.safe_outputs import check_outputs
 
     targets: list[Path] = []
     for image in images:
@@ -80,10 +82,11 @@ def _targets(images: tuple[Path, ...], save_dir: Path) -> list[Path]:
             number += 1
             target = save_dir / f"{image.stem}-{number}.png"
         targets.append(target)
-    existing = [str(target) for target in targets if target.exists()]
+    existing = [str(target) for target in targets if os.path.lexists(target)]
     if existing:
         raise WouldOverwriteError(
             f"{existing[0]} exists already" + (f", and {len(existing) - 1} more." if existing[1:] else "."),
             expected="no files of these names", mend="choose another --save folder, or remove them",
         )  # fmt: skip
+    check_outputs({f"--save, {target.name}:": (target, lambda head: False) for target in targets[:1]}, images)
     return targets

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from edgegd.cli.trust import TRUST
+
 
 @click.group()
 def recipe() -> None:
@@ -54,6 +56,7 @@ def copy(name: str, destination: Path, as_json: bool) -> None:
 @recipe.command("validate")
 @click.argument("name")
 @click.option("--set", "overrides", metavar="SECTION.KEY=VALUE", multiple=True, help="Override one key of the recipe.")
+@TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def validate(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check the recipe NAME (a file, or one that ships) and show every mistake in it at once.

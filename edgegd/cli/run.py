@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edgegd.cli.progress import TerminalProgress
+from edgegd.cli.trust import TRUST
 from edgegd.recipe.schema import Recipe
 
 SWAP_STAGES = ("activation", "adapt")  # of runs whose recipe swaps activations
@@ -34,6 +35,7 @@ def stages_of(recipe: Recipe, until: str) -> list[str]:
 @click.option("--run-dir", type=click.Path(path_type=Path),
               help="Where the run's files go.  [default: runs/RECIPE]")  # fmt: skip
 @click.option("--until", type=click.Choice(STAGE_NAMES), default="report", show_default=True, help="Last stage to run.")
+@TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: str, as_json: bool) -> None:
     """Run RECIPE (a file, or a shipped name such as bccd/yolo26n) and print FP32, PTQ and QAT side by side.
@@ -51,9 +53,11 @@ def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: st
     folder_path = run_dir or Path("runs") / name.replace("/", "-")
     # Ultralytics prints on stdout; what this command promises there is the table, or JSON.
     with contextlib.redirect_stdout(sys.stderr):
+        from edgegd.descent.device import require_device
         from edgegd.pipeline.run import run_stages
         from edgegd.pipeline.run_folder import RunFolder
 
+        require_device(loaded.train.device)  # hours before it would be used, and before there is a folder
         folder = RunFolder.create(folder_path, loaded, name)
         with TerminalProgress() as progress:
             outcome = run_stages(folder, stages_of(loaded, until), progress)

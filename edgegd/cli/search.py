@@ -11,11 +11,13 @@ from typing import Any
 import click
 
 from edgegd.cli.progress import TerminalProgress
+from edgegd.cli.trust import TRUST
 
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Measure anew, even if nothing changed.")
+@TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def search(run_dir: Path, force: bool, as_json: bool) -> None:
     """Choose by measurement which operations run in integers, and show the front of time against noise.

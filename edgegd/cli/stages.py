@@ -10,6 +10,7 @@ import click
 
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.run import show
+from edgegd.cli.trust import TRUST
 from edgegd.recipe.schema import PROFILES
 
 _HELP = {
@@ -41,6 +42,7 @@ def _command(name: str, text: str) -> click.Command:
     @click.command(name, help=f"{text}\n\nRUN_DIR is a folder that `edgegd run` made.\n\n\b\nedgegd {name} runs/try1")
     @click.argument("run_dir", type=click.Path(path_type=Path))
     @click.option("--force", is_flag=True, help="Run the stage even if nothing changed.")
+    @TRUST
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
     def command(run_dir: Path, force: bool, as_json: bool, profile: str | None = None, explain_passes: bool = False
                 ) -> None:

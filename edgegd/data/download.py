@@ -7,6 +7,7 @@ import errno
 import http.client
 import os
 import re
+import secrets
 import sys
 import urllib.error
 import urllib.request
@@ -14,10 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgegd.errors import DownloadError, MissingExtraError, NoSpaceError
+from edgegd.errors import DownloadError, MissingExtraError, NoSpaceError, UntrustedFileError
+from edgegd.trust import is_trusted
 
 TIMEOUT_S = 15
 CHUNK_BYTES = 1 << 18
+# What Ultralytics takes for an archive and does not run (ultralytics/data/utils.py, check_det_dataset).
+_ARCHIVE = re.compile(r"https?://[\w.~:/%@+=,-]+\.(zip|tar|gz|tgz|xz|bz2|txz|tbz2)", re.ASCII | re.IGNORECASE)
 ASSETS_URL = "https://github.com/ultralytics/assets/releases/download/v0.0.0"
 """What the name ASSETS_URL means inside the download scripts of Ultralytics' data set YAMLs."""
 
@@ -28,9 +32,9 @@ def download_file(url: str, destination: Path, *, instructions: str,
 
     Raises DownloadError with `instructions` on how to do by hand what did not work, and NoSpaceError.
     """
-    partial = destination.with_name(destination.name + ".partial")
+    partial = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.partial")
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, partial.open("wb") as file:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, partial.open("xb") as file:
             total, done = int(response.headers.get("Content-Length") or 0), 0
             while chunk := response.read(CHUNK_BYTES):
                 file.write(chunk)
@@ -68,16 +72,27 @@ def datasets_folder() -> Path:
 def download_described(yaml_path: Path, data: dict[str, Any], root: Path) -> None:
     """Let Ultralytics download the data set that a YAML describes; raises DownloadError with the files' names.
 
-    The addresses are tried first, because Ultralytics itself retries for minutes where there is no network.
+    The addresses are tried first, because Ultralytics itself retries for minutes where there is no network. A key
+    `download` that is more than the address of an archive is a script, which Ultralytics runs: UntrustedFileError,
+    unless the YAML is one of Ultralytics' own or the user trusts it (edgegd.trust).
     """
+    if not (_ARCHIVE.fullmatch(str(data["download"])) or _is_packaged(yaml_path) or is_trusted()):
+        raise UntrustedFileError(
+            f"{yaml_path} would run a script to download its data set, which is not on this machine.",
+            expected=f"the images at {root}, or `download` with the address of one archive",
+            found=" ".join(str(data["download"]).split())[:200],
+            mend="get the data set by hand; or, if you have read the script, add --trust (SECURITY.md)",
+        )
     urls = addresses(str(data["download"]), root)
     instructions = _instructions(urls, yaml_path, data, root)
     for url, _ in urls[:1]:
         _require_reachable(url, yaml_path, instructions)
     from ultralytics.data.utils import check_det_dataset
 
+    from edgegd.data.ultralytics_as_given import as_given
+
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), as_given():
             check_det_dataset(str(yaml_path))
     except Exception as error:  # a YAML's download script may raise anything
         refuse_full_disk(error, root)
@@ -85,6 +100,12 @@ def download_described(yaml_path: Path, data: dict[str, Any], root: Path) -> Non
                             found=" ".join(str(error).split())[:300], mend=instructions) from error
     if not root.exists():
         raise DownloadError(f"the download that {yaml_path} describes did not bring {root}", mend=instructions)
+
+
+def _is_packaged(yaml_path: Path) -> bool:
+    import ultralytics
+
+    return yaml_path.resolve().is_relative_to(Path(ultralytics.__file__).resolve().parent)
 
 
 def addresses(download: str, root: Path) -> list[tuple[str, Path]]:

@@ -13,45 +13,47 @@ A re-saved JPEG replaces the link, not the image. The splits are list files: fol
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import yaml
 
+from edgegd.atomic_files import write_atomically
 from edgegd.data.dataset import Dataset
 from edgegd.data.labels import label_path
+from edgegd.safe_outputs import own_folder
 
 
 def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
     """Make the view of a data set in `folder` and return its data.yaml, for Ultralytics' trainer and validator.
 
-    All paths are absolute. Calling it again with the same arguments changes nothing, so that a resumed run keeps the
-    label cache. Images keep the data set's order within each image folder, and folders keep their order by path.
+    All paths are absolute. What an earlier view left in `folder` is removed first: Ultralytics unpickles label caches
+    and reads `.npy` files beside images, and a run folder may come from somebody else. Images keep the data set's order
+    within each image folder, and folders keep their order by path. Raises OutputFileError where `folder` is a link.
     """
-    folder = folder.absolute()
+    folder = own_folder(folder.absolute())
+    for part in ("images", "labels"):
+        _remove(folder / part)
     numbers = {parent: number for number, parent in enumerate(
         sorted({image.parent for image in (*dataset.train_images, *dataset.val_images)}))}
     (folder / "labels").mkdir(parents=True, exist_ok=True)
     for parent, number in numbers.items():
         (folder / f"images/{number:04d}").mkdir(parents=True, exist_ok=True)
-        _link(folder / f"labels/{number:04d}", label_path(parent / "any.jpg").parent)
+        (folder / f"labels/{number:04d}").symlink_to(label_path(parent / "any.jpg").parent.absolute())
     for split, images in (("train", dataset.train_images), ("val", dataset.val_images)):
         links = [folder / f"images/{numbers[image.parent]:04d}" / image.name for image in images]
         for link, image in zip(links, images, strict=True):
-            _link(link, image)
-        (folder / f"{split}.txt").write_text("".join(f"{link}\n" for link in links), encoding="utf-8")
+            if not link.is_symlink():  # an image may be in both splits
+                link.symlink_to(image.absolute())
+        write_atomically(folder / f"{split}.txt", "".join(f"{link}\n" for link in links).encode())
     data = {"path": str(folder), "train": "train.txt", "val": "val.txt", "names": dict(enumerate(dataset.names))}
     file = folder / "data.yaml"
-    file.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_atomically(file, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
     return file
 
 
-def _link(link: Path, target: Path) -> None:
-    """Make or correct a link; what is not a link is a copy that Ultralytics re-saved, and stays."""
-    target = target.absolute()
-    if link.is_symlink():
-        if link.readlink() == target:
-            return
-        link.unlink()
-    elif link.exists():
-        return
-    link.symlink_to(target)
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)  # which removes links, and nothing behind them

@@ -16,7 +16,7 @@ import yaml
 
 from edgegd.data.download import datasets_folder, download_described
 from edgegd.errors import DataNotFoundError, NoImagesError
-from edgegd.recipe.paths import resolve_path
+from edgegd.recipe.paths import SHIPPED, is_packaged, resolve_path
 from edgegd.runtime.images import IMAGE_SUFFIXES
 
 
@@ -33,12 +33,15 @@ class DataYaml:
 def find_data_yaml(text: str) -> Path:
     """The file of a data set YAML given as a path, a folder that holds one, or a name such as `coco.yaml`.
 
-    Names are looked up in the installed ultralytics package, which is not imported. Raises DataNotFoundError.
+    Names are looked up in the installed ultralytics package, which is not imported; after `shipped:` there alone.
+    Raises DataNotFoundError.
     """
     path = resolve_path(text)
-    if path.is_file():
+    if is_packaged(text):
+        text = text.removeprefix(SHIPPED)
+    elif path.is_file():
         return path
-    if path.is_dir():
+    elif path.is_dir():
         inside = sorted(path.glob("*.yaml"))
         if len(inside) == 1:
             return inside[0]

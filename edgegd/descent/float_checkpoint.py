@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoint, yaml_model_load
-from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
+from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoint
+from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
 
+from edgegd.data.download import download_file
+from edgegd.data.ultralytics_as_given import as_given
+from edgegd.descent.architecture import read_architecture
 from edgegd.errors import (
     CheckpointNotFoundError,
     CheckpointTaskError,
     CheckpointUnreadableError,
     ClassCountError,
-    DownloadError,
     ImageSizeError,
+    UntrustedFileError,
 )
 from edgegd.recipe.paths import resolve_path
 
 _HUB = "https://github.com/ultralytics/assets/releases"
+_RELEASE = "v8.4.0"  # the one whose names GITHUB_ASSETS_NAMES are (ultralytics/utils/downloads.py)
+# What torch says of an object that weights_only does not make (torch/_weights_only_unpickler.py).
+_REFUSED = re.compile(r"nsupported (?:global: )?GLOBAL ([\w.]+)|(unsafe getattr\([^)]*\))|but got (<class [^>]*>)|"
+                      r"unrecognized function ([\w.<> ]+)")
 
 
 def locate_checkpoint(weights: str) -> Path:
@@ -37,37 +45,29 @@ def locate_checkpoint(weights: str) -> Path:
             expected=f"an Ultralytics .pt file at {path}, or a name on Ultralytics' hub such as yolo26n.pt",
             mend="correct model.weights, or give it with --set model.weights=PATH",
         )
-    try:
-        downloaded = Path(attempt_download_asset(weights))
-    except Exception as error:  # Ultralytics raises whatever its downloaders raise
-        raise _download_error(weights, path) from error
-    if not downloaded.is_file():
-        raise _download_error(weights, path)
-    return downloaded
-
-
-def _download_error(weights: str, path: Path) -> DownloadError:
-    return DownloadError(
-        f"{weights} could not be downloaded from Ultralytics' hub.",
-        expected=f"a download from {_HUB}, or the file at {path}",
-        mend=f"download {weights} from {_HUB} on another machine and put it at {path}",
-    )
+    download_file(f"{_HUB}/download/{_RELEASE}/{weights}", path,
+                  instructions=f"download {weights} from {_HUB} on another machine and put it at {path}")  # fmt: skip
+    return path
 
 
 def open_checkpoint(path: Path) -> DetectionModel:
-    """The detection model of an Ultralytics checkpoint, float32.
+    """The detection model of an Ultralytics checkpoint, float32, by the path as it is given.
 
-    Raises CheckpointUnreadableError for a truncated or foreign file, CheckpointTaskError for another task.
+    Of a pickle only the classes of torch's and Ultralytics' models are made, unless the user trusts the file
+    (edgegd.trust). Raises CheckpointUnreadableError for a truncated or foreign file, UntrustedFileError for one that
+    holds more than a model, CheckpointTaskError for another task.
     """
     try:
-        model: Any = load_checkpoint(path)[0]
+        with as_given():
+            model: Any = load_checkpoint(path.absolute())[0]
     except (RuntimeError, EOFError, OSError, KeyError, TypeError, AttributeError, ModuleNotFoundError, ValueError,
-            AssertionError, pickle.UnpicklingError, zipfile.BadZipFile) as error:  # fmt: skip
-        reason = str(error).strip().splitlines()
+            AssertionError, IndexError, pickle.UnpicklingError, zipfile.BadZipFile) as error:  # fmt: skip
+        _refuse_code(path, error)
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise CheckpointUnreadableError(
             f"{path} cannot be read as an Ultralytics checkpoint.",
             expected="a whole .pt file that Ultralytics saved",
-            found=f"{path.stat().st_size} bytes; {reason[0][:200] if reason else type(error).__name__}",
+            found=f"{path.stat().st_size} bytes; {reason}",
             mend="copy or download the file again",
         ) from error
     if model.task != "detect" or not isinstance(model, DetectionModel):
@@ -78,38 +78,39 @@ def open_checkpoint(path: Path) -> DetectionModel:
     return model
 
 
-def is_architecture(weights: str) -> bool:
-    """Whether `model.weights` names an architecture, which has no weights yet, and not a checkpoint."""
-    return weights.endswith((".yaml", ".yml"))
+def _refuse_code(path: Path, error: BaseException) -> None:
+    """UntrustedFileError where torch refused to make an object of the pickle that is no part of a model."""
+    refused = _REFUSED.search(f"{error.__cause__} {error}")
+    if refused:
+        raise UntrustedFileError(
+            f"{path} would run code when it is opened.",
+            expected="a pickle of nothing but torch's and Ultralytics' models",
+            found=f"it needs {next(filter(None, refused.groups()))}",
+            mend="ask for a checkpoint that Ultralytics saved; or, if you know who made it, add --trust (SECURITY.md)",
+        ) from error
 
 
 def open_architecture(weights: str) -> DetectionModel:
     """The model of an architecture file (the user's, or one of Ultralytics' by name), with random weights.
 
     Raises CheckpointNotFoundError where there is no such file, CheckpointUnreadableError where it describes no model,
-    CheckpointTaskError for another task.
+    UntrustedFileError where it would run code, CheckpointTaskError for another task.
     """
-    own = resolve_path(weights)
+    description = read_architecture(weights)
+    task = guess_model_task(description)
+    if task != "detect":
+        raise CheckpointTaskError(
+            f"{weights} is no detection model.", expected="task detect", found=f"task {task}",
+            mend="choose an architecture without -seg, -cls, -pose or -obb in its name",
+        )  # fmt: skip
     try:
-        description = yaml_model_load(str(own) if own.is_file() else weights)
-        task = guess_model_task(description)
-        if task == "detect":
+        with as_given():
             return DetectionModel(description, verbose=False)
-    except FileNotFoundError as error:
-        raise CheckpointNotFoundError(
-            f"The architecture {weights} does not exist.",
-            expected=f"a file at {own}, or one of Ultralytics' architectures such as yolo26n.yaml",
-            mend="correct model.weights, or give it with --set model.weights=PATH",
-        ) from error
-    except Exception as error:  # Ultralytics evaluates the file's entries, which can raise anything
+    except Exception as error:  # Ultralytics builds whatever the file says, which can raise anything
         raise CheckpointUnreadableError(
             f"{weights} does not describe a model.", expected="an Ultralytics architecture file",
             found=f"{type(error).__name__}: {error}"[:200], mend="correct the file, or choose another model.weights",
         ) from error  # fmt: skip
-    raise CheckpointTaskError(
-        f"{weights} is no detection model.", expected="task detect", found=f"task {task}",
-        mend="choose an architecture without -seg, -cls, -pose or -obb in its name",
-    )  # fmt: skip
 
 
 def knows_classes(model: DetectionModel, names: tuple[str, ...]) -> bool:

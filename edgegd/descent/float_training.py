@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from ultralytics import YOLO
 from ultralytics.engine.trainer import BaseTrainer
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.tasks import DetectionModel, torch_safe_load
 
 from edgegd.atomic_files import write_atomically
+from edgegd.data.ultralytics_as_given import as_given
+from edgegd.descent.architecture import is_architecture, read_architecture
 from edgegd.recipe.schema import FloatTraining, TrainSection
 
 
@@ -22,25 +25,43 @@ def train_float(weights: str, data_yaml: Path, destination: Path, *, imgsz: int,
     """Trains `weights` (a checkpoint, or an architecture .yaml) and copies the best checkpoint to `destination`.
 
     `train` gives device, workers and seed; `work_folder` holds Ultralytics' own output (results.csv, last.pt).
-    `progress(steps done, steps, text)` is called after each batch, `note(line)` after each epoch.
+    `progress(steps done, steps, text)` is called after each batch, `note(line)` after each epoch. Ultralytics opens
+    the files as they are given, and reports to nobody. Raises the errors of read_architecture.
     """
-    model = YOLO(weights, task="detect")
-    _show_epochs(model, progress, note)
-    model.train(
-        data=str(data_yaml), imgsz=imgsz, epochs=settings.epochs, batch=settings.batch, optimizer=settings.optimizer,
-        lr0=settings.lr0, lrf=settings.lrf, mosaic=settings.mosaic, close_mosaic=settings.close_mosaic, cos_lr=True,
-        device=train.device, workers=train.workers, seed=train.seed, deterministic=True, amp=False, plots=False,
-        patience=0, pretrained=not weights.endswith((".yaml", ".yml")),
-        project=str(work_folder.resolve()), name="ultralytics", exist_ok=True, verbose=False,
-    )  # fmt: skip
+    from_architecture = is_architecture(weights)
+    source = _described(weights, work_folder) if from_architecture else Path(weights)
+    with as_given():
+        model = YOLO(source.absolute(), task="detect")
+        _show_epochs(model, progress, note)
+        model.train(
+            data=str(data_yaml), imgsz=imgsz, epochs=settings.epochs, batch=settings.batch,
+            optimizer=settings.optimizer, lr0=settings.lr0, lrf=settings.lrf, mosaic=settings.mosaic,
+            close_mosaic=settings.close_mosaic, cos_lr=True, device=train.device, workers=train.workers,
+            seed=train.seed, deterministic=True, amp=False, plots=False, patience=0, pretrained=not from_architecture,
+            project=str(work_folder.resolve()), name="ultralytics", exist_ok=True, verbose=False,
+        )  # fmt: skip
     trainer = model.trainer
     assert isinstance(trainer, BaseTrainer)
     store_checkpoint(trainer.best, destination)
 
 
+def _described(weights: str, folder: Path) -> Path:
+    """The checked description as a file of its own: Ultralytics would look for one by name, in the current folder too.
+
+    It reads the scale out of the file's name, which is therefore kept.
+    """
+    description = read_architecture(weights)
+    file = folder / description.pop("yaml_file")
+    del description["scale"]
+    file.write_text(yaml.safe_dump(description, sort_keys=False), encoding="utf-8")
+    return file
+
+
 def store_checkpoint(source: Path, destination: Path) -> None:
     """Copies an Ultralytics checkpoint without what names the machine that trained it: paths, git state, date."""
-    torch.save(_shareable(torch.load(source, map_location="cpu", weights_only=False)), destination)  # our own file
+    with as_given():
+        checkpoint, _ = torch_safe_load(source.absolute())
+    torch.save(_shareable(checkpoint), destination)
 
 
 def store_model(model: DetectionModel, destination: Path) -> None:

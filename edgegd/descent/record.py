@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegd.atomic_files import write_atomically
+from edgegd.safe_outputs import open_to_append
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class StepLog:
         """Goes on with a file after its first `keep` steps; what it holds of later ones is removed."""
         lines = path.read_bytes().splitlines(keepends=True) if keep and path.exists() else []
         write_atomically(path, b"".join(lines[:keep]))
-        self._file = path.open("a", encoding="utf-8")
+        self._file = open_to_append(path)
 
     def write(self, row: dict[str, Any]) -> None:
         """Adds a line, at once."""

@@ -6,10 +6,15 @@ It also runs where edgegd is not installed: on an emulated CPU. Integer codes in
 were made outputs of the graph beforehand (edgegd/export/graph_forms.py).
 """
 
+
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 from pathlib import Path
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
 import onnxruntime
@@ -43,6 +48,7 @@ def store_outputs(model: Path, inputs: np.ndarray, folder: Path, optimization: s
 
 def main() -> None:
     """Reads the command line and stores the outputs of every model."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started this may ignore it, and that is inherited
     parser = argparse.ArgumentParser(description="Store everything that ONNX models output.")
     parser.add_argument("inputs", type=Path, help="a .npy file of inputs, the first axis counting them")
     parser.add_argument("folder", type=Path, help="where the .npz files go")

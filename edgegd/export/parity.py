@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from edgegd.errors import ParityError, SilentModelError
+from edgegd.export.exact_session import load_exact
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME
 from edgegd.runtime.detector import Detections, detections_from_output
 from edgegd.runtime.images import read_image
@@ -51,8 +52,10 @@ class Parity:
 @torch.no_grad()
 def measure_parity(model: torch.nn.Module, onnx_path: Path, image_paths: Sequence[Path],
                    tolerance: Tolerance | None = None) -> Parity:
-    """Runs `model` (torch, evaluation mode) and the exported file on the same images and matches their detections."""
-    session, contract = load_portable(onnx_path)
+    """Runs `model` (torch, evaluation mode) and the exported file, in an exact session, on the same images and matches
+    their detections."""
+    _, contract = load_portable(onnx_path)
+    session = load_exact(onnx_path)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()

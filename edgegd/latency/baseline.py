@@ -19,6 +19,7 @@ from typing import Any
 from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import BaselineDamagedError, BaselineNotFoundError, BaselineShapeError, WouldOverwriteError
 from edgegd.latency.model_signature import ModelSignature, read_signature, shape_differences
+from edgegd.safe_outputs import own_folder, refuse_link
 
 SCHEMA = 1
 ROOT = Path("baselines")
@@ -65,11 +66,12 @@ class Baseline:
         if (folder / FACTS).exists() and not force:
             raise WouldOverwriteError(f"There is a baseline {name} in {root} already.", expected="a new name",
                                       found=str(folder / FACTS), mend="choose another name, or replace it by --force")
+        refuse_link(folder)
         signature = read_signature(model)
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         baseline = cls(folder, signature, str(model), note, created, {}, dict(static))
         with explaining_full_disk(root):
-            folder.mkdir(parents=True, exist_ok=True)
+            own_folder(folder)
         # The facts come last: a kill between the two leaves a model of another hash, which `load` refuses.
         write_atomically(baseline.model, model.read_bytes())
         baseline._write()

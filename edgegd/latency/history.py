@@ -16,6 +16,7 @@ from typing import Any
 from edgegd.atomic_files import explaining_full_disk
 from edgegd.errors import BaselineDamagedError, NoSpaceError
 from edgegd.latency.baseline import Baseline
+from edgegd.safe_outputs import open_descriptor, require_appendable
 
 HISTORY = "history.jsonl"
 
@@ -52,12 +53,13 @@ def fingerprint_hash(fingerprint: Mapping[str, Any]) -> str:
 def append_history(baseline: Baseline, entry: HistoryEntry) -> None:
     """Appends a line in a single write, so that two gates at once cannot mix theirs.
 
-    Raises NoSpaceError where the disk is full, ValueError for a number that is not finite.
+    Raises NoSpaceError where the disk is full, OutputFileError where the history is a link, ValueError for a number
+    that is not finite.
     """
     line = (json.dumps(asdict(entry), allow_nan=False) + "\n").encode()
     path = baseline.folder / HISTORY
     with explaining_full_disk(path.parent):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = open_descriptor(path, os.O_WRONLY | os.O_APPEND)
         try:
             written = os.write(descriptor, line)
         finally:
@@ -65,6 +67,11 @@ def append_history(baseline: Baseline, entry: HistoryEntry) -> None:
     if written != len(line):
         raise NoSpaceError(f"{path} got only {written} of the {len(line)} bytes of a line.",
                            mend="free some space and remove the line")
+
+
+def require_history(baseline: Baseline) -> None:
+    """OutputFileError or FileAccessError where a line could not be appended; nothing is written."""
+    require_appendable(baseline.folder / HISTORY)
 
 
 def read_history(baseline: Baseline) -> tuple[HistoryEntry, ...]:

@@ -11,7 +11,7 @@ edgegd, opens no socket, and may be copied to a device. It speaks one JSON objec
     {"burst": n}           -> {"durations_ns"} of n inferences as they come
     {"memory": true}       -> {"peak_bytes"}: the most memory that this process has had resident
     {"profile": runs}      -> {"nodes", "run_us", "plain_us"}: see summarize_profile
-    {"quit": true}         -> the process ends; so it does at once when stdin ends, and after 300 idle seconds
+    {"quit": true}         -> the process ends; so it does on SIGINT, when stdin ends, and after 300 idle seconds
     {}                     -> no answer; it only shows that the connection lives
 
 A failure is answered by {"error": text, "about": "model" | "hash" | "onnxruntime" | "protocol" | "worker"}.
@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 import sys
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported; its uploads would be timed
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 if __name__ == "__main__" and _FOLDER in sys.path:
     sys.path.remove(_FOLDER)  # a neighbour of this file must never shadow a module of the standard library
@@ -35,6 +36,7 @@ import hashlib
 import json
 import queue
 import re
+import signal
 import statistics
 import tempfile
 import threading
@@ -326,7 +328,6 @@ def serve(lines: Iterable[str | bytes], send: Callable[[dict[str, Any]], None],
 def heard() -> Iterator[bytes]:
     """The lines of stdin. The thread that waits for them ends the process with stdin, whatever it is doing then."""
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-
     def listen() -> None:
         for line in open(0, "rb", buffering=0):  # noqa: SIM115 -- the process ends with it
             lines.put(line)
@@ -340,6 +341,7 @@ def heard() -> Iterator[bytes]:
 
 def main(load: Callable[..., LoadedModel] = LoadedModel) -> None:
     """Serve the protocol on the original stdout, with file descriptor 1 pointed at stderr for everybody else."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started this may ignore it, and that is inherited
     protocol = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     serve(heard(), lambda message: print(json.dumps(message), file=protocol), load)

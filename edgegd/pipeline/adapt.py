@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
+from edgegd.atomic_files import write_atomically
 from edgegd.data.calibration import batches, calibration_images
 from edgegd.descent.float_checkpoint import open_checkpoint
 from edgegd.descent.float_training import store_model
@@ -95,7 +96,8 @@ def _profile_of_silu_model(folder: RunFolder, progress: Progress, model: Detecti
     path = folder.artifact(f".silu.onnx.{os.getpid()}.tmp")  # a name that the folder's next lock removes after a kill
     quantized = QuantizedModel(model, plan)
     calibrate(quantized, images, "minmax")
-    path.write_bytes(build_graph(quantized, plan, recipe.model.imgsz, recipe.export.opset).SerializeToString())
+    content = build_graph(quantized, plan, recipe.model.imgsz, recipe.export.opset).SerializeToString()
+    write_atomically(path, content)
     try:
         return profile_models({"silu": path}, LocalTarget(), recipe.latency,
                               progress=lambda done, total: progress.update(done, total, "timing SiLUs"))["silu"]

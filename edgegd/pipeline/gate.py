@@ -29,6 +29,7 @@ from edgegd.latency.calibration import Calibration
 from edgegd.latency.gate import relative_gate
 from edgegd.latency.gate_request import Reference, calibrations_of, candidate_file, question, reference, remember
 from edgegd.latency.gate_run import BASELINE, CANDIDATE, GateRun, Limit, Question, assemble, raw_file, run_gate
+from edgegd.latency.history import require_history
 from edgegd.latency.launch import deliver, run_launch
 from edgegd.latency.looks import GateRule
 from edgegd.latency.record import Block, Design, Launch
@@ -37,6 +38,7 @@ from edgegd.latency.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdi
 from edgegd.recipe.schema import GateSection, LatencySection
 from edgegd.report.latency_pictures import draw
 from edgegd.report.latency_table import gates_markdown
+from edgegd.safe_outputs import own_folder, refuse_link
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.registry import find_target
 
@@ -101,12 +103,16 @@ def gate(candidate: Path, baseline: str, targets: Sequence[str], section: GateSe
 
     `baseline` is a name below `root`, or a path of an ONNX file. `folder` must not hold a gate yet; whatever ends the
     measurement, its raw data stays there. Of a single target whose measurement fails the error is raised; of several,
-    it is part of the outcome. Raises the errors of `reference` and `find_target` before anything is measured.
+    it is part of the outcome. Raises the errors of `reference` and `find_target`, and those of a folder or a history
+    that cannot be written, before anything is measured.
     """
     file = candidate_file(candidate)
+    refuse_link(folder.parent)
     against = reference(baseline, file, root)
+    if against.baseline is not None and targets:
+        require_history(against.baseline)
     outcome = GateOutcome(str(candidate), baseline, _without_time(against, file) if static else None, None)
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder)
     if not targets:
         _store(folder, outcome, None, {})
         return outcome

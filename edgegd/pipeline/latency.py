@@ -6,8 +6,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+from edgegd.device.profile import needed_profile
 from edgegd.errors import EdgegdError
 from edgegd.latency.calibration import Calibration, calibrate, save
 from edgegd.latency.laboratory import sample
@@ -19,6 +21,7 @@ from edgegd.pipeline.export import MODELS
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress
 from edgegd.recipe.schema import GateSection, LatencySection
+from edgegd.safe_outputs import require_appendable
 from edgegd.targets.base import Target, require_real
 from edgegd.targets.registry import find_target
 
@@ -28,15 +31,19 @@ def run_latency(folder: RunFolder, progress: Progress) -> None:
     with closing(find_target(folder.recipe.target.host)) as target:
         require_real(target)
         result = _measured(folder, target, progress)
-    folder.write_json("latency.json", result.to_json())
+    folder.write_json("latency.json", latency_json(result, folder.recipe.target.profile))
 
 
 def latency_on(folder: RunFolder, targets: Sequence[str], progress: Progress
                ) -> tuple[dict[str, LatencyResult], dict[str, EdgegdError]]:
     """The same on several targets at once, stored as latency-TARGET.json: results and errors by target.
 
-    Raises the error of a target that is unknown or emulated before anything is measured.
+    Raises the error of a target that is unknown or emulated, and of a result that could not be stored, before anything
+    is measured.
     """
+    files = {name: folder.artifact(f"latency-{quote(name, safe='')}.json") for name in targets}
+    for file in files.values():
+        require_appendable(file)
     with ExitStack() as stack:
         found = [stack.enter_context(closing(find_target(name))) for name in dict.fromkeys(targets)]
         for target in found:
@@ -44,8 +51,28 @@ def latency_on(folder: RunFolder, targets: Sequence[str], progress: Progress
         outcome = on_each(found, lambda target: _measured(folder, target, progress))
     results = {name: result for name, result in outcome.items() if isinstance(result, LatencyResult)}
     for name, result in results.items():
-        folder.write_json(f"latency-{quote(name, safe='')}.json", result.to_json())
+        folder.write_json(files[name].name, latency_json(result, folder.recipe.target.profile))
     return results, {name: error for name, error in outcome.items() if isinstance(error, EdgegdError)}
+
+
+def latency_json(result: LatencyResult, profile: str) -> dict[str, Any]:
+    """A JSON-able dict: the result, the profile of the files, and the one that the measured machine needs."""
+    return result.to_json() | {"files_for": profile, "machine_profile": _needed_profile(result)}
+
+
+def other_profiles(results: Mapping[str, LatencyResult], run_dir: Path, profile: str) -> list[str]:
+    """A sentence for every target whose CPU needs files of another profile than those that were measured."""
+    needed = {name: _needed_profile(result) for name, result in results.items()}
+    return [
+        f"{name}: {results[name].fingerprint['cpu']} needs the profile {other}, the files are for {profile}: this is "
+        f"its own latency of them, not that of files made for it (`edgegd export {run_dir} --profile {other}`)"
+        for name, other in needed.items()
+        if other not in (None, profile)
+    ]
+
+
+def _needed_profile(result: LatencyResult) -> str | None:
+    return needed_profile(result.fingerprint["architecture"], result.fingerprint["instruction_sets"])
 
 
 def latency_table(results: Mapping[str, LatencyResult]) -> str:

@@ -15,8 +15,8 @@ from edgegd.data.check import check_dataset
 from edgegd.data.dataset import Dataset, open_dataset
 from edgegd.data.labels import label_path
 from edgegd.data.view import ultralytics_yaml
+from edgegd.descent.architecture import find_architecture, is_architecture, require_plain_architecture
 from edgegd.descent.float_checkpoint import (
-    is_architecture,
     knows_classes,
     locate_checkpoint,
     open_architecture,
@@ -30,7 +30,6 @@ from edgegd.pipeline.models import stored_dataset
 from edgegd.pipeline.run_folder import TRAINING, RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage
 from edgegd.quant.folding import detection_head
-from edgegd.recipe.paths import resolve_path
 
 
 def _data_now(folder: RunFolder) -> str:
@@ -75,8 +74,7 @@ def _weights_now(folder: RunFolder) -> Any:
     weights = folder.recipe.model.weights
     if not is_architecture(weights):
         return sha256_of(locate_checkpoint(weights))
-    own = resolve_path(weights)
-    return sha256_of(own) if own.is_file() else weights
+    return sha256_of(find_architecture(weights))
 
 
 def open_weights(folder: RunFolder) -> DetectionModel:
@@ -103,8 +101,7 @@ def run_float(folder: RunFolder, progress: Progress) -> None:
                 expected="a checkpoint (.pt), or epochs of float training", found="neither",
                 mend="set model.float.epochs, or set model.weights to a checkpoint",
             )  # fmt: skip
-        own = resolve_path(section.weights)
-        weights = str(own) if own.is_file() else section.weights
+        weights = section.weights
     else:
         path = locate_checkpoint(section.weights)
         if section.float.epochs == 0:
@@ -113,6 +110,7 @@ def run_float(folder: RunFolder, progress: Progress) -> None:
             folder.write("float.pt", path.read_bytes())
             return
         weights = str(path)
+        require_plain_architecture(model.yaml, weights)
     progress.note(f"training {weights} in float for {section.float.epochs} epochs with Ultralytics")
     data_yaml = ultralytics_yaml(stored_dataset(folder), folder.artifact("view"))
     with tempfile.TemporaryDirectory(dir=folder.path, prefix=TRAINING) as work:

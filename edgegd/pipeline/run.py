@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgegd.atomic_files import explaining_full_disk
+from edgegd.descent.device import require_device
 from edgegd.errors import InterruptedRunError
 from edgegd.pipeline.adapt import ACTIVATION, ADAPT
 from edgegd.pipeline.prepare import DATA, FLOAT
@@ -21,12 +22,18 @@ STAGES: dict[str, Stage] = {
 """The stages of a run; those of further profiles are run by name only. A run whose recipe swaps no activation leaves
 out activation and adapt, one without a precision budget search (edgegd.cli.run.stages_of)."""
 
+TRAINING_STAGES = frozenset({FLOAT.name, ADAPT.name, QAT.name})
+"""The stages that train, or may train, on `train.device`."""
+
 
 def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force: bool = False) -> dict[str, str]:
     """Runs the named stages in order under the folder's lock; returns name -> `ran` or `unchanged`.
 
-    Raises InterruptedRunError on Ctrl-C, NoSpaceError on a full disk, and whatever a stage raises.
+    Raises InterruptedRunError on Ctrl-C and SIGTERM, NoSpaceError on a full disk, and whatever a stage raises.
+    Raises TrainingDeviceError before any work where a stage would train on a device that is not there.
     """
+    if TRAINING_STAGES.intersection(names):
+        require_device(folder.recipe.train.device)
     outcome = {}
     for remark in remarks(folder.target, folder.path):
         progress.note(remark)

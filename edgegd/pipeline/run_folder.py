@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import MissingArtifactError, RunFolderBusyError, RunFolderMismatchError
@@ -23,11 +23,14 @@ from edgegd.pipeline.target_profile import TargetProfile, resolve, resolved
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.schema import AUTO_PROFILE, Recipe
+from edgegd.safe_outputs import open_descriptor, refuse_link
 
 IDENTITY = "run.json"
 RECIPE = "recipe.yaml"
 LOCK = ".lock"
+FOLDERS = ("manifests", "view")  # in which stages write
 TRAINING = ".float-"  # prefix of the folder in which Ultralytics trains
+_LONGEST_ID = 4096  # characters of a lock that are looked at
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # what write_atomically leaves when it is killed
 
 
@@ -103,9 +106,11 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Holds the folder for this process; RunFolderBusyError where another one works in it.
 
-        What a killed process left half-written is removed first: under the lock nobody else can be writing it.
+        What a killed process left half-written is removed first: under the lock nobody else can be writing it. Raises
+        OutputFileError where the lock, or a folder in which stages write, is a link, and RunFolderMismatchError where
+        the lock is something else.
         """
-        with explaining_full_disk(self.path), (self.path / LOCK).open("a+") as file:
+        with explaining_full_disk(self.path), self._open_lock() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -120,9 +125,22 @@ class RunFolder:
             file.flush()
             yield
 
+    def _open_lock(self) -> IO[str]:
+        """The lock's file, which is emptied later: never one that a link leads to, nor one that holds anything else."""
+        for name in FOLDERS:
+            refuse_link(self.path / name)  # now, not when a stage comes to write there
+        path = self.path / LOCK
+        file = os.fdopen(open_descriptor(path, os.O_RDWR | os.O_APPEND), "r+", encoding="ascii", errors="replace")
+        content = file.read(_LONGEST_ID)
+        if content and not content.strip().isdigit():
+            file.close()
+            raise RunFolderMismatchError(f"{path} is not the lock of a run folder.", expected="the number of a process",
+                                         found=content[:80], mend="move the file away")
+        return file
+
     def _remove_leftovers(self) -> None:
         for entry in [*self.path.iterdir(), *self.path.glob("manifests/.*")]:
-            if _TEMPORARY.fullmatch(entry.name):
+            if _TEMPORARY.fullmatch(entry.name) or (entry.name.startswith(TRAINING) and entry.is_symlink()):
                 entry.unlink(missing_ok=True)
             elif entry.name.startswith(TRAINING) and entry.is_dir():
                 shutil.rmtree(entry)
@@ -148,8 +166,10 @@ class RunFolder:
         )  # fmt: skip
 
     def write(self, name: str, content: bytes) -> Path:
-        """Stores an artifact atomically."""
+        """Stores an artifact atomically; OutputFileError where a folder between is a link."""
         path = self.artifact(name)
+        if path.parent != self.path:
+            refuse_link(path.parent)
         write_atomically(path, content)
         return path
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import edgegd
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.recipe.dump import section_hash
+from edgegd.safe_outputs import own_folder
 
 _PACKAGES = ("torch", "ultralytics", "onnx", "onnxruntime", "numpy", "opencv-python", "pycocotools")
 
@@ -92,7 +93,7 @@ def run_stage(stage: Stage, folder: RunFolder, progress: Progress, *, force: boo
     }
     if not force and _is_current(stage, folder, inputs):
         return False
-    (folder.path / "manifests").mkdir(exist_ok=True)
+    own_folder(folder.path / "manifests")
     folder.artifact(_manifest(stage.name)).unlink(missing_ok=True)
     stage.run(folder, progress)
     outputs = {name: sha256_of(folder.artifact(name)) for name in stage.makes}

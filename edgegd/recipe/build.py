@@ -2,7 +2,8 @@
 
 Rules: (1) an unknown key is a mistake, the nearest known one is named; (2) whole numbers are accepted for numbers, and
 so is text such as "1e-4", which YAML 1.1 does not take for a number; (3) true/false is never a number; (4) an empty
-section (`train:` with nothing under it) takes all its defaults; (5) a list or a mapping holds values of one type.
+section (`train:` with nothing under it) takes all its defaults; (5) a list or a mapping holds values of one type;
+(6) a field with a canonical form takes whatever that form can be made of.
 """
 
 from __future__ import annotations
@@ -74,6 +75,12 @@ def build(section: type, data: Any, root: type, prefix: str = "") -> tuple[dict[
 
 def convert(value: Any, kind: Any, limits: Mapping[str, Any]) -> tuple[Any, str]:
     """A value as a field's type and within its limits, or a sentence that says what is wrong ("" if nothing)."""
+    canonical = limits.get("canonical")
+    if canonical:
+        try:
+            return canonical(value), ""
+        except ValueError as error:
+            return None, str(error)
     if typing.get_origin(kind) in (list, dict):
         return _convert_many(value, kind, limits)
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)

@@ -13,10 +13,12 @@ from edgegd.errors import RecipeError
 from edgegd.recipe.build import Mistake, build, describe, dotted_keys, field_types, nearest_key
 from edgegd.recipe.document import parse_document
 from edgegd.recipe.paths import resolve_path
-from edgegd.recipe.schema import SCHEMA_VERSION, DataSection, Recipe
+from edgegd.recipe.schema import SCHEMA_VERSION, DataSection, Recipe, TargetSection
 from edgegd.recipe.shipped import find_recipe
+from edgegd.trust import is_trusted
 
 OVERRIDE = "--set"
+COMMAND = "command:"  # how the URL of a target begins that runs a command (edgegd.targets.command)
 
 
 def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -42,6 +44,7 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, origin: str = "rec
     if document.data or not document.mistakes:  # after a syntax error nothing is known about the keys
         broken = {mistake.key for mistake in mistakes}
         mistakes += [mistake for mistake in _check_version(data, recipe) + _check_data(recipe.data)
+                     + _check_target(recipe.target, overridden)
                      if not broken & {mistake.key, mistake.key.split(".")[0]}]
     located: list[tuple[int | str, str]] = [*document.mistakes]
     for mistake in mistakes:
@@ -72,7 +75,7 @@ def _apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[di
             mistakes.append(f"{key}: {text!r} cannot be read as a YAML value")
             continue
         if _leaf_type(key) is str and not isinstance(value, (str, list, dict)):
-            value = text.strip()  # train.device=0 means the text "0", data.path= the empty text
+            value = text.strip()  # description=1.10 means the text "1.10", data.path= the empty text
         *sections, leaf = key.split(".")
         place: Any = data
         for section in sections:
@@ -109,6 +112,15 @@ def _check_data(data: DataSection) -> list[Mistake]:
         return [Mistake(f"data.{name}", f"expected at least 1 because {data.path} does not exist yet, "
                                         f"found {describe(count)}") for name, count in counts.items() if count == 0]
     return []
+
+
+def _check_target(target: TargetSection, overridden: set[str]) -> list[Mistake]:
+    """A command is run for whoever types it or stored it under a name, not for whoever wrote a file."""
+    if not target.host.lstrip().startswith(COMMAND) or "target.host" in overridden or is_trusted():
+        return []
+    return [Mistake("target.host", f"a recipe cannot say which command to run ({target.host!r}); store it as a target "
+                    "(`edgegd target add NAME URL`) and write its name, give it with --set or --target, or add --trust "
+                    "(SECURITY.md)")]
 
 
 def _error(located: list[tuple[int | str, str]], origin: str) -> RecipeError:

@@ -6,8 +6,11 @@ they mean there. A field's `help` metadata is the text that the documentation an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from edgegd.recipe.device import canonical_device
 
 SCHEMA_VERSION = 1
 PROFILES = ("x86-vnni", "x86-avx2", "arm64")
@@ -17,9 +20,12 @@ LOCAL_HOST = "local"
 
 
 def option(default: Any, text: str, *, choices: tuple[str, ...] = (), minimum: float | None = None,
-           maximum: float | None = None) -> Any:
-    """A dataclass field with its default, its help text and its limits (checked by edgegd.recipe.load)."""
-    metadata = {"help": text, "choices": choices, "minimum": minimum, "maximum": maximum}
+           maximum: float | None = None, canonical: Callable[[Any], str] | None = None) -> Any:
+    """A dataclass field with its default, its help text and its limits (checked by edgegd.recipe.load).
+
+    `canonical` turns what a recipe says into the one form that is stored, or raises ValueError with a sentence.
+    """
+    metadata = {"help": text, "choices": choices, "minimum": minimum, "maximum": maximum, "canonical": canonical}
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -50,7 +56,8 @@ class ModelSection:
     """`model`: the float detector to quantize."""
 
     weights: str = option("yolo26n.pt", "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml); "
-                                        "relative to the working directory, then to the project's own files")
+                                        "relative to the working directory, then to the project's own files; after "
+                                        "`shipped:` to the latter alone")
     imgsz: int = option(640, "side in pixels of the square network input; a multiple of the stride", minimum=32)
     end2end: bool | None = option(None, "export the NMS-free head; null keeps the checkpoint's own form")
     float: FloatTraining = field(default_factory=FloatTraining, metadata={"help": "float training"})
@@ -62,7 +69,7 @@ class DataSection:
 
     source: str = option("yaml", "which kind of data set", choices=("streets", "bccd", "yaml"))
     path: str = option("", "the set's folder (streets, bccd), or an Ultralytics data set YAML (yaml): a file, or a "
-                           "name such as coco.yaml")
+                           "name such as coco.yaml; `shipped:coco.yaml` is Ultralytics' own in any case")
     unlabelled: str = option("error", "what an image without a label file is", choices=("error", "background"))
     train_images: int = option(0, "streets: images to generate for training", minimum=0)
     val_images: int = option(0, "streets: images to generate for validation", minimum=0)
@@ -153,7 +160,8 @@ class TrainSection:
 
     epochs: int = option(10, "epochs of QAT", minimum=1)
     batch: int = option(16, "images a step", minimum=1)
-    device: str = option("cpu", "torch device: cpu, cuda, cuda:0")
+    device: str = option("cpu", "where training runs, float training included: cpu, cuda, cuda:N, mps; a whole number "
+                                "N means cuda:N", canonical=canonical_device)
     workers: int = option(0, "data loading processes; 0 loads in the training process", minimum=0)
     seed: int = option(0, "seed of the order of images, of augmentation and of initial values", minimum=0)
     optimizer: str = option("AdamW", "AdamW, Adam, SGD, or MuSGD as Ultralytics trains with; SGD is plain with "

@@ -31,14 +31,15 @@ def shipped_recipes() -> list[ShippedRecipe]:
 def find_recipe(name_or_path: str | Path) -> Path:
     """The file of a recipe given as a path or as a shipped name (with or without `recipes/` and `.yaml`).
 
-    Raises RecipeNotFoundError, which names the nearest shipped recipe.
+    A shipped name as `edgegd recipe ls` prints it is the shipped recipe, whatever the working directory holds; any
+    other spelling is a path first. Raises RecipeNotFoundError, which names the nearest shipped recipe.
     """
-    path = resolve_path(name_or_path)
-    if path.is_file():
-        return path
     folder = recipes_folder()
-    name = str(name_or_path).removesuffix(".yaml").removeprefix("recipes/")
     known = [file.relative_to(folder).with_suffix("").as_posix() for file in sorted(folder.rglob("*.yaml"))]
+    path = resolve_path(name_or_path)
+    if path.is_file() and str(name_or_path) not in known:
+        return path
+    name = str(name_or_path).removesuffix(".yaml").removeprefix("recipes/")
     if name in known:
         return folder / f"{name}.yaml"
     close = difflib.get_close_matches(name, known, n=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from edgegd.device.profile import needed_profile
 from edgegd.recipe.schema import Recipe
 
 REPORT_SCHEMA = 1
@@ -51,7 +50,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
         "edge": verify["edge"],
         "latency_conditions": {
             "stable": latency["stable"], "faults": latency["faults"], "settings": latency["settings"],
-            "fingerprint": latency["fingerprint"], "machine_profile": _needed_profile(latency["fingerprint"]),
+            "fingerprint": latency["fingerprint"], "machine_profile": latency["machine_profile"],
         },
         "descent": stages["descent"],
         "weakest_ranges": [{"group": group, **ranges[group]} for group in weakest],
@@ -89,7 +88,3 @@ def _profile(result: dict[str, Any]) -> dict[str, Any]:
                   "proof": result["proof"]}
         for variant, name in result["files"].items()
     }  # fmt: skip
-
-
-def _needed_profile(fingerprint: dict[str, Any]) -> str | None:
-    return needed_profile(fingerprint["architecture"], fingerprint["instruction_sets"])

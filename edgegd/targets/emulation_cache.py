@@ -21,6 +21,7 @@ from pathlib import Path
 import onnxruntime
 
 from edgegd.errors import EmulationError
+from edgegd.safe_outputs import open_descriptor
 from edgegd.targets.emulation_packages import SUITE, PrivateApt, find_mirror, unpack_wheels
 
 CACHE_VARIABLE = "EDGEGD_EMULATION_CACHE"
@@ -122,7 +123,7 @@ def _cached(name: str, build: Callable[[Path, Path], list[str]]) -> Path:
 def _locked(cache: Path) -> Iterator[None]:
     """One process at a time; folders that a killed one left are removed."""
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / ".lock").open("w") as file:
+    with os.fdopen(open_descriptor(cache / ".lock", os.O_RDWR), "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         for left in cache.glob(".building-*"):
             shutil.rmtree(left, ignore_errors=True)

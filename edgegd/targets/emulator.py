@@ -20,6 +20,7 @@ import numpy as np
 
 from edgegd.errors import EmulationError
 from edgegd.targets.emulation_cache import arm64_python, arm64_root, qemu
+from edgegd.targets.interrupts import hearing_interrupts
 
 _TIMEOUT_S = 1800
 _LAST_CHARACTERS = 1000
@@ -70,7 +71,8 @@ def run_models(python: tuple[list[str], Mapping[str, str]], models: list[Path], 
     full = [*(command or [sys.executable]), worker.origin, "--optimization", optimization, str(inputs), str(folder),
             *map(str, models)]  # fmt: skip
     process = subprocess.Popen(full, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                               env={**os.environ, **environment}, start_new_session=True)  # fmt: skip
+                               env={**os.environ, **environment}, start_new_session=True,
+                               preexec_fn=hearing_interrupts())  # fmt: skip
     try:
         stderr = process.communicate(timeout=_TIMEOUT_S)[1].decode(errors="replace").strip()
     except subprocess.TimeoutExpired as error:

@@ -4,8 +4,8 @@
     {"lock": null}               -> {"locked": false}, and the process ends
     {}                           no answer; it only shows that the connection lives
 
-The process ends with stdin, and after 300 silent seconds. However it ends, the kernel then releases the lock. It needs
-Python 3.7 and nothing else.
+The process ends with stdin, on SIGINT, and after 300 silent seconds. However it ends, the kernel then releases the
+lock. It needs Python 3.7 and nothing else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import select
+import signal
 import time
 
 SILENCE_S = 300.0  # a connection may die without a word
@@ -48,6 +49,7 @@ def take(path: str, owner: str) -> tuple[int | None, str]:
 
 def main() -> None:
     """Answers, then waits for the end."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started this may ignore it, and that is inherited
     with open(0, "rb", buffering=0) as stdin:
         lock, holder = take(**json.loads(stdin.readline())["lock"])
         print(json.dumps({"held_by": holder} if lock is None else {"locked": True}), flush=True)

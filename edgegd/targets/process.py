@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgegd.errors import EdgegdError, WorkerError
+from edgegd.targets.interrupts import hearing_interrupts
 
 STDERR_TAIL_BYTES = 2000
 EXIT_GRACE_S = 5.0
@@ -36,7 +37,8 @@ class WorkerProcess:
         self._received = bytearray()
         try:
             self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                             stderr=self._stderr, start_new_session=True, bufsize=0)
+                                             stderr=self._stderr, start_new_session=True, bufsize=0,
+                                             preexec_fn=hearing_interrupts())
         except OSError as error:
             self._stderr.close()
             raise WorkerError("The latency worker could not be started.", expected=f"to run {self._command[0]}",

@@ -6,7 +6,9 @@ They bring the user's configuration, keys, agent and jump hosts. One control con
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
 import shlex
 import shutil
@@ -20,6 +22,7 @@ from pathlib import Path
 from edgegd.errors import DeviceUnreachableError, EdgegdError, TargetUnknownError, WorkerError
 from edgegd.targets.base import CheckItem
 from edgegd.targets.check import examine
+from edgegd.targets.interrupts import hearing_interrupts
 from edgegd.targets.local import PACKAGES
 from edgegd.targets.lock import device_lock
 from edgegd.targets.process import WorkerProcess
@@ -33,6 +36,8 @@ _OPTIONS = {
     "ClearAllForwardings": "yes", "RequestTTY": "no", "RemoteCommand": "none",  # the user's are for terminals
 }  # fmt: skip
 _COMMAND_S = 120.0
+_EXIT_S = 10.0
+_LONGEST_SOCKET_PARENT = 55  # "/edgegd-ssh-XXXXXXXX/control" follows, and 17 characters that ssh adds for a moment
 
 # Arguments: folder, name, SHA-256. The last lines are "whole" or the size of what an interrupted copy left; the folder.
 _PREPARE = """
@@ -130,7 +135,7 @@ class SshTarget:
     def _command(self, script: str, *arguments: str) -> list[str]:
         """The ssh client that runs a POSIX shell script on the device, whatever the user's shell there."""
         if self._disconnect is None:
-            folder = tempfile.mkdtemp(prefix="edgegd-ssh-", dir="/tmp")  # a socket's path may have 100 characters only
+            folder = tempfile.mkdtemp(prefix="edgegd-ssh-", dir=_socket_parent())
             options = [f"-o{key}={value}" for key, value in {**_OPTIONS, "ControlPath": f"{folder}/control"}.items()]
             self._ssh = ["ssh", *self._config, *options, self._url]
             self._disconnect = weakref.finalize(self, _end_connection, self._ssh, folder)
@@ -143,7 +148,7 @@ class SshTarget:
         with tempfile.TemporaryFile() as stderr:  # a pipe would stay open in the control connection's process
             try:
                 done = subprocess.run(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr,  # type: ignore[call-overload]
-                                      timeout=limit_s, start_new_session=True)
+                                      timeout=limit_s, start_new_session=True, preexec_fn=hearing_interrupts())
             except FileNotFoundError as error:
                 raise DeviceUnreachableError("This machine has no ssh.", expected="OpenSSH's client",
                                              mend="sudo apt-get install openssh-client") from error
@@ -168,7 +173,14 @@ class _RemoteFailure(WorkerError):
     """A command ran on the device and failed."""
 
 
+def _socket_parent() -> str:
+    """The folder for temporary files, if its name is short: a socket's path may have 100 characters only."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) <= _LONGEST_SOCKET_PARENT else "/tmp"
+
+
 def _end_connection(ssh: list[str], folder: str) -> None:
-    subprocess.run([*ssh[:-1], "-O", "exit", ssh[-1]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, check=False)  # fmt: skip
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it ends by itself too, a minute later
+        subprocess.run([*ssh[:-1], "-O", "exit", ssh[-1]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False, timeout=_EXIT_S, start_new_session=True)  # fmt: skip
     shutil.rmtree(folder, ignore_errors=True)

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate, evaluate_onnx
 from edgegd.accuracy.ground_truth import GroundTruth
+from edgegd.data.dataset import Dataset
+from edgegd.data.view import ultralytics_yaml
 from edgegd.runtime.detector import Detections, Detector
 
 TOLERANCE = {
@@ -117,11 +118,12 @@ def test_agrees_with_ultralytics_own_validation_of_the_file(
 ) -> None:
     from ultralytics import YOLO
 
-    (tmp_path / "val.txt").write_text("".join(f"{path}\n" for path in bccd_truth.image_paths))
-    data = {"path": str(tmp_path), "train": "val.txt", "val": "val.txt", "names": dict(enumerate(bccd_truth.names))}
-    (tmp_path / "data.yaml").write_text(yaml.safe_dump(data))
+    images = tuple(bccd_truth.image_paths)
+    dataset = Dataset(root=tmp_path, yaml_path=tmp_path / "data.yaml", names=bccd_truth.names, train_images=images,
+                      val_images=images)  # fmt: skip
+    data = ultralytics_yaml(dataset, tmp_path / "view")  # its loader writes a label cache beside what it is shown
     theirs = YOLO(bccd_onnx, task="detect").val(
-        data=str(tmp_path / "data.yaml"), imgsz=320, batch=1, rect=False, plots=False, verbose=False,
+        data=str(data), imgsz=320, batch=1, rect=False, plots=False, verbose=False,
         project=str(tmp_path), device="cpu", workers=0,
     )  # fmt: skip
     assert real[0].map50_95 == pytest.approx(theirs.box.map, abs=TOLERANCE["ultralytics"])

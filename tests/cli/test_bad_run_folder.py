@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import END_S
 
 Command = Callable[..., Any]
 pytest.importorskip("torch")
@@ -56,5 +57,5 @@ def test_a_folder_in_use_by_another_process(edgegd_command: Command, tiny_recipe
             assert outcome.code == 51 and f"process {holder.pid}" in outcome.err
         assert contents(run_copy) == before
     finally:
-        holder.communicate("")
+        holder.communicate("", timeout=END_S)
     assert edgegd_command("report", run_copy).code == 0

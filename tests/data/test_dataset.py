@@ -116,8 +116,10 @@ def test_impossible_download_says_which_file_to_put_where(name: str, file: str, 
 
 
 @pytest.mark.parametrize("works", [True, False], ids=["works", "fails"])
-def test_a_yamls_own_download_script_is_run_once(data_yaml: Path, tmp_path: Path, works: bool) -> None:
+def test_a_yamls_own_download_script_is_run_once_where_it_is_trusted(
+        data_yaml: Path, tmp_path: Path, works: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ultralytics")
+    monkeypatch.setenv("EDGEGD_TRUST", "1")
     new = tmp_path / "new"
     script = (f"import shutil\nshutil.copytree({str(data_yaml.parent)!r}, yaml['path'])\n" if works
               else "raise OSError('server on fire')\n")

@@ -12,6 +12,7 @@ import yaml
 from edgegd.data.check import check_dataset
 from edgegd.data.dataset import Dataset, open_dataset
 from edgegd.data.view import ultralytics_yaml
+from edgegd.errors import OutputFileError
 from edgegd.recipe.schema import DataSection
 
 
@@ -43,16 +44,39 @@ def test_ultralytics_loads_the_same_images_and_boxes_and_writes_only_into_the_vi
     assert not (tmp_path / "run/data/images/0000/0.jpg").is_symlink()  # the re-saved copy replaced the link
 
 
-def test_making_the_view_again_keeps_the_cache_and_corrects_links(dataset: Dataset, tmp_path: Path) -> None:
+def test_making_the_view_again_corrects_links_and_leaves_no_cache(dataset: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "view"
     first = ultralytics_yaml(dataset, folder).read_bytes()
     (folder / "labels/0000.cache").write_text("cache")
+    (folder / "images/0000/0.npy").write_text("an array that would be taken for the image")
     link = folder / "images/0001/1.jpg"
     link.unlink()
     link.symlink_to(tmp_path / "elsewhere.jpg")
+    before = state(dataset.root)
     assert ultralytics_yaml(dataset, folder).read_bytes() == first
-    assert (folder / "labels/0000.cache").read_text() == "cache"
+    assert not (folder / "labels/0000.cache").exists() and not (folder / "images/0000/0.npy").exists()
     assert link.resolve() == dataset.val_images[1].resolve()
+    assert state(dataset.root) == before
+
+
+@pytest.mark.parametrize("name", ["", "images", "labels", "train.txt", "data.yaml"])
+def test_nothing_is_written_through_a_link_in_the_view(dataset: Dataset, tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "0000").mkdir(parents=True)
+    (elsewhere / "0000/0.jpg").write_text("somebody's")
+    (tmp_path / "file").write_text("somebody's")
+    folder = tmp_path / "view"
+    if not name:
+        folder.symlink_to(elsewhere)
+        with pytest.raises(OutputFileError, match="link"):
+            ultralytics_yaml(dataset, folder)
+    else:
+        folder.mkdir()
+        (folder / name).symlink_to(tmp_path / "file" if "." in name else elsewhere)
+        ultralytics_yaml(dataset, folder)
+        assert not (folder / name).is_symlink()
+    assert state(elsewhere) == {elsewhere / "0000/0.jpg": b"somebody's"}
+    assert (tmp_path / "file").read_text() == "somebody's"
 
 
 def test_images_outside_an_images_folder_find_their_labels(tmp_path: Path, data_yaml: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from edgegd.data.ultralytics_as_given import as_given
+from edgegd.descent.architecture import read_architecture
 from edgegd.descent.float_checkpoint import locate_checkpoint, open_checkpoint, require_classes, require_stride
 from edgegd.errors import (
     CheckpointNotFoundError,
@@ -96,3 +98,68 @@ def test_a_size_off_the_stride_is_refused_with_the_nearest_ones(checkpoint):
 def test_end2end_of_a_model_without_such_a_head_is_refused(checkpoint):
     with pytest.raises(UnsupportedModelError, match="end-to-end"):
         deploy(open_checkpoint(checkpoint), end2end=True)
+
+
+@pytest.mark.parametrize("name", ["o'brien's.pt", "yolov5n.pt", "yolov3-tiny.pt", "yolov5n6.pt", "yolo26n.pt",
+                                  "a b.pt"])  # fmt: skip
+def test_a_checkpoint_is_opened_by_the_path_as_it_is_given(checkpoint, tmp_path, monkeypatch, name):
+    def refuse(*arguments, **keywords):
+        raise AssertionError(f"a name was looked up: {arguments[0]}")
+
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "it's mine"
+    folder.mkdir()
+    for other in (name.replace("'", ""), "yolov5nu.pt", "yolov3-tinyu.pt", "yolov5n6u.pt"):
+        (folder / other).write_bytes(b"another file, which Ultralytics would take")
+    (folder / name).write_bytes(checkpoint.read_bytes())
+    for path in (folder / name, Path("it's mine") / name):
+        model = open_checkpoint(path)
+        assert model.task == "detect" and model.pt_path == str(path.absolute())
+
+
+def test_a_checkpoint_that_is_gone_is_not_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: pytest.fail("a name was looked up"))
+    with as_given(), pytest.raises(FileNotFoundError):
+        from ultralytics.nn.tasks import load_checkpoint
+
+        load_checkpoint(tmp_path / "yolo26n.pt")
+
+
+def test_a_name_of_the_hub_is_downloaded_under_that_name(tmp_path, monkeypatch, checkpoint):
+    import io
+    import urllib.request
+
+    asked = []
+
+    def answer(url, timeout):
+        asked.append(url)
+        stream = io.BytesIO(checkpoint.read_bytes())
+        stream.headers = {"Content-Length": str(checkpoint.stat().st_size)}
+        return stream
+
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    monkeypatch.chdir(tmp_path)
+    assert locate_checkpoint("yolov5nu.pt") == tmp_path / "yolov5nu.pt"
+    assert asked == ["https://github.com/ultralytics/assets/releases/download/v8.4.0/yolov5nu.pt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["yolov5nu.pt"]
+
+
+def test_the_release_is_the_one_that_ultralytics_downloads_from():
+    import inspect
+
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    from edgegd.descent import float_checkpoint
+
+    assert inspect.signature(attempt_download_asset).parameters["release"].default == float_checkpoint._RELEASE
+
+
+@pytest.mark.parametrize("name", ["yolo26n.yaml", "yolov8n.yaml", "yolov8n6.yaml", "yolov5nu.yaml", "yolo11s.yaml",
+                                  "rtdetr-l.yaml", "yolov9t.yaml"])  # fmt: skip
+def test_an_architecture_is_the_one_that_ultralytics_reads(name):
+    from ultralytics.nn.tasks import yaml_model_load
+
+    ours, theirs = read_architecture(name), yaml_model_load(name)
+    assert {key: value for key, value in ours.items() if key != "yaml_file"} == {
+        key: value for key, value in theirs.items() if key != "yaml_file"}  # fmt: skip

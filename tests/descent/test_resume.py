@@ -27,6 +27,7 @@ from edgegd.descent.student import FloatStudent, Student
 from edgegd.quant.attach import QuantizedModel
 from edgegd.recipe.schema import DataSection, Distillation, TrainSection
 
+LIMIT_S = 300.0  # for the end of a process that trains for seconds
 STEPS = 8  # two epochs of eight images, two a step
 BASE = TrainSection(epochs=2, batch=2, lr0=1e-3, freeze_ranges_epochs=1, ema_decay=0.9)
 CASES = {
@@ -77,7 +78,7 @@ def test_a_descent_killed_at_random_steps_is_the_uninterrupted_one(
 
     reference, folder, kills, steps = tmp_path / "reference", tmp_path / "killed", 0, random.Random(case)
     whole = start(reference)
-    whole.join()
+    whole.join(LIMIT_S)
     assert whole.exitcode == 0
     log, at = folder / "steps.jsonl", 0
     while kills < 3:
@@ -87,11 +88,11 @@ def test_a_descent_killed_at_random_steps_is_the_uninterrupted_one(
             time.sleep(0.005)
         time.sleep(steps.random() * 0.2)
         os.kill(process.pid, signal.SIGKILL)
-        process.join()
+        process.join(LIMIT_S)
         assert process.exitcode == -signal.SIGKILL
         kills += 1
     last = start(folder)
-    last.join()
+    last.join(LIMIT_S)
     assert last.exitcode == 0
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from processes import END_S, hears_interrupts
 
 Start = Callable[[Path, Path], "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start() -> Start:
-    """Starts `edgegd run RECIPE --run-dir DIR` as a process of its own."""
+def start() -> Iterator[Start]:
+    """Starts `edgegd run RECIPE --run-dir DIR` as a process of its own, which does not outlive the test."""
+    started: list[subprocess.Popen[str]] = []
+
     def run(recipe: Path, folder: Path) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "edgegd.cli.main", "run", str(recipe), "--run-dir", str(folder)]
-        # Tests that a shell runs in the background ignore SIGINT, and so would this process.
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                start_new_session=True,
-                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
-    return run
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        start_new_session=True, preexec_fn=hears_interrupts))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait(END_S)

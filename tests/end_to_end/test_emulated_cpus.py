@@ -13,6 +13,7 @@ import onnx
 import pytest
 from multiplications import CASES
 from onnx import TensorProto, helper
+from this_cpu import skip_without_emulation
 
 from edgegd.errors import EmulationError
 from edgegd.export.emulated import CpuComparison, compare_cpus
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", autouse=True)
 def emulated_cpus() -> None:
     """Fetches what emulation needs, once a machine; without it (offline, not Debian) these tests cannot run."""
+    skip_without_emulation()
     try:
         for cpu in CPUS.values():
             prepare(cpu, print)

@@ -13,8 +13,9 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from edgegd.export.census import require_planned, take_census
+from edgegd.export.exact_session import load_exact
 from edgegd.quant.rules import FLOAT, INTEGER
-from edgegd.runtime.session import load_model, load_session
+from edgegd.runtime.session import load_model
 
 FAMILIES = [("yolo26n", True), ("yolo26n", False), ("yolo11n", None), ("yolov8n", None)]
 ALL = pytest.mark.parametrize(
@@ -28,7 +29,7 @@ QUANTIZED_SHARE = 0.5  # ... on at least this share of images: a sigmoid of MLAS
 
 def _outputs(path, model, images):
     """Pairs (torch, onnxruntime) of outputs; see `_ranked` for end-to-end ones."""
-    session = load_session(path)
+    session = load_exact(path)
     with torch.no_grad():
         pairs = [(model(x).numpy(), session.run(None, {"images": x.numpy()})[0]) for x in images.split(1)]
     return [_ranked(a, b) if a.shape[-1] == 6 else (a, b) for a, b in pairs]
@@ -162,7 +163,7 @@ def test_another_opset_gives_the_same_numbers(exported, images, tmp_path, opset)
     assert [o.version for o in graph.opset_import] == [opset]
     onnx.save(graph, tmp_path / "other.onnx")
     inputs = {"images": images[:1].numpy()}
-    ours, theirs = (load_session(path).run(None, inputs)[0] for path in (tmp_path / "other.onnx", one.ptq))
+    ours, theirs = (load_exact(path).run(None, inputs)[0] for path in (tmp_path / "other.onnx", one.ptq))
     np.testing.assert_array_equal(ours, theirs)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import END_S
 
 from edgegd.errors import BaselineDamagedError, BaselineNotFoundError, BaselineShapeError, WouldOverwriteError
 from edgegd.latency.baseline import Baseline, baseline_names
@@ -185,7 +186,7 @@ def test_gates_at_once_do_not_mix_their_lines(stored: Baseline) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(END_S)
     assert sorted(entry.target for entry in read_history(stored)) == sorted(
         f"target{number}" * 200 for number in range(4) for _ in range(20))
 

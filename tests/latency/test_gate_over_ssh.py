@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from loopback_sshd import Device, wait_until
+from processes import hears_interrupts
 
 pytest.importorskip("onnx")
 
@@ -29,11 +30,6 @@ Gate = Callable[..., "subprocess.Popen[str]"]
 @pytest.fixture(params=["local", "ssh"])
 def device(request: pytest.FixtureRequest) -> Device | None:
     return request.getfixturevalue("sshd_device") if request.param == "ssh" else None
-
-
-def hears_interrupts() -> None:
-    """A shell in the background has its children ignore them."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

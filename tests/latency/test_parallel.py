@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from played_target import PlayedTarget
+from processes import END_S, hears_interrupts
 
 from edgegd.errors import WorkerError
 from edgegd.latency.parallel import on_each
@@ -54,12 +55,12 @@ def test_a_fault_of_ours_is_not_hidden() -> None:
 
 def test_an_interrupt_ends_the_workers_of_all_targets() -> None:
     process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))  # fmt: skip
+                               preexec_fn=hears_interrupts)  # fmt: skip
     assert process.stdout is not None
     workers = [int(process.stdout.readline()) for _ in range(2)]
     assert all(Path(f"/proc/{pid}").exists() for pid in workers)
     os.kill(process.pid, signal.SIGINT)
-    assert process.wait(timeout=30) != 0
+    assert process.wait(END_S) != 0
     end = time.monotonic() + 10
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < end, "a worker outlived the interrupt"

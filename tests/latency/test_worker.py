@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from processes import END_S
 
 from edgegd.latency import worker as worker_module
 from edgegd.latency.worker import Refusal, make_feed
@@ -50,7 +51,7 @@ def copied(tmp_path: Path) -> Iterator[Conversation]:
     conversation = Conversation([sys.executable, "-I", str(file)], tmp_path)
     yield conversation
     conversation.process.kill()
-    conversation.process.communicate()
+    conversation.process.communicate(timeout=END_S)
 
 
 def test_copy_measures_without_edgegd(copied: Conversation, make_model: Any) -> None:
@@ -233,7 +234,7 @@ def test_an_idle_worker_waits_without_work_and_not_for_ever(tmp_path: Path) -> N
     assert (after["own_ticks"] - before["own_ticks"]) / after["ticks_per_s"] < 0.5
     conversation.process.wait(timeout=30)  # without a word from here: stdin is open
     assert conversation.process.returncode == 0
-    conversation.process.communicate()
+    conversation.process.communicate(timeout=END_S)
 
 
 @pytest.mark.parametrize("end", ["quit", "closed stdin"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import END_S, hears_interrupts
 
 from edgegd.errors import ConnectionLostError, DeviceSoftwareError, OnnxUnreadableError, ProtocolError, WorkerError
 from edgegd.latency.conversation import WORKER_FILE, ask, configure
@@ -111,11 +112,11 @@ def test_a_closed_worker_is_gone_from_the_device_in_the_middle_of_a_block(board:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "SIGKILL"])
 def test_no_worker_outlives_the_one_who_measures(sshd_device: Any, model: Path, number: signal.Signals) -> None:
     host = subprocess.Popen([sys.executable, "-c", HOST, sshd_device.url, sys.executable, sshd_device.config, model],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hears_interrupts)
     assert host.stdout is not None and host.stdout.readline() == "running\n"
     assert len(sshd_device.programs()) == 3, "two workers and the keeper of the lock"
     host.send_signal(number)
-    _, stderr = host.communicate(timeout=30)
+    _, stderr = host.communicate(timeout=END_S)
     assert host.returncode != 0 and ("KeyboardInterrupt" in stderr) == (number == signal.SIGINT)
     sshd_device.wait_until(lambda: not sshd_device.programs())
     with closing(sshd_device.target()) as target, target.lock():

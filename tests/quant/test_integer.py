@@ -1,13 +1,13 @@
-"""Evaluation in integers. Oracle: onnxruntime's own QLinearConv, QLinearMul and QLinearAdd, code by code."""
+"""Evaluation in integers. Oracle: onnxruntime's own QLinearConv, QLinearMul and QLinearAdd in exact sessions."""
 
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from edgegd.export.exact_session import load_exact
 from edgegd.quant import integer
 from edgegd.quant.formats import INT8_WEIGHT
 from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer
@@ -36,10 +36,7 @@ def _run(node, constants, inputs, output_shape):
     )  # fmt: skip
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, inputs)[0]
+    return load_exact(model).run(None, inputs)[0]
 
 
 def _constants(**ranges):

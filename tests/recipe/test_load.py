@@ -83,7 +83,7 @@ def test_streets_without_a_folder_need_image_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("override", "key", "value"), [
-    ("train.lr0=1e-4", "lr0", 1e-4), ("train.lr0=1", "lr0", 1.0), ("train.device=0", "device", "0"),
+    ("train.lr0=1e-4", "lr0", 1e-4), ("train.lr0=1", "lr0", 1.0), ("train.device=0", "device", "cuda:0"),
     ("train.device=cuda:1", "device", "cuda:1"), ("train.epochs=3", "epochs", 3),
 ])
 def test_overrides_take_the_type_of_their_field(override: str, key: str, value: Any) -> None:
@@ -142,6 +142,8 @@ def values_of(section: type) -> st.SearchStrategy[Any]:
             arguments[name] = st.sampled_from(metadata[name]["choices"])
             if kind == dict[str, str]:
                 arguments[name] = st.dictionaries(st.text(), arguments[name], max_size=3)
+        elif metadata[name].get("canonical"):
+            arguments[name] = st.sampled_from(["cpu", "mps", "cuda", "cuda:0", "cuda:12"])
         elif kind is int:
             arguments[name] = st.integers(low, high)
         elif kind is float:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from edgegd.cli.main import edgegd
 from edgegd.errors import RecipeNotFoundError, WouldOverwriteError
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.paths import project_folder, recipes_folder, resolve_path
@@ -27,6 +30,33 @@ def test_shipped_recipe_is_valid_and_says_how_to_run_it(name: str) -> None:
     assert f"edgegd run recipes/{name}.yaml --run-dir " in header
     assert recipe.description and "\n" not in recipe.description
     assert recipe.model.imgsz % 32 == 0
+
+
+def header_of(path: Path) -> str:
+    """The header's text, without the comment signs and with continued lines joined."""
+    header = path.read_text(encoding="utf-8").split("\nversion:")[0]
+    return re.sub(r"\s*\\\n\s*", " ", "\n".join(line.removeprefix("#").strip() for line in header.splitlines()))
+
+
+@pytest.mark.parametrize("path", sorted(recipes_folder().rglob("*.yaml")),
+                         ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_command_line_of_a_header_is_valid(path: Path) -> None:
+    header = header_of(path)
+    commands = re.findall(r"^edgegd (.+)$", header, flags=re.M)
+    assert commands, "a header says how the recipe is run"
+    for command in commands:
+        name, *arguments = shlex.split(command)
+        parameters = edgegd.commands[name].make_context(name, arguments).params  # as click reads them
+        assert find_recipe(parameters["recipe"]) == path
+        recipe = load_recipe(parameters["recipe"], parameters["overrides"])
+        asks_for_gpu = "train.device=0" in parameters["overrides"]
+        assert recipe.train.device == ("cuda:0" if asks_for_gpu else "cpu")
+    for override in re.findall(r"--set ([^\s`]+)", header):
+        load_recipe(path, [override])
+
+
+def test_the_documented_gpu_command_is_among_them() -> None:
+    assert sum("--set train.device=0" in header_of(path) for path in recipes_folder().rglob("*.yaml")) >= 4
 
 
 def test_bccd_recipe_takes_a_local_copy_and_checkpoint() -> None:

@@ -56,7 +56,7 @@ def test_fp32_stands_beside_every_number(finished_run: Path, report: dict[str, A
     sections = re.split(r"^## ", (finished_run / "report.md").read_text(), flags=re.MULTILINE)
     titles = [section.splitlines()[0] for section in sections]
     assert titles[1:] == ["mAP50-95 by class", "The descent", "Parity of torch and onnxruntime",
-                          "Ranges with the least signal over quantization noise"]
+                          "What was proved where", "Ranges with the least signal over quantization noise"]
     for section in sections[:4]:
         assert "FP32" in section
     for name in report["data"]["names"]:
@@ -77,6 +77,38 @@ def test_an_unstable_warm_up_and_a_class_without_boxes_are_said(report: dict[str
     text = to_markdown(changed)
     assert "Not every warm-up became stable" in text
     assert re.search(r"^\| car +\| - +\| - +\| - +\|$", text, re.MULTILINE)
+
+
+def test_whose_the_figures_are_is_said_where_they_are_not_the_targets(report: dict[str, Any]) -> None:
+    from edgegd.report.markdown import caveats, to_markdown
+
+    assert caveats(report) == []
+    changed = json.loads(json.dumps(report))
+    changed["target"]["profile"] = "z80"
+    changed["proof"]["accuracy"] |= {"arithmetic": "exact sessions", "not_proved": ["speed on z80 CPUs"]}
+    cpu = report["latency_conditions"]["fingerprint"]["cpu"]
+    accuracy, latency = caveats(changed)
+    assert accuracy == f"The files are for z80. Their mAP was measured on {cpu} by exact sessions."
+    assert latency.startswith(f"The latency is that of {cpu}, which needs the profile ")
+    assert accuracy in to_markdown(changed) and latency in to_markdown(changed)
+
+
+def test_a_device_that_needs_other_files_is_named_beside_its_latency(finished_run: Path) -> None:
+    from types import SimpleNamespace
+    from typing import cast
+
+    from edgegd.device.profile import this_machine
+    from edgegd.latency.fingerprint import fingerprint
+    from edgegd.latency.result import LatencyResult
+    from edgegd.pipeline.latency import other_profiles
+
+    results = {"board": cast(LatencyResult, SimpleNamespace(fingerprint=fingerprint()))}
+    here = str(this_machine().profile)
+    assert other_profiles(results, Path("run"), here) == []
+    (said,) = other_profiles(results, Path("run"), "z80")
+    assert said.startswith("board: ") and f"needs the profile {here}, the files are for z80" in said
+    assert f"`edgegd export run --profile {here}`" in said
+    assert json.loads((finished_run / "latency.json").read_text())["machine_profile"] == here
 
 
 def test_explain_has_every_tensor_and_every_float_operation_with_its_reason(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
+from this_cpu import skip_without_emulation
 
 from edgegd.errors import EmulatedTargetError, EmulationError
 from edgegd.latency.fingerprint import fingerprint
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def raspberry_pi(tmp_path_factory: pytest.TempPathFactory) -> Target:
+    skip_without_emulation()
     try:
         command, environment = prepare(CPUS["cortex-a76"], print)
     except EmulationError as error:

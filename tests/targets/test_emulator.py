@@ -77,7 +77,16 @@ def fake_debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setenv(MIRROR_VARIABLE, "http://mirror.example/debian")
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     return tmp_path
+
+
+def test_nothing_is_fetched_where_nothing_is_emulated(fake_debian: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(EmulationError, match=r"emulated on x86-64 Linux only\.\n.*\n  found: Linux on aarch64"):
+        qemu(print)
+    assert not (fake_debian / "cache").exists()
 
 
 def test_tools_are_fetched_once_into_a_cache_that_a_failure_leaves_clean(fake_debian: Path) -> None:
@@ -185,6 +194,7 @@ def test_one_wrong_code_is_found_and_named(tmp_path: Path, picture: Path, monkey
     # Both "CPUs" are this machine; the Python of the second stores one code that differs by one.
     pythons = {"cortex-a76": ([], {}), "haswell": ([sys.executable, str(tmp_path / "flawed.py")], {})}
     monkeypatch.setattr(emulated, "prepare", lambda cpu, tell: pythons[cpu.name])
+    monkeypatch.setattr(emulated, "exact_form", lambda model: model)  # which would be another file where CPUs saturate
     right, wrong = compare_cpus(tmp_path / "model.onnx", [CPUS["cortex-a76"], CPUS["haswell"]], [picture], print)
     assert right.identical and right.equal_codes == 1 and right.tensors == 3 and right.undisturbed
     assert not wrong.identical

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import END_S, hears_interrupts
 
 from edgegd.errors import DeviceBusyError, WorkerError
 from edgegd.targets import lock
@@ -40,11 +41,12 @@ def lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def holder(lock_file: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock of this machine."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                               preexec_fn=hears_interrupts)  # fmt: skip
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     yield process
     process.kill()
-    process.communicate()
+    process.communicate(timeout=END_S)
 
 
 def test_who_holds_it_is_named(holder: subprocess.Popen[str]) -> None:
@@ -61,7 +63,7 @@ def test_it_is_free_as_soon_as_it_is_left(lock_file: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_the_end_of_its_holder_frees_it(holder: subprocess.Popen[str], number: signal.Signals) -> None:
     holder.send_signal(number)
-    holder.wait()
+    holder.wait(END_S)
     deadline = time.monotonic() + 20
     while True:
         try:
@@ -98,39 +100,35 @@ def test_a_connection_lost_frees_it_and_is_told(sshd_device: Any, lock_file: Pat
             pass
 
 
-def test_users_exclude_each_other(lock_file: Path) -> None:
+def test_users_exclude_each_other(lock_file: Path, tmp_path: Path) -> None:
     if os.getuid() != 0 or not Path("/usr/bin/python3").exists():
         pytest.skip("only root can be another user, and needs a Python that all may run")
-    shared = Path("/tmp") / f"edgegd-lock-test-{os.getpid()}"
+    shared = tmp_path / "shared"  # others may not look for it from the root, so they get it as their working directory
     shared.mkdir()
+    shared.chmod(0o1777)
+    command = ["/usr/bin/python3", "-c", KEEPER.read_text()]
+    keepers = [subprocess.Popen(command, user=user, stdin=subprocess.PIPE, stdout=subprocess.PIPE, umask=0o077,
+                                cwd=shared, text=True) for user in (65534, 65533, 0)]
+
+    def ask(keeper: subprocess.Popen[str]) -> dict[str, Any]:
+        assert keeper.stdin is not None and keeper.stdout is not None
+        message = {"lock": {"path": "device.lock", "owner": f"user of {keeper.pid}"}}
+        keeper.stdin.write(json.dumps(message) + "\n")
+        keeper.stdin.flush()
+        answer: dict[str, Any] = json.loads(keeper.stdout.readline())
+        return answer
+
     try:
-        shared.chmod(0o1777)
-        program = shared / "keeper.py"
-        program.write_bytes(KEEPER.read_bytes())
-        keepers = [subprocess.Popen(["/usr/bin/python3", program], user=user, stdin=subprocess.PIPE, umask=0o077,
-                                    stdout=subprocess.PIPE, text=True) for user in (65534, 65533, 0)]
-
-        def ask(keeper: subprocess.Popen[str]) -> dict[str, Any]:
-            assert keeper.stdin is not None and keeper.stdout is not None
-            message = {"lock": {"path": str(shared / "device.lock"), "owner": f"user of {keeper.pid}"}}
-            keeper.stdin.write(json.dumps(message) + "\n")
-            keeper.stdin.flush()
-            answer: dict[str, Any] = json.loads(keeper.stdout.readline())
-            return answer
-
         assert ask(keepers[0]) == {"locked": True}
         assert f"user of {keepers[0].pid} since" in ask(keepers[1])["held_by"]
         keepers[0].kill()
-        keepers[0].wait()
+        keepers[0].wait(END_S)
         assert ask(keepers[2]) == {"locked": True}
         assert stat.S_IMODE((shared / "device.lock").stat().st_mode) == 0o666
+    finally:
         for keeper in keepers:
             keeper.kill()
-            keeper.communicate()
-    finally:
-        for file in shared.iterdir():
-            file.unlink()
-        shared.rmdir()
+            keeper.communicate(timeout=END_S)
 
 
 def test_heartbeats_go_on_while_it_is_held(lock_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +144,9 @@ def test_heartbeats_go_on_while_it_is_held(lock_file: Path, monkeypatch: pytest.
 
     before = threading.active_count()
     with Listening().lock():
+        end = time.monotonic() + END_S
         while beats.count({}) < 3:
+            assert time.monotonic() < end, "no heartbeat"
             time.sleep(0.01)
         assert threading.active_count() == before + 1
     assert threading.active_count() == before

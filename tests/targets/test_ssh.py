@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import END_S
 
 from edgegd.errors import (
     AuthenticationError,
@@ -27,6 +28,7 @@ from edgegd.errors import (
     TargetUnknownError,
     WorkerError,
 )
+from edgegd.targets import ssh
 from edgegd.targets.ssh import SshTarget
 
 
@@ -95,7 +97,8 @@ def test_a_copy_cut_off_goes_on_where_it_stopped(board: Any, sshd_device: Any, t
     assert sessions
 
     def cut() -> None:
-        while not (part.exists() and part.stat().st_size > 1 << 20):
+        end = time.monotonic() + END_S
+        while not (part.exists() and part.stat().st_size > 1 << 20) and time.monotonic() < end:
             time.sleep(0.001)
         for pid in sessions:
             os.kill(pid, signal.SIGKILL)
@@ -104,7 +107,7 @@ def test_a_copy_cut_off_goes_on_where_it_stopped(board: Any, sshd_device: Any, t
     thread.start()
     with pytest.raises(ConnectionLostError, match="goes on where it stopped"):
         board.deliver(model)
-    thread.join()
+    thread.join(END_S)
     arrived = settled_size(part)
     assert 1 << 20 < arrived < 64 << 20
     board.copied_bytes = 0
@@ -271,3 +274,10 @@ def test_a_connection_that_falls_silent_is_noticed(board: Any, sshd_device: Any,
             os.kill(pid, signal.SIGCONT)
         for pid in sshd_device.programs():
             os.kill(pid, signal.SIGKILL)  # this program, unlike a worker, does not look at stdin
+
+
+def test_the_control_socket_lies_among_temporary_files_where_its_path_is_short_enough(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, expected in (("/tmp", "/tmp"), ("/var/tmp", "/var/tmp"), ("/" + "a" * 100, "/tmp")):
+        monkeypatch.setattr("tempfile.tempdir", folder)
+        assert ssh._socket_parent() == expected

@@ -13,6 +13,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgegd.export.exact_session import exact_form
+from edgegd.export.graph_forms import has_signed_activations
 from edgegd.export.profile import for_profile
 
 Run = Callable[[onnx.ModelProto, Mapping[str, np.ndarray]], np.ndarray]
@@ -36,13 +38,14 @@ def portable(exported: Any, write: Callable[..., Path], tmp_path_factory: pytest
 
 @pytest.fixture(scope="session")
 def run() -> Run:
-    """run(model, feeds): the first output of the optimized session; int8 activations are fused on x86 too."""
+    """run(model, feeds): the first output of the optimized exact session; int8 activations are fused on x86 too."""
 
     def call(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.add_session_config_entry("session.qdqisint8allowed", "1")
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+        exact = model if has_signed_activations(model) else exact_form(model)
+        session = onnxruntime.InferenceSession(exact.SerializeToString(), options, ["CPUExecutionProvider"])
         output: np.ndarray = session.run(None, dict(feeds))[0]
         return output
 

@@ -35,6 +35,7 @@ def _operators(model):
     return Counter(node.op_type for node in model.graph.node)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", TABLES)
 def test_every_pass_is_exact_on_every_profile(portable, run, pixels, profile):
     model = portable(profile)
