@@ -16,6 +16,7 @@ KINDS = 24
 
 
 @pytest.mark.slow
+@pytest.mark.training
 def test_no_case_has_a_fault(tmp_path: Path) -> None:
     found = tmp_path / "found.json"
     command = [sys.executable, "-m", "fuzz", "--seed", "0", "--for-s", str(SECONDS), "--json", str(found)]
