@@ -46,14 +46,19 @@ def main() -> int:
 def _run(
     asked: argparse.Namespace, start: float, place: Path, logs: Path, ssh: tuple[str, str] | None, network: str
 ) -> int:
-    from fuzz.base import make_base
+    from fuzz.base import make_base, make_more, make_more
     from fuzz.case import case_name, run_case
-    from fuzz.kinds import BY_SSH, DEVICES, INPUTS, in_turn
+    from fuzz.kinds import BY_SSH, DEVICES, INPUTS, OTHER_RUNS, in_turn
     from fuzz.place import Place
     from fuzz.table import table, write_results
 
-    kinds = (*INPUTS, *DEVICES, *((BY_SSH,) if ssh else ()))
+    is_whole = asked.for_s is None
+    kinds = (*INPUTS, *DEVICES, *((BY_SSH,) if ssh else ()), *((OTHER_RUNS,) if is_whole else ()))
     make_base(place, logs, ssh)
+    if is_whole and (
+        not (asked.case or asked.kind) or any(OTHER_RUNS.name[:5] in one for one in (*asked.case, *asked.kind))
+    ):
+        make_more(place, logs)
     prepared = Place.of(place, place.with_name("base"))
     share, shares = map(int, asked.share.split("/"))
     results: list[Any] = []

@@ -25,6 +25,8 @@ from fuzz.trial import Kind, Trial
 DEVICE = Path(__file__).with_name("device.py")
 SHIPPED, BOARD, LIAR, SSH_LIAR = "shipped", "board", "liar", "ssh-liar"
 PREPARING_LIMIT_S = 900.0
+QAT_CHECKPOINT = "qat-checkpoint.safetensors"
+_KILLED = 9
 RECIPE = """\
 version: 1
 model: {weights: tiny.pt, imgsz: 64}
@@ -61,6 +63,32 @@ def make_base(place: Path, logs: Path, ssh: tuple[str, str] | None) -> None:
     for image in images:
         shutil.copy(image, place / "frames")
     _list_files(place)
+
+
+def make_more(place: Path, logs: Path) -> None:
+    """Adds the runs that take a minute: one whose recipe swaps and searches, one that was killed in QAT."""
+    precision = ("--set", "precision.head_db=0", "--set", "precision.images=1")
+    swap = ("--set", "quant.activation=relu", "--set", "train.adapt.epochs=1")
+    _edgegd(place, logs, "run", "tiny.yaml", "--run-dir", "searched", *swap, *precision, "--until", "ptq")
+    shutil.copytree(place / "run", place / "interrupted", symlinks=True)
+    killed = Trial(("qat", "interrupted", "--force"), "")
+    ending = forked.in_fork(lambda: _until_killed(killed, place), logs / "out", logs / "err", PREPARING_LIMIT_S)
+    if ending.exit_code != _KILLED or not (place / "interrupted" / QAT_CHECKPOINT).exists():
+        sys.exit(f"fuzz: the base has no interrupted training: {ending.out}{ending.err}")
+
+
+def _until_killed(trial: Trial, place: Path) -> None:
+    """Runs a training until it has written a checkpoint."""
+    from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
+
+    write = CheckpointFile.write
+
+    def write_and_die(self: CheckpointFile, checkpoint: Checkpoint) -> None:
+        write(self, checkpoint)
+        os._exit(_KILLED)
+
+    CheckpointFile.write = write_and_die  # type: ignore[method-assign]
+    forked.command(trial, place)
 
 
 def _edgegd(place: Path, logs: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> None:

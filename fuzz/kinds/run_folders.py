@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from random import Random
 
-from fuzz.base import BOARD, SHIPPED
+from fuzz.base import BOARD, QAT_CHECKPOINT, SHIPPED
 from fuzz.byte_mutations import replace_file
 from fuzz.kinds.models import spoil_model
 from fuzz.spoil import spoil
@@ -102,8 +102,25 @@ def _structure(random: Random, place: Path, number: int) -> Trial:
     return _with(_command(random), what)
 
 
+def _other_run(random: Random, place: Path, number: int) -> Trial:
+    """Artifacts of swaps and searches, and the checkpoint of an interrupted training."""
+    names = ("activation.json", "adaptation.json", "precision.json", "adapted.pt", "recipe.yaml", "run.json")
+    run = place / ("interrupted" if number % 3 == 0 else "searched")
+    path = run / (QAT_CHECKPOINT if number % 3 == 0 else names[number % len(names)])
+    what, _, _ = spoil(random, path, _FORMS.get(path.suffix, ""))
+    if path.is_file() and random.random() < 0.7 and _agree(run, path):
+        what += ", and the manifests agree"
+    commands = (
+        (("qat", run.name),)
+        if number % 3 == 0
+        else (("ptq", run.name), ("ptq", run.name), ("explain", run.name), ("adapt", run.name), ("search", run.name))
+    )
+    return Trial(random.choice(commands), what, (run.name,), (run.name,))
+
+
 def _with(trial: Trial, what: str) -> Trial:
     return Trial(trial.arguments, what, trial.owns, trial.owns_if_failed)
 
 
 KINDS = (Kind("artifacts of a run", 190, _artifact), Kind("structure of a run", 40, _structure))
+OTHER_RUNS = Kind("other runs", 60, _other_run)
