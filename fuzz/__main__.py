@@ -46,29 +46,25 @@ def main() -> int:
 def _run(
     asked: argparse.Namespace, start: float, place: Path, logs: Path, ssh: tuple[str, str] | None, network: str
 ) -> int:
-    from fuzz.base import make_base, make_more, make_more
+    from fuzz.base import make_base, make_more
     from fuzz.case import case_name, run_case
     from fuzz.kinds import BY_SSH, DEVICES, INPUTS, OTHER_RUNS, in_turn
     from fuzz.place import Place
     from fuzz.table import table, write_results
 
-    is_whole = asked.for_s is None
-    kinds = (*INPUTS, *DEVICES, *((BY_SSH,) if ssh else ()), *((OTHER_RUNS,) if is_whole else ()))
+    chosen = [one.replace(" ", "-") for one in (*asked.case, *asked.kind)]
+    has_more = asked.for_s is None and (not chosen or any(one.startswith("other-runs") for one in chosen))
+    kinds = (*INPUTS, *DEVICES, *((BY_SSH,) if ssh else ()), *((OTHER_RUNS,) if has_more else ()))
     make_base(place, logs, ssh)
-    if is_whole and (
-        not (asked.case or asked.kind) or any(OTHER_RUNS.name[:5] in one for one in (*asked.case, *asked.kind))
-    ):
+    if has_more:
         make_more(place, logs)
     prepared = Place.of(place, place.with_name("base"))
     share, shares = map(int, asked.share.split("/"))
     results: list[Any] = []
     for turn, (kind, number) in enumerate(in_turn(kinds)):
         name = case_name(kind, number)
-        if (
-            (asked.case and name not in asked.case)
-            or (asked.kind and kind.name not in asked.kind)
-            or turn % shares != share - 1
-        ):
+        is_asked = not chosen or name in chosen or kind.name.replace(" ", "-") in chosen
+        if not is_asked or turn % shares != share - 1:
             continue
         if asked.for_s and number > 0 and time.monotonic() - start > asked.for_s:
             break

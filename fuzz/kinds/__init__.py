@@ -31,8 +31,6 @@ DEVICES: tuple[Kind, ...] = devices.KINDS
 BY_SSH = devices.BY_SSH
 OTHER_RUNS = run_folders.OTHER_RUNS
 """Only in the whole form: their base takes a minute."""
-OTHER_RUNS = run_folders.OTHER_RUNS
-"""Only in the whole form: their base takes a minute."""
 
 
 def in_turn(kinds: tuple[Kind, ...]) -> list[tuple[Kind, int]]:
