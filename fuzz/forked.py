@@ -34,7 +34,8 @@ class NotPrepared(Exception):
 
 def prepare(kind: Kind, random: Random, number: int, place: Path) -> Trial:
     """Lets `kind` spoil files in `place`, in a fork, so that nothing that it does to libraries stays. NotPrepared."""
-    reading, writing = os.pipe()
+    names = ("trial", "prepare.out", "prepare.err")
+    told, out, err = (place / "tmp" / name for name in names)
 
     def make() -> None:
         os.chdir(place)
@@ -42,16 +43,12 @@ def prepare(kind: Kind, random: Random, number: int, place: Path) -> Trial:
             made: Any = kind.make(random, place, number)
         except Exception:
             made = traceback.format_exc()
-        with os.fdopen(writing, "wb") as pipe:
-            pickle.dump(made, pipe)
+        told.write_bytes(pickle.dumps(made))
 
-    ending = in_fork(make, place / "tmp/prepare.out", place / "tmp/prepare.err", PREPARING_LIMIT_S)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        content = pipe.read()
-    for name in ("prepare.out", "prepare.err"):
-        (place / "tmp" / name).unlink()
-    made = pickle.loads(content) if content else f"{ending.err}\nno trial was made"
+    ending = in_fork(make, out, err, PREPARING_LIMIT_S)
+    made = pickle.loads(told.read_bytes()) if ending.exit_code == 0 else f"{ending.err}\nno trial was made"
+    for path in (told, out, err):
+        path.unlink(missing_ok=True)
     if not isinstance(made, Trial):
         raise NotPrepared(f"{kind.name}: {made}")
     return made

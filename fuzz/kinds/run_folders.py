@@ -23,9 +23,12 @@ def _artifacts(place: Path) -> list[Path]:
     return [path for path in sorted(run.iterdir()) if path.is_file()] + sorted((run / "manifests").iterdir())
 
 
-def _agree(run: Path, path: Path) -> bool:
-    """Writes the spoiled file's hash into the manifests that know it."""
-    agreed = False
+def _agree(random: Random, run: Path, path: Path) -> bool:
+    """Writes the spoiled file's hash into the manifest of the stage that made it, or also of those that have read it.
+
+    In the first case they run again, and read it.
+    """
+    agreed, also_readers = False, random.random() < 0.3
     for manifest in (run / "manifests").iterdir():
         try:
             stored = json.loads(manifest.read_text())
@@ -33,16 +36,25 @@ def _agree(run: Path, path: Path) -> bool:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-        for known in (outputs, inputs):
+        for known in (outputs, inputs) if also_readers else (outputs,):
             if path.name in known:
                 known[path.name], agreed = digest, True
         manifest.write_text(json.dumps(stored))
     return agreed
 
 
-def _command(random: Random) -> Trial:
+def _readers(name: str) -> list[str]:
+    """The stages that read an artifact, and have a command of their own."""
+    from edgegd.pipeline.run import STAGES
+
+    return [stage.name for stage in STAGES.values() if name in stage.reads and stage.name in _CHEAP]
+
+
+def _command(random: Random, artifact: str = "") -> Trial:
     """One of the commands that read a run folder; training is asked for seldom, because it takes its time."""
     stage = random.choice(_CHEAP if random.random() < 0.9 else _STAGES)
+    if random.random() < 0.7:
+        stage = random.choice(_readers(artifact) or [stage])
     run = ("run",)
     options = [Trial((stage, "run", *random.choice(((), ("--json",), ("--force",)))), "", run, run)] * 5 + [
         Trial(("explain", "run"), ""),
@@ -76,9 +88,9 @@ def _artifact(random: Random, place: Path, number: int) -> Trial:
         what, _ = spoil_model(random, path)
     else:
         what, _, _ = spoil(random, path, _FORMS.get(path.suffix, ""))
-    if path.is_file() and path.parent.name == "run" and random.random() < 0.6 and _agree(place / "run", path):
+    if path.is_file() and path.parent.name == "run" and random.random() < 0.6 and _agree(random, place / "run", path):
         what += ", and the manifests agree"
-    return _with(_command(random), what)
+    return _with(_command(random, path.name), what)
 
 
 def _structure(random: Random, place: Path, number: int) -> Trial:
@@ -99,16 +111,16 @@ def _structure(random: Random, place: Path, number: int) -> Trial:
     )
     path = place / names[number % len(names)]
     what = f"{path.name}: {replace_file(random, path)} in its place"
-    return _with(_command(random), what)
+    return _with(_command(random, path.name), what)
 
 
 def _other_run(random: Random, place: Path, number: int) -> Trial:
     """Artifacts of swaps and searches, and the checkpoint of an interrupted training."""
     names = ("activation.json", "adaptation.json", "precision.json", "adapted.pt", "recipe.yaml", "run.json")
     run = place / ("interrupted" if number % 3 == 0 else "searched")
-    path = run / (QAT_CHECKPOINT if number % 3 == 0 else names[number % len(names)])
+    path = run / (QAT_CHECKPOINT if number % 3 == 0 else names[(number - number // 3 - 1) % len(names)])
     what, _, _ = spoil(random, path, _FORMS.get(path.suffix, ""))
-    if path.is_file() and random.random() < 0.7 and _agree(run, path):
+    if path.is_file() and random.random() < 0.7 and _agree(random, run, path):
         what += ", and the manifests agree"
     commands = (
         (("qat", run.name),)
