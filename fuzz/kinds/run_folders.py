@@ -47,7 +47,7 @@ def _readers(name: str) -> list[str]:
     """The stages that read an artifact, and have a command of their own."""
     from edgegd.pipeline.run import STAGES
 
-    return [stage.name for stage in STAGES.values() if name in stage.reads and stage.name in _CHEAP]
+    return [stage.name for stage in STAGES.values() if name in stage.reads and stage.name in (*_CHEAP, "ptq")]
 
 
 def _command(random: Random, artifact: str = "") -> Trial:
