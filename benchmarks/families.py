@@ -71,7 +71,7 @@ def random_detector(architecture: str, images: torch.Tensor) -> Any:
     """A detector with random weights whose activations neither vanish nor explode and whose scores spread over 0..1."""
     torch.manual_seed(0)
     kind = RTDETRDetectionModel if architecture.startswith("rtdetr") else DetectionModel
-    model: Any = kind(f"{architecture}.yaml", verbose=False)
+    model: Any = kind(f"{architecture}.yaml", ch=images.shape[1], verbose=False)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0  # the statistics of these images

@@ -21,6 +21,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import torch
@@ -32,10 +33,11 @@ from edgegd.device.profile import this_machine
 from edgegd.export.edge import build_edge
 from edgegd.export.graph import build_graph
 from edgegd.export.metadata import contract_of, set_metadata
+from edgegd.network_size import NetworkSize, network_size
 from edgegd.quant.activation import silu_paths, swap_to_relu
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
+from edgegd.quant.folding import deploy, input_channels, plan_detector
 from edgegd.quant.settling import settle_ranges
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.letterbox import preprocess
@@ -46,45 +48,47 @@ SCENES = 4
 STATISTICS_IMGSZ = 320  # of the images whose statistics the BatchNorms of random weights get
 
 
-def scenes(imgsz: int) -> list[torch.Tensor]:
-    """Drawn street scenes as network inputs (1, 3, imgsz, imgsz)."""
-    size = Preprocessing(imgsz=(imgsz, imgsz))
-    return [torch.from_numpy(preprocess(render_scene(np.random.default_rng(seed)).image, size)[0])
-            for seed in range(SCENES)]  # fmt: skip
+def scenes(size: NetworkSize, channels: int = 3) -> list[torch.Tensor]:
+    """Drawn street scenes as network inputs (1, C, *size) of 1 or 3 channels."""
+    wanted = Preprocessing.of_images(size, channels)
+    images = [render_scene(np.random.default_rng(seed)).image for seed in range(SCENES)]
+    if channels == 1:
+        images = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None] for image in images]
+    return [torch.from_numpy(preprocess(image, wanted)[0]) for image in images]
 
 
-def float_detector(model: str) -> Any:
+def float_detector(model: str, channels: int = 3) -> Any:
     """The checkpoint's float model, or that of an architecture with random weights."""
     if model.endswith(".pt"):
         return YOLO(model, task="detect").model.float()
-    return random_detector(model, torch.cat(scenes(STATISTICS_IMGSZ)))
+    return random_detector(model, torch.cat(scenes(network_size(STATISTICS_IMGSZ), channels)))
 
 
-def portable(model: Any, imgsz: int, variant: str) -> onnx.ModelProto:
+def portable(model: Any, size: NetworkSize, variant: str) -> onnx.ModelProto:
     """The portable file of a deployed model, `fp32`, or `ptq`, which calibrates it."""
-    plan = plan_detector(model, imgsz, PROFILE)
+    plan = plan_detector(model, size, PROFILE)
     module = model
     if variant == "ptq":
         module = QuantizedModel(model, plan)
-        calibrate(module, iter(scenes(imgsz)), "minmax")
+        calibrate(module, iter(scenes(size, input_channels(model))), "minmax")
         settle_ranges(module)
         module.eval()
-    graph = build_graph(module, plan, imgsz, OPSET)
+    graph = build_graph(module, plan, size, OPSET)
     origin = (plan.sha256, plan.profile) if variant == "ptq" else ("", "")
-    set_metadata(graph, model, contract_of(graph, model, imgsz, variant, *origin))
+    set_metadata(graph, model, contract_of(graph, model, size, variant, *origin))
     return graph
 
 
-def make(detector: Any, imgsz: int, swaps: dict[str, Collection[str]], end2end: bool, out: Path) -> None:
+def make(detector: Any, size: NetworkSize, swaps: dict[str, Collection[str]], end2end: bool, out: Path) -> None:
     """Writes all files; `swaps` has, for each activation's name, the paths of the SiLUs that become ReLUs."""
     out.mkdir(parents=True, exist_ok=True)
     torch.save({"model": copy.deepcopy(detector)}, out / "float.pt")
-    onnx.save(portable(deploy(copy.deepcopy(detector), end2end=end2end), imgsz, "fp32"), out / "fp32.onnx")
+    onnx.save(portable(deploy(copy.deepcopy(detector), end2end=end2end), size, "fp32"), out / "fp32.onnx")
     for name, paths in swaps.items():
         swapped = copy.deepcopy(detector)
         swap_to_relu(swapped, paths)
         file = out / f"{name}.onnx"
-        onnx.save(portable(deploy(swapped, end2end=end2end), imgsz, "ptq"), file)
+        onnx.save(portable(deploy(swapped, end2end=end2end), size, "ptq"), file)
         onnx.save(build_edge(onnx.load(file), file.name)[0], out / f"{name}.edge.onnx")
     (out / "made.json").write_text(json.dumps({name: sorted(paths) for name, paths in swaps.items()}) + "\n")
 
@@ -93,20 +97,22 @@ def main() -> None:
     """Makes what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="an architecture, such as yolo26n, or a checkpoint")
-    parser.add_argument("--imgsz", type=int, default=640)
+    parser.add_argument("--imgsz", default="640", help="side of a square, or HEIGHTxWIDTH, in px")
+    parser.add_argument("--channels", type=int, choices=(1, 3), default=3, help="of an architecture's images")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--auto", type=Path, help="activation.json of a run with quant.activation auto")
     parser.add_argument("--end2end", action="store_true", help="the head that needs no NMS, of YOLOv10 and YOLO26")
     parser.add_argument("--only", choices=("silu", "relu"), help="make the files of this activation only")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    detector = float_detector(arguments.model)
+    detector = float_detector(arguments.model, arguments.channels)
     swaps: dict[str, Collection[str]] = {"silu": (), "relu": silu_paths(detector)}
     if arguments.only:
         swaps = {arguments.only: swaps[arguments.only]}
     if arguments.auto:
         swaps["auto"] = json.loads(arguments.auto.read_text())["relu"]
-    make(detector, arguments.imgsz, swaps, arguments.end2end, arguments.out)
+    sides = [int(side) for side in arguments.imgsz.split("x")]
+    make(detector, network_size(sides if len(sides) > 1 else sides[0]), swaps, arguments.end2end, arguments.out)
 
 
 if __name__ == "__main__":

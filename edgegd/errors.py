@@ -51,7 +51,7 @@ class DataNotFoundError(EdgegdError, exit_code=20):
 
 
 class NoImagesError(EdgegdError, exit_code=21):
-    """An image folder (or list) of the data set is missing or empty."""
+    """An image folder (or list) of the data set, or of `edgegd predict`, is missing or empty."""
 
 
 class LabelError(EdgegdError, exit_code=22):
@@ -59,7 +59,7 @@ class LabelError(EdgegdError, exit_code=22):
 
 
 class UnreadableImageError(EdgegdError, exit_code=23):
-    """An image file cannot be decoded."""
+    """An image or video file cannot be decoded."""
 
 
 class MissingLabelError(EdgegdError, exit_code=24):
@@ -92,6 +92,10 @@ class ClassCountError(EdgegdError, exit_code=33):
 
 class ImageSizeError(EdgegdError, exit_code=34):
     """imgsz is not a multiple of the model's stride."""
+
+
+class ChannelCountError(EdgegdError, exit_code=36):
+    """The checkpoint takes images of another number of channels than the data set's `channels`, or than a video has."""
 
 
 class OnnxUnreadableError(EdgegdError, exit_code=40):

@@ -47,11 +47,13 @@ class AccuracyResult:
 
 
 def evaluate(
-    predict: Predict, ground_truth: GroundTruth, *, max_det: int = 300, progress: Progress | None = None
+    predict: Predict, ground_truth: GroundTruth, *, max_det: int = 300, channels: int = 3,
+    progress: Progress | None = None,
 ) -> AccuracyResult:
-    """The accuracy of `predict`, called once for each image (H, W, 3) uint8 BGR of the ground truth, in its order.
+    """The accuracy of `predict`, called once for each image (H, W, C) uint8 of the ground truth, in its order.
 
-    `max_det` is the most detections per image and class that count; `progress(done, total)` is called after each image.
+    `channels` is C, as read_image takes it; `max_det` is the most detections per image and class that count;
+    `progress(done, total)` is called after each image.
 
     Raises:
         LabelError: the ground truth has no box at all, so that no precision is defined.
@@ -60,7 +62,7 @@ def evaluate(
     """
     detections = []
     for path in ground_truth.image_paths:
-        detections.append(predict(read_image(path)))
+        detections.append(predict(read_image(path, channels)))
         if progress is not None:
             progress(len(detections), len(ground_truth.image_paths))
     return score(detections, ground_truth, max_det=max_det)
@@ -126,7 +128,8 @@ def evaluate_onnx(
             found=", ".join(detector.contract.names),
             mend="evaluate the model on the data set it was trained for",
         )
-    return evaluate(detector, ground_truth, max_det=max_det, progress=progress)
+    channels = detector.contract.preprocessing.image_channels
+    return evaluate(detector, ground_truth, max_det=max_det, channels=channels, progress=progress)
 
 
 def _coco_precision(ground_truth: GroundTruth, detections: list[Detections], max_det: int) -> NDArray[np.float64]:

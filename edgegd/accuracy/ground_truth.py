@@ -37,19 +37,21 @@ class GroundTruth:
         return sum(map(len, self.boxes))
 
     @classmethod
-    def from_yolo(cls, image_paths: Sequence[Path], names: Sequence[str]) -> GroundTruth:
+    def from_yolo(cls, image_paths: Sequence[Path], names: Sequence[str], channels: int = 3) -> GroundTruth:
         """The boxes of the images' YOLO label files (see edgegd.data.labels); no label file means no boxes.
+
+        `channels` are those that the images are read with.
 
         Raises:
             UnreadableImageError: an image cannot be decoded (its size turns fractions into pixels).
             LabelError: a label file has mistakes.
         """
-        labelled = [_read_boxes(Path(path), len(names)) for path in image_paths]
+        labelled = [_read_boxes(Path(path), len(names), channels) for path in image_paths]
         boxes, class_ids = zip(*labelled, strict=True) if labelled else ((), ())
         return cls(tuple(map(Path, image_paths)), boxes, class_ids, tuple(names))
 
 
-def _read_boxes(image_path: Path, classes: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _read_boxes(image_path: Path, classes: int, channels: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     path = label_path(image_path)
     try:
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -61,7 +63,7 @@ def _read_boxes(image_path: Path, classes: int) -> tuple[NDArray[np.float64], ND
         raise LabelError(f"{path}:{line}: {problem}", mend="correct the label file, or remove it with its image")
     if not len(rows):
         return np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
-    height, width = read_image(image_path).shape[:2]
+    height, width = read_image(image_path, channels).shape[:2]
     side = np.array([width, height], dtype=np.float64)
     centers, half_sizes = rows[:, 1:3] * side, rows[:, 3:5] * side / 2
     return np.concatenate((centers - half_sizes, centers + half_sizes), axis=1), rows[:, 0].astype(np.int64)

@@ -1,92 +1,119 @@
-"""`edgegd predict`: run an exported model on images."""
+"""`edgegd predict`: run an exported model on images and videos."""
 
 from __future__ import annotations
 
 import json
 import os
 import statistics
-import time
-from dataclasses import asdict
+from array import array
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from edgegd.runtime.annotate import FrameResult
+    from edgegd.runtime.results import JsonList
+    from edgegd.runtime.sources import Source
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("images", nargs=-1, required=True)
 @click.option("--save", "save_dir", type=click.Path(path_type=Path, file_okay=False),
-              help="Draw the boxes into copies of the images in this folder; nothing is overwritten.")  # fmt: skip
+              help="Draw the boxes into copies of the images (.png) and videos (.mp4) in this folder; nothing is "
+                   "overwritten.")  # fmt: skip
 @click.option("--conf", type=click.FloatRange(0, 1), default=0.25, show_default=True, help="Smallest score shown.")
 @click.option("--timings", is_flag=True,
               help="Measure decoding of the image file, letterbox, inference and post-processing apart, and print the "
-                   "medians over all IMAGES.")  # fmt: skip
+                   "medians over all images and frames.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True,
-              help="Print the detections as JSON: a list; with --timings, an object of `images` and `median_ms`.")
-def predict(model: Path, images: tuple[Path, ...], save_dir: Path | None, conf: float, timings: bool,
+              help="Print the detections as JSON: a list with an entry for each image, and for each frame of a video "
+                   "(`frame`, from 0); with --timings, an object of `images` and `median_ms`.")  # fmt: skip
+def predict(model: Path, images: tuple[str, ...], save_dir: Path | None, conf: float, timings: bool,
             as_json: bool) -> None:
     """Detect objects in IMAGES with MODEL.onnx. Needs onnxruntime and OpenCV only, no torch.
 
+    IMAGES are images, videos, folders of both, patterns (in quotes), and list files (.txt, one path a line).
+
     \b
     edgegd predict runs/try1/qat.onnx street.jpg --save drawn/
-    edgegd predict runs/try1/qat.edge.onnx frames/*.jpg --timings
+    edgegd predict runs/try1/qat.edge.onnx frames/ 'more/**/*.jpg' list.txt --timings
+    edgegd predict runs/try1/qat.edge.onnx drive.mp4 --save drawn/ --json
     """
-    from edgegd.atomic_files import replaced_atomically
+    from edgegd.runtime.annotate import STEPS, detect_in
     from edgegd.runtime.detector import Detector
-    from edgegd.runtime.draw import draw, write_image
-    from edgegd.runtime.images import read_image
+    from edgegd.runtime.results import JsonList
+    from edgegd.runtime.sources import find_sources
 
-    targets = _targets(images, save_dir) if save_dir else [None] * len(images)
+    def note(text: str) -> None:
+        click.echo(text, err=True)
+
+    sources = find_sources(images)
+    targets = _targets(sources, save_dir) if save_dir else [None] * len(sources)
     detector = Detector(model, conf=conf)
-    if timings:
-        detector(read_image(images[0]))  # the first inference is slower than all others: it is not measured
-    results = []
-    steps: list[dict[str, float]] = []
-    for path, target in zip(images, targets, strict=True):
-        start_ns = time.perf_counter_ns()
-        image = read_image(path)
-        decode_ms = (time.perf_counter_ns() - start_ns) / 1e6
-        found, taken = detector.timed(image)
-        steps.append({"decode_ms": decode_ms, **asdict(taken)})
-        results.append({"image": str(path), "saved": str(target) if target else None, **found.to_dict(),
-                        **({"timings": steps[-1]} if timings else {})})  # fmt: skip
-        if target:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with replaced_atomically(target) as temporary:
-                write_image(temporary, draw(image, found))
-        if not as_json:
-            click.echo(f"{path}: {len(found)} detections" + (f" -> {target}" if target else ""))
-            for box, score, class_id in zip(found.xyxy, found.scores, found.class_ids, strict=True):
-                x1, y1, x2, y2 = box
-                click.echo(f"  {found.names[class_id]:<16} {score:.2f}  {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}")
-    median_ms = {step.removesuffix("_ms"): statistics.median(taken[step] for taken in steps) for step in steps[0]}
+    if timings:  # the first inference is slower than all others: it is not measured
+        next(detect_in(detector, sources[0], None, note))
+    results, steps = JsonList(), {step: array("d") for step in STEPS}
+    for source, target in zip(sources, targets, strict=True):
+        for result in detect_in(detector, source, target, note):
+            for step, taken in steps.items():
+                taken.append(result.timings[f"{step}_ms"])
+            if as_json:
+                results.append(result.to_dict(timings))
+            else:
+                _print(result)
+        if source.is_video and target and not as_json:
+            click.echo(f"{source.path} -> {target}")
+    median_ms = {step: statistics.median(taken) for step, taken in steps.items()}
     if as_json:
-        click.echo(json.dumps({"images": results, "median_ms": median_ms} if timings else results))
+        _print_json(results, median_ms if timings else None)
     elif timings:
         in_words = ", ".join(f"{step} {duration:.2f}" for step, duration in median_ms.items())
-        click.echo(f"medians of {len(images)} images, ms: {in_words}")
+        click.echo(f"medians of {len(steps['decode'])} images, ms: {in_words}")
 
 
-def _targets(images: tuple[Path, ...], save_dir: Path) -> list[Path]:
-    """A file in `save_dir` for each image: STEM.png, STEM-2.png for the second of a stem, and so on.
+def _print(result: FrameResult) -> None:
+    found, which = result.detections, "" if result.frame is None else f" frame {result.frame}"
+    saved = f" -> {result.saved}" if result.saved and result.frame is None else ""
+    click.echo(f"{result.path}{which}: {len(found)} detections{saved}")
+    for box, score, class_id in zip(found.xyxy, found.scores, found.class_ids, strict=True):
+        x1, y1, x2, y2 = box
+        click.echo(f"  {found.names[class_id]:<16} {score:.2f}  {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}")
+
+
+def _print_json(results: JsonList, median_ms: dict[str, float] | None) -> None:
+    if median_ms is not None:
+        click.echo('{"images": ', nl=False)
+    for part in results.parts():
+        click.echo(part, nl=False)
+    click.echo("" if median_ms is None else f', "median_ms": {json.dumps(median_ms)}}}')
+
+
+def _targets(sources: Sequence[Source], save_dir: Path) -> list[Path]:
+    """A file in `save_dir` for each source: STEM.png or STEM.mp4, STEM-2.png for the second of a stem, and so on.
 
     Raises WouldOverwriteError if one of them exists.
     """
     from edgegd.errors import WouldOverwriteError
     from edgegd.safe_outputs import check_outputs
 
-    targets: list[Path] = []
-    for image in images:
-        target, number = save_dir / f"{image.stem}.png", 1
+    targets: dict[Path, None] = {}
+    numbers: dict[str, int] = {}
+    for source in sources:
+        stem, suffix = source.path.stem, ".mp4" if source.is_video else ".png"
+        target = save_dir / f"{stem}{suffix}"
         while target in targets:
-            number += 1
-            target = save_dir / f"{image.stem}-{number}.png"
-        targets.append(target)
+            numbers[stem] = numbers.get(stem, 1) + 1
+            target = save_dir / f"{stem}-{numbers[stem]}{suffix}"
+        targets[target] = None
     existing = [str(target) for target in targets if os.path.lexists(target)]
     if existing:
         raise WouldOverwriteError(
             f"{existing[0]} exists already" + (f", and {len(existing) - 1} more." if existing[1:] else "."),
             expected="no files of these names", mend="choose another --save folder, or remove them",
         )  # fmt: skip
-    check_outputs({f"--save, {target.name}:": (target, lambda head: False) for target in targets[:1]}, images)
-    return targets
+    paths = [source.path for source in sources]
+    check_outputs({f"--save, {target.name}:": (target, lambda head: False) for target in list(targets)[:1]}, paths)
+    return list(targets)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgegd.data.dataset import Dataset
 from edgegd.errors import CalibrationError
 from edgegd.runtime.contract import Preprocessing
-from edgegd.runtime.images import read_image
+from edgegd.runtime.images import read_for
 from edgegd.runtime.letterbox import preprocess
 
 
@@ -37,14 +37,14 @@ def calibration_images(dataset: Dataset, count: int, seed: int) -> tuple[Path, .
 
 
 def batches(paths: Sequence[Path], preprocessing: Preprocessing, batch: int) -> Iterator[NDArray[np.float32]]:
-    """The images as network inputs, float32 (B, 3, h, w) with B = `batch` but for a smaller last one.
+    """The images as network inputs, float32 (B, C, h, w) with B = `batch` but for a smaller last one.
 
     Letterboxing and scaling are those of edgegd.runtime. Raises UnreadableImageError; and CalibrationError, after the
     last batch, where every image is one constant colour: the activations of such a set are no model's at work.
     """
     has_contrast = False
     for start in range(0, len(paths), batch):
-        images = [read_image(path) for path in paths[start : start + batch]]
+        images = [read_for(path, preprocessing) for path in paths[start : start + batch]]
         has_contrast = has_contrast or any((image != image[0, 0]).any() for image in images)
         yield np.concatenate([preprocess(image, preprocessing)[0] for image in images])
     if paths and not has_contrast:

@@ -55,7 +55,7 @@ def check_dataset(dataset: Dataset, unlabelled: str = "error", progress: Progres
     findings: list[_Finding] = []
     with ThreadPoolExecutor(THREADS) as pool:
         try:
-            for finding in pool.map(lambda image: _check_image(image, len(dataset.names)), images):
+            for finding in pool.map(lambda image: _check_image(image, len(dataset.names), dataset.channels), images):
                 findings.append(finding)
                 if progress is not None:
                     progress(len(findings), len(images))
@@ -83,8 +83,8 @@ def check_dataset(dataset: Dataset, unlabelled: str = "error", progress: Progres
                      sum(not finding.classes for finding in findings))
 
 
-def _check_image(image: Path, classes: int) -> _Finding:
-    pixels, problem = decode(image)
+def _check_image(image: Path, classes: int, channels: int) -> _Finding:
+    pixels, problem = decode(image, channels)
     if pixels is None:
         return _Finding(unreadable=f"{image}: {problem}")
     if min(pixels.shape[:2]) < SMALLEST_SIDE:

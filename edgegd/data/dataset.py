@@ -20,6 +20,7 @@ class Dataset:
     """A detection data set on this disk: its images sorted by path, and its class names by class id.
 
     `root` is the folder that the YAML's paths are relative to; an image's labels are at labels.label_path(image).
+    `channels` are those that its images are read with: 1 (gray), 3 (colours), or the bands of multispectral files.
     """
 
     root: Path
@@ -27,6 +28,7 @@ class Dataset:
     names: tuple[str, ...]
     train_images: tuple[Path, ...]
     val_images: tuple[Path, ...]
+    channels: int = 3
 
 
 def open_dataset(section: DataSection, progress: Progress | None = None) -> Dataset:
@@ -43,7 +45,7 @@ def open_dataset(section: DataSection, progress: Progress | None = None) -> Data
         yaml_path = find_data_yaml(section.path)
     described = read_data_yaml(yaml_path)
     return Dataset(described.root, yaml_path, described.names, list_images("train", described),
-                   list_images("val", described))
+                   list_images("val", described), described.channels)
 
 
 def _streets(section: DataSection, folder: Path, progress: Progress | None) -> Path:

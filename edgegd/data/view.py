@@ -46,7 +46,8 @@ def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
             if not link.is_symlink():  # an image may be in both splits
                 link.symlink_to(image.absolute())
         write_atomically(folder / f"{split}.txt", "".join(f"{link}\n" for link in links).encode())
-    data = {"path": str(folder), "train": "train.txt", "val": "val.txt", "names": dict(enumerate(dataset.names))}
+    data = {"path": str(folder), "train": "train.txt", "val": "val.txt", "names": dict(enumerate(dataset.names)),
+            "channels": dataset.channels}
     file = folder / "data.yaml"
     write_atomically(file, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
     return file

@@ -17,6 +17,7 @@ import yaml
 from edgegd.data.download import datasets_folder, download_described
 from edgegd.errors import DataNotFoundError, NoImagesError
 from edgegd.recipe.paths import SHIPPED, is_packaged, resolve_path
+from edgegd.runtime.contract import MOST_CHANNELS
 from edgegd.runtime.images import IMAGE_SUFFIXES
 
 
@@ -28,6 +29,7 @@ class DataYaml:
     root: Path
     names: tuple[str, ...]
     splits: dict[str, tuple[Path, ...]]
+    channels: int = 3
 
 
 def find_data_yaml(text: str) -> Path:
@@ -76,7 +78,8 @@ def read_data_yaml(path: Path) -> DataYaml:
     if data.get("download") and not _exists(root, data["val"]):
         download_described(path, data, root)
         root = _root(path, data)
-    return DataYaml(path, root, names, {split: _entries(root, data[split]) for split in ("train", "val")})
+    return DataYaml(path, root, names, {split: _entries(root, data[split]) for split in ("train", "val")},
+                    data.get("channels", 3))
 
 
 def list_images(split: str, described: DataYaml) -> tuple[Path, ...]:
@@ -132,6 +135,9 @@ def _load(path: Path) -> dict[str, Any]:
         problems.append("`names` must list the classes")
     if not isinstance(data.get("path", ""), (str, type(None))):
         problems.append("`path` must be a folder")
+    channels = data.get("channels", 3)
+    if type(channels) is not int or not 1 <= channels <= MOST_CHANNELS:
+        problems.append(f"`channels` must be a whole number from 1 to {MOST_CHANNELS}, not {str(channels)[:40]}")
     if "kpt_shape" in data:
         problems.append("`kpt_shape` makes it a pose data set; this project detects boxes")
     if problems:

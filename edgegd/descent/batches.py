@@ -10,10 +10,11 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader
 from ultralytics.cfg import get_cfg
-from ultralytics.data.build import build_yolo_dataset
 from ultralytics.utils import IterableSimpleNamespace
 
 from edgegd.descent.data_order import EpochOrder, SeededImages
+from edgegd.descent.sized_images import SizedImages
+from edgegd.network_size import NetworkSize, network_size
 from edgegd.recipe.schema import TrainSection
 
 
@@ -21,19 +22,23 @@ class EpochBatches(Protocol):
     """Batches of epochs: `len` of them in each; `epoch(number, first)` yields those of an epoch (from 1) from batch
     `first` (from 0) on, the same ones whenever it is called.
 
-    A batch has img uint8 (N, 3, H, W), cls (M, 1), bboxes (M, 4) as x y w h in 0..1, and batch_idx (M,).
+    A batch has img uint8 (N, C, H, W), cls (M, 1), bboxes (M, 4) as x y w h in 0..1, and batch_idx (M,).
     """
 
     def __len__(self) -> int: ...
     def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Any]]: ...
 
 
-def hyperparameters(settings: TrainSection, imgsz: int) -> IterableSimpleNamespace:
-    """Ultralytics' configuration with the recipe's values; what the recipe does not name keeps Ultralytics' default."""
+def hyperparameters(settings: TrainSection, imgsz: int | NetworkSize) -> IterableSimpleNamespace:
+    """Ultralytics' configuration with the recipe's values; what the recipe does not name keeps Ultralytics' default.
+
+    Its `imgsz` is a square's side: of (height, width), the longer one.
+    """
     return get_cfg(  # type: ignore[return-value]
         overrides={
-            "task": "detect", "mode": "train", "imgsz": imgsz, "epochs": settings.epochs, "batch": settings.batch,
-            "workers": settings.workers, "seed": settings.seed, "mosaic": settings.mosaic, "fliplr": settings.fliplr,
+            "task": "detect", "mode": "train", "imgsz": max(network_size(imgsz)), "epochs": settings.epochs,
+            "batch": settings.batch, "workers": settings.workers, "seed": settings.seed, "mosaic": settings.mosaic,
+            "fliplr": settings.fliplr,
             "scale": settings.scale, "translate": settings.translate, "hsv_h": settings.hsv_h,
             "hsv_s": settings.hsv_s, "hsv_v": settings.hsv_v, "erasing": 0.0,
         }
@@ -44,18 +49,15 @@ class TrainingBatches:
     """Augmented batches of a data set (see EpochBatches); `train.seed` and the position decide what is in them.
 
     `data_yaml` is the view of the data set that edgegd.data.view.ultralytics_yaml made, beside its `train.txt`.
+    `imgsz` is the (height, width) of every image of a batch, or the side of a square; `channels` the data set's.
     """
 
-    def __init__(self, data_yaml: Path, names: tuple[str, ...], settings: TrainSection, imgsz: int) -> None:
+    def __init__(self, data_yaml: Path, names: tuple[str, ...], settings: TrainSection, imgsz: int | NetworkSize,
+                 channels: int = 3) -> None:
         hyp = hyperparameters(settings, imgsz)
-        dataset: Any = build_yolo_dataset(
-            hyp, str(data_yaml.with_name("train.txt")), settings.batch,
-            {"names": dict(enumerate(names)), "nc": len(names), "channels": 3}, mode="train",
-        )  # fmt: skip
-        # As if all images were in memory: none is remembered between items, and mosaics draw from all of them instead
-        # of from those that this process happened to load last.
-        dataset.cache = "ram"
-        dataset.transforms = dataset.build_transforms(hyp)
+        dataset = SizedImages(
+            str(data_yaml.with_name("train.txt")), dict(enumerate(names)), channels, network_size(imgsz), hyp
+        )
         self._order = EpochOrder(len(dataset), min(settings.batch, len(dataset)), settings.seed)
         workers = min(settings.workers, os.cpu_count() or 1, len(self._order))
         self._loader = DataLoader(

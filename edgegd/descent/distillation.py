@@ -61,7 +61,7 @@ class Distiller:
 
     @torch.no_grad()
     def expect(self, images: torch.Tensor) -> Any:
-        """What the teacher's head returns for the images (N, 3, H, W) float32 that the student saw, in float32."""
+        """What the teacher's head returns for the images (N, C, H, W) float32 that the student saw, in float32."""
         return in_float32(self.teacher(images))
 
     def loss(self, predictions: Any, expected: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

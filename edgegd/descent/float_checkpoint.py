@@ -15,6 +15,7 @@ from edgegd.data.download import download_file
 from edgegd.data.ultralytics_as_given import as_given
 from edgegd.descent.architecture import read_architecture
 from edgegd.errors import (
+    ChannelCountError,
     CheckpointNotFoundError,
     CheckpointTaskError,
     CheckpointUnreadableError,
@@ -22,6 +23,8 @@ from edgegd.errors import (
     ImageSizeError,
     UntrustedFileError,
 )
+from edgegd.network_size import NetworkSize, network_size
+from edgegd.quant.folding import input_channels
 from edgegd.recipe.paths import resolve_path
 
 _HUB = "https://github.com/ultralytics/assets/releases"
@@ -130,14 +133,28 @@ def require_classes(model: DetectionModel, names: tuple[str, ...], source: str) 
         )
 
 
-def require_stride(model: DetectionModel, imgsz: int) -> None:
-    """ImageSizeError where imgsz is no multiple of the model's stride."""
-    stride = int(model.stride.max())
-    if imgsz % stride:
-        near = [multiple for multiple in (imgsz // stride * stride, -(-imgsz // stride) * stride) if multiple]
+def require_channels(model: DetectionModel, channels: int, source: str) -> None:
+    """ChannelCountError where the checkpoint takes images of other channels than the data set has."""
+    own = input_channels(model)
+    if own != channels:
+        raise ChannelCountError(
+            f"{source} takes images of another number of channels than the data set has.",
+            expected=f"{own}, as the checkpoint's first convolution reads",
+            found=f"{channels} (`channels` in the data set's YAML; 3 where it says nothing)",
+            mend=f"use a checkpoint of {channels} channel{'s' if channels > 1 else ''}, or write `channels: {own}`",
+        )
+
+
+def require_stride(model: DetectionModel, imgsz: int | NetworkSize) -> None:
+    """ImageSizeError where imgsz, (height, width) or the side of a square, is no multiple of the model's stride."""
+    stride, size = int(model.stride.max()), network_size(imgsz)
+    if any(side % stride for side in size):
+        below = [max(side // stride, 1) * stride for side in size]
+        above = [-(-side // stride) * stride for side in size]
+        found, *near = (str(x[0] if x[0] == x[1] else list(x)) for x in (size, below, above))
         raise ImageSizeError(
-            f"model.imgsz {imgsz} does not fit the model's stride.", expected=f"a multiple of {stride}",
-            found=str(imgsz), mend=f"set model.imgsz to {' or '.join(map(str, near))}",
+            f"model.imgsz {found} does not fit the model's stride.", expected=f"a multiple of {stride}",
+            found=found, mend=f"set model.imgsz to {' or '.join(dict.fromkeys(near))}",
         )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def branch_weights(model: Any) -> dict[str, float]:
 
 
 def predict(student: Student, batch: dict[str, Any], *, labels: bool = True) -> Any:
-    """What the student's head returns in training mode for `batch["img"]`, (N, 3, H, W) float32, in float32.
+    """What the student's head returns in training mode for `batch["img"]`, (N, C, H, W) float32, in float32.
 
     RT-DETR's decoder is also shown noisy labels to restore (denoising), unless `labels` is false.
     """

@@ -21,7 +21,7 @@ class FloatStudent(nn.Module):
         self.model = model
 
     def forward(self, image: torch.Tensor, **kwargs: Any) -> Any:
-        """What the model returns for an image (N, 3, H, W) float32."""
+        """What the model returns for an image (N, C, H, W) float32."""
         return self.model(image, **kwargs)
 
     def update_ranges(self) -> None:

@@ -18,20 +18,21 @@ _OPSET = 18  # the first with BitwiseXor, which makes bytes of an image int8 cod
 PASS_NAMES = tuple(kind.name for kind in PASSES)
 
 
-def build_edge(portable: onnx.ModelProto, name: str, *, without: Collection[str] = (), channels: int = 3,
+def build_edge(portable: onnx.ModelProto, name: str, *, without: Collection[str] = (), channels: int | None = None,
                slower_too: bool = False) -> tuple[onnx.ModelProto, tuple[PassReport, ...]]:
     """The edge form of a portable file called `name`, and what every pass did.
 
-    `without` names passes to leave out (`PASS_NAMES`); `channels` (3, or 4 where a camera gives a fourth, which is not
-    looked at) are those of the input images (1, H, W, channels) uint8, blue first. Without the pass uint8-input the
-    input stays float32 (1, 3, H, W). Activations of int8 give an edge file of int8 activations. A pass that was
-    measured to make files slower on CPUs of the file's profile is refused, unless `slower_too`.
-    Raises ValueError for the name of a pass that does not exist.
+    `without` names passes to leave out (`PASS_NAMES`). The input images are (1, H, W, C) uint8 of the network's own
+    channels, colours blue first; `channels` 4 gives colours a fourth, which is not looked at. Without the pass
+    uint8-input the input stays float32 (1, C, H, W). Activations of int8 give an edge file of int8 activations. A pass
+    that was measured to make files slower on CPUs of the file's profile is refused, unless `slower_too`.
+    Raises ValueError for the name of a pass that does not exist, and for `channels` that the network cannot have.
     """
     unknown = set(without) - set(PASS_NAMES)
     if unknown:
         raise ValueError(f"no such pass: {', '.join(sorted(unknown))}; there are {', '.join(PASS_NAMES)}")
     model = ir.from_proto(portable)
+    channels = _input_channels(model, channels)
     profile = _profile_of(model)
     _raise_opset(model)
     reports = []
@@ -51,6 +52,16 @@ def build_edge(portable: onnx.ModelProto, name: str, *, without: Collection[str]
     proto = ir.to_proto(model)
     del proto.graph.value_info[:]  # onnxruntime infers shapes itself
     return proto, tuple(reports)
+
+
+def _input_channels(model: ir.Model, asked: int | None) -> int:
+    shape = model.graph.inputs[0].shape
+    own = shape[1] if shape is not None and len(shape) == 4 else None
+    if not isinstance(own, int):
+        own = 3  # no detector of ours: the pass uint8-input refuses what it does not know
+    if asked not in (None, own) and (own, asked) != (3, 4):
+        raise ValueError(f"a network of {own} channels cannot read images of {asked}")
+    return asked or own
 
 
 def left_out_with(name: str) -> tuple[str, ...]:

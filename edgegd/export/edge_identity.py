@@ -14,7 +14,7 @@ from edgegd.errors import ParityError
 from edgegd.export.exact_session import load_exact
 from edgegd.export.graph_forms import has_signed_activations
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, Preprocessing
-from edgegd.runtime.images import read_image
+from edgegd.runtime.images import read_for
 from edgegd.runtime.letterbox import letterbox, preprocess
 from edgegd.runtime.session import load_session, read_contract
 
@@ -40,7 +40,7 @@ def require_identical(portable: Path, edge: Path, image_paths: Sequence[Path]) -
     wanted, taken = (read_contract(*pair).preprocessing for pair in ((first, portable), (second, edge)))
     numbers = 0
     for path in image_paths:
-        image = read_image(path)
+        image = read_for(path, wanted)
         expected = _run(first, preprocess(image, wanted)[0])
         found = _run(second, _input(image, taken))
         if expected.shape != found.shape or expected.tobytes() != found.tobytes():

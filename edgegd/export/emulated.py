@@ -20,7 +20,7 @@ from edgegd.export.graph_forms import (
 )
 from edgegd.runtime.contract import OUTPUT_NAME
 from edgegd.runtime.detector import detections_from_output
-from edgegd.runtime.images import read_image
+from edgegd.runtime.images import read_for
 from edgegd.runtime.letterbox import network_input
 from edgegd.runtime.session import load_model
 from edgegd.targets.emulator import EmulatedCpu, Tell, prepare, run_models, stored_outputs
@@ -72,7 +72,8 @@ def compare_cpus(model: Path, cpus: Sequence[EmulatedCpu], images: Sequence[Path
     contract = load_model(model)[1]
     graph = onnx.load(model)
     pythons = [prepare(cpu, tell) for cpu in cpus]
-    inputs, geometries = zip(*(network_input(read_image(path), contract.preprocessing) for path in images), strict=True)
+    wanted = contract.preprocessing
+    inputs, geometries = zip(*(network_input(read_for(path, wanted), wanted) for path in images), strict=True)
     with tempfile.TemporaryDirectory(prefix="edgegd-emulation-") as name:
         folder = Path(name)
         np.save(folder / "inputs.npy", np.concatenate(inputs))

@@ -32,7 +32,7 @@ def load_exposed(path: Path, *, optimization: str = "all") -> onnxruntime.Infere
 
 
 def run_exposed(session: onnxruntime.InferenceSession, image: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Runs such a session on an image (1, 3, H, W) float32: its output, and its codes by address as uint8.
+    """Runs such a session on an image (1, C, H, W) float32: its output, and its codes by address as uint8.
 
     The codes of int8 activations are those of uint8 less 128, which is undone here.
     """

@@ -18,7 +18,9 @@ from onnx import numpy_helper
 
 from edgegd.errors import UnsupportedModelError
 from edgegd.export.graph_forms import constants
+from edgegd.network_size import NetworkSize, network_size
 from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.folding import input_channels
 from edgegd.quant.formats import Format
 from edgegd.quant.nodes import ADDRESS, CODES
 from edgegd.quant.plan import QuantPlan
@@ -29,15 +31,17 @@ _IR_VERSION = 10  # the newest that every onnxruntime from 1.18 on reads
 _MODULE_SCOPES = re.compile(r"^/.*?(?=[^/]*:\w+:\d+/)")  # what torch puts before an address: the path of modules
 
 
-def trace_to_onnx(model: torch.nn.Module, imgsz: int, opset: int) -> onnx.ModelProto:
-    """The ONNX graph of `model` (float, or a QuantizedModel) for one image (1, 3, imgsz, imgsz), in evaluation mode.
+def trace_to_onnx(model: torch.nn.Module, imgsz: int | NetworkSize, opset: int) -> onnx.ModelProto:
+    """The ONNX graph of `model` (float, or a QuantizedModel) for one image (1, C, H, W), in evaluation mode.
+
+    `imgsz` is (H, W), or the side of a square; C is what the model takes.
 
     Uses torch's TorchScript exporter: its dynamo exporter takes fake quantization apart into arithmetic.
     """
     buffer: Any = io.BytesIO()  # torch's annotation knows paths only
     was_training = model.training
     model.eval()
-    image = torch.zeros(1, 3, imgsz, imgsz, device=next(model.parameters()).device)
+    image = torch.zeros(1, input_channels(model), *network_size(imgsz), device=next(model.parameters()).device)
     try:
         with warnings.catch_warnings(), torch.no_grad(), _addressed(model):
             warnings.simplefilter("ignore")
@@ -217,7 +221,7 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
-def build_graph(model: torch.nn.Module, plan: QuantPlan, imgsz: int, opset: int) -> onnx.ModelProto:
+def build_graph(model: torch.nn.Module, plan: QuantPlan, imgsz: int | NetworkSize, opset: int) -> onnx.ModelProto:
     """The finished ONNX graph, without metadata: Q/DQ with integer constants for a QuantizedModel, float otherwise."""
     graph = trace_to_onnx(model, imgsz, opset)
     name_codes(graph)

@@ -31,7 +31,7 @@ from edgegd.export.parity import BoxComparison, Parity, Tolerance
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.plan import QuantPlan
 from edgegd.runtime.detector import Detections, detections_from_output
-from edgegd.runtime.images import read_image
+from edgegd.runtime.images import read_for
 from edgegd.runtime.letterbox import preprocess
 from edgegd.runtime.session import load_portable
 
@@ -114,7 +114,7 @@ def climb(quantized: QuantizedModel, path: Path, image_paths: Sequence[Path]) ->
     sessions = {UNOPTIMIZED: load_exposed(path, optimization="disabled"), OPTIMIZED: load_exposed(path)}
     ladder = _Sums(quantized.plan)
     for image_path in image_paths:
-        image, geometry = preprocess(read_image(image_path), contract.preprocessing)
+        image, geometry = preprocess(read_for(image_path, contract.preprocessing), contract.preprocessing)
         outputs = ladder.add(OpenModel(quantized), sessions, image)
         ladder.add_boxes(
             {name: detections_from_output(output, contract, geometry, conf=0.0) for name, output in outputs.items()}

@@ -11,20 +11,22 @@ from ultralytics.nn.tasks import DetectionModel
 
 from edgegd import __version__
 from edgegd.export.graph import OUTPUT_NAME
-from edgegd.quant.folding import detection_head, output_kind
+from edgegd.network_size import NetworkSize, network_size
+from edgegd.quant.folding import detection_head, input_channels, output_kind
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 
 
-def contract_of(graph: onnx.ModelProto, model: DetectionModel, imgsz: int, variant: str,
+def contract_of(graph: onnx.ModelProto, model: DetectionModel, imgsz: int | NetworkSize, variant: str,
                 plan_sha256: str, profile: str = "") -> ModelContract:
     """The contract of an exported graph: its preprocessing, the shape of its output, its classes and its origin.
 
-    `plan_sha256` and `profile` are those of the quantization plan, empty for fp32.
+    `imgsz` is (height, width), or the side of a square, in pixels; `plan_sha256` and `profile` are those of the
+    quantization plan, empty for fp32.
     """
     (output,) = [o for o in graph.graph.output if o.name == OUTPUT_NAME]
     shape = tuple(dimension.dim_value for dimension in output.type.tensor_type.shape.dim)
     return ModelContract(
-        preprocessing=Preprocessing(imgsz=(imgsz, imgsz)),
+        preprocessing=Preprocessing.of_images(network_size(imgsz), input_channels(model)),
         output=OutputContract(output_kind(model), shape),
         names=tuple(model.names[index] for index in sorted(model.names)),
         stride=int(model.stride.max()),
@@ -50,7 +52,7 @@ def set_metadata(graph: onnx.ModelProto, model: DetectionModel, contract: ModelC
         "imgsz": list(contract.preprocessing.imgsz),
         "names": dict(enumerate(contract.names)),
         "args": {"batch": 1, "dynamic": False, "nms": False},
-        "channels": 3,
+        "channels": contract.preprocessing.image_channels,
         "end2end": contract.output.kind == "end2end",
     }
     onnx.helper.set_model_props(

@@ -12,7 +12,7 @@ from edgegd.quant.integer import codes_of
 
 
 class OpenModel:
-    """Runs `quantized` (in evaluation mode, on the CPU) on an image (1, 3, H, W) and shows its tensors by address.
+    """Runs `quantized` (in evaluation mode, on the CPU) on an image (1, C, H, W) and shows its tensors by address.
 
     Codes are canonical: uint8. Tensors that only hold codes of others (a split, a concat) are left out.
     """

@@ -13,7 +13,7 @@ from edgegd.errors import ParityError, SilentModelError
 from edgegd.export.exact_session import load_exact
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME
 from edgegd.runtime.detector import Detections, detections_from_output
-from edgegd.runtime.images import read_image
+from edgegd.runtime.images import read_for
 from edgegd.runtime.letterbox import preprocess
 from edgegd.runtime.session import load_portable
 
@@ -61,7 +61,7 @@ def measure_parity(model: torch.nn.Module, onnx_path: Path, image_paths: Sequenc
     model.eval()
     boxes = BoxComparison(tolerance)
     for path in image_paths:
-        image, geometry = preprocess(read_image(path), contract.preprocessing)
+        image, geometry = preprocess(read_for(path, contract.preprocessing), contract.preprocessing)
         in_torch = model(torch.from_numpy(image).to(device)).cpu().numpy()
         (in_onnxruntime,) = session.run([OUTPUT_NAME], {INPUT_NAME: image})
         boxes.add(*(detections_from_output(output, contract, geometry, conf=0.0)

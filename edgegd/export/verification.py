@@ -21,7 +21,7 @@ from edgegd.export.ladder_tolerance import require_ladder
 from edgegd.export.profile import require_suits
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.plan import QuantPlan
-from edgegd.runtime.images import read_image
+from edgegd.runtime.images import read_for
 from edgegd.runtime.letterbox import preprocess
 from edgegd.runtime.session import load_portable
 
@@ -83,7 +83,7 @@ def compare_unoptimized(path: Path, other: Path, image_paths: Sequence[Path], pl
     sessions = [load_exposed(one, optimization="disabled") for one in (path, other)]
     comparison = CodeComparison(plan)
     for image_path in image_paths:
-        image, _ = preprocess(read_image(image_path), contract.preprocessing)
+        image, _ = preprocess(read_for(image_path, contract.preprocessing), contract.preprocessing)
         (output, codes), (other_output, other_codes) = (run_exposed(session, image) for session in sessions)
         for address in codes:
             comparison.add(address, codes[address], other_codes[address])

@@ -19,7 +19,7 @@ from edgegd.errors import ActivationError
 from edgegd.export.graph import build_graph
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.pipeline.descend import DescentKind, descend
-from edgegd.pipeline.models import float_model, stored_dataset, stored_swap
+from edgegd.pipeline.models import float_model, run_preprocessing, stored_dataset, stored_swap
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage
 from edgegd.precision.timing import Profile, profile_models
@@ -30,7 +30,6 @@ from edgegd.quant.calibration import calibrate
 from edgegd.quant.folding import deploy, plan_detector
 from edgegd.quant.plan import QuantPlan
 from edgegd.recipe.schema import TrainSection
-from edgegd.runtime.contract import Preprocessing
 from edgegd.targets.local import LocalTarget
 
 ADAPTATION = DescentKind(
@@ -63,9 +62,10 @@ def run_activation(folder: RunFolder, progress: Progress) -> None:
 
 
 def _measure(folder: RunFolder, progress: Progress) -> tuple[list[SwapUnit], dict[str, Any]]:
-    recipe, images = folder.recipe, _images(folder)
+    recipe = folder.recipe
     model = float_model(folder)
-    plan = plan_detector(model, recipe.model.imgsz, recipe.target.profile)
+    images = _images(folder, model)
+    plan = plan_detector(model, recipe.model.size, recipe.target.profile)
     units, noises = silu_units(plan), []
     for noise in swap_noise(model, images, units):
         noises.append(noise)
@@ -83,10 +83,9 @@ def _measure(folder: RunFolder, progress: Progress) -> tuple[list[SwapUnit], dic
     }  # fmt: skip
 
 
-def _images(folder: RunFolder) -> list[torch.Tensor]:
-    imgsz = folder.recipe.model.imgsz
+def _images(folder: RunFolder, model: DetectionModel) -> list[torch.Tensor]:
     paths = calibration_images(stored_dataset(folder), _IMAGES, folder.recipe.train.seed)
-    return [torch.from_numpy(batch) for batch in batches(paths, Preprocessing(imgsz=(imgsz, imgsz)), _BATCH)]
+    return [torch.from_numpy(batch) for batch in batches(paths, run_preprocessing(folder, model), _BATCH)]
 
 
 def _profile_of_silu_model(folder: RunFolder, progress: Progress, model: DetectionModel, plan: QuantPlan,
@@ -96,7 +95,7 @@ def _profile_of_silu_model(folder: RunFolder, progress: Progress, model: Detecti
     path = folder.artifact(f".silu.onnx.{os.getpid()}.tmp")  # a name that the folder's next lock removes after a kill
     quantized = QuantizedModel(model, plan)
     calibrate(quantized, images, "minmax")
-    content = build_graph(quantized, plan, recipe.model.imgsz, recipe.export.opset).SerializeToString()
+    content = build_graph(quantized, plan, recipe.model.size, recipe.export.opset).SerializeToString()
     write_atomically(path, content)
     try:
         return profile_models({"silu": path}, LocalTarget(), recipe.latency,

@@ -62,15 +62,15 @@ def descend(folder: RunFolder, progress: Progress, student: Student, settings: T
     Raises QatCheckpointError for a checkpoint that cannot be read, NaNLossError.
     """
     recipe, dataset = folder.recipe, stored_dataset(folder)
-    imgsz = recipe.model.imgsz
+    size = recipe.model.size
     file = CheckpointFile(folder.artifact(kind.checkpoint), {
-        **identity, "data.json": sha256_of(folder.artifact("data.json")),
+        **identity, "model.imgsz": list(size), "data.json": sha256_of(folder.artifact("data.json")),
         "train": {key: value for key, value in dataclasses.asdict(settings).items() if key not in _NO_INFLUENCE},
         "accuracy": dataclasses.asdict(recipe.accuracy),
     })  # fmt: skip
     resume = _resumable(file, progress)
     seed_everything(settings.seed)
-    prepare_loss(student.model, hyperparameters(settings, imgsz))
+    prepare_loss(student.model, hyperparameters(settings, size))
     view = ultralytics_yaml(dataset, folder.artifact("view"))
     distils = settings.distill.head > 0 or settings.distill.neck > 0
 
@@ -88,8 +88,8 @@ def descend(folder: RunFolder, progress: Progress, student: Student, settings: T
 
     try:
         descent = fine_tune(
-            student, TrainingBatches(view, dataset.names, settings, imgsz), settings, validate, lambda epoch: keep(),
-            teacher=teacher() if distils else None,
+            student, TrainingBatches(view, dataset.names, settings, size, dataset.channels), settings, validate,
+            lambda epoch: keep(), teacher=teacher() if distils else None,
             progress=progress.update, on_start=tell_start, on_epoch=tell,
             file=file, resume=resume, log=folder.artifact(kind.steps),
         )  # fmt: skip

@@ -75,8 +75,8 @@ def profile_file(variant: str, profile: str) -> str:
 
 def _finished_graph(folder: RunFolder, model: torch.nn.Module, detector: Any, plan: QuantPlan, variant: str
                     ) -> onnx.ModelProto:
-    imgsz = folder.recipe.model.imgsz
-    graph = build_graph(model, plan, imgsz, folder.recipe.export.opset)
+    size = folder.recipe.model.size
+    graph = build_graph(model, plan, size, folder.recipe.export.opset)
     origin = ("", "") if variant == "fp32" else (plan.sha256, plan.profile)
-    set_metadata(graph, detector, contract_of(graph, detector, imgsz, variant, *origin))
+    set_metadata(graph, detector, contract_of(graph, detector, size, variant, *origin))
     return graph

@@ -18,12 +18,12 @@ from edgegd.errors import ActivationError
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.quant.activation import ActivationSwap, require_swapped
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.folding import deploy, output_kind, trace_detector
+from edgegd.quant.folding import deploy, input_channels, output_kind, trace_detector
 from edgegd.quant.plan import QuantPlan, require_plan_fits
 from edgegd.quant.stored_state import load_state
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import Detections, detections_from_output
-from edgegd.runtime.images import read_image
+from edgegd.runtime.images import read_for
 from edgegd.runtime.letterbox import preprocess
 
 _BATCH = 8  # images at a time in torch: enough to amortise the calls, little memory
@@ -34,19 +34,24 @@ def stored_dataset(folder: RunFolder) -> Dataset:
     data = folder.read_json("data.json")
     return Dataset(
         Path(data["root"]), Path(data["yaml_path"]), tuple(data["names"]),
-        tuple(map(Path, data["train_images"])), tuple(map(Path, data["val_images"])),
+        tuple(map(Path, data["train_images"])), tuple(map(Path, data["val_images"])), data.get("channels", 3),
     )  # fmt: skip
 
 
 def validation_truth(folder: RunFolder) -> GroundTruth:
     """The boxes of the validation images that the recipe's accuracy section names."""
     dataset, count = stored_dataset(folder), folder.recipe.accuracy.images
-    return GroundTruth.from_yolo(list(dataset.val_images)[: count or None], dataset.names)
+    return GroundTruth.from_yolo(list(dataset.val_images)[: count or None], dataset.names, dataset.channels)
 
 
 def float_model(folder: RunFolder) -> DetectionModel:
     """The run's float checkpoint in its deployed form."""
     return deploy(open_checkpoint(folder.require("float.pt", "float")), end2end=folder.recipe.model.end2end)
+
+
+def run_preprocessing(folder: RunFolder, model: torch.nn.Module) -> Preprocessing:
+    """How images become the input of the run's `model`: the recipe's size, the model's channels."""
+    return Preprocessing.of_images(folder.recipe.model.size, input_channels(model))
 
 
 def adapted_reads(folder: RunFolder) -> dict[str, str]:
@@ -99,8 +104,7 @@ def quantized_model(folder: RunFolder, variant: str) -> QuantizedModel:
     """
     recipe = folder.recipe
     model, plan = model_to_quantize(folder), stored_plan(folder)
-    imgsz = (recipe.model.imgsz, recipe.model.imgsz)
-    require_plan_fits(plan, trace_detector(model, recipe.model.imgsz), imgsz)
+    require_plan_fits(plan, trace_detector(model, recipe.model.size), recipe.model.size)
     quantized = QuantizedModel(model, plan, learned_weight_scales=recipe.quant.weight_scales == "learned")
     load_state(folder.require(f"{variant}.safetensors", variant), quantized, f"edgegd {variant} --force {folder.path}")
     return quantized.eval()
@@ -119,14 +123,15 @@ def torch_detections(model: torch.nn.Module, detector: DetectionModel, folder: R
     `detector` is the deployed model inside `model`; thresholds are those of the recipe's accuracy section. Images run
     in batches, so that the calls of an operation are paid for once for several images.
     """
-    settings, imgsz = folder.recipe.accuracy, folder.recipe.model.imgsz
-    preprocessing = Preprocessing(imgsz=(imgsz, imgsz))
+    settings = folder.recipe.accuracy
+    preprocessing = run_preprocessing(folder, detector)
     names = tuple(detector.names[index] for index in sorted(detector.names))
     kind = output_kind(detector)
     device = next(detector.parameters()).device
     for start in range(0, len(paths), _BATCH):
         pixels, geometries = zip(
-            *(preprocess(read_image(path), preprocessing) for path in paths[start : start + _BATCH]), strict=True
+            *(preprocess(read_for(path, preprocessing), preprocessing) for path in paths[start : start + _BATCH]),
+            strict=True,
         )
         with torch.no_grad():
             outputs: Any = model(torch.from_numpy(np.concatenate(pixels)).to(device)).cpu().numpy()

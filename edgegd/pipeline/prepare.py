@@ -21,6 +21,7 @@ from edgegd.descent.float_checkpoint import (
     locate_checkpoint,
     open_architecture,
     open_checkpoint,
+    require_channels,
     require_classes,
     require_stride,
 )
@@ -53,8 +54,9 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
     A checkpoint that cannot be used is refused first: that takes a second, images take minutes.
     """
     section = folder.recipe.data
-    open_weights(folder)
+    model = open_weights(folder)
     dataset = open_dataset(section, lambda done, total: progress.update(done, total, "drawing or fetching images"))
+    _require_channels(folder, model, dataset)
     check = check_dataset(
         dataset, section.unlabelled, lambda done, total: progress.update(done, total, "checking images and labels")
     )
@@ -64,10 +66,17 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
     )
     folder.write_json("data.json", {
         "root": str(dataset.root), "yaml_path": str(dataset.yaml_path), "names": dataset.names,
-        "check": dataclasses.asdict(check), "files": _files_of(dataset),
+        "channels": dataset.channels, "check": dataclasses.asdict(check), "files": _files_of(dataset),
         "train_images": [str(path) for path in dataset.train_images],
         "val_images": [str(path) for path in dataset.val_images],
     })  # fmt: skip
+
+
+def _require_channels(folder: RunFolder, model: DetectionModel, dataset: Dataset) -> None:
+    """ChannelCountError for a checkpoint of other channels; an architecture is trained with the data set's."""
+    weights = folder.recipe.model.weights
+    if not is_architecture(weights):
+        require_channels(model, dataset.channels, weights)
 
 
 def _weights_now(folder: RunFolder) -> Any:
@@ -85,15 +94,16 @@ def open_weights(folder: RunFolder) -> DetectionModel:
     section = folder.recipe.model
     weights = section.weights
     model = open_architecture(weights) if is_architecture(weights) else open_checkpoint(locate_checkpoint(weights))
-    require_stride(model, section.imgsz)
+    require_stride(model, section.size)
     detection_head(model)
     return model
 
 
 def run_float(folder: RunFolder, progress: Progress) -> None:
     """Takes the user's checkpoint as it is, or trains one with Ultralytics where it does not know the classes yet."""
-    section, names = folder.recipe.model, stored_dataset(folder).names
-    model = open_weights(folder)
+    section, dataset = folder.recipe.model, stored_dataset(folder)
+    model, names = open_weights(folder), dataset.names
+    _require_channels(folder, model, dataset)
     if is_architecture(section.weights):
         if section.float.epochs == 0:
             raise CheckpointNotFoundError(
@@ -112,11 +122,12 @@ def run_float(folder: RunFolder, progress: Progress) -> None:
         weights = str(path)
         require_plain_architecture(model.yaml, weights)
     progress.note(f"training {weights} in float for {section.float.epochs} epochs with Ultralytics")
-    data_yaml = ultralytics_yaml(stored_dataset(folder), folder.artifact("view"))
+    data_yaml = ultralytics_yaml(dataset, folder.artifact("view"))
     with tempfile.TemporaryDirectory(dir=folder.path, prefix=TRAINING) as work:
         best = Path(work) / "best.pt"
-        train_float(weights, data_yaml, best, imgsz=section.imgsz, settings=section.float, train=folder.recipe.train,
-                    work_folder=Path(work), progress=progress.update, note=progress.note)  # fmt: skip
+        # Ultralytics trains on squares; in that of the longer side, images have the scale of the rectangle.
+        train_float(weights, data_yaml, best, imgsz=max(section.size), settings=section.float,
+                    train=folder.recipe.train, work_folder=Path(work), progress=progress.update, note=progress.note)
         open_checkpoint(best)
         folder.write("float.pt", best.read_bytes())
 

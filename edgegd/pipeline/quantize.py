@@ -15,6 +15,7 @@ from edgegd.pipeline.models import (
     float_model,
     model_to_quantize,
     quantized_model,
+    run_preprocessing,
     store_state,
     stored_dataset,
 )
@@ -28,7 +29,6 @@ from edgegd.quant.folding import plan_detector, trace_detector
 from edgegd.quant.plan import QuantPlan, require_plan_fits
 from edgegd.quant.settling import settle_ranges
 from edgegd.recipe.paths import resolve_path
-from edgegd.runtime.contract import Preprocessing
 
 QAT_DESCENT = DescentKind(
     result="qat.safetensors", record="descent.json", steps="descent.jsonl", last_good="qat-last-good.safetensors",
@@ -44,9 +44,9 @@ def make_plan(folder: RunFolder, model: Any, searched: Addresses = ()) -> QuantP
     file, do not fit the model.
     """
     recipe = folder.recipe
-    section, imgsz, profile = recipe.quant, recipe.model.imgsz, recipe.target.profile
+    section, size, profile = recipe.quant, recipe.model.size, recipe.target.profile
     if not section.plan:
-        return plan_detector(model, imgsz, profile, float_patterns=(*section.float, *searched), rules=section.rules)
+        return plan_detector(model, size, profile, float_patterns=(*section.float, *searched), rules=section.rules)
     path = resolve_path(section.plan)
     if section.float or section.rules:
         raise PlanError(
@@ -60,7 +60,7 @@ def make_plan(folder: RunFolder, model: Any, searched: Addresses = ()) -> QuantP
         raise PlanError(f"The plan {path} cannot be read.", expected="a plan.json that the stage `ptq` wrote",
                         found=str(error), mend="correct quant.plan") from error  # fmt: skip
     plan = QuantPlan.from_json(text).for_profile(profile)
-    require_plan_fits(plan, trace_detector(model, imgsz), (imgsz, imgsz))
+    require_plan_fits(plan, trace_detector(model, size), size)
     return plan
 
 
@@ -73,13 +73,13 @@ def run_ptq(folder: RunFolder, progress: Progress) -> None:
     """Traces the float model, or its adapted form, makes the plan, and calibrates its ranges on training images."""
     recipe = folder.recipe
     model: Any = model_to_quantize(folder)
-    imgsz, section = recipe.model.imgsz, recipe.quant
+    section = recipe.quant
     plan = make_plan(folder, model, searched_float(folder, progress))
     quantized = QuantizedModel(model, plan, learned_weight_scales=section.weight_scales == "learned")
     paths = calibration_images(stored_dataset(folder), section.calibration_images, recipe.train.seed)
     if len(paths) < section.calibration_images:
         progress.note(f"calibrating on all {len(paths)} training images: {section.calibration_images} were asked for")
-    stream = batches(paths, Preprocessing(imgsz=(imgsz, imgsz)), _CALIBRATION_BATCH)
+    stream = batches(paths, run_preprocessing(folder, model), _CALIBRATION_BATCH)
     ranges = calibrate(
         quantized, map(torch.from_numpy, stream), section.observer,
         lambda done: progress.update(done, len(paths), "calibrating"), percentile=section.percentile,

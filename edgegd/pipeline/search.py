@@ -9,7 +9,7 @@ import torch
 from edgegd.data.calibration import batches, calibration_images
 from edgegd.errors import PlanError, PrecisionBudgetError
 from edgegd.latency.fingerprint import fingerprint
-from edgegd.pipeline.models import adapted_reads, model_to_quantize, stored_dataset
+from edgegd.pipeline.models import adapted_reads, model_to_quantize, run_preprocessing, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage, code_version
 from edgegd.precision.assembly import Addresses
@@ -22,7 +22,6 @@ from edgegd.quant.calibration import calibrate
 from edgegd.quant.folding import head_paths, plan_detector, trace_detector
 from edgegd.quant.plan import QuantPlan
 from edgegd.recipe.dump import section_hash
-from edgegd.runtime.contract import Preprocessing
 from edgegd.targets.local import LocalTarget
 
 RESULT = "precision.json"
@@ -100,7 +99,7 @@ def _tell_other_device(result: SearchResult, progress: Progress) -> None:
 
 def _search(folder: RunFolder, made_from: dict[str, str], progress: Progress) -> SearchResult:
     recipe = folder.recipe
-    section, imgsz, profile = recipe.quant, recipe.model.imgsz, recipe.target.profile
+    section, imgsz, profile = recipe.quant, recipe.model.size, recipe.target.profile
     model = model_to_quantize(folder)
 
     def replan(addresses: Addresses) -> QuantPlan:
@@ -109,7 +108,7 @@ def _search(folder: RunFolder, made_from: dict[str, str], progress: Progress) ->
     quantized = QuantizedModel(model, replan(()))
     paths = calibration_images(stored_dataset(folder), max(section.calibration_images, recipe.precision.images),
                                recipe.train.seed)  # fmt: skip
-    preprocessing = Preprocessing(imgsz=(imgsz, imgsz))
+    preprocessing = run_preprocessing(folder, model)
     calibrate(
         quantized, map(torch.from_numpy, batches(paths, preprocessing, _BATCH)), section.observer,
         lambda done: progress.update(done, len(paths), "calibrating"), percentile=section.percentile,

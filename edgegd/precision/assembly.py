@@ -48,22 +48,22 @@ def times_ms(profile: Profile) -> dict[str, float]:
 
 
 def assemble(plan: QuantPlan, ops: Sequence[TracedOp], integer_ms: Mapping[str, float], float_ms: Mapping[str, float],
-             noises: Sequence[float], prices: BorderPrices) -> Problem:
+             noises: Sequence[float], prices: BorderPrices, channels: int = 3) -> Problem:
     """The problem of choosing among `units_of(plan)`.
 
     `ops` is the trace that the plan was made from. `integer_ms` and `float_ms` are `times_ms` of the planned file and
-    of the float one; `noises` belong to the units in their order.
+    of the float one; `noises` belong to the units in their order. `channels` are the image's.
     """
-    return _Assembly(plan, ops, prices).problem(integer_ms, float_ms, noises)
+    return _Assembly(plan, ops, prices, channels).problem(integer_ms, float_ms, noises)
 
 
 class _Assembly:
-    def __init__(self, plan: QuantPlan, ops: Sequence[TracedOp], prices: BorderPrices) -> None:
+    def __init__(self, plan: QuantPlan, ops: Sequence[TracedOp], prices: BorderPrices, channels: int) -> None:
         self.plan, self.prices = plan, prices
         self.units = units_of(plan)
         self.unit_of = {address: index for index, unit in enumerate(self.units) for address in unit}
         height, width = plan.imgsz
-        self.elements = {INPUT: 3 * height * width} | {op.address: prod(op.shape) for op in ops}
+        self.elements = {INPUT: channels * height * width} | {op.address: prod(op.shape) for op in ops}
         self.on_demand = {rule.name for rule in TABLES[plan.profile].rules if rule.on_demand}
         self.moves = {op.address: op for op in plan.ops if op.decision == MOVE}
         self.readers: dict[str, list[tuple[PlannedOp, str]]] = {}  # made tensor -> (reader, what it reads of it)

@@ -21,6 +21,7 @@ from edgegd.precision.sensitivity import HeadNoise, PartlyQuantized, to_db
 from edgegd.precision.solver import STEPS_DB, Choice, pareto_front
 from edgegd.precision.timing import Profile, profile_models
 from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.folding import input_channels
 from edgegd.quant.plan import QuantPlan
 from edgegd.quant.tracing import TracedOp
 from edgegd.recipe.schema import LatencySection
@@ -41,7 +42,7 @@ class Progress(Protocol):
 class Subject:
     """What is searched: a calibrated model, the trace of its float form, its head's tensors, images by batches.
 
-    `replan(addresses)` makes the plan that keeps these float beyond the rules; batches are (N, 3, H, W) float32.
+    `replan(addresses)` makes the plan that keeps these float beyond the rules; batches are (N, C, H, W) float32.
     """
 
     quantized: QuantizedModel
@@ -121,7 +122,8 @@ def _problem(subject: Subject, profiles: Mapping[str, Profile], noises: Sequence
     choice = [not kept_float & set(unit) for unit in units_of(plan)]
 
     def with_prices(prices: BorderPrices) -> Problem:
-        return assemble(plan, subject.ops, times_ms(profiles["integer"]), times_ms(profiles[_FP32]), noises, prices)
+        return assemble(plan, subject.ops, times_ms(profiles["integer"]), times_ms(profiles[_FP32]), noises, prices,
+                        input_channels(subject.quantized.model))  # fmt: skip
 
     prices = border_prices(profiles["probe"], [profiles["integer"], profiles[_FP32]])
     without_ms = with_prices(prices.scaled(0.0)).total_ms(choice)
@@ -147,5 +149,5 @@ class _Files:
     def _written(self, name: str, model: Callable[[], nn.Module], plan: QuantPlan) -> Path:
         path = self._folder / f"{name}.onnx"
         if not path.exists():
-            path.write_bytes(build_graph(model(), plan, plan.imgsz[0], self._subject.opset).SerializeToString())
+            path.write_bytes(build_graph(model(), plan, plan.imgsz, self._subject.opset).SerializeToString())
         return path

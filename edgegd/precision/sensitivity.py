@@ -91,7 +91,7 @@ class PartlyQuantized(QuantizedModel):
 
 
 class HeadNoise:
-    """Compares quantized forms of one model with its float form on `images` (N, 3, H, W) float32, in batches."""
+    """Compares quantized forms of one model with its float form on `images` (N, C, H, W) float32, in batches."""
 
     def __init__(self, quantized: QuantizedModel, head: Addresses, batches: Sequence[torch.Tensor]) -> None:
         self._quantized, self._head, self._batches = quantized, head, batches

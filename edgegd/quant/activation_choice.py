@@ -68,7 +68,7 @@ def swap_noise(model: DetectionModel, images: Sequence[torch.Tensor], units: Seq
                ) -> Iterator[float]:
     """For each unit in turn `SwapUnit.noise` of the deployed float model, everything else as it was.
 
-    `images` are batches (N, 3, H, W) float32. The model is as before after each unit.
+    `images` are batches (N, C, H, W) float32. The model is as before after each unit.
     """
     expected = [head_outputs(model, batch) for batch in images]
     signal = [_variance_sum(maps) for maps in zip(*expected, strict=True)]

@@ -27,7 +27,7 @@ def module_key(address: str) -> str:
 
 
 class QuantizedModel(nn.Module):
-    """`model` run under `plan`: forward(image (N, 3, H, W) float32) -> what the model returns.
+    """`model` run under `plan`: forward(image (N, C, H, W) float32) -> what the model returns.
 
     `ranges` holds one ActivationQuantizer a scale group, `weights` one WeightQuantizer an integer convolution; both
     are in `state_dict()`. In training mode they are brought up to date with what learns at every forward pass.

@@ -42,7 +42,7 @@ def _read_codes_of(plan: QuantPlan, address: str) -> tuple[str, ...]:
 @torch.no_grad()
 def collect(quantized: QuantizedModel, batches: Iterable[torch.Tensor],
             progress: Callable[[int], None] | None = None) -> dict[str, Histogram]:
-    """Runs float images (N, 3, H, W) through the float model once; the histogram of every planned tensor by address.
+    """Runs float images (N, C, H, W) through the float model once; the histogram of every planned tensor by address.
 
     The image itself is not counted (its codes are the pixels), nor what only hands on codes of others (movements,
     concat). `progress(images)` is called after each batch. CalibrationError where an activation is not finite, which
@@ -112,7 +112,7 @@ def choose_ranges(plan: QuantPlan, histograms: Mapping[str, Histogram], observer
 
 def calibrate(quantized: QuantizedModel, batches: Iterable[torch.Tensor], observer: str,
               progress: Callable[[int], None] | None = None, *, percentile: float = PERCENTILE) -> dict[str, Range]:
-    """Sets every range of the model from float images (N, 3, H, W); returns the ranges by scale group.
+    """Sets every range of the model from float images (N, C, H, W); returns the ranges by scale group.
 
     See `collect` for errors and `choose_ranges` for what is chosen; weight scales are tied to the weights.
     """

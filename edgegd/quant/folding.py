@@ -17,6 +17,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
 from edgegd.errors import UnsupportedModelError
+from edgegd.network_size import NetworkSize, network_size
 from edgegd.quant.plan import QuantPlan
 from edgegd.quant.planning import build_plan
 from edgegd.quant.rules.table import HeadPaths
@@ -138,19 +139,25 @@ def output_kind(model: DetectionModel) -> str:
     return "end2end" if head.end2end else "raw"
 
 
-def plan_detector(model: DetectionModel, imgsz: int, profile: str, *, float_patterns: Sequence[str] = (),
-                  rules: Mapping[str, str] | None = None) -> QuantPlan:
-    """The plan of a deployed detector for images of (imgsz, imgsz) px and a runtime profile.
+def input_channels(model: nn.Module) -> int:
+    """Channels of the images that a detector takes: those that its first convolution reads."""
+    return next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d))
+
+
+def plan_detector(model: DetectionModel, imgsz: int | NetworkSize, profile: str, *,
+                  float_patterns: Sequence[str] = (), rules: Mapping[str, str] | None = None) -> QuantPlan:
+    """The plan of a deployed detector for images of `imgsz`, (height, width) or the side of a square in px, and a
+    runtime profile.
 
     `float_patterns` and `rules` are a recipe's quant.float and quant.rules (see build_plan, also for PlanError).
     """
     return build_plan(
         trace_detector(model, imgsz), head_paths(model), profile,
-        imgsz=(imgsz, imgsz), float_patterns=float_patterns, rules=rules,
+        imgsz=network_size(imgsz), float_patterns=float_patterns, rules=rules,
     )  # fmt: skip
 
 
-def trace_detector(model: DetectionModel, imgsz: int) -> tuple[TracedOp, ...]:
-    """The operations of a deployed detector for images of (imgsz, imgsz) px; `require_plan_fits` takes them too."""
+def trace_detector(model: DetectionModel, imgsz: int | NetworkSize) -> tuple[TracedOp, ...]:
+    """The operations of a deployed detector for images as `plan_detector` takes; `require_plan_fits` takes them too."""
     device = next(model.parameters()).device
-    return trace(model, torch.zeros(1, 3, imgsz, imgsz, device=device))
+    return trace(model, torch.zeros(1, input_channels(model), *network_size(imgsz), device=device))

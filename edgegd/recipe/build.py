@@ -3,7 +3,8 @@
 Rules: (1) an unknown key is a mistake, the nearest known one is named; (2) whole numbers are accepted for numbers, and
 so is text such as "1e-4", which YAML 1.1 does not take for a number; (3) true/false is never a number; (4) an empty
 section (`train:` with nothing under it) takes all its defaults; (5) a list or a mapping holds values of one type;
-(6) a field with a canonical form takes whatever that form can be made of.
+(6) a field with a canonical form takes whatever that form can be made of; (7) a pair (`tuple[int, int]`) is written as
+a list of two.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 KIND = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+
+PAIR = "a list of two whole numbers"
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,9 @@ def convert(value: Any, kind: Any, limits: Mapping[str, Any]) -> tuple[Any, str]
     if typing.get_origin(kind) in (list, dict):
         return _convert_many(value, kind, limits)
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    pair = next((option for option in options if typing.get_origin(option) is tuple), None)
+    if pair and isinstance(value, (list, tuple)):
+        return _convert_pair(value, pair, kind, limits)
     if isinstance(value, str) and float in options and str not in options and NUMBER.fullmatch(value):
         value = float(value)
     if float in options and isinstance(value, int) and not isinstance(value, bool):
@@ -123,13 +129,27 @@ def _convert_many(value: Any, kind: Any, limits: Mapping[str, Any]) -> tuple[Any
     return (dict(zip((name for name, _ in items), converted, strict=True)) if container is dict else converted), ""
 
 
+def _convert_pair(value: Any, pair: Any, kind: Any, limits: Mapping[str, Any]) -> tuple[Any, str]:
+    """A list of two as a tuple, each value within the limits; `kind` is the field's whole type."""
+    kinds = typing.get_args(pair)
+    if len(value) != len(kinds):
+        return None, f"expected {describe_kind(kind)}, found a list of {len(value)}"
+    converted = []
+    for number, (item, item_kind) in enumerate(zip(value, kinds, strict=True), 1):
+        new, problem = convert(item, item_kind, limits)
+        if problem:
+            return None, f"value {number}: {problem}"
+        converted.append(new)
+    return tuple(converted), ""
+
+
 def describe_kind(kind: Any) -> str:
     """A field's type in words."""
     if typing.get_origin(kind) in (list, dict):
         many = "a list of" if typing.get_origin(kind) is list else "a mapping from text to"
         return f"{many} {KIND[typing.get_args(kind)[-1]].removeprefix('a ')}"
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    return " or ".join(KIND[option] for option in options)
+    return " or ".join(PAIR if typing.get_origin(option) is tuple else KIND[option] for option in options)
 
 
 def describe(value: Any) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgegd.network_size import LARGEST_SIDE, NetworkSize, network_size
 from edgegd.recipe.device import canonical_device
 
 SCHEMA_VERSION = 1
@@ -58,9 +59,17 @@ class ModelSection:
     weights: str = option("yolo26n.pt", "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml); "
                                         "relative to the working directory, then to the project's own files; after "
                                         "`shipped:` to the latter alone")
-    imgsz: int = option(640, "side in pixels of the square network input; a multiple of the stride", minimum=32)
+    imgsz: int | tuple[int, int] = option(640, "size of the network's input in pixels: one number for a square, or "
+                                               "[height, width] such as [384, 640]; multiples of the stride "
+                                               "(model.float trains on squares of the longer side)",
+                                          minimum=32, maximum=LARGEST_SIDE)
     end2end: bool | None = option(None, "export the NMS-free head; null keeps the checkpoint's own form")
     float: FloatTraining = field(default_factory=FloatTraining, metadata={"help": "float training"})
+
+    @property
+    def size(self) -> NetworkSize:
+        """`imgsz` as (height, width) in pixels."""
+        return network_size(self.imgsz)
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,9 @@ class DataSection:
 
     source: str = option("yaml", "which kind of data set", choices=("streets", "bccd", "yaml"))
     path: str = option("", "the set's folder (streets, bccd), or an Ultralytics data set YAML (yaml): a file, or a "
-                           "name such as coco.yaml; `shipped:coco.yaml` is Ultralytics' own in any case")
+                           "name such as coco.yaml; `shipped:coco.yaml` is Ultralytics' own in any case. Its "
+                           "`channels` (1 to 8, 3 where it says nothing) decide how images are read, as Ultralytics "
+                           "reads them")
     unlabelled: str = option("error", "what an image without a label file is", choices=("error", "background"))
     train_images: int = option(0, "streets: images to generate for training", minimum=0)
     val_images: int = option(0, "streets: images to generate for validation", minimum=0)

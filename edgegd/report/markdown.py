@@ -6,6 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from edgegd.network_size import size_in_words
 from edgegd.quant.activation import ActivationSwap
 from edgegd.report.build import EDGE, MAP_AGREEMENT_POINTS, VARIANTS
 from edgegd.report.swap import explain_swap
@@ -45,8 +46,9 @@ def to_markdown(report: dict[str, Any]) -> str:
     machine, latency = conditions["fingerprint"], conditions["settings"]
     lines = [
         f"# {report['recipe']}", "",
-        f"{settings['model']['weights']} at {settings['model']['imgsz']} px on {report['accuracy']['fp32']['images']} "
-        f"validation images; profile {report['target']['profile']}, {_chosen(report['target'])}.", "",
+        f"{settings['model']['weights']} at {size_in_words(settings['model']['imgsz'])} px on "
+        f"{report['accuracy']['fp32']['images']} validation images; profile {report['target']['profile']}, "
+        f"{_chosen(report['target'])}.", "",
         summary_table(report, "github"), "",
         *(f"{caveat}\n" for caveat in caveats(report)),
         f"Latency on {machine['cpu']}, onnxruntime {machine['onnxruntime']}, {latency['threads']} thread(s), spinning "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
+from edgegd.network_size import size_in_words
 from edgegd.quant.activation import ActivationSwap, SwapUnit
 
 
@@ -21,7 +22,7 @@ def explain_swap(swap: ActivationSwap, style: str = "simple") -> str:
     conditions = swap.conditions
     return "\n\n".join([
         f"{count}: {saved:.2f} of the {whole:.2f} ms that SiLUs took in an inference of {conditions['run_ms']:.2f} ms "
-        f"at {conditions['imgsz']} px, where {100 * swap.saving:.0f} % were asked for "
+        f"at {size_in_words(conditions['imgsz'])} px, where {100 * swap.saving:.0f} % were asked for "
         f"(quant.activation_saving). Times: onnxruntime {conditions['onnxruntime']} on {conditions['cpu']}, "
         f"{conditions['threads']} thread(s), profiled. SNR: signal-to-noise ratio of the head's outputs in float on "
         f"{conditions['images']} images when only this unit is swapped, before any training.",

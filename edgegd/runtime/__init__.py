@@ -3,7 +3,7 @@
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import Detections, Detector, ProfileWarning, Timings, detections_from_output
 from edgegd.runtime.draw import draw, write_image
-from edgegd.runtime.images import read_image
+from edgegd.runtime.images import read_for, read_image
 from edgegd.runtime.letterbox import LetterboxGeometry, PixelInput, letterbox, network_input, preprocess
 from edgegd.runtime.session import load_model, load_portable, load_session, read_contract
 
@@ -26,6 +26,7 @@ __all__ = [
     "network_input",
     "preprocess",
     "read_contract",
+    "read_for",
     "read_image",
     "write_image",
 ]

@@ -16,6 +16,11 @@ METADATA_SCHEMA = "1"
 INPUT_NAME = "images"
 OUTPUT_NAME = "output0"
 VARIANTS = ("fp32", "ptq", "qat")
+ORDERS = ("rgb", "bgr", "gray", "stored")
+MOST_CHANNELS = 8
+"""Of an image; more are no camera that Ultralytics' formats (TIFF, PNG) were tried with."""
+BORDER = 114
+"""What Ultralytics' letterbox fills the border with, in every channel."""
 
 
 def _require(condition: bool, rule: str, found: object) -> None:
@@ -31,15 +36,17 @@ def _are_integers(values: tuple[Any, ...], minimum: int) -> bool:
 class Preprocessing:
     """How an image becomes the network's input; the one value that calibration, validation and runtime share.
 
-    `imgsz` is (height, width) in pixels; `letterbox_color` fills the border, in the image's own channel order (BGR).
-    A portable file takes float32 NCHW, three channels; `scale` multiplies the 8-bit values (computed as a float32
-    division by 1 / scale, as Ultralytics divides by 255). An edge file takes the uint8 pixels themselves, NHWC in the
-    image's own channel order (scale 1), in three channels or in four of which the network ignores the last.
+    `imgsz` is (height, width) in pixels; `letterbox_color` fills the border, a value for each of the image's channels
+    in their own order. `channel_order` is rgb or bgr for the three colours, gray for one channel, stored for the 2 or 4
+    to 8 bands of a multispectral file, which keep their order.
+    A portable file takes float32 NCHW; `scale` multiplies the 8-bit values (computed as a float32 division by
+    1 / scale, as Ultralytics divides by 255). An edge file takes the uint8 pixels themselves, NHWC in the image's own
+    channel order (scale 1), and colours in three channels or in four of which the network ignores the last.
     Raises ValueError for values that the runtime has no implementation of.
     """
 
     imgsz: tuple[int, int]
-    letterbox_color: tuple[int, int, int] = (114, 114, 114)
+    letterbox_color: tuple[int, ...] = (114, 114, 114)
     scale: float = 1 / 255
     channel_order: str = "rgb"
     interpolation: str = "linear"
@@ -50,25 +57,54 @@ class Preprocessing:
     def __post_init__(self) -> None:
         _require(len(self.imgsz) == 2 and _are_integers(self.imgsz, 1), "imgsz must be (height, width)", self.imgsz)
         color = self.letterbox_color
-        _require(len(color) == 3 and _are_integers(color, 0) and max(color) <= 255,
-                 "letterbox_color must be three integers in 0..255", color)
+        _require(self.channel_order in ORDERS, f"channel_order must be one of {', '.join(ORDERS)}", self.channel_order)
+        _require(type(self.channels) is int and 1 <= self.channels <= MOST_CHANNELS,
+                 f"channels must be 1 to {MOST_CHANNELS}", self.channels)
+        count = self.image_channels
+        _require(len(color) == count and _are_integers(color, 0) and max(color) <= 255,
+                 f"letterbox_color must be {count} integers in 0..255", color)
         _require(isinstance(self.scale, float) and self.scale > 0, "scale must be a positive float", self.scale)
-        _require(self.channel_order in ("rgb", "bgr"), "channel_order must be rgb or bgr", self.channel_order)
         _require(self.interpolation == "linear", "interpolation must be linear", self.interpolation)
         _require(self.dtype in ("float32", "uint8"), "dtype must be float32 or uint8", self.dtype)
         if self.dtype == "float32":
             _require(self.layout == "nchw", "layout must be nchw for float32", self.layout)
-            _require(self.channels == 3, "channels must be 3 for float32", self.channels)
+            self._require_channels((3,))
         else:
             _require(self.layout == "nhwc", "layout must be nhwc for uint8", self.layout)
-            _require(self.channels in (3, 4), "channels must be 3 or 4 for uint8", self.channels)
+            self._require_channels((3, 4))
             _require(self.scale == 1.0, "scale must be 1.0 for uint8", self.scale)
-            _require(self.channel_order == "bgr", "channel_order must be bgr for uint8", self.channel_order)
+            _require(self.channel_order != "rgb", "channel_order must be bgr, gray or stored for uint8",
+                     self.channel_order)
+
+    def _require_channels(self, of_colours: tuple[int, ...]) -> None:
+        if self.channel_order in ("rgb", "bgr"):
+            _require(self.channels in of_colours, f"channels must be {' or '.join(map(str, of_colours))} for "
+                     f"{self.dtype}", self.channels)
+        else:
+            bands = "gray" if self.channels == 1 else "stored"
+            _require(self.channel_order == bands and self.channels != 3,
+                     "channel_order must be gray for 1 channel, rgb or bgr for 3, stored for others",
+                     f"{self.channel_order} for {self.channels}")
+
+    @classmethod
+    def of_images(cls, imgsz: tuple[int, int], channels: int = 3) -> Preprocessing:
+        """A portable file's preprocessing as Ultralytics does it, for images of so many channels."""
+        order = {1: "gray", 3: "rgb"}.get(channels, "stored")
+        return cls(imgsz, letterbox_color=(BORDER,) * channels, channel_order=order, channels=channels)
 
     @classmethod
     def of_pixels(cls, portable: Preprocessing, channels: int) -> Preprocessing:
-        """What an edge file's input is, made from the file with preprocessing `portable`; `channels` is 3 or 4."""
-        return replace(portable, scale=1.0, channel_order="bgr", layout="nhwc", dtype="uint8", channels=channels)
+        """What an edge file's input is, made from the file with preprocessing `portable`.
+
+        `channels` are the portable file's, or 4 where it has the three colours.
+        """
+        order = "bgr" if portable.channel_order == "rgb" else portable.channel_order
+        return replace(portable, scale=1.0, channel_order=order, layout="nhwc", dtype="uint8", channels=channels)
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of the image (H, W, C) that the network looks at."""
+        return 3 if self.channel_order in ("rgb", "bgr") else self.channels
 
     @property
     def takes_pixels(self) -> bool:
@@ -77,7 +113,7 @@ class Preprocessing:
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
-        """Shape of the network's input: (1, 3, height, width) in float32, (1, height, width, channels) in uint8."""
+        """Shape of the network's input: (1, channels, height, width) float32, or (1, height, width, channels) uint8."""
         height, width = self.imgsz
         return (1, height, width, self.channels) if self.takes_pixels else (1, self.channels, height, width)
 

@@ -146,7 +146,7 @@ class Detector:
         self._pixels = PixelInput(self.contract.preprocessing) if takes_pixels else None
 
     def __call__(self, image: NDArray[np.uint8]) -> Detections:
-        """The detections in a BGR image (H, W, 3) uint8.
+        """The detections in an image (H, W, C) uint8 of the channels that the model takes; three are in BGR.
 
         Raises:
             ValueError: the image has another type or shape.

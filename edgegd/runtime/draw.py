@@ -27,6 +27,14 @@ def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
     Path(path).write_bytes(content.tobytes())
 
 
+def drawable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image (H, W, C) uint8 to draw on, (H, W, 3): gray as colours, of multispectral bands the first three."""
+    if image.shape[2] == 3:
+        return image
+    bands = [min(band, image.shape[2] - 1) for band in range(3)]
+    return np.ascontiguousarray(image[:, :, bands])
+
+
 def draw(image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
     """A copy of the BGR image (H, W, 3) uint8 with a box and a "name score" label per detection, the best on top.
 

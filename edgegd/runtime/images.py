@@ -8,45 +8,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegd.errors import UnreadableImageError
+from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.opencv import require_opencv
+from edgegd.runtime.pixels import pixels
 
 IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif",
                             ".tiff", ".webp"})
 """The files of an image folder that count as images: Ultralytics' list (ultralytics/data/utils.py, IMG_FORMATS)."""
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """The image as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation; raises UnreadableImageError."""
+def read_image(path: str | Path, channels: int = 3) -> NDArray[np.uint8]:
+    """The image as (H, W, channels) uint8, as Ultralytics reads it (see `pixels`); raises UnreadableImageError."""
     require_opencv()  # before the file is looked at: without OpenCV no file can be read
-    image, problem = decode(Path(path))
+    image, problem = decode(Path(path), channels)
     if image is None:
-        raise UnreadableImageError(f"{path}: {problem}", expected="a complete image file", mend="replace the file")
+        expected = "a complete image file" + ("" if channels == 3 else f" of {channels} channel{'s' * (channels > 1)}")
+        raise UnreadableImageError(f"{path}: {problem}", expected=expected, mend="replace the file")
     return image
 
 
-def decode(path: Path) -> tuple[NDArray[np.uint8] | None, str]:
+def read_for(path: str | Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """The image as a model with this preprocessing takes it; raises UnreadableImageError."""
+    return read_image(path, preprocessing.image_channels)
+
+
+def decode(path: Path, channels: int = 3) -> tuple[NDArray[np.uint8] | None, str]:
     """The image of a file as read_image gives it, or None and what is wrong with the file."""
     try:
         content = path.read_bytes()
     except OSError as error:
         return None, error.strerror or str(error)
-    return decode_bytes(content)
+    return decode_bytes(content, path.suffix, channels)
 
 
-def decode_bytes(content: bytes) -> tuple[NDArray[np.uint8] | None, str]:
-    """The image in an image file's content, or None and what is wrong with it; MissingExtraError without OpenCV."""
-    cv2 = require_opencv()
+def decode_bytes(content: bytes, suffix: str = "", channels: int = 3) -> tuple[NDArray[np.uint8] | None, str]:
+    """The image in the content of an image file, or None and what is wrong with it; MissingExtraError without OpenCV.
+
+    `suffix` is that of the file's name (`.tif`), by which Ultralytics reads some kinds differently.
+    """
+    require_opencv()
     if not content:
         return None, "the file is empty"
     if is_truncated(content):
         return None, "the file is truncated"
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
-    if image is None:
-        return None, "the file is not an image, or is damaged"
-    return np.asarray(image, np.uint8), ""
+    return pixels(content, suffix, channels)
 
 
 def is_truncated(content: bytes) -> bool:

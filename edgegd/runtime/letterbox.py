@@ -56,29 +56,34 @@ class LetterboxGeometry:
 def letterbox(
     image: NDArray[np.uint8], preprocessing: Preprocessing
 ) -> tuple[NDArray[np.uint8], LetterboxGeometry]:
-    """The image (H, W, 3) uint8 BGR resized and padded to preprocessing.imgsz, with the geometry to map boxes back.
+    """The image (H, W, C) uint8 resized and padded to preprocessing.imgsz, with the geometry to map boxes back.
+
+    C is `preprocessing.image_channels`; three are in BGR.
 
     Raises:
-        ValueError: the image is not a non-empty (H, W, 3) uint8 array.
+        ValueError: the image is not a non-empty (H, W, C) uint8 array.
         MissingExtraError: OpenCV is not installed.
     """
-    padded = np.empty((*preprocessing.imgsz, 3), dtype=np.uint8)
-    geometry = LetterboxGeometry.fit(image_size(image), preprocessing.imgsz)
+    channels = preprocessing.image_channels
+    padded = np.empty((*preprocessing.imgsz, channels), dtype=np.uint8)
+    geometry = LetterboxGeometry.fit(image_size(image, channels), preprocessing.imgsz)
     padded[:] = preprocessing.letterbox_color
     write_resized(image, geometry, padded)
     return padded, geometry
 
 
 def write_resized(image: NDArray[np.uint8], geometry: LetterboxGeometry, canvas: NDArray[np.uint8]) -> None:
-    """Writes the image (H, W, 3) uint8 BGR to its place in `canvas` (h, w, 3 or 4) uint8; the border stays as it is.
+    """Writes the image (H, W, C) uint8 to its place in `canvas` (h, w, C) uint8; the border stays as it is.
 
-    OpenCV writes straight into the canvas. A fourth channel takes a second pass over the resized image, which becomes
-    255 there: for shrinking it is faster than resizing four channels.
+    OpenCV writes straight into the canvas. A canvas of four channels for an image of three takes a second pass over the
+    resized image, which becomes 255 there: for shrinking it is faster than resizing four channels.
     """
     cv2 = require_opencv()
     height, width = geometry.resized
     place = canvas[geometry.pad_top : geometry.pad_top + height, geometry.pad_left : geometry.pad_left + width]
-    is_resized, is_wider = geometry.resized != geometry.original, canvas.shape[2] == 4
+    is_resized, is_wider = geometry.resized != geometry.original, canvas.shape[2] > image.shape[2]
+    if canvas.shape[2] == 1:
+        image, place = image[:, :, 0], place[:, :, 0]  # OpenCV drops an axis of one channel
     if is_resized:
         image = cv2.resize(image, (width, height), dst=None if is_wider else place, interpolation=cv2.INTER_LINEAR)
     if is_wider:
@@ -90,9 +95,10 @@ def write_resized(image: NDArray[np.uint8], geometry: LetterboxGeometry, canvas:
 def preprocess(
     image: NDArray[np.uint8], preprocessing: Preprocessing
 ) -> tuple[NDArray[np.float32], LetterboxGeometry]:
-    """The image (H, W, 3) uint8 BGR as a portable file's input: float32 (1, 3, h, w), contiguous; and its geometry.
+    """The image (H, W, C) uint8 as a portable file's input: float32 (1, C, h, w), contiguous; and its geometry.
 
-    The values are those of Ultralytics' predictor, bit for bit: a float32 division by 255 after BGR -> RGB.
+    The values are those of Ultralytics' predictor, bit for bit: a float32 division by 255, three channels after
+    BGR -> RGB.
 
     Raises:
         ValueError: see `letterbox`; or `preprocessing` is an edge file's, which takes no floats.
@@ -103,12 +109,12 @@ def preprocess(
     padded, geometry = letterbox(image, preprocessing)
     if preprocessing.channel_order == "rgb":
         padded = padded[:, :, ::-1]
-    planes = np.ascontiguousarray(padded.transpose(2, 0, 1)[None])  # (h, w, 3) -> (1, 3, h, w)
+    planes = np.ascontiguousarray(padded.transpose(2, 0, 1)[None])  # (h, w, C) -> (1, C, h, w)
     return np.divide(planes, np.float32(1 / preprocessing.scale), dtype=np.float32), geometry
 
 
 def network_input(image: NDArray[np.uint8], preprocessing: Preprocessing) -> tuple[NDArray[Any], LetterboxGeometry]:
-    """The image (H, W, 3) uint8 BGR as the input of either kind of file, an array of its own; and its geometry.
+    """The image (H, W, C) uint8 as the input of either kind of file, an array of its own; and its geometry.
 
     Raises:
         ValueError, MissingExtraError: see `letterbox`.
@@ -120,9 +126,10 @@ def network_input(image: NDArray[np.uint8], preprocessing: Preprocessing) -> tup
 
 
 class PixelInput:
-    """An edge file's input, one buffer for all images: `array`, uint8 (1, h, w, 3 or 4) in BGR.
+    """An edge file's input, one buffer for all images: `array`, uint8 (1, h, w, channels), colours in BGR.
 
-    The border is written only where the geometry differs from the last image's. A fourth channel is 255 everywhere.
+    The border is written only where the geometry differs from the last image's. A fourth channel beside three colours
+    is 255 everywhere.
     """
 
     def __init__(self, preprocessing: Preprocessing) -> None:
@@ -131,24 +138,26 @@ class PixelInput:
         self.array = np.full(preprocessing.input_shape, 255, np.uint8)
 
     def fill(self, image: NDArray[np.uint8]) -> LetterboxGeometry:
-        """Letterboxes the image (H, W, 3) uint8 BGR into `array` without a copy in float; errors as `letterbox`."""
-        geometry = LetterboxGeometry.fit(image_size(image), self._preprocessing.imgsz)
+        """Letterboxes the image (H, W, C) uint8 into `array` without a copy in float; errors as `letterbox`."""
+        channels = self._preprocessing.image_channels
+        geometry = LetterboxGeometry.fit(image_size(image, channels), self._preprocessing.imgsz)
         if geometry != self._geometry:
-            self.array[0, :, :, :3] = self._preprocessing.letterbox_color
+            self.array[0, :, :, :channels] = self._preprocessing.letterbox_color
             self._geometry = geometry
         write_resized(image, geometry, self.array[0])
         return geometry
 
 
-def image_size(image: NDArray[np.uint8]) -> tuple[int, int]:
-    """(height, width) in pixels of a BGR image; errors as `require_image`."""
-    require_image(image)
+def image_size(image: NDArray[np.uint8], channels: int = 3) -> tuple[int, int]:
+    """(height, width) in pixels of an image (H, W, channels); errors as `require_image`."""
+    require_image(image, channels)
     return image.shape[0], image.shape[1]
 
 
-def require_image(image: NDArray[np.uint8]) -> None:
-    """Refuse (ValueError) anything but a non-empty BGR image (H, W, 3) uint8."""
+def require_image(image: NDArray[np.uint8], channels: int = 3) -> None:
+    """Refuse (ValueError) anything but a non-empty image (H, W, channels) uint8, BGR where there are three."""
     is_array = isinstance(image, np.ndarray)
-    if not is_array or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+    if not is_array or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels or not image.size:
         found = f"{image.dtype} {image.shape}" if is_array else type(image).__name__
-        raise ValueError(f"expected a non-empty BGR image as a numpy array (H, W, 3) of uint8, found {found}")
+        kind = {1: "grayscale image", 3: "BGR image"}.get(channels, "image")
+        raise ValueError(f"expected a non-empty {kind} as a numpy array (H, W, {channels}) of uint8, found {found}")

@@ -98,7 +98,7 @@ def load_model(
 def load_portable(
     path: str | Path, *, threads: int = 1, spinning: bool = False
 ) -> tuple[onnxruntime.InferenceSession, ModelContract]:
-    """As `load_model`, for callers that feed float32 images (1, 3, H, W), as torch does: an edge file is refused.
+    """As `load_model`, for callers that feed float32 images (1, C, H, W), as torch does: an edge file is refused.
 
     Raises:
         OutputContractError: the file is an edge file; the message names its portable file.
@@ -109,7 +109,9 @@ def load_portable(
         portable = Path(path).with_name(contract.portable)
         raise OutputContractError(
             f"{path} is an edge file: it takes the image's own pixels, but float32 images were to be fed",
-            expected=_describe(INPUT_NAME, (1, 3, *contract.preprocessing.imgsz), "tensor(float)"),
+            expected=_describe(
+                INPUT_NAME, (1, contract.preprocessing.image_channels, *contract.preprocessing.imgsz), "tensor(float)"
+            ),
             found=_describe(INPUT_NAME, contract.preprocessing.input_shape, "tensor(uint8)"),
             mend=f"use the portable file it was made from, {portable}" + ("" if portable.exists() else " (not there)"),
         )

@@ -44,7 +44,7 @@ def refused(tmp_path: Path, edgegd_command: Command, contents: Callable[[Path], 
 
 @pytest.mark.parametrize(("override", "fragment"), [
     ("train.epoch=3", "train.epoch: unknown key; did you mean train.epochs?"),
-    ("model.imgsz=big", "model.imgsz: expected a whole number, found text ('big')"),
+    ("model.imgsz=big", "model.imgsz: expected a whole number or a list of two whole numbers, found text ('big')"),
 ])
 def test_a_wrong_key_or_type_is_named(refused: Command, tiny_recipe: Path, tmp_path: Path, override: str,
                                       fragment: str) -> None:

@@ -42,7 +42,7 @@ def random_model(architecture: str, images: torch.Tensor) -> Any:
     from ultralytics.nn.tasks import DetectionModel
 
     torch.manual_seed(1)
-    model = DetectionModel(f"{architecture}.yaml", nc=4, verbose=False)
+    model = DetectionModel(f"{architecture}.yaml", ch=images.shape[1], nc=4, verbose=False)
     model.names = dict(enumerate(("ant", "bee", "cat", "dog")))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -62,16 +62,16 @@ def random_model(architecture: str, images: torch.Tensor) -> Any:
 
 def quantize(model: Any, images: torch.Tensor) -> QuantizedModel:
     """Plans and calibrates a deployed model."""
-    quantized = QuantizedModel(model, plan_detector(model, images.shape[-1], "x86-vnni"))
+    quantized = QuantizedModel(model, plan_detector(model, tuple(images.shape[-2:]), "x86-vnni"))
     calibrate(quantized, images.split(2), "mse")
     return quantized.eval()
 
 
 def _write(path: Path, model: Any, detector: Any, plan: QuantPlan, variant: str) -> Path:
     """Exports as the pipeline does."""
-    graph = build_graph(model, plan, IMGSZ, OPSET)
+    graph = build_graph(model, plan, plan.imgsz, OPSET)
     origin = ("", "") if variant == "fp32" else (plan.sha256, plan.profile)
-    set_metadata(graph, detector, contract_of(graph, detector, IMGSZ, variant, *origin))
+    set_metadata(graph, detector, contract_of(graph, detector, plan.imgsz, variant, *origin))
     onnx.save(graph, path)
     return path
 
@@ -118,3 +118,13 @@ def exported(images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> 
 def write() -> Callable[..., Path]:
     """write(path, model, detector, plan, variant): exports as the pipeline does."""
     return _write
+
+
+@pytest.fixture(scope="session")
+def calibrated() -> Callable[..., QuantizedModel]:
+    """calibrated(architecture, end2end, images): a model for the images (N, C, H, W), calibrated on them."""
+
+    def make(architecture: str, end2end: bool | None, images: torch.Tensor) -> QuantizedModel:
+        return quantize(deploy(random_model(architecture, images), end2end=end2end), images)
+
+    return make

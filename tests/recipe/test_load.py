@@ -36,7 +36,7 @@ def test_five_mistakes_are_all_shown_each_with_its_line() -> None:
             "train:\n  epochs: 0\n  optimizer: adamw\nquants:\n  observer: mse\n")
     found = mistakes(text)
     assert found == [
-        "line 3: model.imgsz: expected a whole number, found text ('big')",
+        "line 3: model.imgsz: expected a whole number or a list of two whole numbers, found text ('big')",
         "line 4: model.weight: unknown key; did you mean model.weights?",
         "line 8: train.epochs: expected at least 1, found 0",
         "line 9: train.optimizer: expected one of AdamW, Adam, SGD, MuSGD, found 'adamw'; did you mean AdamW?",
@@ -56,8 +56,21 @@ def test_mistakes_of_file_and_overrides_come_in_one_error() -> None:
     ("data: {path: x.yaml}\n", "version: missing; write `version: 1`"),
     (MINIMAL.replace("1", "2"), "line 1: version: this edgegd reads recipes of version 1, found 2"),
     (MINIMAL + "quant: 3\n", "line 4: quant: expected a section (indented keys), found a whole number (3)"),
-    (MINIMAL + "model:\n  imgsz: true\n", "line 5: model.imgsz: expected a whole number, found true"),
-    (MINIMAL + "model:\n  imgsz: 320.0\n", "line 5: model.imgsz: expected a whole number, found a number (320.0)"),
+    (MINIMAL + "model:\n  imgsz: true\n",
+     "line 5: model.imgsz: expected a whole number or a list of two whole numbers, found true"),
+    (MINIMAL + "model:\n  imgsz: 320.0\n",
+     "line 5: model.imgsz: expected a whole number or a list of two whole numbers, found a number (320.0)"),
+    (MINIMAL + "model:\n  imgsz: [384]\n",
+     "line 5: model.imgsz: expected a whole number or a list of two whole numbers, found a list of 1"),
+    (MINIMAL + "model:\n  imgsz: [384, 640, 3]\n",
+     "line 5: model.imgsz: expected a whole number or a list of two whole numbers, found a list of 3"),
+    (MINIMAL + "model:\n  imgsz: [384, 640.5]\n",
+     "line 5: model.imgsz: value 2: expected a whole number, found a number (640.5)"),
+    (MINIMAL + "model:\n  imgsz: [384, true]\n", "line 5: model.imgsz: value 2: expected a whole number, found true"),
+    (MINIMAL + "model:\n  imgsz: [0, 640]\n", "line 5: model.imgsz: value 1: expected at least 32, found 0"),
+    (MINIMAL + "model:\n  imgsz: [384, 99968]\n",
+     "line 5: model.imgsz: value 2: expected at most 4096, found 99968"),
+    (MINIMAL + "model:\n  imgsz: 99968\n", "line 5: model.imgsz: expected at most 4096, found 99968"),
     (MINIMAL + "model:\n  weights: null\n", "line 5: model.weights: expected text, found nothing (null)"),
     (MINIMAL + "model:\n  end2end: 1\n", "line 5: model.end2end: expected true or false or null, "
                                          "found a whole number (1)"),
@@ -146,6 +159,9 @@ def values_of(section: type) -> st.SearchStrategy[Any]:
             arguments[name] = st.sampled_from(["cpu", "mps", "cuda", "cuda:0", "cuda:12"])
         elif kind is int:
             arguments[name] = st.integers(low, high)
+        elif kind == int | tuple[int, int]:
+            side = st.integers(low, high)
+            arguments[name] = side | st.tuples(side, side)
         elif kind is float:
             arguments[name] = st.floats(low, high, allow_nan=False, allow_infinity=False)
         elif kind is str:
@@ -183,3 +199,10 @@ def test_section_hash_depends_on_the_named_sections_only() -> None:
     assert section_hash(one, "train.seed") == section_hash(other, "train.seed") != section_hash(one, "data.seed")
     with pytest.raises(KeyError):
         section_hash(one, "trains")
+
+
+def test_a_size_is_a_square_or_height_and_width() -> None:
+    assert parse_recipe(MINIMAL + "model: {imgsz: 96}\n").model.size == (96, 96)
+    assert parse_recipe(MINIMAL + "model: {imgsz: [384, 640]}\n").model.size == (384, 640)
+    assert parse_recipe(MINIMAL, ["model.imgsz=[64, 96]"]).model.size == (64, 96)
+    assert parse_recipe(MINIMAL + "model: {imgsz: [64, 96]}\n", ["model.imgsz=128"]).model.size == (128, 128)

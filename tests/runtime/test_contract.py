@@ -56,6 +56,28 @@ def test_inputs_that_contradict_themselves_are_refused(values: dict[str, object]
         Preprocessing((320, 320), **values)
 
 
+@pytest.mark.parametrize("values", [
+    {"channel_order": "gray"}, {"channel_order": "stored"}, {"channels": 1}, {"channels": 9}, {"channels": 0},
+    {"channels": 4, "channel_order": "stored"}, {"channels": 2, "channel_order": "gray", "letterbox_color": (1, 1)},
+    {"channels": 1, "channel_order": "stored", "letterbox_color": (114,)}, {"channels": True},
+    {"channels": 1, "channel_order": "gray", "letterbox_color": (114, 114, 114)}, {"channel_order": "cmyk"},
+], ids=str)  # fmt: skip
+def test_channels_that_contradict_their_order_are_refused(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Preprocessing((320, 320), **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 8])
+def test_channels_and_a_rectangle_survive_the_metadata(channels: int) -> None:
+    portable = Preprocessing.of_images((64, 96), channels)
+    assert portable.image_channels == channels and portable.input_shape == (1, channels, 64, 96)
+    edge = Preprocessing.of_pixels(portable, channels)
+    assert edge.image_channels == channels and edge.input_shape == (1, 64, 96, channels)
+    for image, name in ((portable, ""), (edge, "qat.onnx")):
+        contract = replace(CONTRACT, preprocessing=image, portable=name)
+        assert ModelContract.from_metadata(contract.to_metadata()) == contract
+
+
 @pytest.mark.parametrize("portable", ["", "folder/qat.onnx"])
 def test_an_edge_file_must_name_the_portable_file_beside_it(portable: str) -> None:
     with pytest.raises(ValueError, match="portable"):

@@ -17,8 +17,8 @@ side = st.integers(1, 400)
 network_size = st.sampled_from([(320, 320), (64, 96), (256, 128)])
 
 
-def noise(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
 @settings(max_examples=150, deadline=None)
@@ -33,6 +33,25 @@ def test_pixels_and_values_are_ultralytics(height: int, width: int, imgsz: tuple
     values, _ = preprocess(image, Preprocessing(imgsz))
     assert values.dtype == np.float32 and values.flags.c_contiguous
     np.testing.assert_array_equal(values, tensor.numpy())
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 8])
+@settings(max_examples=40, deadline=None)
+@given(height=side, width=side, imgsz=network_size)
+def test_other_channels_keep_their_order(channels: int, height: int, width: int, imgsz: tuple[int, int]) -> None:
+    image, portable = noise(height, width, channels), Preprocessing.of_images(imgsz, channels)
+    expected = LetterBox(new_shape=imgsz, auto=False, scaleup=True, center=True)(image=image)
+    padded, geometry = letterbox(image, portable)
+    np.testing.assert_array_equal(padded, expected)
+    # ultralytics/engine/predictor.py, preprocess: colours are turned only where there are three
+    tensor = torch.from_numpy(expected)[None].permute(0, 3, 1, 2).contiguous().float().div_(255)
+    np.testing.assert_array_equal(preprocess(image, portable)[0], tensor.numpy())
+    edge = Preprocessing.of_pixels(portable, channels)
+    pixels = PixelInput(edge)
+    for number in range(2):  # the second time into a buffer with what another image left
+        assert pixels.fill(image if number else 255 - image) == geometry
+    assert pixels.array.shape == edge.input_shape == (1, *imgsz, channels)
+    np.testing.assert_array_equal(pixels.array[0], expected)
 
 
 @settings(max_examples=150, deadline=None)
@@ -92,3 +111,10 @@ def test_other_arrays_are_refused(image: np.ndarray) -> None:
         letterbox(image, Preprocessing((32, 32)))
     with pytest.raises(ValueError, match=r"BGR image as a numpy array \(H, W, 3\) of uint8"):
         PixelInput(Preprocessing.of_pixels(Preprocessing((32, 32)), 4)).fill(image)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 2), (0, 8, 1), (8, 8, 5)], ids=str)
+def test_an_image_of_other_channels_is_refused(shape: tuple[int, ...], channels: int) -> None:
+    with pytest.raises(ValueError, match=rf"\(H, W, {channels}\) of uint8, found uint8"):
+        preprocess(np.zeros(shape, np.uint8), Preprocessing.of_images((64, 96), channels))

@@ -1,8 +1,9 @@
 """The image as OpenCV has it: uint8, (1, H, W, C), blue first, instead of float32 planes.
 
 The portable file divides by 255, quantizes to the very code that was divided, and transposes. Here the bytes of the
-image are the codes; the order of the colours is in the weights of the convolutions that read it. A fourth channel,
-where a camera gives one, has zero weights. Where codes are signed, the uppermost bit is flipped.
+image are the codes; the order of the three colours is in the weights of the convolutions that read it, and any other
+number of channels keeps its order. A fourth channel beside colours, where a camera gives one, has zero weights. Where
+codes are signed, the uppermost bit is flipped.
 """
 
 from __future__ import annotations
@@ -42,9 +43,11 @@ class Uint8Input(ExactPass):
         codes.replace_all_uses_with(_image_codes(graph, image, (1, height, width, self.channels), codes))
         for stem in stems:
             weight = stem.inputs[3]
-            values = numbers(weight)[:, _BLUE_FIRST]  # type: ignore[index]
-            values = np.pad(values, ((0, 0), (0, self.channels - 3), (0, 0), (0, 0)))
-            stem.replace_input_with(3, constant(graph, values, f"{weight.name}/bgr{self.channels}"))  # type: ignore[union-attr]
+            values = numbers(weight)
+            assert values is not None and weight is not None  # integer-kernels found it
+            if values.shape[1] == 3:
+                values = np.pad(values[:, _BLUE_FIRST], ((0, 0), (0, self.channels - 3), (0, 0), (0, 0)))
+            stem.replace_input_with(3, constant(graph, values, f"{weight.name}/image{self.channels}"))
             self.applied.append(stem.name or "")
 
 
