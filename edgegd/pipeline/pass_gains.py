@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from edgegd.export.edge import PASS_NAMES, build_edge, left_out_with
+from edgegd.export.load_onnx import load_onnx
 from edgegd.latency.measure import measure
 from edgegd.pipeline.export import edge_file
 from edgegd.pipeline.run_folder import RunFolder
@@ -24,7 +25,7 @@ def pass_gains(folder: RunFolder, progress: Progress, variant: str = "qat") -> l
     `without_ms` is the median without the pass, and without what needs it; `gain`, `gain_low`, `gain_high` the time
     without over the time with it and its 95 % interval. A pass that rewrote nothing has gain None.
     """
-    portable = onnx.load(folder.require(f"{variant}.onnx", "export"))
+    portable = load_onnx(folder.require(f"{variant}.onnx", "export"))
     reports = folder.read_json("passes.json")[variant]
     worked = [report["name"] for report in reports if report["applied"]]
     with tempfile.TemporaryDirectory() as temporary:
