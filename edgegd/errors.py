@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from edgegd.foreign_text import indented, printable
+
 
 class EdgegdError(Exception):
     """An error with a cause a user can mend; the CLI prints it without a traceback and exits with `exit_code`.
@@ -26,11 +28,14 @@ class EdgegdError(Exception):
         super().__init__(self.message())
 
     def message(self) -> str:
-        """The text shown to the user: a line each for what, expected, found and how to mend it."""
-        lines = [self.what]
+        """The text shown to the user: a line each for what, expected, found and how to mend it.
+
+        Parts of it come from files and devices: no control character, and no line that could be one of ours, leaves.
+        """
+        lines = [printable(self.what)]
         for label, text in (("expected", self.expected), ("found", self.found), ("to mend it", self.mend)):
             if text:
-                lines.append(f"  {label}: {text}")
+                lines.append(f"  {label}: {indented(str(text))}")
         return "\n".join(lines)
 
 
@@ -51,7 +56,8 @@ class DataNotFoundError(EdgegdError, exit_code=20):
 
 
 class NoImagesError(EdgegdError, exit_code=21):
-    """An image folder (or list) of the data set, or of `edgegd predict`, is missing or empty."""
+    """An image folder (or list) of the data set, or of `edgegd predict`, is missing or empty, or cannot be read, or
+    names an image twice."""
 
 
 class LabelError(EdgegdError, exit_code=22):
@@ -59,7 +65,8 @@ class LabelError(EdgegdError, exit_code=22):
 
 
 class UnreadableImageError(EdgegdError, exit_code=23):
-    """An image or video file cannot be decoded."""
+    """An image or video file cannot be decoded, has too many pixels, or would be read otherwise, or left out, in
+    training."""
 
 
 class MissingLabelError(EdgegdError, exit_code=24):
@@ -87,7 +94,7 @@ class CheckpointTaskError(EdgegdError, exit_code=32):
 
 
 class ClassCountError(EdgegdError, exit_code=33):
-    """The checkpoint's classes are not the data set's."""
+    """The checkpoint's classes are not the data set's, or its class names are not one for each class id."""
 
 
 class ImageSizeError(EdgegdError, exit_code=34):
@@ -119,7 +126,7 @@ class RunFolderBusyError(EdgegdError, exit_code=51):
 
 
 class NoSpaceError(EdgegdError, exit_code=52):
-    """The disk is full; the artifact being written was removed, everything else is as it was."""
+    """A disk is full; what was being written was removed, all else is as it was. Or /dev/shm is too small to train."""
 
 
 class MissingArtifactError(EdgegdError, exit_code=53):
@@ -131,7 +138,7 @@ class MissingExtraError(EdgegdError, exit_code=54):
 
 
 class FileAccessError(EdgegdError, exit_code=55):
-    """The operating system refused access to a file or folder (permissions, a file where a folder is needed)."""
+    """The operating system refused access to a file or folder (permissions, no links, no locks, no home folder)."""
 
 
 class OutputFileError(EdgegdError, exit_code=56):
@@ -163,7 +170,7 @@ class SilentModelError(EdgegdError, exit_code=72):
 
 
 class WorkerError(EdgegdError, exit_code=80):
-    """A latency worker process failed or timed out."""
+    """A latency worker failed or timed out, or a device gave an answer that cannot be true."""
 
 
 class ProtocolError(EdgegdError, exit_code=81):

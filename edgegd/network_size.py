@@ -10,10 +10,6 @@ from collections.abc import Sequence
 NetworkSize = tuple[int, int]
 """(height, width) in pixels."""
 
-LARGEST_SIDE = 4096
-"""Pixels. A float YOLO26n takes a few gigabytes at 4096 x 4096; a greater number is a slip of the keyboard."""
-
-
 def network_size(imgsz: int | Sequence[int]) -> NetworkSize:
     """The size that `imgsz` means: a number is the side of a square, a pair is (height, width)."""
     if isinstance(imgsz, int):

@@ -39,6 +39,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(MARKER)
 
 
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    """Values of the recipe's section `gate` within its limits (NaN is none); raises ValueError, which lists all."""
+    from edgegd.recipe.build import build
+    from edgegd.recipe.schema import GateSection, Recipe
+
+    section, mistakes = build(GateSection, values, Recipe, "gate.")
+    if mistakes:
+        raise ValueError("; ".join(f"{mistake.key}: {mistake.text}" for mistake in mistakes))
+    return section
+
+
 @pytest.fixture
 def latency_gate(request: pytest.FixtureRequest) -> Callable[..., GateOutcome]:
     """latency_gate(candidate, baseline=NAME_OR_FILE, target="local", root="baselines", threads=1, static=True, **keys
@@ -61,7 +72,7 @@ def latency_gate(request: pytest.FixtureRequest) -> Callable[..., GateOutcome]:
         unknown = asked.keys() - known - own.keys()
         if unknown:
             raise TypeError(f"latency_gate does not know {sorted(unknown)}; it knows {sorted(known | own.keys())}")
-        section = replace(GateSection(), **{key: value for key, value in asked.items() if key in known})
+        section = replace(GateSection(), **_checked({key: asked[key] for key in asked if key in known}))
         baseline = section.baseline
         if baseline.endswith(".onnx"):
             baseline = str(project / baseline)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,8 @@ Progress = Callable[[int, int], None]
 class AccuracyResult:
     """mAP in 0..1, over all classes and per class name (`{"map50_95": ..., "map50": ...}`); images and boxes counted.
 
-    A class without labelled boxes has None for both values and does not enter the mean.
+    A class is its id: those that share a name are `NAME (class ID)` here. One without labelled boxes has None for both
+    values and does not enter the mean.
     """
 
     map50_95: float
@@ -80,21 +82,30 @@ def score(detections: list[Detections], ground_truth: GroundTruth, *, max_det: i
             mend="check the label files' folder: the image folder's path with `images` replaced by `labels`",
         )
     precision = _coco_precision(ground_truth, detections, max_det)  # (10 IoU thresholds, 101 recall levels, classes)
-    per_class: dict[str, dict[str, float | None]] = {}
-    for index, name in enumerate(ground_truth.names):
+    of_ids: list[dict[str, float | None]] = []
+    for index in range(len(ground_truth.names)):
         of_class = precision[:, :, index]
         is_labelled = bool((of_class > -1).all())  # pycocotools marks classes without ground truth by -1
-        per_class[name] = {
+        of_ids.append({
             "map50_95": float(of_class.mean()) if is_labelled else None,
             "map50": float(of_class[0].mean()) if is_labelled else None,
-        }
+        })  # fmt: skip
     return AccuracyResult(
-        map50_95=float(np.mean([ap["map50_95"] for ap in per_class.values() if ap["map50_95"] is not None])),
-        map50=float(np.mean([ap["map50"] for ap in per_class.values() if ap["map50"] is not None])),
-        per_class=per_class,
+        map50_95=float(np.mean([ap["map50_95"] for ap in of_ids if ap["map50_95"] is not None])),
+        map50=float(np.mean([ap["map50"] for ap in of_ids if ap["map50"] is not None])),
+        per_class=dict(zip(distinct(ground_truth.names), of_ids, strict=True)),
         images=len(ground_truth.image_paths),
         boxes=ground_truth.box_count,
     )
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names by id, those that several classes have with the id behind them, so that no two are equal."""
+    found = list(names)
+    while len(set(found)) < len(found):
+        counts = Counter(found)
+        found = [f"{name} (class {index})" if counts[name] > 1 else name for index, name in enumerate(found)]
+    return found
 
 
 def evaluate_onnx(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegd.data.contents import label_text
 from edgegd.data.labels import label_path, read_labels
 from edgegd.errors import LabelError
 from edgegd.runtime.images import read_image
@@ -54,7 +55,7 @@ class GroundTruth:
 def _read_boxes(image_path: Path, classes: int, channels: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     path = label_path(image_path)
     try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        text = label_text(image_path) or ""
     except (OSError, UnicodeDecodeError) as error:
         raise LabelError(f"cannot read the label file {path}", found=str(error)) from error
     rows, mistakes = read_labels(text, classes)

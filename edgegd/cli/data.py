@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edgegd.cli.progress import TerminalProgress
+from edgegd.limits import LARGEST_SEED
 
 
 @click.group()
@@ -26,9 +27,10 @@ def _show(yaml_path: Path, as_json: bool) -> None:
 @data.command("make")
 @click.argument("name", type=click.Choice(["streets"]))
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--train", type=click.IntRange(1), default=1000, show_default=True, help="Training images.")
-@click.option("--val", type=click.IntRange(1), default=150, show_default=True, help="Validation images.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed; another is another data set.")
+@click.option("--train", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="Training images.")
+@click.option("--val", type=click.IntRange(1, 1_000_000), default=150, show_default=True, help="Validation images.")
+@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True,
+              help="Seed; another is another data set.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the data set's YAML path as JSON.")
 def make(name: str, directory: Path, train: int, val: int, seed: int, as_json: bool) -> None:
     """Draw the data set NAME (streets: driving scenes with pedestrians, cars and traffic signs) into DIRECTORY.

@@ -19,7 +19,7 @@ from edgegd.targets.emulator import CPUS
 @click.argument("model", metavar="RUN_DIR|MODEL.onnx", type=click.Path(path_type=Path))
 @click.option("--cpu", "names", type=click.Choice(tuple(CPUS)), multiple=True,
               help="CPU to emulate; may be given several times.  [default: all]")  # fmt: skip
-@click.option("--images", "count", type=click.IntRange(1), default=2, show_default=True,
+@click.option("--images", "count", type=click.IntRange(1, 10_000), default=2, show_default=True,
               help="Images to run: of the run's validation set, or drawn street scenes for a file.")  # fmt: skip
 @TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")

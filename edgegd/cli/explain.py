@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from edgegd.cli.trust import TRUST
+from edgegd.foreign_text import printable
 
 
 @click.command()
@@ -41,7 +42,7 @@ def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
         folder = RunFolder.open_existing(run_dir)
         for name in ("plan.json", "calibration.json", "ptq.safetensors"):
             require_current(folder, name, "ptq")
-        plan = QuantPlan.from_json(folder.artifact("plan.json").read_text())
+        plan = QuantPlan.from_json(folder.artifact("plan.json").read_text(encoding="utf-8"))
         ranges = folder.read_json("calibration.json")["ranges"]
         swap = stored_swap(folder) if adapted_reads(folder) else None
         shapes = stored_weight_shapes(folder.artifact("ptq.safetensors"))
@@ -57,6 +58,6 @@ def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
     if swap and not found:
         text = f"{explain_swap(swap)}\n\n{text}"
     if sys.stdout.isatty():
-        click.echo_via_pager(text)
+        click.echo_via_pager(printable(text))
     else:
         click.echo(text)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgegd.cli.numbers import FiniteFloat
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.trust import TRUST
+from edgegd.limits import LARGEST_SEED
 
 if TYPE_CHECKING:
     from edgegd.recipe.schema import Recipe
@@ -24,7 +26,7 @@ def of_option(name: str) -> Any:
     from edgegd.recipe.schema import GateSection
 
     field = next(field for field in fields(GateSection) if field.name == name)
-    limits = click.FloatRange(field.metadata["minimum"], field.metadata["maximum"])
+    limits = FiniteFloat(field.metadata["minimum"], field.metadata["maximum"])
     return click.option("--" + name.replace("_", "-"), name, type=limits, help=f"Override the recipe's gate.{name}: "
                         f"{field.metadata['help']}.")  # fmt: skip
 
@@ -60,7 +62,8 @@ def _read_files(candidate: Path, baseline: str, root: Path) -> list[Path]:
               help="The folder of all baselines.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path),
               help="Where a folder for this gate is made.  [default: RUN_DIR/gates, or gates]")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the order in which blocks are run.")
+@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True,
+              help="Of the order in which blocks are run.")  # fmt: skip
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write the verdicts as JUnit XML.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also write the tables as Markdown.")
 @TRUST

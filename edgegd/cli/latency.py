@@ -12,15 +12,18 @@ import click
 from click_default_group import DefaultGroup
 
 from edgegd.cli.gate import recipe_of
+from edgegd.cli.numbers import FiniteFloat
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.trust import TRUST
+from edgegd.limits import THREADS
 
 if TYPE_CHECKING:
     from edgegd.targets.base import Target
 
 _TARGET = click.option("--target", default="local", show_default=True, help="A name of `edgegd target ls`, or a URL.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-_THREADS = click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of onnxruntime.")
+_THREADS = click.option("--threads", type=click.IntRange(1, THREADS), default=1, show_default=True,
+                        help="Of onnxruntime.")  # fmt: skip
 _MODEL = click.argument("model", type=click.Path(path_type=Path))
 
 
@@ -81,8 +84,9 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
 @latency.command()
 @click.argument("model", metavar="RUN_DIR_OR_MODEL", type=click.Path(path_type=Path))
 @_TARGET
-@click.option("--threads", type=click.IntRange(1), help="Of onnxruntime.  [default: the recipe's, else 1]")
-@click.option("--launches", type=click.IntRange(10), default=20, show_default=True, help="Pairs of fresh processes.")
+@click.option("--threads", type=click.IntRange(1, THREADS), help="Of onnxruntime.  [default: the recipe's, else 1]")
+@click.option("--launches", type=click.IntRange(10, 10_000), default=20, show_default=True,
+              help="Pairs of fresh processes.")  # fmt: skip
 @TRUST
 @_JSON
 def calibrate(model: Path, target: str, threads: int | None, launches: int, as_json: bool) -> None:
@@ -122,8 +126,8 @@ def calibrate(model: Path, target: str, threads: int | None, launches: int, as_j
 @_MODEL
 @_TARGET
 @_THREADS
-@click.option("--launches", type=click.IntRange(1), default=5, show_default=True, help="Fresh processes.")
-@click.option("--inferences", type=click.IntRange(1), default=10, show_default=True, help="Of each process.")
+@click.option("--launches", type=click.IntRange(1, 10_000), default=5, show_default=True, help="Fresh processes.")
+@click.option("--inferences", type=click.IntRange(1, 1_000_000), default=10, show_default=True, help="Of each process.")
 @_JSON
 def burst(model: Path, target: str, threads: int, launches: int, inferences: int, as_json: bool) -> None:
     """Time the first inferences of fresh processes: what a program pays that looks at one picture and ends.
@@ -148,7 +152,7 @@ def burst(model: Path, target: str, threads: int, launches: int, inferences: int
 @_MODEL
 @_TARGET
 @_THREADS
-@click.option("--limit", "limit_s", type=click.FloatRange(1), default=900.0, show_default=True,
+@click.option("--limit", "limit_s", type=FiniteFloat(1, 1_000_000), default=900.0, show_default=True,
               help="Longest run in seconds; it ends earlier once the temperature is steady.")  # fmt: skip
 @_JSON
 def sustained(model: Path, target: str, threads: int, limit_s: float, as_json: bool) -> None:

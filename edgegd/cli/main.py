@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -26,6 +27,7 @@ from edgegd.cli.stages import stage_commands
 from edgegd.cli.stop import sigterm_interrupts
 from edgegd.cli.target import target
 from edgegd.errors import EdgegdError, FileAccessError, InterruptedRunError, MissingExtraError, UnexpectedError
+from edgegd.foreign_text import PrintableStream
 
 
 class _Commands(click.Group):
@@ -61,7 +63,11 @@ def main() -> None:
     """
     os.environ.setdefault("YOLO_VERBOSE", "false")  # Ultralytics must not log into the middle of our output
     warnings.showwarning = _show_warning  # type: ignore[assignment]
-    arguments = sys.argv[1:]
+    with contextlib.redirect_stdout(PrintableStream(sys.stdout)):
+        _run(sys.argv[1:])
+
+
+def _run(arguments: list[str]) -> None:
     try:
         with sigterm_interrupts():
             code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)

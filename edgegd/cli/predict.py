@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgegd.cli.numbers import FiniteFloat
+from edgegd.foreign_text import one_line
+
 if TYPE_CHECKING:
     from edgegd.runtime.annotate import FrameResult
     from edgegd.runtime.results import JsonList
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--save", "save_dir", type=click.Path(path_type=Path, file_okay=False),
               help="Draw the boxes into copies of the images (.png) and videos (.mp4) in this folder; nothing is "
                    "overwritten.")  # fmt: skip
-@click.option("--conf", type=click.FloatRange(0, 1), default=0.25, show_default=True, help="Smallest score shown.")
+@click.option("--conf", type=FiniteFloat(0, 1), default=0.25, show_default=True, help="Smallest score shown.")
 @click.option("--timings", is_flag=True,
               help="Measure decoding of the image file, letterbox, inference and post-processing apart, and print the "
                    "medians over all images and frames.")  # fmt: skip
@@ -77,10 +80,10 @@ def predict(model: Path, images: tuple[str, ...], save_dir: Path | None, conf: f
 def _print(result: FrameResult) -> None:
     found, which = result.detections, "" if result.frame is None else f" frame {result.frame}"
     saved = f" -> {result.saved}" if result.saved and result.frame is None else ""
-    click.echo(f"{result.path}{which}: {len(found)} detections{saved}")
+    click.echo(one_line(f"{result.path}{which}: {len(found)} detections{saved}"))
     for box, score, class_id in zip(found.xyxy, found.scores, found.class_ids, strict=True):
         x1, y1, x2, y2 = box
-        click.echo(f"  {found.names[class_id]:<16} {score:.2f}  {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}")
+        click.echo(f"  {one_line(found.names[class_id]):<16} {score:.2f}  {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}")
 
 
 def _print_json(results: JsonList, median_ms: dict[str, float] | None) -> None:

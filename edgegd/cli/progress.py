@@ -8,6 +8,8 @@ import time
 
 import click
 
+from edgegd.foreign_text import one_line, printable
+
 _REDRAW_S = 0.1
 _WIDTH = 24
 _CLEAR = "\r\x1b[K"
@@ -36,14 +38,14 @@ class TerminalProgress:
             return
         self._last, self._drawn = now, True
         filled = _WIDTH * done // max(total, 1)
-        line = f"{'#' * filled}{'.' * (_WIDTH - filled)} {done}/{total} {text}"
+        line = f"{'#' * filled}{'.' * (_WIDTH - filled)} {done}/{total} {one_line(text)}"
         # A line that wraps could not be rewritten.
         click.echo(_CLEAR + line[: shutil.get_terminal_size().columns - 1], nl=False, err=True)
 
     def note(self, text: str) -> None:
         """Prints a line, over the bar if there is one."""
         self._clear()
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)
 
     def _clear(self) -> None:
         if self._drawn:

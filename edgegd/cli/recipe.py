@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edgegd.cli.trust import TRUST
+from edgegd.foreign_text import one_line
 
 
 @click.group()
@@ -34,7 +35,7 @@ def list_recipes(as_json: bool) -> None:
         click.echo(json.dumps([{"name": r.name, "path": str(r.path), "description": r.description} for r in recipes]))
         return
     for shipped in recipes:
-        click.echo(f"{shipped.name:<24} {shipped.description}")
+        click.echo(f"{shipped.name:<24} {one_line(shipped.description)}")
 
 
 @recipe.command("cp")

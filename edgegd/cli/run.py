@@ -56,11 +56,17 @@ def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: st
         from edgegd.descent.device import require_device
         from edgegd.pipeline.run import run_stages
         from edgegd.pipeline.run_folder import RunFolder
+        from edgegd.targets.base import require_real
+        from edgegd.targets.registry import find_target
 
         require_device(loaded.train.device)  # hours before it would be used, and before there is a folder
+        stages = stages_of(loaded, until)
+        if "latency" in stages and not (folder_path / "latency.json").exists():
+            with contextlib.closing(find_target(loaded.target.host)) as target:  # hours before it is needed
+                require_real(target)
         folder = RunFolder.create(folder_path, loaded, name)
         with TerminalProgress() as progress:
-            outcome = run_stages(folder, stages_of(loaded, until), progress)
+            outcome = run_stages(folder, stages, progress)
     show(folder, outcome, as_json)
 
 

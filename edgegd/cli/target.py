@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
 from edgegd.errors import DeviceSoftwareError
+from edgegd.foreign_text import one_line
+from edgegd.home import expanded
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _MARKS = {"ok": "ok     ", "note": "note   ", "missing": "MISSING"}
@@ -45,7 +46,7 @@ def add(name: str, url: str, python: str, emulated: bool, ssh_config: str, folde
     """
     from edgegd.targets.registry import TargetEntry, add_target, targets_file
 
-    config = str(Path(ssh_config).expanduser().absolute()) if ssh_config else ""
+    config = str(expanded(ssh_config).absolute()) if ssh_config else ""
     entry = TargetEntry(name, url, python, emulated, config, folder)
     add_target(entry)
     click.echo(json.dumps(asdict(entry)) if as_json else
@@ -68,7 +69,7 @@ def list_(as_json: bool) -> None:
         return
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
-        click.echo(f"{entry.name:{width}}  {entry.url}{'  (emulated)' if entry.emulated else ''}")
+        click.echo(f"{entry.name:{width}}  {one_line(entry.url)}{'  (emulated)' if entry.emulated else ''}")
 
 
 @target.command()
@@ -92,9 +93,9 @@ def check(name: str, as_json: bool) -> None:
     else:
         width = max(len(item.subject) for item in items)
         for item in items:
-            click.echo(f"{_MARKS[item.level]} {item.subject:{width}}  {item.found}")
+            click.echo(f"{_MARKS[item.level]} {item.subject:{width}}  {one_line(item.found)}")
             if item.mend:
-                click.echo(f"        {'':{width}}  to mend it: {item.mend}")
+                click.echo(f"        {'':{width}}  to mend it: {one_line(item.mend)}")
         if emulated:
             click.echo("It is emulated: for correctness only, latency is refused.")
     if not ready:

@@ -6,6 +6,7 @@ The split is the repository's own (ImageSets/Main: 205 train, 87 val; its 72 tes
 from __future__ import annotations
 
 import contextlib
+import lzma
 import os
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from edgegd.data.download import download_file, refuse_full_disk
+from edgegd.data.download import download_file, refuse_full_disk, require_archive_within_limits
 from edgegd.data.voc import Conversion, convert_annotation
 from edgegd.errors import DownloadError, WouldOverwriteError
 from edgegd.runtime.images import decode_bytes
@@ -23,6 +24,7 @@ NAMES = ("RBC", "WBC", "Platelets")
 COMMIT = "d272fb14cdff6e473fafeeeba32aba5f560e9e43"
 URL = f"https://github.com/Shenggan/BCCD_Dataset/archive/{COMMIT}.zip"
 SPLITS = ("train", "val")
+_ANNOTATION_BYTES = 1 << 20
 
 
 def fetch_bccd(directory: Path, progress: Callable[[int, int], None] | None = None, *,
@@ -60,6 +62,7 @@ def _convert(archive: Path, target: Path, directory: Path, progress: Callable[[i
     """Write images, labels, bccd.yaml and LICENSE of an archive into `target`."""
     try:
         with zipfile.ZipFile(archive) as content:
+            require_archive_within_limits(content)
             members = {PurePosixPath(name): name for name in content.namelist()}
             root = next(path.parents[2] for path in members if path.parts[-3:] == ("ImageSets", "Main", "train.txt"))
             splits = {split: content.read(members[root / f"ImageSets/Main/{split}.txt"]).decode().split()
@@ -77,16 +80,20 @@ def _convert(archive: Path, target: Path, directory: Path, progress: Callable[[i
                         progress(len(conversions), total)
             licence = next((name for path, name in members.items() if path.name == "LICENSE"), None)
             text = content.read(licence).decode() if licence else "MIT License; see github.com/Shenggan/BCCD_Dataset\n"
-    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, StopIteration, UnicodeDecodeError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, StopIteration, IndexError,
+            RuntimeError, UnicodeDecodeError) as error:  # RuntimeError: it is encrypted
         refuse_full_disk(error, target)
         raise DownloadError(f"{archive} is not a complete archive of the BCCD repository",
                             found=str(error) or "no ImageSets/Main/train.txt in it",
                             mend=_instructions(directory)) from error
     (target / "LICENSE").write_text(text, encoding="utf-8")
-    (target / "bccd.yaml").write_text(_yaml({split: len(stems) for split, stems in splits.items()}, conversions))
+    (target / "bccd.yaml").write_text(_yaml({split: len(stems) for split, stems in splits.items()}, conversions),
+                                      encoding="utf-8")
 
 
 def _write_pair(target: Path, split: str, stem: str, image: bytes, xml: bytes) -> Conversion:
+    if len(xml) > _ANNOTATION_BYTES:
+        raise zipfile.BadZipFile(f"{stem}.xml has more than {_ANNOTATION_BYTES >> 20} MiB")
     pixels, problem = decode_bytes(image)
     if pixels is None:
         raise zipfile.BadZipFile(f"{stem}.jpg: {problem}")

@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgegd.data.contents import ImageContent, hash_of_boxes, label_text
 from edgegd.data.dataset import Dataset, Progress
 from edgegd.data.labels import label_path, read_labels
+from edgegd.data.loader_rules import refused_by_loader
 from edgegd.errors import EdgegdError, LabelError, MissingLabelError, UnreadableImageError
+from edgegd.foreign_text import one_line
 from edgegd.runtime.images import decode
 
 THREADS = 2
@@ -42,6 +45,7 @@ class _Finding:
     unlabelled: bool = False
     classes: tuple[int, ...] = ()
     mistakes: tuple[str, ...] = field(default=())
+    content: ImageContent | None = None
 
 
 def check_dataset(dataset: Dataset, unlabelled: str = "error", progress: Progress | None = None) -> DataCheck:
@@ -51,6 +55,12 @@ def check_dataset(dataset: Dataset, unlabelled: str = "error", progress: Progres
     file always means background. Raises, in this order of precedence, UnreadableImageError, MissingLabelError and
     LabelError, each with the first five offenders and their number.
     """
+    return check_contents(dataset, unlabelled, progress)[0]
+
+
+def check_contents(dataset: Dataset, unlabelled: str = "error", progress: Progress | None = None
+                   ) -> tuple[DataCheck, tuple[ImageContent, ...]]:
+    """As check_dataset, and what each image holds, those of training before those of validation."""
     images = (*dataset.train_images, *dataset.val_images)
     findings: list[_Finding] = []
     with ThreadPoolExecutor(THREADS) as pool:
@@ -78,26 +88,30 @@ def check_dataset(dataset: Dataset, unlabelled: str = "error", progress: Progres
             raise LabelError(f"no {split} image of {dataset.yaml_path} has a box",
                              expected=f"label files such as {label_path(example)}", found="none, or only empty ones")
     per_class = Counter(kind for finding in findings for kind in finding.classes)
-    return DataCheck(count, len(images) - count, boxes[0], boxes[1],
-                     tuple(per_class[kind] for kind in range(len(dataset.names))),
-                     sum(not finding.classes for finding in findings))
+    check = DataCheck(count, len(images) - count, boxes[0], boxes[1],
+                      tuple(per_class[kind] for kind in range(len(dataset.names))),
+                      sum(not finding.classes for finding in findings))  # fmt: skip
+    return check, tuple(finding.content for finding in findings if finding.content is not None)
 
 
 def _check_image(image: Path, classes: int, channels: int) -> _Finding:
     pixels, problem = decode(image, channels)
     if pixels is None:
-        return _Finding(unreadable=f"{image}: {problem}")
+        return _Finding(unreadable=f"{one_line(image)}: {problem}")
     if min(pixels.shape[:2]) < SMALLEST_SIDE:
-        return _Finding(unreadable=f"{image}: {pixels.shape[1]} x {pixels.shape[0]} pixels; the smallest side must be "
+        height, width = pixels.shape[:2]
+        return _Finding(unreadable=f"{one_line(image)}: {width} x {height} pixels; the smallest side must be "
                                    f"{SMALLEST_SIDE} or more")
-    labels = label_path(image)
+    if refused := refused_by_loader(image):
+        return _Finding(unreadable=f"{one_line(image)}: {refused}")
+    labels = one_line(label_path(image))
     try:
-        boxes, mistakes = read_labels(labels.read_text(encoding="utf-8"), classes)
-    except FileNotFoundError:
-        return _Finding(unlabelled=True)
+        text = label_text(image)
+        boxes, mistakes = read_labels(text or "", classes)
     except (OSError, UnicodeDecodeError) as error:
         return _Finding(mistakes=(f"{labels}: cannot be read: {error}",))
-    return _Finding(classes=tuple(int(kind) for kind in boxes[:, 0]),
+    content = ImageContent(pixels.shape[0], pixels.shape[1], len(boxes), hash_of_boxes(boxes))
+    return _Finding(unlabelled=text is None, classes=tuple(int(kind) for kind in boxes[:, 0]), content=content,
                     mistakes=tuple(f"{labels}:{line}: {text}" for line, text in mistakes))
 
 

@@ -11,11 +11,13 @@ import secrets
 import sys
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from edgegd.errors import DownloadError, MissingExtraError, NoSpaceError, UntrustedFileError
+from edgegd.limits import ARCHIVE_BYTES, ARCHIVE_MEMBER_BYTES, DOWNLOAD_BYTES
 from edgegd.trust import is_trusted
 
 TIMEOUT_S = 15
@@ -35,10 +37,13 @@ def download_file(url: str, destination: Path, *, instructions: str,
     partial = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.partial")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response, partial.open("xb") as file:
-            total, done = int(response.headers.get("Content-Length") or 0), 0
+            length, done = response.headers.get("Content-Length") or "0", 0
+            total = int(length) if re.fullmatch(r"[0-9]{1,15}", length) else 0
             while chunk := response.read(CHUNK_BYTES):
                 file.write(chunk)
                 done += len(chunk)
+                if done > DOWNLOAD_BYTES:
+                    raise urllib.error.URLError(f"it has more than {DOWNLOAD_BYTES >> 30} GiB")
                 if progress is not None:
                     progress(done, max(total, done))
         if total and done != total:
@@ -50,6 +55,18 @@ def download_file(url: str, destination: Path, *, instructions: str,
         raise DownloadError(f"{url} could not be downloaded", found=str(reason), mend=instructions) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def require_archive_within_limits(archive: zipfile.ZipFile) -> None:
+    """BadZipFile for an archive whose files unpack to more than a data set of this kind can have.
+
+    zipfile itself ends a file at the size that is checked here.
+    """
+    sizes = [member.file_size for member in archive.infolist()]
+    if sum(sizes) > ARCHIVE_BYTES:
+        raise zipfile.BadZipFile(f"unpacked it has {sum(sizes) >> 20} MiB, more than {ARCHIVE_BYTES >> 20} MiB")
+    if max(sizes, default=0) > ARCHIVE_MEMBER_BYTES:
+        raise zipfile.BadZipFile(f"a file in it has {max(sizes) >> 20} MiB, more than {ARCHIVE_MEMBER_BYTES >> 20} MiB")
 
 
 def refuse_full_disk(error: Exception, path: Path) -> None:

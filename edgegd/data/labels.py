@@ -1,7 +1,8 @@
 """YOLO label files: where an image's labels are, and how their rows are read, both by Ultralytics' rules.
 
 A row is `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...` for a polygon, whose bounding box counts; coordinates are
-fractions of the image's width and height (ultralytics/data/utils.py, img2label_paths and verify_image_label).
+fractions of the image's width and height (ultralytics/data/utils.py, img2label_paths and verify_image_label). As there,
+a polygon may have corners beyond the border as long as its box is within the tolerance.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ def label_path(image: Path) -> Path:
 def read_labels(text: str, classes: int) -> tuple[NDArray[np.float64], list[tuple[int, str]]]:
     """The rows of a label file's text as boxes (N, 5) float64 `class cx cy w h`, and its mistakes.
 
-    A mistake is a 1-based line and a sentence; rows with one are left out of the boxes. Equal rows count once, as
-    Ultralytics counts them in training and validation.
+    A mistake is a 1-based line and a sentence; rows with one are left out of the boxes. Rows that are equal in float32
+    count once, as Ultralytics counts them in training and validation.
     """
-    boxes: dict[tuple[float, ...], tuple[float, ...]] = {}
+    boxes: dict[bytes, tuple[float, ...]] = {}
     mistakes: list[tuple[int, str]] = []
     lengths: set[bool] = set()
     for line, row in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
@@ -45,7 +46,7 @@ def read_labels(text: str, classes: int) -> tuple[NDArray[np.float64], list[tupl
         if problem:
             mistakes.append((line, problem))
         else:
-            boxes.setdefault(tuple(map(float, words)), box)
+            boxes.setdefault(np.array(words, np.float64).astype(np.float32).tobytes(), box)
     return np.array(list(boxes.values()), dtype=np.float64).reshape(-1, 5), mistakes  # [] -> (0, 5)
 
 
@@ -65,13 +66,16 @@ def _read_row(words: list[str], classes: int) -> tuple[tuple[float, ...], str]:
         return (), f"class {words[0]} is not a whole number"
     if not 0 <= kind < classes:
         return (), f"class {int(kind)} does not exist: the data set has classes 0 to {classes - 1}"
-    outside = [value for value in coordinates if not -TOLERANCE <= value <= 1 + TOLERANCE]
-    if outside:
-        return (), f"coordinate {outside[0]:g} is outside 0..1 (fractions of the image, not pixels)"
     if is_polygon:
         xs, ys = coordinates[0::2], coordinates[1::2]
         left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
-        return (kind, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top), ""
+        numbers = [kind, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+    outside = [value for value in numbers[1:] if not -TOLERANCE <= value <= 1 + TOLERANCE]
+    if outside:
+        what = "of the polygon's box, coordinate" if is_polygon else "coordinate"
+        return (), f"{what} {outside[0]:g} is outside 0..1 (fractions of the image, not pixels)"
+    if is_polygon:
+        return tuple(numbers), ""
     if min(coordinates[2:]) <= 0:
         return (), f"width and height must be positive, found {words[3]} {words[4]}"
     return tuple(numbers), ""

@@ -14,11 +14,14 @@ from typing import Any
 
 import yaml
 
+from edgegd.data.class_names import class_names
 from edgegd.data.download import datasets_folder, download_described
+from edgegd.data.image_files import images_below, is_image, read_list
 from edgegd.errors import DataNotFoundError, NoImagesError
+from edgegd.home import expanded
 from edgegd.recipe.paths import SHIPPED, is_packaged, resolve_path
 from edgegd.runtime.contract import MOST_CHANNELS
-from edgegd.runtime.images import IMAGE_SUFFIXES
+from edgegd.safe_yaml import YamlProblem, compose, construct, read_yaml_text, texts
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def read_data_yaml(path: Path) -> DataYaml:
     Raises DataNotFoundError (all that is wrong with the YAML at once), NoImagesError, DownloadError.
     """
     data = _load(path)
-    names = _class_names(data)
+    names = class_names(data.get("names"), data.get("nc"))
     root = _root(path, data)
     if data.get("download") and not _exists(root, data["val"]):
         download_described(path, data, root)
@@ -87,40 +90,35 @@ def list_images(split: str, described: DataYaml) -> tuple[Path, ...]:
     images: set[Path] = set()
     for entry in described.splits[split]:
         if entry.is_dir():
-            found = [Path(folder, name) for folder, _, names in os.walk(entry, followlinks=True) for name in names]
+            found = images_below(entry)
         elif entry.is_file():
-            found = _read_list(entry) if entry.suffix == ".txt" else [entry]
+            found = [image for image in (read_list(entry) if entry.suffix == ".txt" else [entry]) if is_image(image)]
         else:
             raise NoImagesError(f"the {split} images of {described.yaml_path} are missing", expected=str(entry),
                                 found=_nearest_existing(entry),
                                 mend=f"put the images there, or correct `path` and `{split}` in the YAML")
-        found = [image for image in found if _is_image(image)]
         if not found:
             raise NoImagesError(f"no {split} images in {entry}", expected="image files (.jpg, .png, ...)",
                                 found="none", mend=f"correct `{split}` in {described.yaml_path}")
+        twice = images.intersection(found)
+        if twice:
+            raise NoImagesError(f"{min(twice)} is among the {split} images twice", expected="every image once",
+                                found=f"it is in {entry} and in what stands before it",
+                                mend=f"correct `{split}` in {described.yaml_path}")
         images.update(found)
     return tuple(sorted(images))
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def _read_list(file: Path) -> list[Path]:
-    """The images a list file names: `./` and unknown relative paths are relative to the list's folder."""
-    images = []
-    for line in file.read_text(encoding="utf-8-sig").splitlines():
-        if line.strip():
-            image = Path(line.strip())
-            is_beside = line.startswith("./") or (not image.is_absolute() and not image.exists())
-            images.append((file.parent / image if is_beside else image).absolute())
-    return images
-
-
 def _load(path: Path) -> dict[str, Any]:
+    """The YAML's keys; the values below `names` are all text, as it stands there."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        root = compose(read_yaml_text(path))
+        data = construct(root)
+        if isinstance(root, yaml.MappingNode) and isinstance(data, dict):
+            for key, value in root.value:
+                if key.value == "names" and isinstance(value, yaml.CollectionNode):
+                    data["names"] = texts(value)
+    except (OSError, YamlProblem) as error:
         raise DataNotFoundError(f"{path} is not a readable YAML file", found=" ".join(str(error).split())) from error
     if not isinstance(data, dict):
         raise DataNotFoundError(f"{path} is not a data set description", expected="keys `train`, `val` and `names`")
@@ -146,21 +144,6 @@ def _load(path: Path) -> dict[str, Any]:
     return data
 
 
-def _class_names(data: dict[str, Any]) -> tuple[str, ...]:
-    names = data.get("names")
-    if names is None:
-        return tuple(f"class_{index}" for index in range(data["nc"]))
-    pairs = names.items() if isinstance(names, dict) else enumerate(names)
-    try:
-        by_id = {int(index): str(name) for index, name in pairs}
-    except (TypeError, ValueError):
-        by_id = {}
-    if not by_id or sorted(by_id) != list(range(len(by_id))):
-        raise DataNotFoundError("the data set's `names` are not a class for each id",
-                                expected="ids 0, 1, 2, ... without a gap", found=str(names)[:200])
-    return tuple(by_id[index] for index in range(len(by_id)))
-
-
 def _root(yaml_path: Path, data: dict[str, Any]) -> Path:
     """The folder that the splits are relative to.
 
@@ -169,7 +152,7 @@ def _root(yaml_path: Path, data: dict[str, Any]) -> Path:
     """
     if not data.get("path"):
         return yaml_path.parent.resolve()
-    path = Path(data["path"]).expanduser()
+    path = expanded(data["path"])
     if path.is_absolute():
         return path
     for root in (path.absolute(), yaml_path.parent.resolve() / path):

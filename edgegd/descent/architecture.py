@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import ultralytics
-import yaml
 from torch import nn
 from ultralytics.nn import modules as ultralytics_modules
 from ultralytics.nn.tasks import guess_model_scale
 
 from edgegd.errors import CheckpointNotFoundError, CheckpointUnreadableError, UntrustedFileError
 from edgegd.recipe.paths import SHIPPED, is_packaged, resolve_path
+from edgegd.safe_yaml import YamlProblem, read_yaml
 from edgegd.trust import is_trusted
 
 _P6 = re.compile(r"(yolov[58])([nsmlx])6(.*)")  # an old spelling of Ultralytics': yolov8n6 means yolov8n-p6
@@ -65,8 +65,8 @@ def read_architecture(weights: str) -> dict[str, Any]:
     """
     path = find_architecture(weights)
     try:
-        description = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+        description = read_yaml(path)
+    except (OSError, YamlProblem) as error:
         raise _no_description(weights, " ".join(str(error).split())[:200]) from error
     _require_parts(description, weights)
     if not path.is_relative_to(_PACKAGE):

@@ -13,6 +13,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.utils import IterableSimpleNamespace
 
 from edgegd.descent.data_order import EpochOrder, SeededImages
+from edgegd.descent.shared_memory import require_shared_memory
 from edgegd.descent.sized_images import SizedImages
 from edgegd.network_size import NetworkSize, network_size
 from edgegd.recipe.schema import TrainSection
@@ -48,16 +49,20 @@ def hyperparameters(settings: TrainSection, imgsz: int | NetworkSize) -> Iterabl
 class TrainingBatches:
     """Augmented batches of a data set (see EpochBatches); `train.seed` and the position decide what is in them.
 
+    `loaded` are the labels of the images that they are made of, as Ultralytics' loader read them.
+
     `data_yaml` is the view of the data set that edgegd.data.view.ultralytics_yaml made, beside its `train.txt`.
     `imgsz` is the (height, width) of every image of a batch, or the side of a square; `channels` the data set's.
     """
 
     def __init__(self, data_yaml: Path, names: tuple[str, ...], settings: TrainSection, imgsz: int | NetworkSize,
                  channels: int = 3) -> None:
+        require_shared_memory(settings.workers, settings.batch, imgsz)
         hyp = hyperparameters(settings, imgsz)
         dataset = SizedImages(
             str(data_yaml.with_name("train.txt")), dict(enumerate(names)), channels, network_size(imgsz), hyp
         )
+        self.loaded: list[dict[str, Any]] = dataset.labels
         self._order = EpochOrder(len(dataset), min(settings.batch, len(dataset)), settings.seed)
         workers = min(settings.workers, os.cpu_count() or 1, len(self._order))
         self._loader = DataLoader(

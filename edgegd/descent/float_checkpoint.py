@@ -14,6 +14,7 @@ from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
 from edgegd.data.download import download_file
 from edgegd.data.ultralytics_as_given import as_given
 from edgegd.descent.architecture import read_architecture
+from edgegd.descent.checkpoint_classes import names_by_id
 from edgegd.errors import (
     ChannelCountError,
     CheckpointNotFoundError,
@@ -23,6 +24,7 @@ from edgegd.errors import (
     ImageSizeError,
     UntrustedFileError,
 )
+from edgegd.foreign_text import one_line
 from edgegd.network_size import NetworkSize, network_size
 from edgegd.quant.folding import input_channels
 from edgegd.recipe.paths import resolve_path
@@ -58,7 +60,8 @@ def open_checkpoint(path: Path) -> DetectionModel:
 
     Of a pickle only the classes of torch's and Ultralytics' models are made, unless the user trusts the file
     (edgegd.trust). Raises CheckpointUnreadableError for a truncated or foreign file, UntrustedFileError for one that
-    holds more than a model, CheckpointTaskError for another task.
+    holds more than a model, CheckpointTaskError for another task, ClassCountError for class names that are not one for
+    each id.
     """
     try:
         with as_given():
@@ -78,6 +81,8 @@ def open_checkpoint(path: Path) -> DetectionModel:
             f"{path} is no detection model.", expected="task detect", found=f"task {model.task}",
             mend="choose a checkpoint without -seg, -cls, -pose or -obb in its name",
         )  # fmt: skip
+    layers: Any = model.model
+    model.names = names_by_id(getattr(model, "names", None), int(getattr(layers[-1], "nc", 0)), path)
     return model
 
 
@@ -124,7 +129,7 @@ def knows_classes(model: DetectionModel, names: tuple[str, ...]) -> bool:
 def require_classes(model: DetectionModel, names: tuple[str, ...], source: str) -> None:
     """ClassCountError where the checkpoint's classes are not the data set's in number and name."""
     if not knows_classes(model, names):
-        found = ", ".join(model.names[index] for index in sorted(model.names))
+        found = one_line(", ".join(model.names[index] for index in sorted(model.names)))
         raise ClassCountError(
             f"The classes of {source} are not the data set's.",
             expected=f"{len(names)}: {_shorten(', '.join(names))}",

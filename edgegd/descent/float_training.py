@@ -18,20 +18,25 @@ from edgegd.data.ultralytics_as_given import as_given
 from edgegd.descent.architecture import is_architecture, read_architecture
 from edgegd.recipe.schema import FloatTraining, TrainSection
 
+OnData = Callable[[str, list[dict[str, Any]]], None]
+"""Called as on_data("train" or "val", the labels of the loader's data set)."""
+
 
 def train_float(weights: str, data_yaml: Path, destination: Path, *, imgsz: int, settings: FloatTraining,
                 train: TrainSection, work_folder: Path, progress: Callable[[int, int, str], None],
-                note: Callable[[str], None]) -> None:
+                note: Callable[[str], None], on_data: OnData = lambda split, loaded: None) -> None:
     """Trains `weights` (a checkpoint, or an architecture .yaml) and copies the best checkpoint to `destination`.
 
     `train` gives device, workers and seed; `work_folder` holds Ultralytics' own output (results.csv, last.pt).
-    `progress(steps done, steps, text)` is called after each batch, `note(line)` after each epoch. Ultralytics opens
-    the files as they are given, and reports to nobody. Raises the errors of read_architecture.
+    `progress(steps done, steps, text)` is called after each batch, `note(line)` after each epoch;
+    `on_data(split, labels)` before the first step with what Ultralytics' loaders will yield. Ultralytics opens the
+    files as they are given, and reports to nobody. Raises the errors of read_architecture.
     """
     from_architecture = is_architecture(weights)
     source = _described(weights, work_folder) if from_architecture else Path(weights)
     with as_given():
         model = YOLO(source.absolute(), task="detect")
+        model.add_callback("on_pretrain_routine_end", lambda trainer: _tell_data(trainer, on_data))
         _show_epochs(model, progress, note)
         model.train(
             data=str(data_yaml), imgsz=imgsz, epochs=settings.epochs, batch=settings.batch,
@@ -43,6 +48,11 @@ def train_float(weights: str, data_yaml: Path, destination: Path, *, imgsz: int,
     trainer = model.trainer
     assert isinstance(trainer, BaseTrainer)
     store_checkpoint(trainer.best, destination)
+
+
+def _tell_data(trainer: Any, on_data: OnData) -> None:
+    for split, loader in (("train", trainer.train_loader), ("val", trainer.test_loader)):
+        on_data(split, loader.dataset.labels)
 
 
 def _described(weights: str, folder: Path) -> Path:

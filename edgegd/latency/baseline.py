@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -17,13 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from edgegd.atomic_files import explaining_full_disk, write_atomically
-from edgegd.errors import BaselineDamagedError, BaselineNotFoundError, BaselineShapeError, WouldOverwriteError
-from edgegd.latency.model_signature import ModelSignature, read_signature, shape_differences
+from edgegd.errors import (
+    BaselineDamagedError,
+    BaselineNotFoundError,
+    BaselineShapeError,
+    OnnxUnreadableError,
+    WouldOverwriteError,
+)
+from edgegd.json_files import read_json
+from edgegd.latency.answers import by_name, many, or_none, problem_of, record, text, whole
+from edgegd.latency.model_signature import ModelSignature, read_model, read_signature, shape_differences
 from edgegd.safe_outputs import own_folder, refuse_link
 
 SCHEMA = 1
 ROOT = Path("baselines")
 MODEL, FACTS = "model.onnx", "baseline.json"
+_TIMED = ("float32", "uint8")  # what the worker makes inputs of
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -60,20 +70,22 @@ class Baseline:
         """Copies a model into `root`/`name`. `force` replaces a baseline; its history stays, its devices do not.
 
         Raises WouldOverwriteError where one exists and `force` is not given, BaselineNotFoundError for a name that is
-        no name of a folder, OnnxUnreadableError for a file that onnxruntime cannot load.
+        no name of a folder, OnnxUnreadableError for a file that onnxruntime cannot load, and for one that no gate could
+        run: with weights in a second file, sides that are not fixed, or another input than float32 or uint8.
         """
         folder = root / _checked(name)
         if (folder / FACTS).exists() and not force:
             raise WouldOverwriteError(f"There is a baseline {name} in {root} already.", expected="a new name",
                                       found=str(folder / FACTS), mend="choose another name, or replace it by --force")
         refuse_link(folder)
-        signature = read_signature(model)
+        content = read_model(model)
+        signature = _runnable_alone(model, content)
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         baseline = cls(folder, signature, str(model), note, created, {}, dict(static))
         with explaining_full_disk(root):
             own_folder(folder)
         # The facts come last: a kill between the two leaves a model of another hash, which `load` refuses.
-        write_atomically(baseline.model, model.read_bytes())
+        write_atomically(baseline.model, content)
         baseline._write()
         return baseline
 
@@ -90,12 +102,14 @@ class Baseline:
                 mend=f"edgegd baseline set MODEL.onnx --name {name}" + ("" if root == ROOT else f" --dir {root}"),
             )  # fmt: skip
         try:
-            stored = json.loads((folder / FACTS).read_text())
+            stored = read_json(folder / FACTS)
+            if wrong := problem_of(_STORED, stored):
+                raise ValueError(wrong)
             if stored["schema"] != SCHEMA:
                 raise ValueError(f"schema {stored['schema']}, this edgegd reads {SCHEMA}")
             baseline = cls(folder, ModelSignature.from_json(stored["model"]), stored["source"], stored["note"],
                            stored["created"], stored["accepted_on"], stored["static"])  # fmt: skip
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damaged(folder / FACTS, "what `edgegd baseline set` writes", f"{type(error).__name__}: {error}"
                            ) from error
         expected = f"the accepted model, SHA-256 {baseline.signature.sha256}"
@@ -134,9 +148,44 @@ class Baseline:
         write_atomically(self.folder / FACTS, (json.dumps(stored, indent=1) + "\n").encode())
 
 
+_ANY = by_name(lambda value, where: None, 10_000)
+_TEXT = text(100_000)
+_TENSORS = many(record({"name": _TEXT, "dtype": _TEXT, "shape": many(lambda value, where: None, 0, 100)}), 0, 1000)
+_STORED = record({
+    "schema": whole(0, 1000), "source": _TEXT, "note": _TEXT, "created": _TEXT, "accepted_on": by_name(_ANY, 10_000),
+    "static": _ANY, "model": record({
+        "sha256": text(64, "[0-9a-f]{64}"), "size_bytes": whole(0, 1 << 63), "inputs": _TENSORS, "outputs": _TENSORS,
+        "imgsz": or_none(many(whole(1, 1 << 20), 2, 2)), "portable": _TEXT}),
+})  # fmt: skip
+
+
 def baseline_names(root: Path = ROOT) -> list[str]:
     """The names of the baselines in a folder, sorted; none where there is no such folder."""
     return sorted(path.parent.name for path in root.glob(f"*/{FACTS}"))
+
+
+def _runnable_alone(model: Path, content: bytes) -> ModelSignature:
+    """The signature of what will be stored: the one file, in a folder of its own; OnnxUnreadableError."""
+    with tempfile.TemporaryDirectory(prefix="edgegd-") as folder:
+        alone = Path(folder) / MODEL
+        alone.write_bytes(content)
+        try:
+            signature = read_signature(alone)
+        except OnnxUnreadableError as error:
+            read_signature(model)  # where the file is at fault, its own error says so
+            raise OnnxUnreadableError(
+                f"{model} cannot be a baseline: it has weights in a second file, which would not be stored with it.",
+                expected="one file that runs by itself", found=error.found,
+                mend="save it in one file: onnx.save(onnx.load(FILE), NEW)",
+            ) from error  # fmt: skip
+    wrong = [str(tensor) for tensor in signature.inputs if tensor.dtype not in _TIMED or not all(
+        isinstance(side, int) and side > 0 for side in tensor.shape)]  # fmt: skip
+    if wrong or not signature.inputs:
+        raise OnnxUnreadableError(
+            f"{model} cannot be a baseline: no gate could run it.", found="; ".join(wrong) or "no input",
+            expected=f"inputs of {' or '.join(_TIMED)} whose sides are all fixed", mend="export it with a fixed size",
+        )  # fmt: skip
+    return signature
 
 
 def _checked(name: str) -> str:

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import DeviceCalibrationError, InvalidMeasurementError
+from edgegd.json_files import read_json
+from edgegd.latency.answers import by_name, many, number, one_of, problem_of, record, text, whole
 from edgegd.latency.fingerprint import differences
 from edgegd.latency.looks import GateRule, outcomes
 from edgegd.latency.record import Measurement
@@ -128,6 +130,14 @@ def _bootstrap(launch_ratios: tuple[float, ...], rule: GateRule) -> NDArray[np.f
     return np.random.default_rng(0).choice(residuals, (DRAWS, rule.looks[-1]))
 
 
+_TEXT, _COUNT = text(10_000), whole(0, 1_000_000)
+_STORED = record({
+    "schema": whole(0, 1000), "target": _TEXT, "fingerprint": by_name(lambda value, where: None, 1000),
+    "threads": _COUNT, "spinning": one_of(True, False), "quads": _COUNT, "block_s": number(0, 1e6), "made": _TEXT,
+    "launch_ratios": many(number(-20, 20), 0, 100_000),  # logarithms
+})  # fmt: skip
+
+
 def save(calibration: Calibration, folder: Path) -> Path:
     """Writes the calibration into `folder`, atomically, and returns the file's path."""
     path = _path(calibration.target, calibration.threads, calibration.spinning, folder)
@@ -146,7 +156,9 @@ def load(target: str, threads: int, spinning: bool, folder: Path) -> Calibration
     if not path.exists():
         return None
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = read_json(path)
+        if wrong := problem_of(_STORED, fields):
+            raise ValueError(wrong)
         schema = fields.pop("schema")
         if schema != SCHEMA or not isinstance(fields["fingerprint"], dict):
             raise ValueError(f"schema {schema}, or no fingerprint")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgegd.errors import BaselineNotFoundError, BaselineShapeError, OnnxUnreadableError
+from edgegd.home import home
 from edgegd.latency.baseline import MODEL, ROOT, Baseline
 from edgegd.latency.calibration import Calibration, load
 from edgegd.latency.gate_run import GateRun, Limit, Question
@@ -73,7 +73,7 @@ def question(against: Reference, candidate: Path, gate: GateSection, latency: La
 
 def calibration_folder() -> Path:
     """Where calibrations of devices are kept: ${XDG_DATA_HOME:-~/.local/share}/edgegd/calibrations."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "edgegd" / "calibrations"
+    return home("XDG_DATA_HOME", ".local/share") / "edgegd" / "calibrations"
 
 
 def calibrations_of(targets: Sequence[Target], design: Design) -> Mapping[str, Calibration]:

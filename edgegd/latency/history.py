@@ -7,18 +7,24 @@ a trend breaks there.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 from edgegd.atomic_files import explaining_full_disk
 from edgegd.errors import BaselineDamagedError, NoSpaceError
+from edgegd.json_files import JsonProblem, load_json, read_lines
 from edgegd.latency.baseline import Baseline
+from edgegd.latency.verdict import Verdict
+from edgegd.limits import JSON_BYTES
 from edgegd.safe_outputs import open_descriptor, require_appendable
 
 HISTORY = "history.jsonl"
+_NUMBERS = ("baseline_ms", "candidate_ms", "ratio")
 
 
 @dataclass(frozen=True)
@@ -80,16 +86,31 @@ def read_history(baseline: Baseline) -> tuple[HistoryEntry, ...]:
     Raises BaselineDamagedError that names the line which is none, as a conflict of two branches leaves them.
     """
     path = baseline.folder / HISTORY
-    lines = path.read_text().splitlines() if path.exists() else []
-    wanted = {field.name for field in fields(HistoryEntry)}
+    try:
+        lines = list(read_lines(path, JSON_BYTES)) if path.exists() else []
+    except JsonProblem as error:
+        raise BaselineDamagedError(f"{path} is no history.", expected="lines that gates appended", found=str(error),
+                                   mend="restore it from version control") from error
     entries = []
-    for number, line in enumerate(lines, start=1):
+    for number, (line, _) in enumerate(lines, start=1):
         try:
-            entry = json.loads(line)
-            if not isinstance(entry, dict) or set(entry) != wanted:
-                raise ValueError("not the keys of an entry")
+            entries.append(_entry(load_json(line)))
         except ValueError as error:
             raise BaselineDamagedError(f"Line {number} of {path} is no entry.", expected="a line that a gate appended",
                                        found=line[:80], mend="remove or mend the line") from error
-        entries.append(HistoryEntry(**entry))
     return tuple(entries)
+
+
+def _entry(entry: Any) -> HistoryEntry:
+    """A line's entry; ValueError where it is none."""
+    if not isinstance(entry, dict) or set(entry) != {field.name for field in fields(HistoryEntry)}:
+        raise ValueError("not the keys of an entry")
+    for key, value in entry.items():
+        if key in _NUMBERS:
+            if value is not None and (type(value) not in (int, float) or not 0 < value < math.inf):
+                raise ValueError(f"{key} is no positive number")
+        elif not isinstance(value, str):
+            raise ValueError(f"{key} is no text")
+    datetime.fromisoformat(entry["date"])
+    Verdict(entry["verdict"])
+    return HistoryEntry(**entry)

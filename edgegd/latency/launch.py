@@ -9,9 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from edgegd.errors import OnnxUnreadableError, WorkerError
 from edgegd.latency.conversation import WORKER_FILE, ask, configure
 from edgegd.latency.fingerprint import fingerprint
+from edgegd.latency.model_signature import read_model
 from edgegd.latency.record import Block, Design, Launch, ModelFile
 from edgegd.latency.state import faults
 from edgegd.targets.base import Target, Worker
@@ -61,25 +61,12 @@ def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit, *,
         for quad in range(design.quads):
             for place, name in enumerate(design.order(names, number, quad)):
                 answer = ask(workers[name], {"run": design.block_s}, design.block_s)
-                first_ns, durations_ns = _samples(answer)
+                first_ns, durations_ns = answer["first_ns"], tuple(answer["durations_ns"])
                 found = faults(answer["before"], answer["after"])
                 emit(Block(number, quad, place, name, first_ns, durations_ns, answer["before"], answer["after"], found))
 
 
-def _samples(answer: Mapping[str, Any]) -> tuple[int, tuple[int, ...]]:
-    samples = (answer["first_ns"], *answer["durations_ns"])
-    wrong = [sample for sample in samples if not isinstance(sample, int) or sample <= 0]
-    if wrong or len(samples) < 2:
-        raise WorkerError("The worker returned samples that are no durations.", expected="whole nanoseconds above 0",
-                          found=str(wrong[:3]), mend="look for a broken clock or a changed worker on the device")
-    return samples[0], samples[1:]
-
-
 def model_file(path: Path) -> ModelFile:
     """Name, hash and size of a model; OnnxUnreadableError where it cannot be read."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise OnnxUnreadableError(f"The model {path} cannot be read.", expected="an ONNX file", found=str(error),
-                                  mend="run the export stage first, or correct the path") from error
+    content = read_model(path)
     return ModelFile(path.name, sha256(content).hexdigest(), len(content))

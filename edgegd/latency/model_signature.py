@@ -8,6 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from edgegd.errors import OnnxUnreadableError
+from edgegd.limits import MODEL_BYTES
 from edgegd.runtime.contract import ModelContract
 from edgegd.runtime.session import load_session
 
@@ -61,11 +63,23 @@ def read_signature(path: Path) -> ModelSignature:
     session = load_session(path, optimization="disabled")
     metadata = session.get_modelmeta().custom_metadata_map
     contract = ModelContract.from_metadata(metadata) if "edgegd.schema" in metadata else None
-    content = path.read_bytes()
+    content = read_model(path)
     return ModelSignature(
         sha256(content).hexdigest(), len(content), _tensors(session.get_inputs()), _tensors(session.get_outputs()),
         imgsz=contract.preprocessing.imgsz if contract else None, portable=contract.portable if contract else "",
     )  # fmt: skip
+
+
+def read_model(path: Path) -> bytes:
+    """A model file's bytes; OnnxUnreadableError where it cannot be read, or has more than protobuf allows."""
+    try:
+        if path.stat().st_size <= MODEL_BYTES:
+            return path.read_bytes()
+    except OSError as error:
+        raise OnnxUnreadableError(f"there is no ONNX file {path}", found=str(error),
+                                  mend="check the path, or export the model first") from error
+    raise OnnxUnreadableError(f"{path} is too long for an ONNX file.", expected=f"at most {MODEL_BYTES >> 30} GiB",
+                              found=f"{path.stat().st_size >> 30} GiB")
 
 
 def _tensors(nodes: Any) -> tuple[Tensor, ...]:

@@ -23,8 +23,8 @@ def on_each(targets: Sequence[Target], work: Callable[[Target], T]) -> dict[str,
     """
     stoppable = [StoppableTarget(target) for target in targets]
     with ThreadPoolExecutor(max_workers=len(targets)) as pool:
-        futures = {target.name: pool.submit(work, target) for target in stoppable}
-        try:
+        try:  # an interrupt may come before all have been started
+            futures = {target.name: pool.submit(work, target) for target in stoppable}
             wait(futures.values())
         except BaseException:
             for target in stoppable:

@@ -13,7 +13,11 @@ from typing import Any
 
 from edgegd.atomic_files import explaining_full_disk
 from edgegd.errors import MeasurementFileError
+from edgegd.foreign_text import one_line
+from edgegd.json_files import JsonProblem, load_json, read_lines
+from edgegd.latency.answers import HOUR_NS, STATE, by_name, many, number, one_of, problem_of, record, text, whole
 from edgegd.latency.record import SCHEMA, Block, Design, Launch, Measurement, ModelFile
+from edgegd.limits import RECORD_BYTES
 
 
 class Recording:
@@ -71,6 +75,32 @@ class Recording:
         self._file.flush()
 
 
+_COUNT, _TEXT = whole(0, 1_000_000), text(10_000)
+_HEADER = record({
+    "kind": _TEXT, "schema": whole(0, 1000), "target": _TEXT, "started": _TEXT,
+    "design": record({"launches": _COUNT, "quads": _COUNT, "block_s": number(0, 1e6), "warmup_s": number(0, 1e6),
+                      "threads": _COUNT, "spinning": one_of(True, False)}, {"seed": whole(0, 1 << 63)}),
+    "models": by_name(record({"file": _TEXT, "sha256": _TEXT, "size_bytes": whole(0, 1 << 63)}), 50),
+})  # fmt: skip
+_OBJECT = by_name(lambda value, where: None, 1000)
+
+
+def _state(value: Any, where: str) -> None:
+    """A device's state, or nothing about it."""
+    if value != {}:
+        STATE(value, where)
+
+
+_LINES = {
+    "launch": record({"launch": _COUNT, "fingerprint": _OBJECT,
+                      "workers": by_name(record({"warm_up": record({"stable": one_of(True, False)})}), 1000)}),
+    "block": record({"launch": _COUNT, "quad": _COUNT, "place": _COUNT, "model": _TEXT,
+                     "first_ns": whole(1, HOUR_NS), "durations_ns": many(whole(1, HOUR_NS), 1, 50_000_000),
+                     "before": _state, "after": _state, "faults": many(_TEXT, 0, 1000)}),
+    "end": record({"complete": one_of(True, False), "reason": _TEXT}),
+}  # fmt: skip
+
+
 def load_measurement(path: Path) -> Measurement:
     """The measurement of a file; one that was cut off, even within a line, is loaded as partial.
 
@@ -82,12 +112,18 @@ def load_measurement(path: Path) -> Measurement:
     complete = False
     try:
         header = lines[0]
+        if wrong := problem_of(_HEADER, header):
+            raise ValueError(f"the header: {wrong}")
         if header["kind"] != "header" or header["schema"] != SCHEMA:
             raise ValueError(f"a {header['kind']} of schema {header.get('schema')}")
         design = Design(**header["design"])
         models = {name: ModelFile(**fields) for name, fields in header["models"].items()}
         for line in lines[1:]:
             kind = line.pop("kind")
+            if wrong := problem_of(_LINES[kind], line) if kind in _LINES else "":
+                raise ValueError(f"a {kind}: {wrong}")
+            if kind == "block" and line["model"] not in models:
+                raise ValueError(f"a block of the unknown model {one_line(line['model'], 80)}")
             if kind == "launch":
                 launches.append(Launch(**line))
             elif kind == "block":
@@ -104,19 +140,17 @@ def load_measurement(path: Path) -> Measurement:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(path, str(error)) from error
-    lines = text.splitlines()
     parsed = []
-    for number, line in enumerate(lines):
-        try:
-            parsed.append(json.loads(line, parse_constant=_refuse_constant))
-        except ValueError as error:
-            if number == len(lines) - 1 and not text.endswith("\n"):
-                break  # the writer was killed within this line
-            raise _damaged(path, f"line {number + 1}: {error}") from error
+    try:
+        for number, (line, has_end) in enumerate(read_lines(path, RECORD_BYTES)):
+            try:
+                parsed.append(load_json(line, _refuse_constant))
+            except ValueError as error:
+                if not has_end:
+                    break  # the writer was killed within this line
+                raise _damaged(path, f"line {number + 1}: {error}") from error
+    except (OSError, JsonProblem) as error:
+        raise _damaged(path, str(error)) from error
     return parsed
 
 

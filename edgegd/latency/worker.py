@@ -34,6 +34,7 @@ import gc
 import glob
 import hashlib
 import json
+import math
 import queue
 import re
 import signal
@@ -48,7 +49,7 @@ PROTOCOL = 2
 OLDEST_ONNXRUNTIME = (1, 23)
 IDLE_LIMIT_S = 300.0  # a connection may die without a word
 MIN_BLOCK_INFERENCES, WINDOW_S, WINDOW_INFERENCES, STABLE_SPREAD = 2, 0.2, 5, 0.02
-PROFILE_WARM_UP = 5  # inferences of a profile that do not count
+PROFILE_WARM_UP, INPUT_BYTES = 5, 1 << 30  # inferences of a profile that do not count; of one input in float32
 
 
 class Refusal(Exception):
@@ -93,10 +94,8 @@ def device_state(root: str = "/") -> dict[str, Any]:
     """
     def read(pattern: str) -> list[str]:
         return [read_text(path) for path in sorted(glob.glob(os.path.join(root, pattern)), key=lambda p: (len(p), p))]
-
     def whole(texts: list[str], base: int = 10) -> list[int]:
         return [int(text, base) for text in texts if re.fullmatch(r"-?\d+" if base == 10 else "[0-9a-f]+", text)]
-
     cpu, zone = "sys/devices/system/cpu/cpu[0-9]*/", "sys/class/thermal/thermal_zone[0-9]*/"
     temperatures: dict[str, float] = {}
     for kind, text in zip(read(zone + "type"), read(zone + "temp")):  # noqa: B905 -- `strict` is of Python 3.10
@@ -146,6 +145,8 @@ def make_feed(inputs: list[Any], seed: int, file: str | None) -> dict[str, Any]:
             raise Refusal(f"input {node.name} has a dynamic shape {node.shape}; latency needs a static one")
         if node.type not in ("tensor(float)", "tensor(uint8)"):
             raise Refusal(f"input {node.name} is {node.type}; only tensor(float) and tensor(uint8) are timed")
+        if math.prod(node.shape) * 4 > INPUT_BYTES:
+            raise Refusal(f"input {node.name} {node.shape} has more than {INPUT_BYTES >> 22} million values")
         feed[node.name] = (random.random(node.shape, dtype=np.float32) if node.type == "tensor(float)"
                            else random.integers(0, 256, node.shape, dtype=np.uint8))  # fmt: skip
     if file is not None:

@@ -19,6 +19,7 @@ from edgegd.descent.random_state import seed_everything
 from edgegd.descent.record import Descent, Epoch
 from edgegd.descent.student import Student
 from edgegd.errors import NaNLossError
+from edgegd.pipeline.as_recorded import require_as_recorded
 from edgegd.pipeline.models import stored_dataset, torch_detections, validation_truth
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress
@@ -72,6 +73,8 @@ def descend(folder: RunFolder, progress: Progress, student: Student, settings: T
     seed_everything(settings.seed)
     prepare_loss(student.model, hyperparameters(settings, size))
     view = ultralytics_yaml(dataset, folder.artifact("view"))
+    batches = TrainingBatches(view, dataset.names, settings, size, dataset.channels)
+    require_as_recorded(folder, "train", batches.loaded)
     distils = settings.distill.head > 0 or settings.distill.neck > 0
 
     def validate() -> float:
@@ -88,8 +91,7 @@ def descend(folder: RunFolder, progress: Progress, student: Student, settings: T
 
     try:
         descent = fine_tune(
-            student, TrainingBatches(view, dataset.names, settings, size, dataset.channels), settings, validate,
-            lambda epoch: keep(), teacher=teacher() if distils else None,
+            student, batches, settings, validate, lambda epoch: keep(), teacher=teacher() if distils else None,
             progress=progress.update, on_start=tell_start, on_epoch=tell,
             file=file, resume=resume, log=folder.artifact(kind.steps),
         )  # fmt: skip

@@ -25,6 +25,7 @@ from edgegd.errors import (
     RegressedError,
 )
 from edgegd.export.static_gate import facts_of, static_facts, static_gate
+from edgegd.json_files import read_json
 from edgegd.latency.calibration import Calibration
 from edgegd.latency.gate import relative_gate
 from edgegd.latency.gate_request import Reference, calibrations_of, candidate_file, question, reference, remember
@@ -136,7 +137,7 @@ def replay(folder: Path) -> GateOutcome:
     Raises MeasurementFileError where the folder holds no gate, or its files are damaged.
     """
     try:
-        stored = json.loads((folder / RESULT).read_text())
+        stored = read_json(folder / RESULT)
         if stored["schema"] != SCHEMA or stored["asked"] is None:
             raise ValueError("a gate without timing" if stored["schema"] == SCHEMA else f"schema {stored['schema']}")
         asked, outcome = stored["asked"], stored["outcome"]
@@ -146,13 +147,17 @@ def replay(folder: Path) -> GateOutcome:
         calibrations = {name: Calibration(**fields | {"launch_ratios": tuple(fields["launch_ratios"])})
                         for name, fields in stored["calibrations"].items()}  # fmt: skip
         names = stored["targets"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MeasurementFileError(f"{folder} holds no gate that can be replayed.",
                                    found=f"{type(error).__name__}: {error}",
                                    expected=f"a folder with {RESULT} and raw data that `edgegd gate` wrote",
                                    mend="name the folder that the gate printed") from error
     measurements = {name: load_measurement(raw_file(folder, name)) for name in names}
-    run = assemble(measurements, {}, wanted, calibrations)
+    try:
+        run = assemble(measurements, {}, wanted, calibrations)
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise MeasurementFileError(f"{folder} holds numbers that no gate can be made of.", found=str(error),
+                                   expected=f"{RESULT} as `edgegd gate` wrote it") from error
     return GateOutcome(outcome["candidate"], outcome["baseline"], None, run)
 
 

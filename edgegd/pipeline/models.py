@@ -12,9 +12,10 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.accuracy.ground_truth import GroundTruth
+from edgegd.data.contents import ImageContent, current_boxes
 from edgegd.data.dataset import Dataset
 from edgegd.descent.float_checkpoint import open_checkpoint
-from edgegd.errors import ActivationError
+from edgegd.errors import ActivationError, LabelError
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.quant.activation import ActivationSwap, require_swapped
 from edgegd.quant.attach import QuantizedModel
@@ -39,9 +40,27 @@ def stored_dataset(folder: RunFolder) -> Dataset:
 
 
 def validation_truth(folder: RunFolder) -> GroundTruth:
-    """The boxes of the validation images that the recipe's accuracy section names."""
+    """The boxes of the validation images that the recipe's accuracy section names, as stage `data` recorded them.
+
+    Raises MissingArtifactError where a label file has changed since, and as GroundTruth.from_yolo.
+    """
     dataset, count = stored_dataset(folder), folder.recipe.accuracy.images
-    return GroundTruth.from_yolo(list(dataset.val_images)[: count or None], dataset.names, dataset.channels)
+    images, contents = list(dataset.val_images)[: count or None], stored_contents(folder)
+    for image in images:
+        current_boxes(image, contents[image], len(dataset.names))
+    truth = GroundTruth.from_yolo(images, dataset.names, dataset.channels)
+    for image, boxes in zip(images, truth.boxes, strict=True):
+        if len(boxes) != contents[image].boxes:
+            raise LabelError(f"{image} is measured with other boxes than stage `data` recorded.",
+                             expected=str(contents[image].boxes), found=str(len(boxes)))  # fmt: skip
+    return truth
+
+
+def stored_contents(folder: RunFolder) -> dict[Path, ImageContent]:
+    """What every image held when stage `data` read it."""
+    data = folder.read_json("data.json")
+    images = map(Path, [*data["train_images"], *data["val_images"]])
+    return {image: ImageContent(*row) for image, row in zip(images, data["contents"], strict=True)}
 
 
 def float_model(folder: RunFolder) -> DetectionModel:
@@ -90,7 +109,7 @@ def stored_swap(folder: RunFolder) -> ActivationSwap:
 
 def stored_plan(folder: RunFolder) -> QuantPlan:
     """The run's quantization plan."""
-    return QuantPlan.from_json(folder.require("plan.json", "ptq").read_text())
+    return QuantPlan.from_json(folder.require("plan.json", "ptq").read_text(encoding="utf-8"))
 
 
 def quantized_model(folder: RunFolder, variant: str) -> QuantizedModel:

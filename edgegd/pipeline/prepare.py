@@ -11,7 +11,7 @@ from typing import Any
 
 from ultralytics.nn.tasks import DetectionModel
 
-from edgegd.data.check import check_dataset
+from edgegd.data.check import check_contents
 from edgegd.data.dataset import Dataset, open_dataset
 from edgegd.data.labels import label_path
 from edgegd.data.view import ultralytics_yaml
@@ -26,7 +26,12 @@ from edgegd.descent.float_checkpoint import (
     require_stride,
 )
 from edgegd.descent.float_training import train_float
+from edgegd.descent.own_parameters import require_own_parameters
+from edgegd.descent.shared_memory import require_shared_memory
 from edgegd.errors import CheckpointNotFoundError
+from edgegd.foreign_text import one_line
+from edgegd.pipeline.as_recorded import require_as_recorded
+from edgegd.pipeline.early_checks import require_possible
 from edgegd.pipeline.models import stored_dataset
 from edgegd.pipeline.run_folder import TRAINING, RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage
@@ -55,20 +60,25 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
     """
     section = folder.recipe.data
     model = open_weights(folder)
+    _require_weights(folder, model)
+    require_possible(folder, model)
     dataset = open_dataset(section, lambda done, total: progress.update(done, total, "drawing or fetching images"))
     _require_channels(folder, model, dataset)
-    check = check_dataset(
+    _require_weights(folder, model, dataset.names)
+    check, contents = check_contents(
         dataset, section.unlabelled, lambda done, total: progress.update(done, total, "checking images and labels")
     )
     progress.note(
         f"{check.train_images} training images with {check.train_boxes} boxes, "
-        f"{check.val_images} validation images with {check.val_boxes}; {', '.join(dataset.names)}"
+        f"{check.val_images} validation images with {check.val_boxes}; "
+        f"{one_line(', '.join(map(one_line, dataset.names)))}"
     )
     folder.write_json("data.json", {
         "root": str(dataset.root), "yaml_path": str(dataset.yaml_path), "names": dataset.names,
         "channels": dataset.channels, "check": dataclasses.asdict(check), "files": _files_of(dataset),
         "train_images": [str(path) for path in dataset.train_images],
         "val_images": [str(path) for path in dataset.val_images],
+        "contents": [dataclasses.astuple(content) for content in contents],
     })  # fmt: skip
 
 
@@ -89,14 +99,32 @@ def _weights_now(folder: RunFolder) -> Any:
 def open_weights(folder: RunFolder) -> DetectionModel:
     """The model that `model.weights` names, after checking that it detects boxes and takes `model.imgsz`.
 
-    Raises the errors of locate_checkpoint, open_checkpoint, open_architecture, require_stride and detection_head.
+    Raises the errors of locate_checkpoint, open_checkpoint, open_architecture, require_stride, detection_head and
+    require_own_parameters.
     """
     section = folder.recipe.model
     weights = section.weights
     model = open_architecture(weights) if is_architecture(weights) else open_checkpoint(locate_checkpoint(weights))
     require_stride(model, section.size)
     detection_head(model)
+    require_own_parameters(model, weights)
     return model
+
+
+def _require_weights(folder: RunFolder, model: DetectionModel, names: tuple[str, ...] | None = None) -> None:
+    """Where nothing is trained in float: CheckpointNotFoundError for an architecture, ClassCountError for a checkpoint
+    of other classes than `names`."""
+    section = folder.recipe.model
+    if section.float.epochs > 0:
+        return
+    if is_architecture(section.weights):
+        raise CheckpointNotFoundError(
+            f"{section.weights} is an architecture without weights, and model.float.epochs is 0.",
+            expected="a checkpoint (.pt), or epochs of float training", found="neither",
+            mend="set model.float.epochs, or set model.weights to a checkpoint",
+        )  # fmt: skip
+    if names is not None:
+        require_classes(model, names, section.weights)
 
 
 def run_float(folder: RunFolder, progress: Progress) -> None:
@@ -104,30 +132,25 @@ def run_float(folder: RunFolder, progress: Progress) -> None:
     section, dataset = folder.recipe.model, stored_dataset(folder)
     model, names = open_weights(folder), dataset.names
     _require_channels(folder, model, dataset)
+    _require_weights(folder, model, names)
     if is_architecture(section.weights):
-        if section.float.epochs == 0:
-            raise CheckpointNotFoundError(
-                f"{section.weights} is an architecture without weights, and model.float.epochs is 0.",
-                expected="a checkpoint (.pt), or epochs of float training", found="neither",
-                mend="set model.float.epochs, or set model.weights to a checkpoint",
-            )  # fmt: skip
         weights = section.weights
     else:
         path = locate_checkpoint(section.weights)
-        if section.float.epochs == 0:
-            require_classes(model, names, section.weights)
         if knows_classes(model, names):
             folder.write("float.pt", path.read_bytes())
             return
         weights = str(path)
         require_plain_architecture(model.yaml, weights)
+    require_shared_memory(folder.recipe.train.workers, section.float.batch, section.imgsz)
     progress.note(f"training {weights} in float for {section.float.epochs} epochs with Ultralytics")
     data_yaml = ultralytics_yaml(dataset, folder.artifact("view"))
     with tempfile.TemporaryDirectory(dir=folder.path, prefix=TRAINING) as work:
         best = Path(work) / "best.pt"
         # Ultralytics trains on squares; in that of the longer side, images have the scale of the rectangle.
         train_float(weights, data_yaml, best, imgsz=max(section.size), settings=section.float,
-                    train=folder.recipe.train, work_folder=Path(work), progress=progress.update, note=progress.note)
+                    train=folder.recipe.train, work_folder=Path(work), progress=progress.update, note=progress.note,
+                    on_data=lambda split, loaded: require_as_recorded(folder, split, loaded))  # fmt: skip
         open_checkpoint(best)
         folder.write("float.pt", best.read_bytes())
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from edgegd.bounded_read import read_bounded
 from edgegd.data.calibration import batches, calibration_images
 from edgegd.errors import PlanError
+from edgegd.limits import JSON_BYTES
 from edgegd.pipeline.descend import DescentKind, descend
 from edgegd.pipeline.models import (
     adapted_reads,
@@ -27,8 +29,11 @@ from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.folding import plan_detector, trace_detector
 from edgegd.quant.plan import QuantPlan, require_plan_fits
+from edgegd.quant.planning import changed_rules
+from edgegd.quant.rules import TABLES
 from edgegd.quant.settling import settle_ranges
 from edgegd.recipe.paths import resolve_path
+from edgegd.recipe.schema import QuantSection, Recipe
 
 QAT_DESCENT = DescentKind(
     result="qat.safetensors", record="descent.json", steps="descent.jsonl", last_good="qat-last-good.safetensors",
@@ -47,6 +52,13 @@ def make_plan(folder: RunFolder, model: Any, searched: Addresses = ()) -> QuantP
     section, size, profile = recipe.quant, recipe.model.size, recipe.target.profile
     if not section.plan:
         return plan_detector(model, size, profile, float_patterns=(*section.float, *searched), rules=section.rules)
+    plan = _read_plan(section).for_profile(profile)
+    require_plan_fits(plan, trace_detector(model, size), size)
+    return plan
+
+
+def _read_plan(section: QuantSection) -> QuantPlan:
+    """The plan of quant.plan; PlanError."""
     path = resolve_path(section.plan)
     if section.float or section.rules:
         raise PlanError(
@@ -55,13 +67,22 @@ def make_plan(folder: RunFolder, model: Any, searched: Addresses = ()) -> QuantP
             mend="make the changes in the plan's file, or leave quant.plan out",
         )  # fmt: skip
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = read_bounded(path, JSON_BYTES)
+        if content is None:
+            raise ValueError(f"more than {JSON_BYTES >> 20} MiB")
+        text = content.decode()
+    except (OSError, ValueError) as error:
         raise PlanError(f"The plan {path} cannot be read.", expected="a plan.json that the stage `ptq` wrote",
                         found=str(error), mend="correct quant.plan") from error  # fmt: skip
-    plan = QuantPlan.from_json(text).for_profile(profile)
-    require_plan_fits(plan, trace_detector(model, size), size)
-    return plan
+    return QuantPlan.from_json(text)
+
+
+def require_plan_section(recipe: Recipe) -> None:
+    """PlanError for what is wrong with quant.rules and quant.plan before any model is looked at."""
+    section = recipe.quant
+    changed_rules(TABLES.get(recipe.target.profile) or next(iter(TABLES.values())), section.rules)
+    if section.plan:
+        _read_plan(section)
 
 
 def _plan_now(folder: RunFolder) -> str:

@@ -6,7 +6,6 @@ the old artifact or the new one.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +18,8 @@ from typing import IO, Any, NamedTuple
 
 from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import MissingArtifactError, RunFolderBusyError, RunFolderMismatchError
+from edgegd.file_locks import lock
+from edgegd.json_files import read_json
 from edgegd.pipeline.target_profile import TargetProfile, resolve, resolved
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
@@ -114,7 +115,7 @@ class RunFolder:
         """
         with explaining_full_disk(self.path), self._open_lock() as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file)
             except BlockingIOError as error:
                 file.seek(0)
                 raise RunFolderBusyError(
@@ -180,8 +181,8 @@ class RunFolder:
         return self.write(name, (json.dumps(value, indent=1) + "\n").encode())
 
     def read_json(self, name: str) -> Any:
-        """An artifact's JSON."""
-        return json.loads(self.artifact(name).read_text())
+        """An artifact's JSON; raises JsonProblem (a ValueError) for a file that is none."""
+        return read_json(self.artifact(name))
 
 
 class _Identity(NamedTuple):
@@ -193,7 +194,7 @@ class _Identity(NamedTuple):
 
 def _read_identity(path: Path) -> _Identity:
     try:
-        data = json.loads((path / IDENTITY).read_text())
+        data = read_json(path / IDENTITY)
         target = data.get("target")
         return _Identity(str(data["recipe"]), None if target is None else TargetProfile.from_json(target))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

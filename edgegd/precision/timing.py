@@ -108,7 +108,7 @@ def _served(nodes: Sequence[NodeTime], position: int) -> str:
         after, before = position + distance, position - distance
         if after < len(nodes) and nodes[after].address and node.outputs[0] in nodes[after].inputs:
             return nodes[after].address
-        if before >= 0 and nodes[before].address and node.inputs[0] in nodes[before].outputs:
+        if before >= 0 and nodes[before].address and node.inputs and node.inputs[0] in nodes[before].outputs:
             return nodes[before].address
     return ""
 

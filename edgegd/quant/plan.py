@@ -155,7 +155,7 @@ class QuantPlan:
             height, width = data.pop("imgsz")
             plan = QuantPlan(head["profile"], (height, width), ops=ops, tensors=tensors, **data)
             _require_types(plan)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise PlanError(
                 "The plan is malformed.", expected=f"JSON of schema {PLAN_SCHEMA} as the stage `ptq` writes",
                 found=f"{type(error).__name__}: {error}", mend=_REGENERATE,

@@ -1,10 +1,10 @@
 """Plain data to the frozen dataclasses of schema.py; every mistake is collected, none raised.
 
 Rules: (1) an unknown key is a mistake, the nearest known one is named; (2) whole numbers are accepted for numbers, and
-so is text such as "1e-4", which YAML 1.1 does not take for a number; (3) true/false is never a number; (4) an empty
-section (`train:` with nothing under it) takes all its defaults; (5) a list or a mapping holds values of one type;
-(6) a field with a canonical form takes whatever that form can be made of; (7) a pair (`tuple[int, int]`) is written as
-a list of two.
+so is text such as "1e-4", which YAML 1.1 does not take for a number; (3) true/false is never a number, and where it is
+expected, yes, no, on and off will do, which are text everywhere else; (4) an empty section (`train:` with nothing under
+it) takes all its defaults; (5) a list or a mapping holds values of one type; (6) a field with a canonical form takes
+whatever that form can be made of; (7) a pair (`tuple[int, int]`) is written as a list of two.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_TRUTH = {"yes": True, "on": True, "no": False, "off": False}
 KIND = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 
 PAIR = "a list of two whole numbers"
@@ -92,6 +93,8 @@ def convert(value: Any, kind: Any, limits: Mapping[str, Any]) -> tuple[Any, str]
         return _convert_pair(value, pair, kind, limits)
     if isinstance(value, str) and float in options and str not in options and NUMBER.fullmatch(value):
         value = float(value)
+    if options == (bool,) and isinstance(value, str) and value.lower() in _TRUTH:
+        value = _TRUTH[value.lower()]
     if float in options and isinstance(value, int) and not isinstance(value, bool):
         # OverflowError is impossible here: YAML integers beyond float range are refused as not finite.
         value = float(value) if abs(value) < 1e308 else math.inf

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from edgegd.safe_yaml import YamlProblem, compose, construct
+
 
 @dataclass(frozen=True)
 class Document:
@@ -24,24 +26,16 @@ def parse_document(text: str) -> Document:
     each a line number (0: unknown) and a sentence; nothing is raised.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f" at column {mark.column + 1}" if mark else ""
-        problem = error.problem or error.context or "cannot be parsed"
-        return Document({}, {}, ((mark.line + 1 if mark else 0, f"YAML syntax error{where}: {problem}"),))
-    except (yaml.YAMLError, ValueError) as error:
-        # ValueError: PyYAML's constructors let impossible dates ("2026-13-01") through to datetime.
-        return Document({}, {}, ((0, f"YAML cannot be read: {' '.join(str(error).split())}"),))
-    except RecursionError:
-        return Document({}, {}, ((0, "YAML is nested too deeply"),))
+        root = compose(text)
+        data = construct(root)
+    except YamlProblem as problem:
+        return Document({}, {}, ((problem.line, problem.text),))
     if root is None:
         return Document({}, {}, ())
     if not isinstance(root, yaml.MappingNode):
         found = "a list" if isinstance(root, yaml.SequenceNode) else "a single value"
-        problem = f"expected sections (`model:`, `data:`, ...), found {found}"
-        return Document({}, {}, ((root.start_mark.line + 1, problem),))
+        text = f"expected sections (`model:`, `data:`, ...), found {found}"
+        return Document({}, {}, ((root.start_mark.line + 1, text),))
     lines: dict[str, int] = {}
     mistakes: list[tuple[int, str]] = []
     _walk(root, "", lines, mistakes, set())

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from edgegd.errors import RecipeError
 from edgegd.recipe.build import Mistake, build, describe, dotted_keys, field_types, nearest_key
 from edgegd.recipe.document import parse_document
 from edgegd.recipe.paths import resolve_path
 from edgegd.recipe.schema import SCHEMA_VERSION, DataSection, Recipe, TargetSection
 from edgegd.recipe.shipped import find_recipe
+from edgegd.safe_yaml import YamlProblem, load_yaml, read_yaml_text
 from edgegd.trust import is_trusted
 
 OVERRIDE = "--set"
@@ -29,8 +28,8 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     """
     path = find_recipe(path_or_name)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_yaml_text(path)
+    except (OSError, YamlProblem) as error:
         raise RecipeError(f"{path} cannot be read", expected="a YAML text file in UTF-8", found=str(error)) from error
     return parse_recipe(text, overrides, origin=str(path))
 
@@ -70,8 +69,8 @@ def _apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[di
             mistakes.append(f"{key}: unknown key{nearest_key(leaf, f'{prefix}.' if prefix else '', Recipe)}")
             continue
         try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError):
+            value = load_yaml(text)
+        except YamlProblem:
             mistakes.append(f"{key}: {text!r} cannot be read as a YAML value")
             continue
         if _leaf_type(key) is str and not isinstance(value, (str, list, dict)):

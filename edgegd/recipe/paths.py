@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgegd.home import expanded
+
 PACKAGE = Path(__file__).resolve().parents[1]
 SHIPPED = "shipped:"
 """`shipped:models/X.pt` is the project's file; `shipped:NAME.yaml`, without a folder, is Ultralytics' own."""
@@ -39,7 +41,7 @@ def resolve_path(text: str | Path) -> Path:
     """
     if str(text).startswith(SHIPPED):
         return project_folder() / str(text).removeprefix(SHIPPED)
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_absolute() or path.exists():
         return path.absolute()
     shipped = project_folder() / path

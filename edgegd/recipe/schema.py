@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgegd.network_size import LARGEST_SIDE, NetworkSize, network_size
+from edgegd.limits import IMAGE_FILES, LARGEST_SEED, SIDE_PX, THREADS
+from edgegd.network_size import NetworkSize, network_size
 from edgegd.recipe.device import canonical_device
 
 SCHEMA_VERSION = 1
@@ -43,13 +44,15 @@ class FloatTraining:
 
     epochs: int = option(0, "epochs of float training, done only when model.weights is an architecture (.yaml) or a "
                             "checkpoint of other classes than the data set's; a checkpoint that has the data set's "
-                            "classes is used as it is. 0: never train, refuse weights that would need it", minimum=0)
-    batch: int = option(16, "images a step", minimum=1)
-    optimizer: str = option("auto", "Ultralytics' optimizer name")
+                            "classes is used as it is. 0: never train, refuse weights that would need it",
+                            minimum=0, maximum=100_000)
+    batch: int = option(16, "images a step", minimum=1, maximum=100_000)
+    optimizer: str = option("auto", "Ultralytics' optimizer name", choices=(
+        "auto", "Adam", "Adamax", "AdamW", "MuSGD", "NAdam", "RAdam", "RMSprop", "SGD"))  # fmt: skip
     lr0: float = option(0.01, "initial learning rate (ignored by optimizer auto)", minimum=0)
     lrf: float = option(0.01, "final learning rate as a fraction of lr0", minimum=0)
     mosaic: float = option(1.0, "probability of mosaic augmentation", minimum=0, maximum=1)
-    close_mosaic: int = option(10, "epochs without mosaic at the end", minimum=0)
+    close_mosaic: int = option(10, "epochs without mosaic at the end", minimum=0, maximum=100_000)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class ModelSection:
     imgsz: int | tuple[int, int] = option(640, "size of the network's input in pixels: one number for a square, or "
                                                "[height, width] such as [384, 640]; multiples of the stride "
                                                "(model.float trains on squares of the longer side)",
-                                          minimum=32, maximum=LARGEST_SIDE)
+                                          minimum=32, maximum=SIDE_PX)
     end2end: bool | None = option(None, "export the NMS-free head; null keeps the checkpoint's own form")
     float: FloatTraining = field(default_factory=FloatTraining, metadata={"help": "float training"})
 
@@ -82,9 +85,9 @@ class DataSection:
                            "`channels` (1 to 8, 3 where it says nothing) decide how images are read, as Ultralytics "
                            "reads them")
     unlabelled: str = option("error", "what an image without a label file is", choices=("error", "background"))
-    train_images: int = option(0, "streets: images to generate for training", minimum=0)
-    val_images: int = option(0, "streets: images to generate for validation", minimum=0)
-    seed: int = option(0, "streets: seed of the generator", minimum=0)
+    train_images: int = option(0, "streets: images to generate for training", minimum=0, maximum=1_000_000)
+    val_images: int = option(0, "streets: images to generate for validation", minimum=0, maximum=1_000_000)
+    seed: int = option(0, "streets: seed of the generator", minimum=0, maximum=LARGEST_SEED)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class QuantSection:
     """`quant`: how the plan is calibrated."""
 
     calibration_images: int = option(128, "training images that calibration sees (a sample seeded by train.seed)",
-                                     minimum=1)
+                                     minimum=1, maximum=1_000_000)
     observer: str = option("mse", "how an activation's range is chosen; auto: for each, the one of these whose codes "
                                  "have the least error", choices=("minmax", "percentile", "mse", "entropy", "auto"))
     percentile: float = option(99.99, "percentile: the share of values in the range, in percent", minimum=50,
@@ -121,11 +124,12 @@ class PrecisionSection:
     """
 
     latency_ms: float | None = option(None, "longest median latency in ms, of the searched plan's exported file",
-                                      minimum=0.001)
-    latency_ratio: float | None = option(None, "longest latency as a fraction of the FP32 file's", minimum=0.001)
+                                      minimum=0.001, maximum=1_000_000)
+    latency_ratio: float | None = option(None, "longest latency as a fraction of the FP32 file's",
+                                         minimum=0.001, maximum=1_000_000)
     head_db: float | None = option(None, "least signal-to-noise ratio at the head in dB; 0 takes the fastest plan",
                                    minimum=0)
-    images: int = option(8, "training images on which sensitivities are measured", minimum=1)
+    images: int = option(8, "training images on which sensitivities are measured", minimum=1, maximum=1_000_000)
 
     @property
     def has_budget(self) -> bool:
@@ -158,9 +162,9 @@ class Adaptation:
     Everything that has no key here is as in `train`.
     """
 
-    epochs: int = option(20, "epochs of float training after SiLUs were swapped", minimum=1)
+    epochs: int = option(20, "epochs of float training after SiLUs were swapped", minimum=1, maximum=100_000)
     lr0: float = option(5e-4, "its peak learning rate", minimum=0)
-    warmup_epochs: float = option(1.0, "its epochs of linear warm-up of the learning rate", minimum=0)
+    warmup_epochs: float = option(1.0, "its epochs of linear warm-up of the learning rate", minimum=0, maximum=100_000)
     distill: AdaptationDistillation = field(default_factory=AdaptationDistillation,
                                             metadata={"help": "distillation from the SiLU model"})
 
@@ -169,12 +173,13 @@ class Adaptation:
 class TrainSection:
     """`train`: gradient descent under fake quantization (QAT)."""
 
-    epochs: int = option(10, "epochs of QAT", minimum=1)
-    batch: int = option(16, "images a step", minimum=1)
+    epochs: int = option(10, "epochs of QAT", minimum=1, maximum=100_000)
+    batch: int = option(16, "images a step", minimum=1, maximum=100_000)
     device: str = option("cpu", "where training runs, float training included: cpu, cuda, cuda:N, mps; a whole number "
                                 "N means cuda:N", canonical=canonical_device)
-    workers: int = option(0, "data loading processes; 0 loads in the training process", minimum=0)
-    seed: int = option(0, "seed of the order of images, of augmentation and of initial values", minimum=0)
+    workers: int = option(0, "data loading processes; 0 loads in the training process", minimum=0, maximum=THREADS)
+    seed: int = option(0, "seed of the order of images, of augmentation and of initial values",
+                       minimum=0, maximum=LARGEST_SEED)
     optimizer: str = option("AdamW", "AdamW, Adam, SGD, or MuSGD as Ultralytics trains with; SGD is plain with "
                                      "momentum 0", choices=("AdamW", "Adam", "SGD", "MuSGD"))
     lr0: float = option(1e-4, "peak learning rate of the weights", minimum=0)
@@ -182,10 +187,12 @@ class TrainSection:
     range_lr: float = option(1e-3, "peak learning rate of the ranges: of the logarithms of scales, and of zero points "
                                    "as a fraction of the 255 codes", minimum=0)
     lrf: float = option(0.01, "final learning rate as a fraction of the peak (cosine)", minimum=0, maximum=1)
-    freeze_ranges_epochs: int = option(1, "epochs at the end in which ranges no longer learn", minimum=0)
-    momentum: float = option(0.9, "momentum (SGD, MuSGD) or beta1 (Adam, AdamW)", minimum=0, maximum=1)
+    freeze_ranges_epochs: int = option(1, "epochs at the end in which ranges no longer learn",
+                                       minimum=0, maximum=100_000)
+    momentum: float = option(0.9, "momentum (SGD, MuSGD) or beta1 (Adam, AdamW): less than 1", minimum=0,
+                             maximum=0.9999)
     weight_decay: float = option(0.0, "weight decay of convolution weights", minimum=0)
-    warmup_epochs: float = option(0.5, "epochs of linear warm-up of the learning rate", minimum=0)
+    warmup_epochs: float = option(0.5, "epochs of linear warm-up of the learning rate", minimum=0, maximum=100_000)
     grad_clip: float = option(10.0, "largest norm of the gradient", minimum=0)
     ema_decay: float = option(0.998, "decay of the exponential moving average of weights and ranges", minimum=0,
                               maximum=1)
@@ -221,21 +228,23 @@ class AccuracySection:
 
     conf: float = option(0.001, "smallest score that counts", minimum=0, maximum=1)
     iou: float = option(0.7, "IoU above which NMS drops a box (raw output only)", minimum=0, maximum=1)
-    max_det: int = option(300, "most boxes an image", minimum=1)
-    images: int = option(0, "validation images to use (the first N by name); 0 uses all", minimum=0)
+    max_det: int = option(300, "most boxes an image", minimum=1, maximum=100_000)
+    images: int = option(0, "validation images to use (the first N by name); 0 uses all",
+                         minimum=0, maximum=IMAGE_FILES)
 
 
 @dataclass(frozen=True)
 class LatencySection:
     """`latency`: paired measurement of FP32, PTQ and QAT in fresh worker processes."""
 
-    threads: int = option(1, "intra-op threads of onnxruntime", minimum=1)
+    threads: int = option(1, "intra-op threads of onnxruntime", minimum=1, maximum=THREADS)
     spinning: bool = option(False, "whether idle threads spin (session.intra_op.allow_spinning)")
-    launches: int = option(3, "fresh worker processes per model", minimum=1)
+    launches: int = option(3, "fresh worker processes per model", minimum=1, maximum=10_000)
     quads: int = option(3, "per launch; in a quad the models take turns, in a random order and then in its reverse",
-                        minimum=1)
-    block_s: float = option(0.5, "seconds of inference in a block", minimum=0.01)
-    warmup_s: float = option(5.0, "longest warm-up; it ends earlier once the block median is stable", minimum=0)
+                        minimum=1, maximum=10_000)
+    block_s: float = option(0.5, "seconds of inference in a block", minimum=0.01, maximum=60)
+    warmup_s: float = option(5.0, "longest warm-up; it ends earlier once the block median is stable",
+                             minimum=0, maximum=3600)
 
 
 @dataclass(frozen=True)
@@ -243,14 +252,17 @@ class GateSection:
     """`gate`: when a candidate counts as slower than its baseline. Threads and spinning are those of `latency`."""
 
     baseline: str = option("", "name of a baseline (`edgegd baseline set`); empty: `edgegd gate --baseline` says it")
-    margin: float = option(0.03, "how much slower a candidate may be and still pass", minimum=0)
+    margin: float = option(0.03, "how much slower a candidate may be and still pass", minimum=0, maximum=100)
     detectable: float = option(0.10, "refuse to answer where only a regression greater than this would be seen",
-                               minimum=0.001)
-    quads: int = option(64, "per launch; in a quad baseline and candidate run two blocks each", minimum=1)
+                               minimum=0.001, maximum=100)
+    quads: int = option(64, "per launch; in a quad baseline and candidate run two blocks each",
+                        minimum=1, maximum=10_000)
     block_s: float = option(0.02, "seconds of inference in a block, three inferences at least; short blocks and many "
-                                  "quads let the machine's noise cancel", minimum=0.001)
-    warmup_s: float = option(10.0, "longest warm-up of a worker; it ends earlier once its latency is stable", minimum=0)
-    limit_ms: float = option(0.0, "latency that must not be exceeded, beside the baseline's; 0: none", minimum=0)
+                                  "quads let the machine's noise cancel", minimum=0.001, maximum=60)
+    warmup_s: float = option(10.0, "longest warm-up of a worker; it ends earlier once its latency is stable",
+                             minimum=0, maximum=3600)
+    limit_ms: float = option(0.0, "latency that must not be exceeded, beside the baseline's; 0: none",
+                             minimum=0, maximum=1_000_000)
     limit_quantile: float = option(0.95, "of the single inferences, which must stay below limit_ms", minimum=0.5,
                                    maximum=0.999)
 

@@ -6,10 +6,9 @@ import difflib
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from edgegd.errors import RecipeNotFoundError, WouldOverwriteError
 from edgegd.recipe.paths import recipes_folder, resolve_path
+from edgegd.safe_yaml import read_yaml
 
 
 class ShippedRecipe(NamedTuple):
@@ -24,7 +23,7 @@ def shipped_recipes() -> list[ShippedRecipe]:
     """Every shipped recipe, by name."""
     folder = recipes_folder()
     return [ShippedRecipe(path.relative_to(folder).with_suffix("").as_posix(), path,
-                          str(yaml.safe_load(path.read_text(encoding="utf-8")).get("description", "")))
+                          str(read_yaml(path).get("description", "")))
             for path in sorted(folder.rglob("*.yaml"))]
 
 

@@ -15,9 +15,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from edgegd.atomic_files import replaced_atomically
+from edgegd.foreign_text import printable
 from edgegd.latency.record import Block, Measurement
 from edgegd.latency.verdict import RelativeGate, Verdict
 from edgegd.report.latency_table import change
@@ -56,6 +58,10 @@ def measurement_figure(measurement: Measurement, gates: Sequence[RelativeGate]) 
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a figure as PNG, atomically, at 120 dots an inch."""
+    for text in figure.findobj(Text):  # names are others' text: no formulas, no control characters
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+        text.set_text(printable(text.get_text()))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_atomically(path) as temporary:
         FigureCanvasAgg(figure).print_png(str(temporary), metadata={"Software": "edgegd"})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from edgegd.foreign_text import cell
 from edgegd.latency.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
 
 Gate = RelativeGate | AbsoluteGate | StaticGate
@@ -29,7 +30,7 @@ def gates_table(gates: Sequence[Gate], style: str = "simple") -> str:
     if absolute:
         parts.append(_table([_absolute_row(gate) for gate in absolute], _ABSOLUTE, style))
     parts += [_static_part(gate, style) for gate in gates if isinstance(gate, StaticGate)]
-    reasons = [_cell(f"- {gate.verdict.value}: {describe(gate)}: {gate.reason}", style) for gate in gates
+    reasons = [cell(f"- {gate.verdict.value}: {describe(gate)}: {gate.reason}", style) for gate in gates
                if not isinstance(gate, StaticGate) and gate.verdict is not Verdict.PASS]  # fmt: skip
     if reasons:
         parts.append("\n".join(reasons))
@@ -90,17 +91,11 @@ def _quantile(gate: AbsoluteGate) -> str:
 def _static_part(gate: StaticGate, style: str) -> str:
     failed = [finding for finding in gate.findings if not finding.passed]
     count = f"{len(gate.findings) - len(failed)} of {len(gate.findings)} facts passed"
-    line = f"{gate.verdict.value}: {describe(gate)}: {count}"
+    line = cell(f"{gate.verdict.value}: {describe(gate)}: {count}", style)
     rows = [[one.name, one.reference, one.candidate, one.reason] for one in failed]
     return line if not rows else f"{line}\n\n{_table(rows, ['fact', gate.reference, gate.model, 'reason'], style)}"
 
 
 def _table(rows: list[list[str]], headers: list[str], style: str) -> str:
-    cells = [[_cell(text, style) for text in row] for row in rows]
-    return tabulate(cells, [_cell(text, style) for text in headers], tablefmt=style, disable_numparse=True)
-
-
-def _cell(text: str, style: str) -> str:
-    """On one line, without a device's control characters; for Markdown without what would end a cell or begin a tag."""
-    line = "".join(character for character in " ".join(text.split()) if character.isprintable())
-    return line.replace("|", "\\|").replace("<", "&lt;") if style == "github" else line
+    cells = [[cell(text, style) for text in row] for row in rows]
+    return tabulate(cells, [cell(text, style) for text in headers], tablefmt=style, disable_numparse=True)

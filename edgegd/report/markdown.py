@@ -6,6 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from edgegd.foreign_text import cell
 from edgegd.network_size import size_in_words
 from edgegd.quant.activation import ActivationSwap
 from edgegd.report.build import EDGE, MAP_AGREEMENT_POINTS, VARIANTS
@@ -45,25 +46,26 @@ def to_markdown(report: dict[str, Any]) -> str:
     settings, conditions = report["settings"], report["latency_conditions"]
     machine, latency = conditions["fingerprint"], conditions["settings"]
     lines = [
-        f"# {report['recipe']}", "",
-        f"{settings['model']['weights']} at {size_in_words(settings['model']['imgsz'])} px on "
+        f"# {cell(report['recipe'], 'github')}", "",
+        f"{cell(settings['model']['weights'], 'github')} at {size_in_words(settings['model']['imgsz'])} px on "
         f"{report['accuracy']['fp32']['images']} validation images; profile {report['target']['profile']}, "
-        f"{_chosen(report['target'])}.", "",
+        f"{cell(_chosen(report['target']), 'github')}.", "",
         summary_table(report, "github"), "",
-        *(f"{caveat}\n" for caveat in caveats(report)),
-        f"Latency on {machine['cpu']}, onnxruntime {machine['onnxruntime']}, {latency['threads']} thread(s), spinning "
-        f"{'on' if latency['spinning'] else 'off'}, {latency['launches']} launches of {2 * latency['quads']} "
-        f"alternating blocks; the interval is a 95 % bootstrap."
+        *(f"{cell(caveat, 'github')}\n" for caveat in caveats(report)),
+        f"Latency on {cell(machine['cpu'], 'github')}, onnxruntime {cell(machine['onnxruntime'], 'github')}, "
+        f"{latency['threads']} thread(s), spinning {'on' if latency['spinning'] else 'off'}, "
+        f"{latency['launches']} launches of {2 * latency['quads']} alternating blocks; the interval is a 95 % "
+        "bootstrap."
         + ("" if conditions["stable"] else " **Not every warm-up became stable: measure again on an idle machine.**")
-        + "".join(f" **Faults: {fault}.**" for fault in conditions["faults"]),
+        + "".join(f" **Faults: {cell(fault, 'github')}.**" for fault in conditions["faults"]),
         "", "## mAP50-95 by class", "", _class_table(report), "",
         *_swap_section(report),
         "## The descent", "", _descent_text(report), "",
         "## Parity of torch and onnxruntime", "", _parity_text(report), "",
         "## What was proved where", "", _proof_table(report), "",
         "## Ranges with the least signal over quantization noise", "",
-        tabulate([[w["group"], f"{w['sqnr_db']:.1f}"] for w in report["weakest_ranges"]], ["scale group", "SQNR dB"],
-                 tablefmt="github"), "",
+        tabulate([[cell(w["group"], "github"), f"{w['sqnr_db']:.1f}"] for w in report["weakest_ranges"]],
+                 ["scale group", "SQNR dB"], tablefmt="github"), "",
     ]  # fmt: skip
     return "\n".join(lines)
 
@@ -100,7 +102,8 @@ def _proof_table(report: dict[str, Any]) -> str:
 
 def _class_table(report: dict[str, Any]) -> str:
     rows = [
-        [name, *(percent(report["accuracy"][variant]["per_class"][name]["map50_95"]) for variant in VARIANTS)]
+        [cell(name, "github"),
+         *(percent(report["accuracy"][variant]["per_class"][name]["map50_95"]) for variant in VARIANTS)]
         for name in report["accuracy"]["fp32"]["per_class"]
     ]
     return tabulate(rows, ["class", *_TITLES.values()], tablefmt="github", disable_numparse=True)
@@ -181,8 +184,9 @@ def _codes_table(report: dict[str, Any]) -> str:
     for name, ladder in files.items():
         compared = [(f"one operation, {rung}", codes) for rung, codes in ladder["one_operation"].items()]
         for what, codes in [*compared, ("by itself, optimized", ladder["whole"])]:
-            first = codes["first_differing"] or "none"
-            rows.append([name, what, f"{codes['differing']} of {codes['codes']}", codes["largest_distance"], first])
+            first = cell(codes["first_differing"] or "none", "github")
+            rows.append([cell(name, "github"), what, f"{codes['differing']} of {codes['codes']}",
+                         codes["largest_distance"], first])
     headers = ["file", "comparison", "codes that differ", "largest distance", "first tensor that differs"]
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 

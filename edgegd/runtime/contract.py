@@ -6,11 +6,13 @@ Every value of the metadata is a JSON text, so that any reader of ONNX metadata_
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from edgegd.errors import MetadataError
+from edgegd.limits import CHARACTERS_OF_A_NAME, CLASSES, SIDE_PX
 
 METADATA_SCHEMA = "1"
 INPUT_NAME = "images"
@@ -56,6 +58,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         _require(len(self.imgsz) == 2 and _are_integers(self.imgsz, 1), "imgsz must be (height, width)", self.imgsz)
+        _require(max(self.imgsz) <= SIDE_PX, f"imgsz must be at most {SIDE_PX} pixels a side", self.imgsz)
         color = self.letterbox_color
         _require(self.channel_order in ORDERS, f"channel_order must be one of {', '.join(ORDERS)}", self.channel_order)
         _require(type(self.channels) is int and 1 <= self.channels <= MOST_CHANNELS,
@@ -63,7 +66,8 @@ class Preprocessing:
         count = self.image_channels
         _require(len(color) == count and _are_integers(color, 0) and max(color) <= 255,
                  f"letterbox_color must be {count} integers in 0..255", color)
-        _require(isinstance(self.scale, float) and self.scale > 0, "scale must be a positive float", self.scale)
+        _require(isinstance(self.scale, float) and 0 < self.scale < math.inf, "scale must be a positive float",
+                 self.scale)
         _require(self.interpolation == "linear", "interpolation must be linear", self.interpolation)
         _require(self.dtype in ("float32", "uint8"), "dtype must be float32 or uint8", self.dtype)
         if self.dtype == "float32":
@@ -163,6 +167,8 @@ class ModelContract:
     def __post_init__(self) -> None:
         are_names = isinstance(self.names, tuple) and all(isinstance(name, str) for name in self.names)
         _require(are_names and len(self.names) > 0, "names must be a tuple of class names", self.names)
+        _require(len(self.names) <= CLASSES and max(map(len, self.names)) <= CHARACTERS_OF_A_NAME,
+                 f"names must be at most {CLASSES}, of at most {CHARACTERS_OF_A_NAME} characters", len(self.names))
         _require(_are_integers((self.stride,), 1), "stride must be a positive integer", self.stride)
         _require(self.variant in VARIANTS, f"variant must be one of {', '.join(VARIANTS)}", self.variant)
         _require(isinstance(self.plan_sha256, str), "plan_sha256 must be a string", self.plan_sha256)
@@ -207,7 +213,7 @@ class ModelContract:
             output = {key: _tuple_if_list(value) for key, value in values.pop("output").items()}
             names = _tuple_if_list(values.pop("names"))
             return cls(Preprocessing(**preprocessing), OutputContract(**output), names, **values)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise MetadataError(
                 "the ONNX file's edgegd metadata is malformed",
                 expected="every edgegd.* key with the value that `edgegd export` writes",

@@ -81,6 +81,12 @@ def detections_from_output(
         decoded = decode_queries(output, imgsz=contract.preprocessing.imgsz, conf=conf, max_det=max_det)
     else:
         decoded = decode_raw(output, conf=conf, iou=iou, max_det=max_det, multi_label=multi_label)
+    known = (decoded.class_ids >= 0) & (decoded.class_ids < len(contract.names))
+    if not known.all():
+        raise OutputContractError(
+            "a model detects a class that it does not have", expected=f"ids 0 to {len(contract.names) - 1}",
+            found=str(int(decoded.class_ids[~known][0])), mend="export the model again; its metadata was edited",
+        )  # fmt: skip
     return Detections(geometry.to_original(decoded.boxes, clip=clip), decoded.scores, decoded.class_ids, contract.names)
 
 

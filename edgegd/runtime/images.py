@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegd.bounded_read import read_bounded
 from edgegd.errors import UnreadableImageError
+from edgegd.limits import IMAGE_BYTES, IMAGE_PIXELS
 from edgegd.runtime.contract import Preprocessing
+from edgegd.runtime.image_header import declared_size, is_truncated
 from edgegd.runtime.opencv import require_opencv
-from edgegd.runtime.pixels import pixels
+from edgegd.runtime.pixels import TOO_MANY_PIXELS, pixels
 
 IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif",
                             ".tiff", ".webp"})
@@ -35,9 +38,13 @@ def read_for(path: str | Path, preprocessing: Preprocessing) -> NDArray[np.uint8
 def decode(path: Path, channels: int = 3) -> tuple[NDArray[np.uint8] | None, str]:
     """The image of a file as read_image gives it, or None and what is wrong with the file."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        return None, error.strerror or str(error)
+        if path.exists() and not path.is_file():
+            return None, "it is no file but a folder, a pipe or a device"
+        content = read_bounded(path, IMAGE_BYTES)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        return None, getattr(error, "strerror", None) or str(error)
+    if content is None:
+        return None, f"the file has more than {IMAGE_BYTES >> 20} MiB"
     return decode_bytes(content, path.suffix, channels)
 
 
@@ -49,28 +56,9 @@ def decode_bytes(content: bytes, suffix: str = "", channels: int = 3) -> tuple[N
     require_opencv()
     if not content:
         return None, "the file is empty"
+    width, height = declared_size(content) or (0, 0)
+    if width * height > IMAGE_PIXELS:
+        return None, f"{width} x {height} pixels {TOO_MANY_PIXELS}"
     if is_truncated(content):
         return None, "the file is truncated"
     return pixels(content, suffix, channels)
-
-
-def is_truncated(content: bytes) -> bool:
-    """Whether a JPEG lacks its end-of-image marker, or a PNG its end chunk (OpenCV 4 decodes such files silently).
-
-    The marker FF D9 is looked for only behind the start of scan: an EXIF thumbnail before it is a JPEG with an end of
-    its own, while inside entropy-coded data a byte FF is always followed by 00 or a restart marker
-    (ITU-T T.81, B.1.1.5).
-    """
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return b"IEND" not in content[-4096:]
-    if not content.startswith(b"\xff\xd8"):
-        return False
-    position = 2
-    while position + 4 <= len(content) and content[position] == 0xFF:
-        if content[position + 1] == 0xFF:  # a fill byte before a marker
-            position += 1
-            continue
-        if content[position + 1] == 0xDA:
-            return content.find(b"\xff\xd9", position) < 0
-        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return True

@@ -6,9 +6,14 @@ Loading models and decoding outputs work without it; `pip install edgegd` theref
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 
 from edgegd.errors import MissingExtraError
+from edgegd.limits import IMAGE_PIXELS
+
+PIXELS_VARIABLE = "OPENCV_IO_MAX_IMAGE_PIXELS"
+"""OpenCV reads it when it is loaded; whoever has loaded it before keeps its own limit."""
 
 
 def require_opencv() -> ModuleType:
@@ -17,6 +22,8 @@ def require_opencv() -> ModuleType:
     Raises:
         MissingExtraError: OpenCV is not installed, or its shared libraries cannot be loaded.
     """
+    os.environ.setdefault(PIXELS_VARIABLE, str(IMAGE_PIXELS))
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # what is wrong with an image is said once, by us
     try:
         return importlib.import_module("cv2")
     except ImportError as error:

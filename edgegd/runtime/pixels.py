@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegd.runtime.opencv import require_opencv
+from edgegd.limits import IMAGE_PIXELS
+from edgegd.runtime.opencv import PIXELS_VARIABLE, require_opencv
 
 _TIFF = (".tif", ".tiff")
 _HEIC = (".heic", ".heif")
+TOO_MANY_PIXELS = f"are more than the {IMAGE_PIXELS:,} that an image may have"
 _NO_IMAGE = "the file is not an image, or is damaged"
 
 
@@ -45,8 +47,12 @@ def pixels(content: bytes, suffix: str, channels: int) -> tuple[NDArray[np.uint8
         if image is None:
             flag = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}.get(channels, cv2.IMREAD_UNCHANGED)
             image = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
-    except cv2.error:
+    except cv2.error as error:
+        if PIXELS_VARIABLE.removeprefix("OPENCV_") in str(error):
+            return None, f"it has more pixels: they {TOO_MANY_PIXELS}"
         image = None
+    if image is not None and image.shape[0] * image.shape[1] > IMAGE_PIXELS:
+        return None, f"{image.shape[1]} x {image.shape[0]} pixels {TOO_MANY_PIXELS}"
     if image is None:
         return None, "HEIC is not read here: convert it to JPEG or PNG" if suffix in _HEIC else _NO_IMAGE
     if image.dtype == np.uint16:

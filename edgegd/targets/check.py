@@ -9,8 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from edgegd.errors import DeviceBusyError, DeviceSoftwareError, ProtocolError
+from edgegd.errors import DeviceBusyError, DeviceSoftwareError
 from edgegd.latency import worker
+from edgegd.latency.conversation import ask
 from edgegd.latency.state import describe
 from edgegd.targets.base import CheckItem, Target
 
@@ -24,17 +25,14 @@ _ANSWER_S = 300.0  # importing onnxruntime on an emulated CPU
 def examine(target: Target, install: str) -> tuple[CheckItem, ...]:
     """Everything there is and is not; `install` is the command that brings numpy and onnxruntime to the device.
 
-    Raises the errors of a connection, and ProtocolError for a worker of another version.
+    Raises the errors of a connection, ProtocolError for a worker of another version, and WorkerError where what the
+    device answers cannot be true.
     """
     try:
         with closing(target.start_worker(WORKER_FILE)) as started:
-            started.send({"hello": worker.PROTOCOL})
-            answer = started.receive(_ANSWER_S)
+            answer = ask(started, {"hello": worker.PROTOCOL}, _ANSWER_S)
     except DeviceSoftwareError as error:
         return (CheckItem("Python", error.found, "missing", error.mend),)
-    if "error" in answer:
-        raise ProtocolError("The worker on the device speaks another protocol.", found=str(answer["error"]),
-                            expected=f"version {worker.PROTOCOL}", mend="use the same edgegd everywhere")
     return (*_software(answer["machine"], install), _space(answer["free_bytes"]), _lock(target),
             *_condition(answer["state"]))  # fmt: skip
 
@@ -71,8 +69,11 @@ def _lock(target: Target) -> CheckItem:
 
 
 def _condition(state: Mapping[str, Any]) -> Iterator[CheckItem]:
-    ahead_s = state["clocks_ns"]["wall"] / 1e9 - time.time()
-    if abs(ahead_s) <= CLOCK_TOLERANCE_S:
+    wall_ns = state["clocks_ns"].get("wall")
+    ahead_s = 0.0 if wall_ns is None else wall_ns / 1e9 - time.time()
+    if wall_ns is None:
+        yield CheckItem("clock", "the device does not say", "note")
+    elif abs(ahead_s) <= CLOCK_TOLERANCE_S:
         yield CheckItem("clock", "as this machine's")
     else:
         side = "ahead of" if ahead_s > 0 else "behind"

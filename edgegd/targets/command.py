@@ -7,7 +7,6 @@ into one folder that must have the same path inside: docker run -i --rm -v FOLDE
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from edgegd.atomic_files import write_atomically
 from edgegd.errors import EdgegdError, TargetUnknownError, WorkerError
+from edgegd.home import expanded, home
 from edgegd.targets.base import CheckItem
 from edgegd.targets.check import examine
 from edgegd.targets.local import PACKAGES, LocalTarget
@@ -45,9 +45,10 @@ class CommandTarget:
                                      found=str(error)) from error
         if not prefix:
             raise TargetUnknownError("A command target needs a command.", expected=f"{SCHEME}PREFIX ... PYTHON")
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgegd" / "targets"
         own = name if name != url else hashlib.sha256(url.encode()).hexdigest()[:12]
-        return cls(name, prefix, Path(folder).expanduser().absolute() if folder else cache / own, emulated)
+        if folder:
+            return cls(name, prefix, expanded(folder).absolute(), emulated)
+        return cls(name, prefix, home("XDG_CACHE_HOME", ".cache") / "edgegd" / "targets" / own, emulated)
 
     def deliver(self, file: Path) -> str:
         """Copies the file into the folder, named by its SHA-256, unless it is there whole; raises NoSpaceError."""
@@ -61,7 +62,7 @@ class CommandTarget:
 
     def start_worker(self, worker_file: Path) -> WorkerProcess:
         """Runs the prefix with the worker's file; raises WorkerError when that fails."""
-        return WorkerProcess([*self.prefix, self.deliver(worker_file)], self._explain)
+        return WorkerProcess([*self.prefix, self.deliver(worker_file)], self._explain, f"the target {self.name}")
 
     def lock(self) -> AbstractContextManager[None]:
         """This machine, which the command runs on, for this process alone; raises DeviceBusyError."""

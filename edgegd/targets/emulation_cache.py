@@ -6,7 +6,6 @@ built under another name and renamed when whole, so that one that exists is comp
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -21,6 +20,8 @@ from pathlib import Path
 import onnxruntime
 
 from edgegd.errors import EmulationError
+from edgegd.file_locks import lock
+from edgegd.home import home
 from edgegd.safe_outputs import open_descriptor
 from edgegd.targets.emulation_packages import SUITE, PrivateApt, find_mirror, unpack_wheels
 
@@ -39,7 +40,7 @@ def cache_folder() -> Path:
     """Where the cache is; the folder need not exist."""
     if CACHE_VARIABLE in os.environ:
         return Path(os.environ[CACHE_VARIABLE])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgegd" / "emulation"
+    return home("XDG_CACHE_HOME", ".cache") / "edgegd" / "emulation"
 
 
 def qemu(tell: Tell) -> Path:
@@ -124,7 +125,7 @@ def _locked(cache: Path) -> Iterator[None]:
     """One process at a time; folders that a killed one left are removed."""
     cache.mkdir(parents=True, exist_ok=True)
     with os.fdopen(open_descriptor(cache / ".lock", os.O_RDWR), "r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file, wait=True)
         for left in cache.glob(".building-*"):
             shutil.rmtree(left, ignore_errors=True)
         yield

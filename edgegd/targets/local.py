@@ -29,7 +29,7 @@ class LocalTarget:
 
     def start_worker(self, worker_file: Path) -> WorkerProcess:
         """Start `worker_file` with `sys.executable`; raises WorkerError when that fails."""
-        return WorkerProcess([sys.executable, str(worker_file)])
+        return WorkerProcess([sys.executable, str(worker_file)], device=f"the target {self.name}")
 
     def lock(self) -> AbstractContextManager[None]:
         """This machine for this process alone, beside all who measure on it from elsewhere; raises DeviceBusyError."""

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from edgegd.errors import DeviceBusyError, WorkerError
+from edgegd.foreign_text import one_line
+from edgegd.latency.answers import check_answer, device_of
 from edgegd.targets.base import Worker
 
 KEEPER = Path(__file__).with_name("lock_keeper.py")
@@ -38,15 +40,17 @@ def device_lock(target: Starts) -> Iterator[None]:
     with closing(target.start_worker(KEEPER)) as keeper:
         path = os.environ.get(LOCK_VARIABLE, LOCK_FILE)
         keeper.send({"lock": {"path": path, "owner": f"{_user()}@{socket.gethostname()} (process {os.getpid()})"}})
-        holder = keeper.receive(_ANSWER_S).get("held_by")
-        if holder is not None:
-            raise DeviceBusyError("Another measurement runs on this device.", found=f"it is held by {holder}",
-                                  expected="one measurement at a time", mend="wait for it, or ask its owner")
+        answer = keeper.receive(_ANSWER_S)
+        check_answer("lock", answer, device_of(keeper))
+        if "held_by" in answer:
+            raise DeviceBusyError("Another measurement runs on this device.", expected="one measurement at a time",
+                                  found=f"it is held by {one_line(answer['held_by'])}",
+                                  mend="wait for it, or ask its owner")
         with _heartbeats(keeper):
             yield
         try:
             keeper.send({"lock": None})
-            keeper.receive(_ANSWER_S)  # only now may the next one find it free
+            check_answer("unlock", keeper.receive(_ANSWER_S), device_of(keeper))  # only now the next one finds it free
         except WorkerError as error:
             raise WorkerError("The lock on the device was lost while it was measured.", found=error.message(),
                               expected="no other measurement beside this one", mend="measure again") from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +15,9 @@ import yaml
 
 from edgegd.atomic_files import write_atomically
 from edgegd.errors import TargetUnknownError
+from edgegd.file_locks import lock
+from edgegd.home import home
+from edgegd.safe_yaml import YamlProblem, read_yaml
 from edgegd.targets.base import Target
 from edgegd.targets.command import SCHEME, CommandTarget
 from edgegd.targets.local import LocalTarget
@@ -46,7 +50,7 @@ class TargetEntry:
 
 def targets_file() -> Path:
     """Where the targets are stored; it need not exist."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "edgegd" / "targets.yaml"
+    return home("XDG_CONFIG_HOME", ".config") / "edgegd" / "targets.yaml"
 
 
 def load_targets() -> dict[str, TargetEntry]:
@@ -55,9 +59,9 @@ def load_targets() -> dict[str, TargetEntry]:
     if not path.exists():
         return {}
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = read_yaml(path) or {}
         mistakes = [] if isinstance(content, dict) else ["it is no mapping of names to targets"]
-    except yaml.YAMLError as error:
+    except YamlProblem as error:
         mistakes = [str(error)]
     entries = {}
     for name, values in ({} if mistakes else content).items():
@@ -77,15 +81,17 @@ def add_target(entry: TargetEntry) -> None:
         raise TargetUnknownError(f"A target cannot be named {entry.name!r}.", expected="letters, digits, . _ -, and "
                                  "not local, which is this machine", mend="take another name")  # fmt: skip
     entry.open()
-    _store({**load_targets(), entry.name: entry})
+    with _alone():
+        _store({**load_targets(), entry.name: entry})
 
 
 def remove_target(name: str) -> None:
     """Forgets a target; nothing on the device changes. Raises TargetUnknownError."""
-    entries = load_targets()
-    if name not in entries:
-        raise _unknown(name, entries)
-    _store({other: entry for other, entry in entries.items() if other != name})
+    with _alone():
+        entries = load_targets()
+        if name not in entries:
+            raise _unknown(name, entries)
+        _store({other: entry for other, entry in entries.items() if other != name})
 
 
 def find_target(name_or_url: str) -> Target:
@@ -120,6 +126,17 @@ def _mistakes(name: str, values: Any) -> list[str]:
         elif not isinstance(value, kinds[key]):
             found.append(f"{name}.{key} is {value!r}, not a {'truth value' if kinds[key] is bool else 'text'}")
     return found
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """The file of targets for this process alone, from reading it to writing it: another one waits."""
+    path = targets_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "r+") as file:
+        lock(file, wait=True)
+        yield
 
 
 def _store(entries: Mapping[str, TargetEntry]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import shlex
@@ -20,9 +21,12 @@ from functools import partial
 from pathlib import Path
 
 from edgegd.errors import DeviceUnreachableError, EdgegdError, TargetUnknownError, WorkerError
+from edgegd.foreign_text import one_line
+from edgegd.home import expanded
+from edgegd.limits import OUTPUT_BYTES
 from edgegd.targets.base import CheckItem
+from edgegd.targets.bounded_run import TooMuchOutputError, run_bounded
 from edgegd.targets.check import examine
-from edgegd.targets.interrupts import hearing_interrupts
 from edgegd.targets.local import PACKAGES
 from edgegd.targets.lock import device_lock
 from edgegd.targets.process import WorkerProcess
@@ -35,8 +39,8 @@ _OPTIONS = {
     "ControlMaster": "auto", "ControlPersist": "60", "LogLevel": "INFO",
     "ClearAllForwardings": "yes", "RequestTTY": "no", "RemoteCommand": "none",  # the user's are for terminals
 }  # fmt: skip
-_COMMAND_S = 120.0
-_EXIT_S = 10.0
+_COMMAND_S, _EXIT_S = 120.0, 10.0
+_SLOWEST_COPY = 10_000  # bytes a second
 _LONGEST_SOCKET_PARENT = 55  # "/edgegd-ssh-XXXXXXXX/control" follows, and 17 characters that ssh adds for a moment
 
 # Arguments: folder, name, SHA-256. The last lines are "whole" or the size of what an interrupted copy left; the folder.
@@ -72,7 +76,7 @@ class SshTarget:
             raise TargetUnknownError(f"{python!r} is no command.", found=str(error), expected="a Python") from error
         self.name, self.emulated, self.copied_bytes = name, emulated, 0
         self._url, self._python, self._folder = url, python, folder
-        self._config = ["-F", str(Path(ssh_config).expanduser())] if ssh_config else []
+        self._config = ["-F", str(expanded(ssh_config))] if ssh_config else []
         self._connected = False
         self._delivered: dict[str, str] = {}
         self._disconnect: weakref.finalize[..., SshTarget] | None = None
@@ -95,7 +99,7 @@ class SshTarget:
 
     def _copy(self, file: Path, name: str, digest: str) -> dict[str, str]:
         """Name -> path on the device; empty where what arrived is not the file."""
-        state, folder = self._run(_PREPARE, self._folder, name, digest).splitlines()[-2:]
+        state, folder = self._prepared(name, digest)
         path = f"{folder}/{name}"
         if state != "whole":
             with file.open("rb", buffering=0) as rest:
@@ -110,10 +114,21 @@ class SshTarget:
                 return {}
         return {name: path}
 
+    def _prepared(self, name: str, digest: str) -> tuple[str, str]:
+        """The last two lines of _PREPARE: "whole" or a size, and the folder there, an absolute path."""
+        answer = self._run(_PREPARE, self._folder, name, digest)
+        state, folder = ["", "", *answer.splitlines()][-2:]
+        if not re.fullmatch(r"whole|[0-9]{1,18}", state) or not re.fullmatch(r"/.{0,4000}", folder):
+            raise WorkerError(f"{self._url} answered a command by something else.", found=one_line(answer[-200:]),
+                              expected="the size of a copy, and the folder that it is in",
+                              mend="see whether a shell on the device prints a greeting at its end, or is none")
+        return state, folder
+
     def start_worker(self, worker_file: Path) -> WorkerProcess:
         """Starts a program on the device; it ends when the connection does. Raises WorkerError and as `deliver`."""
         program = self.deliver(worker_file)
-        return WorkerProcess(self._command(_RUN, *self._program, program), self._explain)
+        device = f"the target {self.name}" + (f" ({self._url})" if self.name != self._url else "")
+        return WorkerProcess(self._command(_RUN, *self._program, program), self._explain, device)
 
     def lock(self) -> AbstractContextManager[None]:
         """The device for this process alone; raises DeviceBusyError, and as `start_worker`."""
@@ -142,27 +157,28 @@ class SshTarget:
         return [*self._ssh, shlex.join(["sh", "-c", f"LC_ALL=C; export LC_ALL; {script}", "sh", *arguments])]
 
     def _run(self, script: str, *arguments: str, stdin: object = subprocess.DEVNULL) -> str:
-        """The script's stdout; without a limit of time where it reads `stdin`."""
+        """The script's stdout. What reads a file from `stdin` has more time, by its size."""
         command = self._command(script, *arguments)
-        limit_s = _COMMAND_S if stdin == subprocess.DEVNULL else None
-        with tempfile.TemporaryFile() as stderr:  # a pipe would stay open in the control connection's process
-            try:
-                done = subprocess.run(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr,  # type: ignore[call-overload]
-                                      timeout=limit_s, start_new_session=True, preexec_fn=hearing_interrupts())
-            except FileNotFoundError as error:
-                raise DeviceUnreachableError("This machine has no ssh.", expected="OpenSSH's client",
-                                             mend="sudo apt-get install openssh-client") from error
-            except subprocess.TimeoutExpired as error:
-                raise WorkerError(f"{self._url} hangs.", expected=f"an answer within {limit_s:.0f} s",
-                                  mend="see whether the device is overloaded") from error
-            stderr.seek(0)
-            words = stderr.read().decode(errors="replace")
-        if done.returncode:
-            raise self._explain(done.returncode, words) or _RemoteFailure(
+        size = os.fstat(stdin.fileno()).st_size if isinstance(stdin, io.IOBase) else 0
+        limit_s = _COMMAND_S + size / _SLOWEST_COPY
+        try:
+            done = run_bounded(command, stdin, limit_s)
+        except FileNotFoundError as error:
+            raise DeviceUnreachableError("This machine has no ssh.", expected="OpenSSH's client",
+                                         mend="sudo apt-get install openssh-client") from error
+        except subprocess.TimeoutExpired as error:
+            raise WorkerError(f"{self._url} hangs.", expected=f"an answer within {limit_s:.0f} s",
+                              mend="see whether the device is overloaded") from error
+        except TooMuchOutputError as error:
+            raise WorkerError(f"{self._url} does not stop to write.", found="more, so the connection was ended",
+                              expected=f"at most {OUTPUT_BYTES >> 20} MiB in answer to a command",
+                              mend="see what runs when somebody logs in there (.bashrc, a banner)") from error
+        if done.code:
+            raise self._explain(done.code, done.stderr) or _RemoteFailure(
                 f"{self._url} refused a command.", expected="exit status 0",
-                found=f"status {done.returncode}: {words.strip()[-600:]}")  # fmt: skip
+                found=f"status {done.code}: {done.stderr.strip()[-600:]}")  # fmt: skip
         self._connected = True
-        return str(done.stdout.decode(errors="replace"))
+        return done.stdout
 
     @property
     def _explain(self) -> partial[EdgegdError | None]:

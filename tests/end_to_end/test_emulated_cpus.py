@@ -133,9 +133,9 @@ for name in names:
 """
 
 
-def _sums_on_haswell(folder: Path, models: dict[str, onnx.ModelProto], option: str = "") -> dict[str, bool]:
-    """For every case of multiplications.CASES: whether an emulated Haswell computes numpy's result of it."""
-    command, environment = prepare(CPUS["haswell"])
+def _sums_on(cpu: str, folder: Path, models: dict[str, onnx.ModelProto], option: str = "") -> dict[str, bool]:
+    """For every case of multiplications.CASES: whether an emulated CPU computes numpy's result of it."""
+    command, environment = prepare(CPUS[cpu])
     for name, model in models.items():
         onnx.save(model, folder / f"{name}.onnx")
         np.save(folder / f"{name}.x.npy", CASES[name]().x)
@@ -147,11 +147,16 @@ def _sums_on_haswell(folder: Path, models: dict[str, onnx.ModelProto], option: s
 def test_uint8_weights_are_exact_on_haswell_for_every_operator_and_onnxruntimes_option_is_not(tmp_path: Path) -> None:
     plain = {name: case().model for name, case in CASES.items()}
     exact = {name: with_unsigned_weights(model) for name, model in plain.items()}
-    assert all(_sums_on_haswell(tmp_path, exact).values())
-    saturating = {name for name, right in _sums_on_haswell(tmp_path, plain).items() if not right}
+    assert all(_sums_on("haswell", tmp_path, exact).values())
+    saturating = {name for name, right in _sums_on("haswell", tmp_path, plain).items() if not right}
     assert {"3x3", "1x1", "3x3-channels-last", "1x1-channels-last"} <= saturating and "attention" not in saturating
-    with_option = {name for name, right in _sums_on_haswell(tmp_path, plain, PRECISION).items() if not right}
+    with_option = {name for name, right in _sums_on("haswell", tmp_path, plain, PRECISION).items() if not right}
     assert with_option == {name for name in saturating if name.endswith("channels-last")}
+
+
+@pytest.mark.parametrize("cpu", ["cortex-a76", "cortex-a72"])
+def test_arm_sums_8_bit_weights_exactly_in_plain_sessions(tmp_path: Path, cpu: str) -> None:
+    assert all(_sums_on(cpu, tmp_path, {name: case().model for name, case in CASES.items()}).values())
 
 
 def test_addition_on_arm_is_the_one_that_ranges_are_settled_by(tmp_path: Path) -> None:

@@ -197,3 +197,14 @@ def test_a_trend_breaks_where_latencies_are_not_comparable(tmp_path: Path) -> No
     assert (tmp_path / "trend.png").read_bytes().startswith(b"\x89PNG\r\n")
     with pytest.raises(ValueError, match="no gate"):
         trend_figure("shipped", [])
+
+
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from edgegd.report.latency_pictures import save
+
+    figure = Figure()
+    figure.suptitle("$\\frac{x$ \x1b[2J")
+    save(figure, tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from edgegd.errors import WorkerError
+from edgegd.targets import process
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.process import STDERR_TAIL_BYTES, WorkerProcess
 
@@ -116,3 +117,45 @@ def test_local_target_runs_this_python(tmp_path: Path) -> None:
 def test_local_target_delivers_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert LocalTarget().deliver(Path("model.onnx")) == str(tmp_path.resolve() / "model.onnx")
+
+
+def test_an_endless_line_is_ended(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "MESSAGE_BYTES", 1 << 20)
+    worker = start("import sys\nwhile True: sys.stdout.write('x' * 65536)")
+    with pytest.raises(WorkerError, match=r"(?s)this machine broke its protocol.*a line of at most 1 MiB"):
+        worker.receive(30)
+    assert gone(worker.pid)
+
+
+def test_an_endless_stderr_fills_no_disk(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "STDERR_BYTES", 1 << 20)
+    worker = start("import sys\nwhile True: sys.stderr.write('x' * 65536)")
+    with pytest.raises(WorkerError, match=r"(?s)broke its protocol.*at most 1 MiB on its stderr"):
+        worker.receive(30)
+    assert gone(worker.pid)
+
+
+def test_the_kernel_ends_an_endless_stderr_that_nobody_looks_at(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "WORKER_FILE_BYTES", 20 << 20)
+    worker = start("import sys\nwhile True: sys.stderr.write('x' * 65536)")
+    deadline = time.monotonic() + 30
+    while not gone(worker.pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert gone(worker.pid)
+    with pytest.raises(WorkerError, match="on its stderr"):
+        worker.receive(30)
+
+
+def test_who_speaks_without_being_asked_is_not_believed(start: Any) -> None:
+    worker = start("print('{\"first\": 1}\\n{\"second\": 2}', flush=True); input(); input()")
+    assert worker.receive(30) == {"first": 1}
+    with pytest.raises(WorkerError, match=r"(?s)broke its protocol.*second"):
+        worker.send({"run": 1})
+
+
+@pytest.mark.parametrize("line", [
+    "b'\\xff\\xfe\\n'", "b'[' * 100000 + b'\\n'", "b'{\"a\": NaN}\\n'", "b'{\"a\": ' + b'9' * 9999 + b'}\\n'",
+], ids=["no UTF-8", "deep", "NaN", "long number"])  # fmt: skip
+def test_garbage_is_one_error(start: Any, line: str) -> None:
+    with pytest.raises(WorkerError, match="protocol"):
+        start(f"import sys; sys.stdout.buffer.write({line}); sys.stdout.flush(); input()").receive(30)

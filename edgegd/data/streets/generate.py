@@ -15,6 +15,7 @@ import yaml
 
 from edgegd.data.streets.scene import CLASS_NAMES, Scene, render_scene
 from edgegd.errors import NoSpaceError, WouldOverwriteError
+from edgegd.safe_yaml import YamlProblem, read_yaml
 
 GENERATOR_VERSION = 1  # to be raised by every change that changes a picture or a label
 _SPLITS = ("train", "val")
@@ -77,8 +78,8 @@ def _is_unchanged(directory: Path, recorded: dict[str, object]) -> bool:
     found: object = None
     if (directory / _YAML_NAME).is_file():
         try:
-            content = yaml.safe_load((directory / _YAML_NAME).read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError):
+            content = read_yaml(directory / _YAML_NAME)
+        except YamlProblem:
             content = None
         found = content.get("edgegd") if isinstance(content, dict) else None
     if found == recorded:
