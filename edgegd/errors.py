@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from edgegd.foreign_text import indented, printable
+from edgegd.foreign_text import indented
 
 
 class EdgegdError(Exception):
@@ -32,7 +32,7 @@ class EdgegdError(Exception):
 
         Parts of it come from files and devices: no control character, and no line that could be one of ours, leaves.
         """
-        lines = [printable(self.what)]
+        lines = [indented(self.what)]
         for label, text in (("expected", self.expected), ("found", self.found), ("to mend it", self.mend)):
             if text:
                 lines.append(f"  {label}: {indented(str(text))}")
