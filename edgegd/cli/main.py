@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import warnings
@@ -18,6 +17,7 @@ from edgegd.cli.doctor import doctor
 from edgegd.cli.emulate import emulate
 from edgegd.cli.explain import explain
 from edgegd.cli.gate import gate
+from edgegd.cli.json_output import json_text
 from edgegd.cli.latency import latency
 from edgegd.cli.predict import predict
 from edgegd.cli.recipe import recipe
@@ -124,7 +124,7 @@ def _fail(error: EdgegdError, arguments: list[str]) -> None:
 
 def _print_json(kind: str, exit_code: int, what: str, expected: str = "", found: str = "", mend: str = "") -> None:
     fields = {"what": what, "expected": expected, "found": found, "mend": mend}
-    click.echo(json.dumps({"error": kind, "exit_code": exit_code, **fields}))
+    click.echo(json_text({"error": kind, "exit_code": exit_code, **fields}))
 
 
 if __name__ == "__main__":
