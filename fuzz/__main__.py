@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
+import shutil
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--for-s", type=float, help="stop after so many seconds in all; one of each kind is always run")
     parser.add_argument("--share", default="1/1", help="I/N: the I-th of N shares, for N processes at once")
     parser.add_argument("--json", type=Path, help="write every case and its faults into this file")
+    parser.add_argument("--debug", action="store_true", help="let edgegd show its traceback, which is a fault")
     parser.add_argument("--folder", type=Path, help="where the cases run; kept.  [default: a temporary folder]")
     return parser.parse_args()
 
@@ -31,7 +33,7 @@ def main() -> int:
     """Runs the cases; returns 1 where one has a fault."""
     asked, start = _arguments(), time.monotonic()
     with contextlib.ExitStack() as stack:
-        root = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgegd-fuzz-")))
+        root = asked.folder or stack.enter_context(_temporary_folder())
         place, logs = root.resolve() / "place", root.resolve() / "logs"
         for folder in (place / "home", place / "tmp", logs):
             folder.mkdir(parents=True)
@@ -68,7 +70,7 @@ def _run(
             continue
         if asked.for_s and number > 0 and time.monotonic() - start > asked.for_s:
             break
-        result = run_case(kind, number, asked.seed, prepared, logs)
+        result = run_case(kind, number, asked.seed, prepared, logs, debug=asked.debug)
         results.append(result)
         if result.faults or asked.case:
             _show(result, asked.seed)
@@ -96,10 +98,20 @@ def _show(result: Any, seed: int) -> None:
         f"  {result.trial.mutation[:300]!r}\n  exit {result.ending.exit_code}, {result.ending.seconds:.1f} s\n"
         f"  python -m fuzz --seed {seed} --case {result.case}"
     )
-    for text in (result.ending.out[-600:], result.ending.err[-1500:]):
+    for text in (result.ending.out[-600:], result.ending.err[-3000:]):
         if text.strip():
             print("    " + ascii(text)[1:-1].replace("\\n", "\n    "))
     sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder that is removed at the end of this process; TemporaryDirectory would remove it in the first fork's."""
+    folder = Path(tempfile.mkdtemp(prefix="edgegd-fuzz-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
