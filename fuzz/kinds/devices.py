@@ -74,7 +74,8 @@ def _with_lock(form: _Form) -> _Form:
 
 
 def _by_ssh(random: Random, place: Path, number: int) -> Trial:
-    return _lying(random, place, _with_lock((_CHECK, _BURST, _RUN)[number % 3]), SSH_LIAR, SSH_LIAR)
+    form = (_with_lock(_CHECK), _with_lock(_BURST), _RUN)[number % 3]
+    return _lying(random, place, form, SSH_LIAR, SSH_LIAR)
 
 
 def _this_machine(random: Random, place: Path, number: int) -> Trial:
