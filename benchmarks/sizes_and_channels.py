@@ -4,7 +4,7 @@
 
 Each launch runs the six files of a model, FP32 and INT8 edge of the three forms, in fresh processes and alternating
 blocks on one thread. Random weights: latency depends on the graph. A launch is an entry of
-benchmarks/results/sizes_and_channels.json, so a killed benchmark goes on where it was.
+benchmarks/results/sizes_and_channels/CPU-PROFILE.json, so a killed benchmark goes on where it was.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def main() -> None:
     option("--quads", type=int, default=2)
     option("--block-s", type=float, default=0.5)
     option("--work", type=Path, default=ROOT / "runs/sizes_and_channels", help="folder of all files made")
-    option("--result", type=Path, help="another file than benchmarks/results/sizes_and_channels.json")
+    option("--result", type=Path, help="another file than benchmarks/results/sizes_and_channels/CPU-PROFILE.json")
     arguments = parser.parse_args()
-    results = ResultFile("sizes_and_channels", arguments.result)
+    results = ResultFile.of_this_machine("sizes_and_channels", arguments.result)
     settings = LatencySection(threads=1, quads=arguments.quads, block_s=arguments.block_s)
     for model in arguments.models:
         files = files_of(model, arguments.square, arguments.rectangle, arguments.work)

@@ -11,8 +11,9 @@ from typing import Any
 from edgegd.device.profile import Machine, this_machine
 from edgegd.errors import EdgegdError, ProfileError, TargetUnknownError
 from edgegd.export.proof import proof_here
+from edgegd.foreign_text import one_line
 from edgegd.recipe.schema import AUTO_PROFILE, LOCAL_HOST, PROFILES, Recipe, TargetSection
-from edgegd.targets.cpu import machine_of
+from edgegd.targets.cpu import LONGEST_CPU, machine_of
 from edgegd.targets.registry import find_target
 
 _MEND = f"give the profile: --set target.profile=PROFILE ({', '.join(PROFILES)})"
@@ -40,9 +41,12 @@ class TargetProfile:
     def from_json(cls, data: Mapping[str, Any]) -> TargetProfile:
         """The choice that `to_json` gave; ValueError, KeyError or TypeError for anything else."""
         choice = cls(**data)
-        if choice.profile not in PROFILES:
-            raise ValueError(f"unknown profile {choice.profile!r}")
-        return choice
+        texts = (choice.profile, choice.host, choice.cpu, choice.needs or "")
+        if not all(isinstance(text, str) for text in texts) or not isinstance(choice.explicit, bool):
+            raise TypeError("profile, host, cpu and needs must be texts, explicit true or false")
+        if choice.profile not in PROFILES or choice.needs not in (None, *PROFILES):
+            raise ValueError(f"unknown profile {choice.profile!r}, or needs {choice.needs!r}")
+        return replace(choice, cpu=one_line(choice.cpu, LONGEST_CPU))
 
 
 def resolve(section: TargetSection, kept: TargetProfile | None = None) -> TargetProfile:

@@ -6,11 +6,14 @@ from contextlib import closing
 
 from edgegd.device.profile import Machine, needed_profile, this_machine
 from edgegd.errors import ProfileError
+from edgegd.foreign_text import one_line
 from edgegd.latency import worker
 from edgegd.latency.conversation import WORKER_FILE, ask
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.targets.base import Target
 from edgegd.targets.local import LocalTarget
+
+LONGEST_CPU = 200  # characters of a CPU's name
 
 
 def machine_of(target: Target) -> Machine:
@@ -30,4 +33,4 @@ def machine_of(target: Target) -> Machine:
             expected="a real device, or a profile given in the recipe", found=facts["cpu"],
             mend="give the profile: --set target.profile=x86-avx2",
         )  # fmt: skip
-    return Machine(facts["cpu"], profile)
+    return Machine(one_line(facts["cpu"], LONGEST_CPU), profile)

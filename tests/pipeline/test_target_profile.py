@@ -110,10 +110,17 @@ def test_the_profile_stands_in_run_json_in_the_files_and_in_the_report(finished_
 def test_a_damaged_profile_is_refused_and_an_old_folder_takes_its_recipes(finished_run: Path, run_copy: Path,
                                                                          edgegd_command: Command) -> None:
     identity = json.loads((run_copy / "run.json").read_text())
-    identity["target"]["profile"] = "z80"
+    right = dict(identity["target"])
+    for wrong, words in (({"profile": "z80"}, "unknown profile 'z80'"), ({"needs": 7}, "must be texts"),
+                         ({"explicit": "yes"}, "true or false"), ({"cpu": ["a"]}, "must be texts"),
+                         ({"more": 1}, "unexpected keyword argument")):
+        identity["target"] = right | wrong
+        (run_copy / "run.json").write_text(json.dumps(identity))
+        outcome = edgegd_command("report", run_copy)
+        assert outcome.code == 50 and words in outcome.err
+    identity["target"] = right | {"cpu": "a\x1b[31m\nforged"}
     (run_copy / "run.json").write_text(json.dumps(identity))
-    outcome = edgegd_command("report", run_copy)
-    assert outcome.code == 50 and "unknown profile 'z80'" in outcome.err
+    assert RunFolder.open_existing(run_copy).target.cpu == "a\\x1b[31m\\nforged"
     del identity["target"]
     (run_copy / "run.json").write_text(json.dumps(identity))
     text = (run_copy / "recipe.yaml").read_text()
