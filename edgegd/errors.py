@@ -149,6 +149,14 @@ class UntrustedFileError(EdgegdError, exit_code=57):
     """A file would run code of its own when it is opened, and nobody said that it is trusted (SECURITY.md)."""
 
 
+class ResourceError(EdgegdError, exit_code=58):
+    """The machine's memory, or the user's limit of open files or processes, does not suffice."""
+
+
+class OutputClosedError(EdgegdError, exit_code=59):
+    """What reads the command's output (a pager, `head`) ended before the output did."""
+
+
 class NaNLossError(EdgegdError, exit_code=60):
     """The loss became NaN or infinite; training stopped and the last good checkpoint was kept."""
 

@@ -14,10 +14,11 @@ class Trial:
 
     `owns` are the paths, relative to the place, that the command may write where it succeeds, `owns_if_failed` those
     that it may leave changed where it fails; a path covers everything below it. With `may_succeed` false the input can
-    never be right, so exit code 0 is a fault. `names` is a text that every error must hold. `patience_s` replaces the
-    product's deadlines for a device's answers (minutes, because small boards are slow). `python` replaces the Python
-    that starts workers on this machine. With `may_make` the command line says where files go: a command that succeeds
-    may make new ones anywhere. `must_make` is a file without which the case was none: a lie that nobody asked for.
+    never be right, so exit code 0 is a fault. Every error must hold one of the texts `names`, which are parted by |.
+    `patience_s` replaces the product's deadlines for a device's answers (minutes, because small boards are slow).
+    `python` replaces the Python that starts workers on this machine. With `may_make` the command line says where files
+    go: a command that succeeds may make new ones anywhere. `must_make` is a file without which the case was none: a
+    lie that nobody asked for.
     """
 
     arguments: tuple[str, ...]

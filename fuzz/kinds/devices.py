@@ -75,7 +75,7 @@ def _with_lock(form: _Form) -> _Form:
 
 def _by_ssh(random: Random, place: Path, number: int) -> Trial:
     form = (_with_lock(_CHECK), _with_lock(_BURST), _RUN)[number % 3]
-    return _lying(random, place, form, SSH_LIAR, SSH_LIAR)
+    return _lying(random, place, form, SSH_LIAR, f"{SSH_LIAR}|ssh://")
 
 
 def _this_machine(random: Random, place: Path, number: int) -> Trial:
