@@ -52,3 +52,12 @@ def test_json_output_has_a_word_for_every_number(run_copy: Path, edgegd_command:
     assert outcome.code == 0, outcome.err
     printed = json.loads(outcome.out, parse_constant=refuse)
     assert printed["report"]["latency_conditions"]["fingerprint"]["cpu"] is None
+
+
+@pytest.mark.parametrize("change", [{"outputs": 1}, {"outputs": []}, {"inputs": None}, {"inputs": {"artifacts": "x"}}])
+def test_a_manifest_of_another_form_counts_as_none(change: dict[str, Any], run_copy: Path,
+                                                   edgegd_command: Callable[..., Any]) -> None:
+    manifest = run_copy / "manifests/ptq.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    outcome = edgegd_command("explain", run_copy)
+    assert outcome.code == 53 and "interrupted" in outcome.err
