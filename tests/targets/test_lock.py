@@ -50,7 +50,8 @@ def holder(lock_file: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_who_holds_it_is_named(holder: subprocess.Popen[str]) -> None:
-    with pytest.raises(DeviceBusyError, match=rf"\(process {holder.pid}\) since \d{{4}}-") as busy, LocalTarget().lock():
+    holds = rf"\(process {holder.pid}\) since \d{{4}}-"
+    with pytest.raises(DeviceBusyError, match=holds) as busy, LocalTarget().lock():
         pytest.fail("two hold the lock")
     assert "local" in busy.value.what  # which device it is about
 
