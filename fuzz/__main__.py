@@ -22,6 +22,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--case", action="append", default=[], help="only this case, by its name, such as recipes-17")
     parser.add_argument("--kind", action="append", default=[], help="only cases of this kind, such as recipes")
     parser.add_argument("--for-s", type=float, help="stop after so many seconds in all; one of each kind is always run")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--share", default="1/1", help="I/N: the I-th of N shares, for N processes at once")
     parser.add_argument("--json", type=Path, help="write every case and its faults into this file")
     parser.add_argument("--debug", action="store_true", help="let edgegd show its traceback, which is a fault")
@@ -34,6 +35,8 @@ def main() -> int:
     asked, start = _arguments(), time.monotonic()
     with contextlib.ExitStack() as stack:
         root = asked.folder or stack.enter_context(_temporary_folder())
+        if asked.jobs > 1:
+            return _in_shares(asked, start, root)
         place, logs = root.resolve() / "place", root.resolve() / "logs"
         for folder in (place / "home", place / "tmp", logs):
             folder.mkdir(parents=True)
@@ -45,6 +48,17 @@ def main() -> int:
         return _run(asked, start, place, logs, ssh, network)
 
 
+def _in_shares(asked: argparse.Namespace, start: float, root: Path) -> int:
+    from fuzz.jobs import run_shares
+
+    arguments = ["--seed", str(asked.seed)]
+    arguments += [] if asked.for_s is None else ["--for-s", str(asked.for_s)]
+    arguments += [part for name in ("case", "kind") for one in getattr(asked, name) for part in (f"--{name}", one)]
+    found = run_shares(arguments, asked.jobs, root)
+    facts = {key: found[0][key] for key in ("seed", "network", "sshd", "complete")}
+    return _finish(asked, start, [case for one in found for case in one["cases"]], facts)
+
+
 def _run(
     asked: argparse.Namespace, start: float, place: Path, logs: Path, ssh: tuple[str, str] | None, network: str
 ) -> int:
@@ -52,7 +66,7 @@ def _run(
     from fuzz.case import case_name, run_case
     from fuzz.kinds import BY_SSH, DEVICES, INPUTS, OTHER_RUNS, in_turn
     from fuzz.place import Place
-    from fuzz.table import table, write_results
+    from fuzz.table import as_data, write
 
     chosen = [one.replace(" ", "-") for one in (*asked.case, *asked.kind)]
     has_more = asked.for_s is None and (not chosen or any(one.startswith("other-runs") for one in chosen))
@@ -62,7 +76,8 @@ def _run(
         make_more(place, logs)
     prepared = Place.of(place, place.with_name("base"))
     share, shares = map(int, asked.share.split("/"))
-    results: list[Any] = []
+    facts = {"seed": asked.seed, "network": network, "sshd": ssh is not None}
+    cases: list[dict[str, Any]] = []
     for turn, (kind, number) in enumerate(in_turn(kinds)):
         name = case_name(kind, number)
         is_asked = not chosen or name in chosen or kind.name.replace(" ", "-") in chosen
@@ -71,24 +86,27 @@ def _run(
         if asked.for_s and number > 0 and time.monotonic() - start > asked.for_s:
             break
         result = run_case(kind, number, asked.seed, prepared, logs, debug=asked.debug)
-        results.append(result)
+        cases.append(as_data(result))
         if result.faults or asked.case:
             _show(result, asked.seed)
-        if asked.json and (result.faults or len(results) % 50 == 0):
-            write_results(asked.json, results, {"seed": asked.seed, "network": network, "complete": False})
-    print(table(results, kinds))
+        if asked.json and len(cases) % 20 == 0:
+            write(asked.json, cases, {**facts, "complete": False})
+    return _finish(asked, start, cases, {**facts, "complete": True})
+
+
+def _finish(asked: argparse.Namespace, start: float, cases: list[dict[str, Any]], facts: dict[str, Any]) -> int:
+    """Prints the table and writes the file; returns 1 where a case has a fault."""
+    from fuzz.table import table, write
+
     seconds = time.monotonic() - start
     print(
-        f"\nseed {asked.seed}, {len(results)} cases in {seconds:.0f} s; network: {network}"
-        + ("" if ssh else "; no sshd is installed: no case of SSH")
+        f"\n{table(cases)}\n\nseed {facts['seed']}, {len(cases)} cases in {seconds:.0f} s; network: {facts['network']}"
     )
+    if not facts["sshd"]:
+        print("no sshd is installed: no case of SSH")
     if asked.json:
-        write_results(
-            asked.json,
-            results,
-            {"seed": asked.seed, "network": network, "complete": True, "seconds": seconds, "sshd": ssh is not None},
-        )
-    return int(any(result.faults for result in results))
+        write(asked.json, cases, {**facts, "seconds": round(seconds)})
+    return int(any(case["faults"] for case in cases))
 
 
 def _show(result: Any, seed: int) -> None:

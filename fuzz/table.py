@@ -1,4 +1,4 @@
-"""The table of a run, and the file that holds every fault."""
+"""What a run leaves: every case as plain data, a file of them, and a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fuzz.trial import Kind, Result
+from fuzz.trial import Result
 
 _COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("unexpected exits", ("unexpected exit", "undocumented exit", "crash", "traceback")),
@@ -16,51 +16,48 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("over 2 GB", ("memory",)),
     ("files lost or changed", ("file ",)),
     ("success though wrong", ("success",)),
-    ("words", ("control", "a forged", "the error does not name", "no word", "--json", "error messages")),
 )
-"""Column -> how its faults begin; `words` are messages that are missing, too many, or not safe to print."""
+"""Column -> how its faults begin; all others are of words: missing, too many, or not safe to print."""
+_WORDS = "words"
 
 
 def column_of(fault: str) -> str:
     """The column in which a fault is counted."""
-    for name, starts in _COLUMNS:
-        if fault.startswith(starts) or (name == "words" and fault.endswith("error messages")):
-            return name
-    return "words"
+    return next((name for name, starts in _COLUMNS if fault.startswith(starts)), _WORDS)
 
 
-def table(results: Sequence[Result], kinds: Sequence[Kind]) -> str:
+def as_data(result: Result) -> dict[str, Any]:
+    """A case with its exit code; where it has a fault, with what was printed."""
+    trial, ending = result.trial, result.ending
+    printed = {"out": ending.out[-3000:], "err": ending.err[-3000:]} if result.faults else {}
+    return {
+        "case": result.case,
+        "command": trial.arguments,
+        "input": trial.mutation,
+        "exit_code": ending.exit_code,
+        "seconds": round(ending.seconds, 2),
+        "peak_bytes": ending.peak_bytes,
+        "faults": result.faults,
+        **printed,
+    }
+
+
+def table(cases: Sequence[dict[str, Any]]) -> str:
     """A line for each kind: its cases, and how many of them have which fault."""
     from tabulate import tabulate
 
-    rows: list[list[Any]] = []
-    total: Counter[str] = Counter()
-    for kind in kinds:
-        own = [result for result in results if result.case.rpartition("-")[0] == kind.name.replace(" ", "-")]
-        found = Counter(name for result in own for name in {column_of(fault) for fault in result.faults})
-        total += found
-        slowest = max((result.ending.seconds for result in own), default=0)
-        largest = max((result.ending.peak_bytes for result in own), default=0)
-        rows.append(
-            [kind.name, len(own), *(found[name] for name, _ in _COLUMNS), f"{slowest:.1f}", f"{largest / 1e9:.2f}"]
-        )
-    rows.append(["all", len(results), *(total[name] for name, _ in _COLUMNS), "", ""])
-    return tabulate(rows, ["kind", "cases", *(name for name, _ in _COLUMNS), "longest s", "largest GB"])
+    kinds = dict.fromkeys(case["case"].rpartition("-")[0] for case in cases)
+    names = [name for name, _ in _COLUMNS] + [_WORDS]
+    rows = []
+    for kind in [*kinds, ""]:
+        own = [case for case in cases if case["case"].rpartition("-")[0] == kind or not kind]
+        found = Counter(name for case in own for name in {column_of(fault) for fault in case["faults"]})
+        slowest, largest = (max((case[key] for case in own), default=0) for key in ("seconds", "peak_bytes"))
+        counts = [found[name] for name in names]
+        rows.append([kind or "all", len(own), *counts, f"{slowest:.1f}", f"{largest / 1e9:.2f}"])
+    return tabulate(rows, ["kind", "cases", *names, "longest s", "largest GB"])
 
 
-def write_results(path: Path, results: Sequence[Result], facts: dict[str, Any]) -> None:
-    """The facts of the run, every case with its exit code, and every fault with what was printed."""
-    cases = [
-        {
-            "case": one.case,
-            "command": one.trial.arguments,
-            "input": one.trial.mutation,
-            "exit_code": one.ending.exit_code,
-            "seconds": round(one.ending.seconds, 2),
-            "peak_bytes": one.ending.peak_bytes,
-            "faults": one.faults,
-            **({"out": one.ending.out[-3000:], "err": one.ending.err[-3000:]} if one.faults else {}),
-        }
-        for one in results
-    ]
-    path.write_text(json.dumps({**facts, "cases": cases}, indent=1) + "\n")
+def write(path: Path, cases: Sequence[dict[str, Any]], facts: dict[str, Any]) -> None:
+    """The facts of the run, and every case."""
+    path.write_text(json.dumps({**facts, "cases": list(cases)}, indent=1) + "\n")
