@@ -99,9 +99,9 @@ def _finish(asked: argparse.Namespace, start: float, cases: list[dict[str, Any]]
     from fuzz.table import table, write
 
     seconds = time.monotonic() - start
-    print(
-        f"\n{table(cases)}\n\nseed {facts['seed']}, {len(cases)} cases in {seconds:.0f} s; network: {facts['network']}"
-    )
+    if asked.share == "1/1":  # of a part, whoever has asked for all of them shows the whole
+        print(f"\n{table(cases)}")
+    print(f"\nseed {facts['seed']}, {len(cases)} cases in {seconds:.0f} s; network: {facts['network']}")
     if not facts["sshd"]:
         print("no sshd is installed: no case of SSH")
     if asked.json:

@@ -55,7 +55,8 @@ def table(cases: Sequence[dict[str, Any]]) -> str:
         slowest, largest = (max((case[key] for case in own), default=0) for key in ("seconds", "peak_bytes"))
         counts = [found[name] for name in names]
         rows.append([kind or "all", len(own), *counts, f"{slowest:.1f}", f"{largest / 1e9:.2f}"])
-    return tabulate(rows, ["kind", "cases", *names, "longest s", "largest GB"])
+    headers = ["kind", "cases", *names, "longest s", "largest GB"]
+    return tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1)))
 
 
 def write(path: Path, cases: Sequence[dict[str, Any]], facts: dict[str, Any]) -> None:
