@@ -11,6 +11,7 @@ from fuzz.trial import Ending, Trial
 
 FORGED = "FORGED"
 """Foreign text holds this after a newline; no line of ours may begin with it."""
+_FIGURE = re.compile(r"\bPASS\b|\d ms|\d\.\d+x|\"median_ms\"")
 _ALWAYS_OWNED = ("home/.cache", "home/.config/Ultralytics", "tmp")
 
 
@@ -61,6 +62,8 @@ def _of_the_words(trial: Trial, ending: Ending) -> list[str]:
         faults.append("a forged line in the output")
     if ending.exit_code and not any(name in both for name in trial.names.split("|")):
         faults.append(f"the error does not name {trial.names}")
+    if trial.must_make and not trial.may_succeed and _FIGURE.search(ending.out):
+        faults.append("success though wrong: figures of a device that lies")
     if ending.exit_code == 0 and "--json" in trial.arguments:
         faults += _of_the_json(ending.out)
     return faults

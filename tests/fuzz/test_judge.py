@@ -50,6 +50,13 @@ def test_an_error_that_does_not_name_the_device() -> None:
     assert judge(dataclasses.replace(TRIAL, names="board"), REFUSED, {}) == ("the error does not name board",)
 
 
+@pytest.mark.parametrize("out", ["PASS  (new/1)\n", "load 12.5 ms, then 2.00 ms\n", "liar  fp32  1.00x\n"])
+def test_figures_of_a_device_that_lies(out: str) -> None:
+    trial = dataclasses.replace(TRIAL, may_succeed=False, must_make="tmp/told")
+    ending = dataclasses.replace(REFUSED, out=out)
+    assert judge(trial, ending, {"tmp/told": "new"}) == ("success though wrong: figures of a device that lies",)
+
+
 def test_json_that_is_none() -> None:
     trial = dataclasses.replace(TRIAL, arguments=("target", "ls", "--json"))
     assert judge(trial, dataclasses.replace(GOOD, out='{"a": NaN}'), {})[0].startswith("--json printed no JSON")
