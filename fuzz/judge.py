@@ -11,7 +11,7 @@ from fuzz.trial import Ending, Trial
 
 FORGED = "FORGED"
 """Foreign text holds this after a newline; no line of ours may begin with it."""
-_FIGURE = re.compile(r"\bPASS\b|\d ms|\d\.\d+x|\"median_ms\"")
+_FIGURE = re.compile(r"\bPASS\b|\d\.\d+ ms|\d\.\d+x|\"median_ms\": \d")
 _ALWAYS_OWNED = ("home/.cache", "home/.config/Ultralytics", "tmp")
 
 
