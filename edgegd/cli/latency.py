@@ -75,7 +75,7 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
         failed = {name: {"error": type(error).__name__, "message": error.message()} for name, error in errors.items()}
         click.echo(json_text({"results": {name: latency_json(result, profile) for name, result in results.items()},
                                "errors": failed}))
-    else:
+    elif results:
         click.echo("\n".join([latency_table(results), *other_profiles(results, run_dir, profile)]))
     if targets and errors:
         raise next(iter(errors.values()))
