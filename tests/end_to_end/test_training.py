@@ -46,6 +46,7 @@ def test_float_training_is_shown_and_writes_only_into_the_run(
 def test_quantized_training_is_shown_epoch_by_epoch(edgegd_command: Command, run_copy: Path) -> None:
     outcome = edgegd_command("qat", run_copy, "--force")
     lines = outcome.err.splitlines()
+    assert lines.pop(0).startswith("target profile ")
     assert re.fullmatch(r"calibrated, before the first step: mAP50-95 [\d.]+ under fake quantization", lines[0])
     for number in (1, 2):
         told = rf"epoch {number}/2: loss [\d.]+, learning rate [\d.e-]+, mAP50-95 [\d.]+ under fake quantization"

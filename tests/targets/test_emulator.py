@@ -133,7 +133,9 @@ def small_model(*, signed: bool) -> onnx.ModelProto:
     nodes.append(helper.make_node("Add", [quantized("conv", 0.07, 120)] * 2, ["sum"]))
     shape = constant("shape", np.array([1, 6, 16]))
     nodes.append(helper.make_node("Reshape", [quantized("sum", 0.1, 120), shape], ["rows"]))
-    nodes.append(helper.make_node("Transpose", ["rows"], ["output0"], perm=[0, 2, 1]))
+    nodes.append(helper.make_node("Transpose", ["rows"], ["detections"], perm=[0, 2, 1]))
+    nodes.append(helper.make_node("Mul", ["detections", constant("one_class", np.float32([1, 1, 1, 1, 1, 0]))],
+                                  ["output0"]))  # fmt: skip
     graph = helper.make_graph(
         nodes, "detector", [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 32, 32])],
         [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 16, 6])], constants,
