@@ -62,7 +62,8 @@ def _of_the_words(trial: Trial, ending: Ending) -> list[str]:
         faults.append("a forged line in the output")
     if ending.exit_code and not any(name in both for name in trial.names.split("|")):
         faults.append(f"the error does not name {trial.names}")
-    if trial.must_make and not trial.may_succeed and _FIGURE.search(ending.out):
+    is_error = ending.out.startswith('{"error": "')  # of --json, which quotes what the device has said
+    if trial.must_make and not trial.may_succeed and not is_error and _FIGURE.search(ending.out):
         faults.append("success though wrong: figures of a device that lies")
     if ending.exit_code == 0 and "--json" in trial.arguments:
         faults += _of_the_json(ending.out)

@@ -57,6 +57,12 @@ def test_figures_of_a_device_that_lies(out: str) -> None:
     assert judge(trial, ending, {"tmp/told": "new"}) == ("success though wrong: figures of a device that lies",)
 
 
+def test_an_error_may_quote_what_a_device_has_said() -> None:
+    trial = dataclasses.replace(TRIAL, may_succeed=False, must_make="tmp/told")
+    ending = dataclasses.replace(REFUSED, out='{"error": "WorkerError", "found": "FORGED: PASS"}\n')
+    assert judge(trial, ending, {"tmp/told": "new"}) == ()
+
+
 def test_json_that_is_none() -> None:
     trial = dataclasses.replace(TRIAL, arguments=("target", "ls", "--json"))
     assert judge(trial, dataclasses.replace(GOOD, out='{"a": NaN}'), {})[0].startswith("--json printed no JSON")
