@@ -49,6 +49,8 @@ _CHEAP: dict[tuple[str, ...], dict[str, str]] = {
     ("emulate",): {"--images": "1", "--cpu": "haswell"},
 }
 """What keeps a command within seconds."""
+_LONG = {("search", "run"): "none", ("latency", "sustained", "1e3"): "nan"}
+"""Command and value that ask for more than half a minute of work -> the value to take instead."""
 _NO_NUMBERS = ("", " ", "0x10", "1,5", "true", "null", "\x1b[31m1", *NOT_FINITE)
 
 
@@ -109,8 +111,7 @@ def _parameter(random: Random, place: Path, number: int) -> Trial:
     command = dict(commands())[one.command]
     value = random.choice(OPTION_NUMBERS if one.is_number else OPTION_TEXTS)
     name = str(one.parameter.name)
-    if one.command == ("search",) and value == "run":
-        value = "none"
+    value = _LONG.get((*one.command, value), value)
     arguments = sound(one.command, command, without=name)
     if isinstance(one.parameter, click.Argument):
         at = len(one.command) + [p.name for p in command.params if isinstance(p, click.Argument)].index(name)
