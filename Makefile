@@ -22,7 +22,7 @@ INSTALLED := $(VENV)/.installed
 RUN_RECIPE = $(BIN)/edgegd run $(RECIPE) $(foreach pair,$(SET),--set $(pair)) $(if $(RUN),--run-dir $(RUN))
 
 .DEFAULT_GOAL := help
-.PHONY: test-lowest test-newest latency-test test-avx2 emulation verify-arm64 verify-avx2 activation adapt search
+.PHONY: fuzz test-lowest test-newest latency-test test-avx2 emulation verify-arm64 verify-avx2 activation adapt search
 .PHONY: help install demo test lint bench models docs constraints clean data float ptq qat export verify accuracy latency report
 
 help:
@@ -45,6 +45,11 @@ data float activation adapt search ptq qat export verify accuracy latency report
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# 1,910 malformed inputs and 162 lying devices (docs/fuzzing.md); another SEED is as many others.
+SEED ?= 0
+fuzz: $(INSTALLED)
+	$(BIN)/python -m fuzz --seed $(SEED) --jobs 2
 
 # The oldest and the newest versions that pyproject.toml allows, each in an environment of its own (6 GB).
 test-lowest test-newest: test-%:
@@ -79,7 +84,7 @@ verify-avx2: $(INSTALLED)
 	$(BIN)/edgegd emulate $(or $(MODEL),$(RUN),runs/emulation-x86-avx2) --cpu haswell
 
 lint: $(INSTALLED)
-	$(BIN)/ruff check edgegd tests benchmarks
+	$(BIN)/ruff check edgegd tests benchmarks fuzz
 	$(BIN)/mypy
 
 # Those that need no data of yours and end within half an hour; the others say in their headers how they are run.

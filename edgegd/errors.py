@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from edgegd.foreign_text import indented, printable
+from edgegd.foreign_text import indented
 
 
 class EdgegdError(Exception):
@@ -32,7 +32,7 @@ class EdgegdError(Exception):
 
         Parts of it come from files and devices: no control character, and no line that could be one of ours, leaves.
         """
-        lines = [printable(self.what)]
+        lines = [indented(self.what)]
         for label, text in (("expected", self.expected), ("found", self.found), ("to mend it", self.mend)):
             if text:
                 lines.append(f"  {label}: {indented(str(text))}")
@@ -147,6 +147,14 @@ class OutputFileError(EdgegdError, exit_code=56):
 
 class UntrustedFileError(EdgegdError, exit_code=57):
     """A file would run code of its own when it is opened, and nobody said that it is trusted (SECURITY.md)."""
+
+
+class ResourceError(EdgegdError, exit_code=58):
+    """The machine's memory, or the user's limit of open files or processes, does not suffice."""
+
+
+class OutputClosedError(EdgegdError, exit_code=59):
+    """What reads the command's output (a pager, `head`) ended before the output did."""
 
 
 class NaNLossError(EdgegdError, exit_code=60):

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgegd.bounded_read import read_bounded
 from edgegd.limits import JSON_BYTES
+from edgegd.regular_files import require_regular
 
 
 class JsonProblem(ValueError):
@@ -36,6 +37,7 @@ def read_lines(path: Path, limit: int) -> Iterator[tuple[str, bool]]:
 
     Raises JsonProblem, and OSError.
     """
+    require_regular(path)
     size = path.stat().st_size
     if size > limit:
         raise JsonProblem(f"{size >> 20} MiB, more than {limit >> 20} MiB")

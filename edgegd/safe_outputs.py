@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from edgegd.errors import FileAccessError, OutputFileError
+from edgegd.regular_files import require_regular
 
 _HEAD_BYTES = 4096
 
@@ -35,12 +36,19 @@ def is_gate_markdown(head: bytes) -> bool:
 
 
 def open_descriptor(path: Path, flags: int) -> int:
-    """A file's descriptor, made where there is none (mode 0644); OutputFileError where the path is a link."""
+    """A file's descriptor, made where there is none (mode 0644).
+
+    OutputFileError where the path is a link, or no regular file: what is written into a pipe or a device is lost.
+    """
     try:
+        require_regular(path)
         return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
         if error.errno == errno.ELOOP or path.is_symlink():
             raise _link(path) from error
+        if error.errno == errno.EINVAL:
+            raise OutputFileError(f"{path} cannot be written: {error.strerror}.", expected="a regular file, or none",
+                                  found=str(error.strerror), mend="move it away") from error
         raise
 
 
@@ -54,6 +62,7 @@ def require_appendable(path: Path) -> None:
     refuse_link(path)
     try:
         if path.exists():
+            require_regular(path)
             os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC))
         else:
             _try_to_write(path.parent)

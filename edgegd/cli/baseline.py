@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from edgegd.cli.json_output import json_text
 
 if TYPE_CHECKING:
     from edgegd.latency.baseline import Baseline
@@ -54,7 +55,7 @@ def set_baseline(model: Path, name: str, file: str | None, root: Path, note: str
         raise click.UsageError("--file names a file of a run folder, but MODEL_OR_RUN_DIR is no folder.")
     made = Baseline.set(model, name, static=static_facts(model), root=root, note=note, force=force)
     if as_json:
-        click.echo(json.dumps(_as_json(made)))
+        click.echo(json_text(_as_json(made)))
         return
     click.echo(f"baseline {name}: {model} ({made.signature.size_bytes:,} bytes) is now {made.model}")
 
@@ -79,7 +80,7 @@ def list_baselines(root: Path, as_json: bool) -> None:
         except BaselineDamagedError as error:
             damaged[name] = error.what
     if as_json:
-        click.echo(json.dumps({"baselines": [_as_json(one) for one in sound], "damaged": damaged}))
+        click.echo(json_text({"baselines": [_as_json(one) for one in sound], "damaged": damaged}))
     elif sound or damaged:
         click.echo(baselines_table(sound, damaged))
     else:
@@ -107,7 +108,7 @@ def diff(name: str, model: Path, root: Path, as_json: bool) -> None:
     gate = static_gate(model, facts_of(stored), model=str(model), reference=name)
     found = file_differences(stored.signature, signature, gate)
     if as_json:
-        click.echo(json.dumps({"baseline": name, "candidate": str(model), "differences": found}))
+        click.echo(json_text({"baseline": name, "candidate": str(model), "differences": found}))
     else:
         click.echo(differences_table(found) if found else f"{model} is the baseline {name}")
 
@@ -135,7 +136,7 @@ def trend(name: str, root: Path, output: Path | None, as_json: bool) -> None:
 
         draw_trend(name, entries, output)
     if as_json:
-        click.echo(json.dumps({"baseline": name, "history": [dataclasses.asdict(entry) for entry in entries]}))
+        click.echo(json_text({"baseline": name, "history": [dataclasses.asdict(entry) for entry in entries]}))
     elif entries:
         click.echo(trend_table(entries))
     else:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from edgegd.cli.json_output import json_text
 from edgegd.cli.progress import TerminalProgress
 from edgegd.limits import LARGEST_SEED
 
@@ -21,7 +21,7 @@ def data() -> None:
 
 
 def _show(yaml_path: Path, as_json: bool) -> None:
-    click.echo(json.dumps({"yaml": str(yaml_path)}) if as_json else str(yaml_path))
+    click.echo(json_text({"yaml": str(yaml_path)}) if as_json else str(yaml_path))
 
 
 @data.command("make")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from edgegd.cli.json_output import json_text
 
 _MARKS = {"ok": "ok   ", "note": "note ", "slow": "SLOW ", "wrong": "WRONG"}
 
@@ -21,7 +21,7 @@ def doctor(as_json: bool) -> None:
 
     diagnosis = diagnose()
     if as_json:
-        click.echo(json.dumps(diagnosis.to_json()))
+        click.echo(json_text(diagnosis.to_json()))
         return
     click.echo(f"target profile of this machine: {diagnosis.profile or 'none of those known'}")
     for finding in diagnosis.findings:

@@ -17,6 +17,7 @@ import yaml
 
 from edgegd import errors
 from edgegd.cli.main import edgegd
+from edgegd.cli.unforeseen import REMAINING
 from edgegd.recipe.build import describe_kind, field_types
 from edgegd.recipe.schema import Recipe
 
@@ -58,6 +59,10 @@ def errors_page() -> str:
     rows = [(kind.exit_code, f"`{kind.__name__}`", " ".join((kind.__doc__ or "").split())) for kind in error_classes()]
     rows.append((2, "`UsageError`", "The command line is wrong: an unknown command or option, or an impossible value."))
     lines += [f"| {code} | {name} | {meaning} |" for code, name, meaning in sorted(rows)]
+    lines += ["", "## What exit code 1 may still mean", "",
+              "No malformed input and no lying device is known that ends with 1 (docs/fuzzing.md). These are left:", "",
+              "| what happened | why it has no error of its own |", "|---|---|",
+              *(f"| {what} | {why} |" for what, why in REMAINING)]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import tempfile
 from pathlib import Path
 
 import click
 
+from edgegd.cli.json_output import json_text
 from edgegd.cli.trust import TRUST
 from edgegd.errors import ParityError
 from edgegd.targets.emulator import CPUS
@@ -39,7 +39,7 @@ def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> N
         compared = {file: compare_cpus(file, [CPUS[name] for name in names or CPUS], images,
                                        lambda text: click.echo(text, err=True)) for file in files}  # fmt: skip
     if as_json:
-        click.echo(json.dumps([{"model": str(file), "cpus": to_json(cpus)} for file, cpus in compared.items()]))
+        click.echo(json_text([{"model": str(file), "cpus": to_json(cpus)} for file, cpus in compared.items()]))
     else:
         from tabulate import tabulate
 

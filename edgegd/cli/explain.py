@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from edgegd.cli.json_output import json_text
 from edgegd.cli.trust import TRUST
 from edgegd.foreign_text import printable
 
@@ -32,6 +33,7 @@ def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
     """
     with contextlib.redirect_stdout(sys.stderr):
         from edgegd.export.against_plan import compare_with_plan, stored_weight_shapes
+        from edgegd.pipeline.artifacts import as_made
         from edgegd.pipeline.models import adapted_reads, stored_swap
         from edgegd.pipeline.run_folder import RunFolder
         from edgegd.pipeline.stage import require_current
@@ -43,18 +45,23 @@ def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
         for name in ("plan.json", "calibration.json", "ptq.safetensors"):
             require_current(folder, name, "ptq")
         plan = QuantPlan.from_json(folder.artifact("plan.json").read_text(encoding="utf-8"))
-        ranges = folder.read_json("calibration.json")["ranges"]
+        with as_made(folder, "calibration.json"):
+            ranges = dict(folder.read_json("calibration.json")["ranges"])
         swap = stored_swap(folder) if adapted_reads(folder) else None
         shapes = stored_weight_shapes(folder.artifact("ptq.safetensors"))
         found = compare_with_plan(onnx_path, plan, shapes) if onnx_path else None
     if as_json:
         comparison = {"onnx": {"file": str(onnx_path)} | dataclasses.asdict(found)} if found else {}
         choice = {"activation": dataclasses.asdict(swap)} if swap else {}
-        click.echo(json.dumps(
+        click.echo(json_text(
             {"plan": json.loads(plan.to_json()), "sha256": plan.sha256, "ranges": ranges} | choice | comparison
         ))  # fmt: skip
         return
-    text = explain_file(str(onnx_path), plan, found) if found else explain_plan(plan, ranges)
+    if found:
+        text = explain_file(str(onnx_path), plan, found)
+    else:
+        with as_made(folder, "calibration.json"):
+            text = explain_plan(plan, ranges)
     if swap and not found:
         text = f"{explain_swap(swap)}\n\n{text}"
     if sys.stdout.isatty():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgegd.cli.json_output import json_text
 from edgegd.cli.numbers import FiniteFloat
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.trust import TRUST
@@ -118,7 +118,7 @@ def gate(context: click.Context, candidate: Path, baseline: str | None, targets:
             markdown.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(markdown, gates_markdown(outcome.gates).encode())
     if as_json:
-        click.echo(json.dumps(outcome.to_json() | {"folder": str(folder)}))
+        click.echo(json_text(outcome.to_json() | {"folder": str(folder)}))
         context.exit(outcome.exit_code)
     click.echo(f"{gates_table(outcome.gates)}\n")
     for name, error in (outcome.run.errors if outcome.run else {}).items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import click
 from click_default_group import DefaultGroup
 
 from edgegd.cli.gate import recipe_of
+from edgegd.cli.json_output import json_text
 from edgegd.cli.numbers import FiniteFloat
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.trust import TRUST
@@ -73,9 +73,9 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
         show(folder, outcome, as_json)
     elif as_json:
         failed = {name: {"error": type(error).__name__, "message": error.message()} for name, error in errors.items()}
-        click.echo(json.dumps({"results": {name: latency_json(result, profile) for name, result in results.items()},
+        click.echo(json_text({"results": {name: latency_json(result, profile) for name, result in results.items()},
                                "errors": failed}))
-    else:
+    elif results:
         click.echo("\n".join([latency_table(results), *other_profiles(results, run_dir, profile)]))
     if targets and errors:
         raise next(iter(errors.values()))
@@ -114,7 +114,7 @@ def calibrate(model: Path, target: str, threads: int | None, launches: int, as_j
     rule = GateRule(margin=recipe.gate.margin, budget=recipe.gate.detectable)
     least, equal = detectable(made, rule), pass_probability(made, rule)
     if as_json:
-        click.echo(json.dumps({"target": made.target, "file": str(file), "launches": len(made.launch_ratios),
+        click.echo(json_text({"target": made.target, "file": str(file), "launches": len(made.launch_ratios),
                                "launch_ratios": made.launch_ratios, "detectable": least, "pass_probability": equal}))
         return
     click.echo(f"{made.target}: a candidate {100 * (least - 1):.1f} % slower is found with 95 % probability; an equal "
@@ -142,7 +142,7 @@ def burst(model: Path, target: str, threads: int, launches: int, inferences: int
         design = Design(launches, 1, 0, 0, threads, spinning=False)
         result = measure_burst(model, design, device, inferences).to_json()
     if as_json:
-        click.echo(json.dumps(result))
+        click.echo(json_text(result))
         return
     click.echo(f"load {result['median_load_ms']:.1f} ms, then " + " ".join(f"{ms:.2f}" for ms in result["median_ms"])
                + f" ms (medians of {launches} fresh processes on {result['target']})")
@@ -169,7 +169,7 @@ def sustained(model: Path, target: str, threads: int, limit_s: float, as_json: b
         result = measure_sustained(model, design, device, limit_s, lambda block: progress.update(
             round(block.at_s), round(limit_s), f"{block.median_ms:.2f} ms"))
     if as_json:
-        click.echo(json.dumps(result.to_json()))
+        click.echo(json_text(result.to_json()))
         return
     last = result.blocks[-1]
     heat = "no thermal zone is readable" if last.temperature_c is None else (
@@ -196,7 +196,7 @@ def replay(context: click.Context, path: Path, as_json: bool) -> None:
     from edgegd.report.latency_table import gates_table
 
     outcome = replay_gate(path) if path.is_dir() else replay_file(path)
-    click.echo(json.dumps(outcome.to_json()) if as_json else f"{gates_table(outcome.gates)}\n\n{outcome.verdict.value}")
+    click.echo(json_text(outcome.to_json()) if as_json else f"{gates_table(outcome.gates)}\n\n{outcome.verdict.value}")
     context.exit(outcome.exit_code)
 
 
@@ -224,7 +224,7 @@ def plot(file: Path, output: Path | None, as_json: bool) -> None:
         raise MeasurementFileError(f"{file} has no block to draw.", expected="a measurement that ran a block",
                                    found=f"{len(measurement.launches)} launches", mend="name another file")
     draw(measurement, outcome.run.relative, picture)
-    click.echo(json.dumps({"picture": str(picture)}) if as_json else str(picture))
+    click.echo(json_text({"picture": str(picture)}) if as_json else str(picture))
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import warnings
@@ -18,7 +17,9 @@ from edgegd.cli.doctor import doctor
 from edgegd.cli.emulate import emulate
 from edgegd.cli.explain import explain
 from edgegd.cli.gate import gate
+from edgegd.cli.json_output import json_text
 from edgegd.cli.latency import latency
+from edgegd.cli.output_stream import OutputStream
 from edgegd.cli.predict import predict
 from edgegd.cli.recipe import recipe
 from edgegd.cli.run import run
@@ -26,8 +27,8 @@ from edgegd.cli.search import search
 from edgegd.cli.stages import stage_commands
 from edgegd.cli.stop import sigterm_interrupts
 from edgegd.cli.target import target
-from edgegd.errors import EdgegdError, FileAccessError, InterruptedRunError, MissingExtraError, UnexpectedError
-from edgegd.foreign_text import PrintableStream
+from edgegd.cli.unforeseen import documented
+from edgegd.errors import EdgegdError, InterruptedRunError
 
 
 class _Commands(click.Group):
@@ -63,14 +64,23 @@ def main() -> None:
     """
     os.environ.setdefault("YOLO_VERBOSE", "false")  # Ultralytics must not log into the middle of our output
     warnings.showwarning = _show_warning  # type: ignore[assignment]
-    with contextlib.redirect_stdout(PrintableStream(sys.stdout)):
+    _open_closed_streams()
+    with contextlib.redirect_stdout(OutputStream(sys.stdout)):
         _run(sys.argv[1:])
+
+
+def _open_closed_streams() -> None:
+    """Whoever closes a stream (`>&-`) wants nothing of it; the first file that is opened would take its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 -- until the end
 
 
 def _run(arguments: list[str]) -> None:
     try:
         with sigterm_interrupts():
             code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
+        sys.stdout.flush()  # a full disk, or a reader that has ended, is told now and not after the end
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         if "--json" in arguments:
@@ -83,7 +93,7 @@ def _run(arguments: list[str]) -> None:
         # Only before the command's name: after it, --debug would be refused as an unknown option of the command.
         if "--debug" in arguments[:1]:
             raise
-        _fail(error if isinstance(error, EdgegdError) else _explain(error), arguments)
+        _fail(error if isinstance(error, EdgegdError) else documented(error), arguments)
 
 
 _show_other_warning = warnings.showwarning
@@ -97,26 +107,8 @@ def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -
         _show_other_warning(message, category, *rest)
 
 
-def _explain(error: Exception) -> EdgegdError:
-    """The message for an exception that no stage foresaw."""
-    if isinstance(error, ModuleNotFoundError) and not (error.name or "edgegd").startswith("edgegd"):
-        return MissingExtraError(
-            f"This command needs the package {error.name}, which is not installed.",
-            mend='pip install "edgegd[train]"; for gates and baselines alone "edgegd[lab]" is enough',
-        )
-    if isinstance(error, OSError) and error.filename is not None:
-        return FileAccessError(
-            f"{error.filename}: {error.strerror}.", expected="a file or folder that this user may read and write",
-            found=type(error).__name__, mend="correct the path or its permissions",
-        )  # fmt: skip
-    return UnexpectedError(
-        f"Unexpected {type(error).__name__}: {error}",
-        mend="run it again as `edgegd --debug ...` for the traceback; finished stages are kept",
-    )
-
-
 def _fail(error: EdgegdError, arguments: list[str]) -> None:
-    if "--json" in arguments:
+    if "--json" in arguments and not getattr(sys.stdout, "is_broken", False):
         _print_json(type(error).__name__, error.exit_code, error.what, error.expected, error.found, error.mend)
     click.echo(f"edgegd: {error.message()}", err=True)
     sys.exit(error.exit_code)
@@ -124,7 +116,7 @@ def _fail(error: EdgegdError, arguments: list[str]) -> None:
 
 def _print_json(kind: str, exit_code: int, what: str, expected: str = "", found: str = "", mend: str = "") -> None:
     fields = {"what": what, "expected": expected, "found": found, "mend": mend}
-    click.echo(json.dumps({"error": kind, "exit_code": exit_code, **fields}))
+    click.echo(json_text({"error": kind, "exit_code": exit_code, **fields}))
 
 
 if __name__ == "__main__":

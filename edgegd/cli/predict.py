@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 from array import array
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgegd.cli.json_output import json_text
 from edgegd.cli.numbers import FiniteFloat
 from edgegd.foreign_text import one_line
 
@@ -91,7 +91,7 @@ def _print_json(results: JsonList, median_ms: dict[str, float] | None) -> None:
         click.echo('{"images": ', nl=False)
     for part in results.parts():
         click.echo(part, nl=False)
-    click.echo("" if median_ms is None else f', "median_ms": {json.dumps(median_ms)}}}')
+    click.echo("" if median_ms is None else f', "median_ms": {json_text(median_ms)}}}')
 
 
 def _targets(sources: Sequence[Source], save_dir: Path) -> list[Path]:

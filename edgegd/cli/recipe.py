@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from edgegd.cli.json_output import json_text
 from edgegd.cli.trust import TRUST
 from edgegd.foreign_text import one_line
 
@@ -32,7 +32,7 @@ def list_recipes(as_json: bool) -> None:
 
     recipes = shipped_recipes()
     if as_json:
-        click.echo(json.dumps([{"name": r.name, "path": str(r.path), "description": r.description} for r in recipes]))
+        click.echo(json_text([{"name": r.name, "path": str(r.path), "description": r.description} for r in recipes]))
         return
     for shipped in recipes:
         click.echo(f"{shipped.name:<24} {one_line(shipped.description)}")
@@ -51,7 +51,7 @@ def copy(name: str, destination: Path, as_json: bool) -> None:
     from edgegd.recipe.shipped import copy_recipe
 
     path = copy_recipe(name, destination)
-    click.echo(json.dumps({"path": str(path)}) if as_json else f"{path}\nedit it, then: edgegd recipe validate {path}")
+    click.echo(json_text({"path": str(path)}) if as_json else f"{path}\nedit it, then: edgegd recipe validate {path}")
 
 
 @recipe.command("validate")
@@ -68,4 +68,4 @@ def validate(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from edgegd.recipe.load import load_recipe
 
     load_recipe(name, overrides)
-    click.echo(json.dumps({"valid": True}) if as_json else f"{name}: valid")
+    click.echo(json_text({"valid": True}) if as_json else f"{name}: valid")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from edgegd.cli.json_output import json_text
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.trust import TRUST
 from edgegd.recipe.schema import Recipe
@@ -75,9 +75,19 @@ def show(folder: Any, outcome: dict[str, str], as_json: bool, *, passes: list[di
 
     `passes` are those of the edge file with their measured gains, where they were asked for.
     """
-    report = folder.read_json("report.json") if "report" in outcome else None
+    if "report" not in outcome:
+        _show(folder, outcome, as_json, None, passes)
+        return
+    from edgegd.pipeline.artifacts import as_made
+
+    with as_made(folder, "report.json"):
+        _show(folder, outcome, as_json, folder.read_json("report.json"), passes)
+
+
+def _show(folder: Any, outcome: dict[str, str], as_json: bool, report: Any, passes: list[dict[str, Any]] | None
+          ) -> None:
     if as_json:
-        click.echo(json.dumps({"run_dir": str(folder.path), "stages": outcome, "report": report}
+        click.echo(json_text({"run_dir": str(folder.path), "stages": outcome, "report": report}
                               | ({} if passes is None else {"passes": passes})))
     elif report:
         from edgegd.report.markdown import caveats, parity_line, summary_table

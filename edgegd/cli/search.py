@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from edgegd.cli.json_output import json_text
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.trust import TRUST
 
@@ -32,6 +32,7 @@ def search(run_dir: Path, force: bool, as_json: bool) -> None:
     """
     with contextlib.redirect_stdout(sys.stderr):
         from edgegd.errors import PrecisionBudgetError
+        from edgegd.pipeline.artifacts import as_made
         from edgegd.pipeline.run import run_stages
         from edgegd.pipeline.run_folder import RunFolder
         from edgegd.pipeline.search import RESULT
@@ -47,8 +48,10 @@ def search(run_dir: Path, force: bool, as_json: bool) -> None:
                 if not as_json:
                     click.echo(front_table(folder.read_json(RESULT)), err=True)
                 raise
-        result = folder.read_json(RESULT)
-    click.echo(json.dumps(result) if as_json else front_table(result))
+        with as_made(folder, RESULT):
+            result = folder.read_json(RESULT)
+            text = json_text(result) if as_json else front_table(result)
+    click.echo(text)
 
 
 def front_table(result: dict[str, Any]) -> str:

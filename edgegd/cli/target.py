@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from dataclasses import asdict
 
 import click
 
+from edgegd.cli.json_output import json_text
 from edgegd.errors import DeviceSoftwareError
 from edgegd.foreign_text import one_line
 from edgegd.home import expanded
@@ -49,7 +49,7 @@ def add(name: str, url: str, python: str, emulated: bool, ssh_config: str, folde
     config = str(expanded(ssh_config).absolute()) if ssh_config else ""
     entry = TargetEntry(name, url, python, emulated, config, folder)
     add_target(entry)
-    click.echo(json.dumps(asdict(entry)) if as_json else
+    click.echo(json_text(asdict(entry)) if as_json else
                f"{name} is stored in {targets_file()}; see what it has: edgegd target check {name}")  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def list_(as_json: bool) -> None:
 
     entries = [TargetEntry(LOCAL, LOCAL), *load_targets().values()]
     if as_json:
-        click.echo(json.dumps([asdict(entry) for entry in entries]))
+        click.echo(json_text([asdict(entry) for entry in entries]))
         return
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
@@ -88,7 +88,7 @@ def check(name: str, as_json: bool) -> None:
         emulated = found.emulated
     ready = all(item.level != "missing" for item in items)
     if as_json:
-        click.echo(json.dumps({"target": name, "ready": ready, "emulated": emulated,
+        click.echo(json_text({"target": name, "ready": ready, "emulated": emulated,
                                "items": [asdict(item) for item in items]}))  # fmt: skip
     else:
         width = max(len(item.subject) for item in items)
@@ -114,4 +114,4 @@ def rm(name: str, as_json: bool) -> None:
     from edgegd.targets.registry import remove_target
 
     remove_target(name)
-    click.echo(json.dumps({"removed": name}) if as_json else f"{name} is forgotten")
+    click.echo(json_text({"removed": name}) if as_json else f"{name} is forgotten")

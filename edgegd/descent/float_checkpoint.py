@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoint
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
 
@@ -28,12 +30,16 @@ from edgegd.foreign_text import one_line
 from edgegd.network_size import NetworkSize, network_size
 from edgegd.quant.folding import input_channels
 from edgegd.recipe.paths import resolve_path
+from edgegd.regular_files import require_regular
 
 _HUB = "https://github.com/ultralytics/assets/releases"
 _RELEASE = "v8.4.0"  # the one whose names GITHUB_ASSETS_NAMES are (ultralytics/utils/downloads.py)
 # What torch says of an object that weights_only does not make (torch/_weights_only_unpickler.py).
 _REFUSED = re.compile(r"nsupported (?:global: )?GLOBAL ([\w.]+)|(unsafe getattr\([^)]*\))|but got (<class [^>]*>)|"
                       r"unrecognized function ([\w.<> ]+)")
+
+
+_PROBE_PX = 128  # RT-DETR chooses among 300 places of a picture: one of 128 px has 336, one of 96 px too few
 
 
 def locate_checkpoint(weights: str) -> Path:
@@ -65,6 +71,7 @@ def open_checkpoint(path: Path) -> DetectionModel:
     """
     try:
         with as_given():
+            require_regular(path)
             model: Any = load_checkpoint(path.absolute())[0]
     except (RuntimeError, EOFError, OSError, KeyError, TypeError, AttributeError, ModuleNotFoundError, ValueError,
             AssertionError, IndexError, pickle.UnpicklingError, zipfile.BadZipFile) as error:  # fmt: skip
@@ -81,9 +88,28 @@ def open_checkpoint(path: Path) -> DetectionModel:
             f"{path} is no detection model.", expected="task detect", found=f"task {model.task}",
             mend="choose a checkpoint without -seg, -cls, -pose or -obb in its name",
         )  # fmt: skip
+    _require_fitting_layers(model, path)
     layers: Any = model.model
-    model.names = names_by_id(getattr(model, "names", None), int(getattr(layers[-1], "nc", 0)), path)
+    model.names = names_by_id(getattr(model, "names", None), int(layers[-1].nc), path)
     return model
+
+
+def _require_fitting_layers(model: DetectionModel, path: Path) -> None:
+    """CheckpointUnreadableError unless a black picture comes through the model, and its head and strides are ones."""
+    try:
+        probe: Any = copy.deepcopy(model).float().eval()
+        strides = [float(stride) for stride in probe.stride]
+        if type(probe.model[-1].nc) is not int or not strides or not all(
+            1 <= stride <= _PROBE_PX for stride in strides
+        ):
+            raise ValueError(f"{probe.model[-1].nc!r} classes, strides {strides}")
+        with torch.no_grad():
+            probe(torch.zeros(1, input_channels(model), _PROBE_PX, _PROBE_PX))
+    except Exception as error:  # whatever Ultralytics' layers raise where they do not fit each other
+        raise CheckpointUnreadableError(
+            f"{path} holds a model that does not work.", expected="layers that fit each other",
+            found=f"{type(error).__name__}: {error}".splitlines()[0][:200], mend="export or train the checkpoint again",
+        ) from error  # fmt: skip
 
 
 def _refuse_code(path: Path, error: BaseException) -> None:

@@ -18,7 +18,8 @@ import onnx
 import safetensors
 from onnx import numpy_helper
 
-from edgegd.errors import OnnxUnreadableError, PlanError
+from edgegd.errors import PlanError
+from edgegd.export.load_onnx import load_onnx
 from edgegd.quant.nodes import CODES
 from edgegd.quant.plan import QuantPlan
 from edgegd.quant.rules import FLOAT, INTEGER
@@ -71,11 +72,8 @@ def compare_with_plan(path: Path, plan: QuantPlan, weight_shapes: Mapping[str, t
     with tempfile.TemporaryDirectory() as folder:
         optimized_path = Path(folder) / "optimized.onnx"
         load_session(path, optimized_path=optimized_path)
-        optimized = onnx.load(optimized_path).graph
-    try:
-        graph = onnx.load(path).graph
-    except Exception as error:  # protobuf's exceptions are no public names
-        raise OnnxUnreadableError(f"{path} is no ONNX file that the onnx package reads.", found=str(error)) from error
+        optimized = load_onnx(optimized_path).graph
+    graph = load_onnx(path).graph
     convolutions = _convolutions(graph, plan)
     _require_same_model(path, plan, convolutions, weight_shapes)
     integer = {address for address, (kind, _) in _convolutions(optimized, plan).items() if kind != "Conv"}

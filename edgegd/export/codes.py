@@ -28,7 +28,7 @@ def load(model: Path, optimization: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[optimization])
-    options.log_severity_level = 3  # errors only
+    options.log_severity_level = 4  # fatal ones only
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 
 from edgegd.errors import ParityError
 from edgegd.export.exact_session import load_exact
 from edgegd.export.graph_forms import has_signed_activations
+from edgegd.export.load_onnx import load_onnx
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, Preprocessing
 from edgegd.runtime.images import read_for
 from edgegd.runtime.letterbox import letterbox, preprocess
@@ -33,7 +33,7 @@ def require_identical(portable: Path, edge: Path, image_paths: Sequence[Path]) -
     Files with int8 activations run as they are: on x86 QLinearAdd of int8 rounds some ties otherwise than that of
     uint8. Raises ParityError with the first image on which they differ.
     """
-    if has_signed_activations(onnx.load(portable)):
+    if has_signed_activations(load_onnx(portable)):
         first, second = load_session(portable, signed_activations=True), load_session(edge)
     else:
         first, second = load_exact(portable), load_exact(edge)

@@ -18,6 +18,7 @@ from edgegd.export.graph_forms import (
     with_codes_as_outputs,
     with_unsigned_activations,
 )
+from edgegd.export.load_onnx import load_onnx
 from edgegd.runtime.contract import OUTPUT_NAME
 from edgegd.runtime.detector import detections_from_output
 from edgegd.runtime.images import read_for
@@ -70,7 +71,7 @@ def compare_cpus(model: Path, cpus: Sequence[EmulatedCpu], images: Sequence[Path
     import onnx
 
     contract = load_model(model)[1]
-    graph = onnx.load(model)
+    graph = load_onnx(model)
     pythons = [prepare(cpu, tell) for cpu in cpus]
     wanted = contract.preprocessing
     inputs, geometries = zip(*(network_input(read_for(path, wanted), wanted) for path in images), strict=True)
@@ -100,8 +101,6 @@ def compare_cpus(model: Path, cpus: Sequence[EmulatedCpu], images: Sequence[Path
 
 def _unsigned_form(path: Path, graph: Any) -> Any:
     """The uint8 form: x86 adds int8 codes with another rounding of ties than uint8 ones and than ARM."""
-    import onnx
-
     from edgegd.export.edge import build_edge
     from edgegd.runtime.contract import ModelContract
 
@@ -112,7 +111,7 @@ def _unsigned_form(path: Path, graph: Any) -> Any:
     if not portable.is_file():
         raise EmulationError(f"The portable file of {path.name} is not beside it.", expected=str(portable),
                              found="no such file", mend="keep both files in one folder")  # fmt: skip
-    unsigned = with_unsigned_activations(onnx.load(portable))
+    unsigned = with_unsigned_activations(load_onnx(portable))
     return build_edge(unsigned, contract.portable, channels=contract.preprocessing.channels)[0]
 
 

@@ -23,6 +23,7 @@ from edgegd.export.graph_forms import (
     with_unsigned_activations,
     with_unsigned_weights,
 )
+from edgegd.export.load_onnx import load_onnx
 from edgegd.runtime.session import load_session
 
 HIGHEST_7BIT_CODE = 64  # 2 * 255 * 64 is below 2^15: VPMADDUBSW cannot saturate
@@ -48,7 +49,7 @@ def load_exact(source: Path | onnx.ModelProto, *, threads: int = 1) -> onnxrunti
     """
     if isinstance(source, Path):
         own = load_session(source, threads=threads)  # its errors name the file
-        model = onnx.load(source)
+        model = load_onnx(source)
         form = exact_form(model)
         return own if form is model else _load(form, threads)
     return _load(exact_form(source), threads)

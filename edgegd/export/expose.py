@@ -11,6 +11,7 @@ import onnxruntime
 
 from edgegd.export.exact_session import load_exact
 from edgegd.export.graph_forms import with_codes_as_outputs
+from edgegd.export.load_onnx import load_onnx
 from edgegd.quant.nodes import CODES
 from edgegd.runtime.contract import INPUT_NAME
 from edgegd.runtime.session import load_session
@@ -23,7 +24,7 @@ def load_exposed(path: Path, *, optimization: str = "all") -> onnxruntime.Infere
     are transposed. With all optimizations the session is exact; with fewer (as for load_session) convolutions are
     float.
     """
-    exposed = with_codes_as_outputs(onnx.load(path))
+    exposed = with_codes_as_outputs(load_onnx(path))
     if optimization == "all":
         return load_exact(exposed)
     with tempfile.TemporaryDirectory() as folder:

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import onnx
-
+from edgegd.export.load_onnx import load_onnx
 from edgegd.export.optimized_graph import FLOAT_CONVOLUTIONS, INTEGER_CONVOLUTIONS, element_types, optimized_model
 from edgegd.latency.baseline import Baseline
 from edgegd.latency.fingerprint import fingerprint
@@ -39,7 +38,7 @@ def static_facts(path: Path) -> dict[str, Any]:
     nodes = model.graph.node
     in_float = [node for node in nodes if any(types.get(name) in _FLOATS for name in (*node.output, *node.input)
                                               if name not in constants)]  # fmt: skip
-    named = {node.name for node in onnx.load(path, load_external_data=False).graph.node if node.name}
+    named = {node.name for node in load_onnx(path, load_external_data=False).graph.node if node.name}
     here = fingerprint()
     return {
         "made_by": {key: here[key] for key in _OPTIMIZER},

@@ -18,6 +18,7 @@ from edgegd.export.expose import load_exposed, run_exposed
 from edgegd.export.graph_forms import has_signed_activations, with_unsigned_activations
 from edgegd.export.ladder import Ladder, climb
 from edgegd.export.ladder_tolerance import require_ladder
+from edgegd.export.load_onnx import load_onnx
 from edgegd.export.profile import require_suits
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.plan import QuantPlan
@@ -47,7 +48,7 @@ def verify_quantized(quantized: QuantizedModel, path: Path, image_paths: Sequenc
     was found to be the uint8 form's less 128.
     Raises ProfileError, CensusError, SilentModelError and ParityError.
     """
-    plan, graph = quantized.plan, onnx.load(path)
+    plan, graph = quantized.plan, load_onnx(path)
     require_suits(graph, plan.profile, path.name)
     if not has_signed_activations(graph) or this_machine().profile == "arm64":
         return _verify(quantized, path, image_paths, None)

@@ -150,10 +150,22 @@ class Baseline:
 
 _ANY = by_name(lambda value, where: None, 10_000)
 _TEXT = text(100_000)
+_NAMES, _COUNTS = many(_TEXT, 0, 1_000_000), by_name(whole(0, 1 << 40), 10_000)
+_MEASURED = record({"made_by": _ANY, "bytes": whole(0, 1 << 63), "nodes": _COUNTS, "float_nodes": _COUNTS,
+                    "integer_convolutions": _NAMES, "float_convolutions": _NAMES})  # fmt: skip
+
+
+def _static(value: Any, where: str) -> None:
+    """What `edgegd.export.static_gate.static_facts` gives; or other facts, which are then taken anew from the model."""
+    _ANY(value, where)
+    if "made_by" in value:
+        _MEASURED(value, where)
+
+
 _TENSORS = many(record({"name": _TEXT, "dtype": _TEXT, "shape": many(lambda value, where: None, 0, 100)}), 0, 1000)
 _STORED = record({
     "schema": whole(0, 1000), "source": _TEXT, "note": _TEXT, "created": _TEXT, "accepted_on": by_name(_ANY, 10_000),
-    "static": _ANY, "model": record({
+    "static": _static, "model": record({
         "sha256": text(64, "[0-9a-f]{64}"), "size_bytes": whole(0, 1 << 63), "inputs": _TENSORS, "outputs": _TENSORS,
         "imgsz": or_none(many(whole(1, 1 << 20), 2, 2)), "portable": _TEXT}),
 })  # fmt: skip

@@ -73,11 +73,11 @@ def calibrate(measurement: Measurement) -> Calibration:
     if not reason and discarded > GateRule.max_discarded * quads:
         reason = f"{discarded} of {quads} quads had to be discarded."
     if reason:
-        raise InvalidMeasurementError("The device cannot be calibrated from this measurement.", found=reason,
+        raise InvalidMeasurementError(f"{measurement.target} cannot be calibrated from this measurement.", found=reason,
                                       mend="let nothing else run on the device, cool it, and calibrate again")
     ratios = measurement.launch_ratios(list(measurement.models)[1])
     if len(ratios) < LEAST_LAUNCHES:
-        raise InvalidMeasurementError("The device cannot be calibrated from so few launches.",
+        raise InvalidMeasurementError(f"{measurement.target} cannot be calibrated from so few launches.",
                                       expected=f"at least {LEAST_LAUNCHES} that can be used", found=str(len(ratios)),
                                       mend="calibrate again with more launches")
     design = measurement.design

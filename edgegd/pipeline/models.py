@@ -16,6 +16,7 @@ from edgegd.data.contents import ImageContent, current_boxes
 from edgegd.data.dataset import Dataset
 from edgegd.descent.float_checkpoint import open_checkpoint
 from edgegd.errors import ActivationError, LabelError
+from edgegd.pipeline.artifacts import as_made
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.quant.activation import ActivationSwap, require_swapped
 from edgegd.quant.attach import QuantizedModel
@@ -32,11 +33,12 @@ _BATCH = 8  # images at a time in torch: enough to amortise the calls, little me
 
 def stored_dataset(folder: RunFolder) -> Dataset:
     """The data set as the `data` stage recorded it."""
-    data = folder.read_json("data.json")
-    return Dataset(
-        Path(data["root"]), Path(data["yaml_path"]), tuple(data["names"]),
-        tuple(map(Path, data["train_images"])), tuple(map(Path, data["val_images"])), data.get("channels", 3),
-    )  # fmt: skip
+    with as_made(folder, "data.json"):
+        data = folder.read_json("data.json")
+        return Dataset(
+            Path(data["root"]), Path(data["yaml_path"]), tuple(data["names"]),
+            tuple(map(Path, data["train_images"])), tuple(map(Path, data["val_images"])), data.get("channels", 3),
+        )  # fmt: skip
 
 
 def validation_truth(folder: RunFolder) -> GroundTruth:
@@ -58,9 +60,10 @@ def validation_truth(folder: RunFolder) -> GroundTruth:
 
 def stored_contents(folder: RunFolder) -> dict[Path, ImageContent]:
     """What every image held when stage `data` read it."""
-    data = folder.read_json("data.json")
-    images = map(Path, [*data["train_images"], *data["val_images"]])
-    return {image: ImageContent(*row) for image, row in zip(images, data["contents"], strict=True)}
+    with as_made(folder, "data.json"):
+        data = folder.read_json("data.json")
+        images = map(Path, [*data["train_images"], *data["val_images"]])
+        return {image: ImageContent(*row) for image, row in zip(images, data["contents"], strict=True)}
 
 
 def float_model(folder: RunFolder) -> DetectionModel:
@@ -95,7 +98,8 @@ def stored_swap(folder: RunFolder) -> ActivationSwap:
     """The run's choice of activations; ActivationError where it was made for another recipe."""
     section = folder.recipe.quant
     folder.require("activation.json", "activation")
-    swap = ActivationSwap.from_data(folder.read_json("activation.json"))
+    with as_made(folder, "activation.json"):
+        swap = ActivationSwap.from_data(folder.read_json("activation.json"))
     asked = (section.activation, section.activation_saving)
     if (swap.activation, swap.saving) != asked:
         raise ActivationError(

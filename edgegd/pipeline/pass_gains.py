@@ -9,7 +9,9 @@ from typing import Any
 import onnx
 
 from edgegd.export.edge import PASS_NAMES, build_edge, left_out_with
+from edgegd.export.load_onnx import load_onnx
 from edgegd.latency.measure import measure
+from edgegd.pipeline.artifacts import as_made
 from edgegd.pipeline.export import edge_file
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress
@@ -24,9 +26,10 @@ def pass_gains(folder: RunFolder, progress: Progress, variant: str = "qat") -> l
     `without_ms` is the median without the pass, and without what needs it; `gain`, `gain_low`, `gain_high` the time
     without over the time with it and its 95 % interval. A pass that rewrote nothing has gain None.
     """
-    portable = onnx.load(folder.require(f"{variant}.onnx", "export"))
-    reports = folder.read_json("passes.json")[variant]
-    worked = [report["name"] for report in reports if report["applied"]]
+    portable = load_onnx(folder.require(f"{variant}.onnx", "export"))
+    with as_made(folder, "passes.json"):
+        reports = folder.read_json("passes.json")[variant]
+        worked = [report["name"] for report in reports if report["applied"]]
     with tempfile.TemporaryDirectory() as temporary:
         files = {_COMPLETE: folder.require(edge_file(f"{variant}.onnx"), "export")}
         for name in [name for name in PASS_NAMES if name in worked]:

@@ -9,6 +9,7 @@ from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
 from edgegd.export.exact_session import load_exact
 from edgegd.export.proof import proof_here
 from edgegd.latency.fingerprint import fingerprint
+from edgegd.pipeline.artifacts import as_made
 from edgegd.pipeline.export import MODELS, PORTABLE, VARIANTS, run_export
 from edgegd.pipeline.latency import run_latency
 from edgegd.pipeline.models import adapted_reads, validation_truth
@@ -21,6 +22,7 @@ from edgegd.report.build import build_report
 from edgegd.report.markdown import to_markdown
 
 _ACCURACY_THREADS = 2
+_REPORTED = ("data", "calibration", "descent", "verify", "accuracy", "latency")
 
 
 def run_accuracy(folder: RunFolder, progress: Progress) -> None:
@@ -42,8 +44,12 @@ def run_accuracy(folder: RunFolder, progress: Progress) -> None:
 
 def run_report(folder: RunFolder, progress: Progress) -> None:
     """Puts everything into report.json and report.md."""
-    stages = {name: folder.read_json(f"{name}.json")
-              for name in ("data", "calibration", "descent", "verify", "accuracy", "latency")}  # fmt: skip
+    with as_made(folder, *(f"{name}.json" for name in _REPORTED)):
+        _write_report(folder)
+
+
+def _write_report(folder: RunFolder) -> None:
+    stages = {name: folder.read_json(f"{name}.json") for name in _REPORTED}
     stages["profiles"] = {profile: folder.read_json(f"verify-{profile}.json") for profile in verified_profiles(folder)}
     if _swap_reads(folder):
         stages["swap"] = {"choice": folder.read_json("activation.json"),

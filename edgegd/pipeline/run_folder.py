@@ -24,6 +24,7 @@ from edgegd.pipeline.target_profile import TargetProfile, resolve, resolved
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.schema import AUTO_PROFILE, Recipe
+from edgegd.regular_files import require_regular
 from edgegd.safe_outputs import open_descriptor, refuse_link
 
 IDENTITY = "run.json"
@@ -36,7 +37,8 @@ _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # what write_atomically leaves when 
 
 
 def sha256_of(path: Path) -> str:
-    """Hash of a file's bytes."""
+    """Hash of a file's bytes; OSError for what is no regular file, and may have no end."""
+    require_regular(path)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

@@ -127,7 +127,8 @@ def _read_manifest(folder: RunFolder, stage_name: str) -> Any:
     """A stage's manifest, None where there is none that can be read: the stage then counts as not run."""
     try:
         manifest = folder.read_json(_manifest(stage_name))
-        return manifest if manifest["schema"] == 1 and {"inputs", "outputs"} <= manifest.keys() else None
+        parts = (manifest["outputs"], manifest["inputs"], manifest["inputs"]["artifacts"])
+        return manifest if manifest["schema"] == 1 and all(isinstance(part, dict) for part in parts) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

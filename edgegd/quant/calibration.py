@@ -103,6 +103,10 @@ def choose_ranges(plan: QuantPlan, histograms: Mapping[str, Histogram], observer
         whole = Histogram.merged(histograms[a] for a in addresses if a in histograms)
         if group in fixed:
             (scale, zero_point), chosen_by = fixed[group], "pixels" if group == INPUT else "known"
+        elif not whole.width:
+            raise CalibrationError(f"No value of {', '.join(addresses[:3])} was seen.", found="a plan whose tensor "
+                                   "nothing computes", expected="a value for every tensor that the plan quantizes",
+                                   mend="take the tensor out of the plan")
         else:
             scale, zero_point, chosen_by = choose_range(whole, observer, percentile)
         tensors = {address: sqnr_db(Histogram.merged(counted(address)), scale, zero_point) for address in addresses}

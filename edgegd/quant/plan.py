@@ -187,11 +187,12 @@ def require_plan_fits(plan: QuantPlan, ops: tuple[TracedOp, ...], imgsz: tuple[i
     """Compares a plan with the model it is meant for, whose trace for images of `imgsz` (height, width) px is `ops`.
 
     Raises:
-        PlanError: the plan names operations that the model does not have; it is of another model; it was traced for
-            another image size.
+        PlanError: the plan names operations that the model does not have; it is of another model, or says of an
+            operation what it is not; it was traced for another image size.
     """
     known = {op.address: op for op in ops}
     missing = [op.address for op in plan.ops if op.address not in known]
+    other = [op.address for op in plan.ops if op.address in known and not _is_of(op, known[op.address])]
     if missing:
         near = {address: nearest(address, known) for address in missing[:3]}
         close = [f"nearest to {address}: {name}" for address, name in near.items() if name]
@@ -206,11 +207,24 @@ def require_plan_fits(plan: QuantPlan, ops: tuple[TracedOp, ...], imgsz: tuple[i
             "The plan was made for another model.", expected=f"the trace {plan.model[:12]}",
             found=f"the trace {model_hash(ops)[:12]}", mend="use the plan with the model that it was made for",
         )  # fmt: skip
+    if other:
+        told, made = plan.by_address[other[0]], known[other[0]]
+        raise PlanError(
+            f"The plan says of {len(other)} operations what they are not, {other[0]} first.",
+            expected=f"{made.operation} of {', '.join(made.inputs)}",
+            found=f"{told.operation} of {', '.join(told.inputs)}", mend="change decisions and tensors only",
+        )  # fmt: skip
     if plan.imgsz != tuple(imgsz):
         raise PlanError(
             "The plan was traced for another image size.", expected=f"{plan.imgsz[0]}x{plan.imgsz[1]} px",
             found=f"{imgsz[0]}x{imgsz[1]} px", mend="set model.imgsz to the plan's, or make the plan again",
         )  # fmt: skip
+
+
+def _is_of(planned: PlannedOp, traced: TracedOp) -> bool:
+    """Whether a planned operation is the traced one; the parts of an exact attention have names of their own."""
+    is_part = planned.decision == EXACT and planned.operation.startswith("attention_")
+    return planned.inputs == tuple(traced.inputs) and (is_part or planned.operation == traced.operation)
 
 
 def _refuse_constant(name: str) -> None:

@@ -48,7 +48,9 @@ def load_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     if signed_activations:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
-    options.log_severity_level = 3  # errors only: saving an optimized graph warns that it suits this machine
+    # Fatal ones only. Saving an optimized graph warns that it suits this machine. An error is an exception too, and its
+    # line on stderr would come before ours, with escape sequences for colours and whatever names the file holds.
+    options.log_severity_level = 4
     if optimized_path is not None:
         options.optimized_model_filepath = str(optimized_path)
     try:

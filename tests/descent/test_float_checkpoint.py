@@ -67,6 +67,30 @@ def test_a_state_dict_alone_is_unreadable(tmp_path):
         open_checkpoint(tmp_path / "state.pt")
 
 
+def _without_a_layer(model):
+    del model.model[5]
+
+
+def _narrower(model):
+    model.model[0].conv.weight.data = model.model[0].conv.weight.data[:, :1]
+
+
+@pytest.mark.parametrize("spoil", [
+    _without_a_layer, _narrower, lambda model: setattr(model.model[-1], "nc", "x"),
+    lambda model: setattr(model, "stride", torch.zeros(3)), lambda model: setattr(model, "stride", torch.tensor([])),
+    lambda model: setattr(model, "stride", torch.full((3,), float("nan"))), lambda model: model.model.__delitem__(-1),
+], ids=["a-layer-missing", "another-shape", "classes-x", "stride-0", "no-stride", "stride-nan", "no-head"])  # fmt: skip
+def test_a_model_that_cannot_work_is_refused_when_it_is_opened(checkpoint, tmp_path, spoil):
+    stored = torch.load(checkpoint, weights_only=False)
+    for key in ("model", "ema"):
+        if stored.get(key) is not None:
+            spoil(stored[key])
+    path = tmp_path / "spoiled.pt"
+    torch.save(stored, path)
+    with pytest.raises(CheckpointUnreadableError, match=r"spoiled\.pt"):
+        open_checkpoint(path)
+
+
 @pytest.mark.parametrize("architecture", ["yolo26n-seg", "yolo11n-cls", "yolov8n-pose"])
 def test_another_task_is_refused(tmp_path, architecture):
     from ultralytics import YOLO

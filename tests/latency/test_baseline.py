@@ -118,6 +118,24 @@ def test_a_damaged_baseline_is_refused_with_the_reason(stored: Baseline, damage:
     assert said in caught.value.found and caught.value.exit_code == 95 and "git lfs pull" in caught.value.mend
 
 
+MEASURED = {"made_by": {"cpu": "x"}, "bytes": 7, "nodes": {"MatMul": 1}, "float_nodes": {}, "integer_convolutions": [],
+            "float_convolutions": ["a"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [
+    {"nodes": "long"}, {"nodes": {"MatMul": "1"}}, {"nodes": {"MatMul": -1}}, {"bytes": True}, {"bytes": 10**30},
+    {"float_convolutions": [1]}, {"integer_convolutions": {}}, {"made_by": []}, {"float_nodes": None},
+], ids=str)  # fmt: skip
+def test_facts_that_no_measurement_gives_are_damage(stored: Baseline, change: dict[str, object]) -> None:
+    path = stored.folder / "baseline.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(facts | {"static": MEASURED}))
+    assert Baseline.load("shipped", stored.folder.parent).static == MEASURED
+    path.write_text(json.dumps(facts | {"static": MEASURED | change}))
+    with pytest.raises(BaselineDamagedError, match=f"static.{next(iter(change))}"):
+        Baseline.load("shipped", stored.folder.parent)
+
+
 def test_a_candidate_of_the_same_shape_is_taken(make_model: MakeModel, stored: Baseline) -> None:
     candidate = make_model("candidate", products=3)
     assert stored.require_same_shape(candidate).sha256 == sha256(candidate.read_bytes()).hexdigest()

@@ -106,3 +106,11 @@ def test_latency_on_a_target_is_not_measured_where_it_cannot_be_stored(tmp_path:
     with pytest.raises(OutputFileError, match="link"):
         latency.latency_on(folder, ["local"], Silent())
     assert elsewhere.read_bytes() == SOMEBODYS
+
+
+def test_no_table_where_no_device_has_answered(run_copy: Path, edgegd_command: Callable[..., Any], tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    edgegd_command("target", "add", "mute", "command:true")
+    outcome = edgegd_command("latency", "run", run_copy, "--target", "mute")
+    assert outcome.code == 80 and "mute" in outcome.err and outcome.out == ""

@@ -77,7 +77,7 @@ def test_calibrating_keeps_the_ratios_and_what_they_hold_for() -> None:
 
 @pytest.mark.parametrize(("measurement", "message"), [
     (made_measurement(np.zeros(12)), "two copies of one model"),
-    (made_measurement(np.zeros(9), hashes=SAME), "so few launches"),
+    (made_measurement(np.zeros(9), hashes=SAME), "board cannot be calibrated from so few launches"),
     (made_measurement(np.zeros(12), hashes=SAME, throttled=frozenset((i, 0) for i in range(10))), "10 of 48 quads"),
     (made_measurement(np.zeros(12), hashes=SAME, fingerprints={3: {}}), "another one in launch 3"),
 ], ids=["unlike models", "few", "throttled", "other device"])  # fmt: skip

@@ -111,6 +111,21 @@ def test_a_plan_fits_the_model_and_the_size_it_was_made_for_only(deployed):
         require_plan_fits(dataclasses.replace(one.plan, ops=ops), one.ops, (64, 64))
 
 
+@pytest.mark.parametrize("changes", [{"operation": "relu"}, {"operation": ""}, {"inputs": ("image", "image")}])
+def test_a_plan_cannot_say_of_an_operation_what_it_is_not(deployed, changes):
+    one = deployed("yolov8n")
+    ops = (dataclasses.replace(one.plan.ops[0], **changes), *one.plan.ops[1:])
+    with pytest.raises(PlanError, match=r"1 operations what they are not(.|\n)*expected: conv2d of"):
+        require_plan_fits(dataclasses.replace(one.plan, ops=ops), one.ops, (64, 64))
+
+
+@pytest.mark.parametrize("architecture", ["yolo26n", "yolov10n"])
+def test_a_plan_with_exact_attentions_fits_its_own_model(deployed, architecture):
+    one = deployed(architecture)
+    assert any(op.operation.startswith("attention_") for op in one.plan.ops)
+    require_plan_fits(one.plan, one.ops, (64, 64))
+
+
 def test_patterns_of_a_recipe_keep_operations_float(deployed):
     one = deployed("yolov8n")
     plan = plan_detector(one.model, 64, "x86-vnni", float_patterns=["model.0.*", "model.*.m.0:add:*"])

@@ -94,3 +94,19 @@ def test_uint8_input_of_another_shape_or_layout_is_refused(
     with pytest.raises(OutputContractError) as caught:
         load_model(path)
     assert (caught.value.expected, caught.value.found) == (f"images {expected}", f"images {found}")
+
+
+def test_onnxruntime_itself_prints_nothing_of_a_file_that_it_cannot_load(tmp_path, capfd):
+    from onnx import TensorProto, helper
+
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("a", "c")]
+    weight = helper.make_tensor("\x1b[31mred", TensorProto.FLOAT, [2], bytes(8), raw=True)
+    node = helper.make_node("Add", ["a", "\x1b[31mred"], ["c"])
+    graph = helper.make_graph([node], "g", sides[:1], sides[1:], [weight])
+    graph.initializer[0].raw_data = b"\0\0"
+    path = tmp_path / "model.onnx"
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    with pytest.raises(OnnxUnreadableError) as caught:
+        load_session(path)
+    streams = capfd.readouterr()
+    assert streams.out == streams.err == "" and "\x1b" not in caught.value.message()

@@ -50,8 +50,10 @@ def holder(lock_file: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_who_holds_it_is_named(holder: subprocess.Popen[str]) -> None:
-    with pytest.raises(DeviceBusyError, match=rf"\(process {holder.pid}\) since \d{{4}}-"), LocalTarget().lock():
+    holds = rf"\(process {holder.pid}\) since \d{{4}}-"
+    with pytest.raises(DeviceBusyError, match=holds) as busy, LocalTarget().lock():
         pytest.fail("two hold the lock")
+    assert "local" in busy.value.what  # which device it is about
 
 
 def test_it_is_free_as_soon_as_it_is_left(lock_file: Path) -> None:
