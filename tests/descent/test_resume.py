@@ -81,12 +81,18 @@ def test_a_descent_killed_at_random_steps_is_the_uninterrupted_one(
     whole.join(LIMIT_S)
     assert whole.exitcode == 0
     log, at = folder / "steps.jsonl", 0
+
+    def steps_done() -> int:
+        return log.read_bytes().count(b"\n") if log.exists() else 0
+
     while kills < 3:
         at = min(max(at + 1, steps.randrange(STEPS)), STEPS - 1)
         process = start(folder)
-        while process.is_alive() and (not log.exists() or log.read_bytes().count(b"\n") < at):
-            time.sleep(0.005)
-        time.sleep(steps.random() * 0.2)
+        while process.is_alive() and steps_done() < at:
+            time.sleep(0.002)
+        end = time.monotonic() + steps.random() * 0.2
+        while time.monotonic() < end and steps_done() < STEPS - 1:  # a fast machine must not reach the end
+            time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)
         process.join(LIMIT_S)
         assert process.exitcode == -signal.SIGKILL
