@@ -12,6 +12,9 @@ read pointers. More products, most of them with zeros, take less time there (ben
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 import onnx_ir as ir
 
@@ -27,6 +30,10 @@ class FoldColumns(ExactPass):
 
     name = "fold-columns"
     text = "convolutions of few channels take neighbouring columns as channels"
+    slower_on: ClassVar[Mapping[str, str]] = {
+        "x86-avx2": "files are 2 % slower with it in kernels without VNNI, where products cost more than pointers "
+        "(YOLO26n, 640 px, benchmarks/results/passes)"
+    }
 
     def rewrite(self, graph: ir.Graph) -> None:
         """Rewrites every NHWC convolution with few channels in and out."""

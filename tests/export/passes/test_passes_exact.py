@@ -42,7 +42,7 @@ def test_every_pass_is_exact_on_every_profile(portable, run, pixels, profile):
     expected = [run(model, _feeds(model, picture)) for picture in pixels]
     assert all(len(np.unique(output)) > 100 for output in expected)  # a model that says something
     for last, name in enumerate(PASS_NAMES):
-        after, reports = build_edge(model, "ptq.onnx", without=PASS_NAMES[last + 1 :])
+        after, reports = build_edge(model, "ptq.onnx", without=PASS_NAMES[last + 1 :], slower_too=True)
         assert reports[-1].name == name and reports[-1].applied
         for picture, output in zip(pixels, expected, strict=True):
             found = run(after, _feeds(after, picture))
@@ -80,6 +80,20 @@ def test_what_the_edge_file_is_made_of(portable, architecture, end2end):
     late = next(report for report in reports if report.name == "late-decoding")
     assert bool(late.applied) == (end2end is True)
     assert late.applied or late.refused == (("output0", "the head is not end-to-end: NMS needs every anchor"),)
+
+
+def test_a_pass_that_was_measured_to_be_slower_is_refused_for_that_profile_alone(portable):
+    for profile in TABLES:
+        edge, reports = build_edge(portable(profile), "ptq.onnx")
+        folded = next(report for report in reports if report.name == "fold-columns")
+        assert [report.name for report in reports] == list(PASS_NAMES)
+        if profile == "x86-avx2":
+            ((place, reason),) = folded.refused
+            assert place == "the whole file" and "slower" in reason and "benchmarks/results/passes" in reason
+            everything, _ = build_edge(portable(profile), "ptq.onnx", slower_too=True)
+            assert not folded.applied and _operators(edge) != _operators(everything)
+        else:
+            assert folded.applied
 
 
 def test_late_decoding_gathers_before_it_computes(portable):
