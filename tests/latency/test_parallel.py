@@ -27,7 +27,7 @@ from edgegd.targets.local import LocalTarget
 
 def hang(target):
     worker = target.start_worker(WORKER_FILE)
-    print(worker.pid, flush=True)
+    os.write(1, f"{worker.pid}\\n".encode())  # at once: two threads write
     worker.receive(600)  # nothing was asked, so nothing comes
 
 on_each([LocalTarget("one"), LocalTarget("two")], hang)
