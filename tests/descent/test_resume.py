@@ -29,6 +29,7 @@ from edgegd.recipe.schema import DataSection, Distillation, TrainSection
 
 LIMIT_S = 300.0  # for the end of a process that trains for seconds
 STEPS = 8  # two epochs of eight images, two a step
+LAST_KILL = 5  # of these steps: a fast machine must not reach the end before it is killed
 BASE = TrainSection(epochs=2, batch=2, lr0=1e-3, freeze_ranges_epochs=1, ema_decay=0.9)
 CASES = {
     "every step, workers": (dataclasses.replace(BASE, workers=2, checkpoint_minutes=0), False),
@@ -86,12 +87,12 @@ def test_a_descent_killed_at_random_steps_is_the_uninterrupted_one(
         return log.read_bytes().count(b"\n") if log.exists() else 0
 
     while kills < 3:
-        at = min(max(at + 1, steps.randrange(STEPS)), STEPS - 1)
+        at = min(max(at + 1, steps.randrange(STEPS)), LAST_KILL)
         process = start(folder)
         while process.is_alive() and steps_done() < at:
             time.sleep(0.002)
         end = time.monotonic() + steps.random() * 0.2
-        while time.monotonic() < end and steps_done() < STEPS - 1:  # a fast machine must not reach the end
+        while time.monotonic() < end and steps_done() < LAST_KILL:
             time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)
         process.join(LIMIT_S)
