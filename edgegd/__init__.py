@@ -2,10 +2,10 @@
 
 import os
 
-from edgegd.library_defaults import hide_network_card, set_library_defaults
+from edgegd.dependency_defaults import hide_network_card, set_dependency_defaults
 
 __version__ = "0.1.0"
 
 # Before any module of edgegd imports onnxruntime or Ultralytics.
-set_library_defaults(os.environ)
+set_dependency_defaults(os.environ)
 hide_network_card()

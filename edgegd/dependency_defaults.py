@@ -28,7 +28,7 @@ _MULTICAST_BIT = 1 << 40  # which no network card has
 CONFIG_FOLDER = "YOLO_CONFIG_DIR"
 
 
-def set_library_defaults(environment: MutableMapping[str, str]) -> None:
+def set_dependency_defaults(environment: MutableMapping[str, str]) -> None:
     """Sets the variables that have no value yet; ULTRALYTICS_SAFE_LOAD unless EDGEGD_TRUST says otherwise.
 
     Where the user has no settings file of Ultralytics' own, none is left behind: Ultralytics gets a folder that does

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import edgegd
-from edgegd.library_defaults import set_library_defaults
+from edgegd.dependency_defaults import set_dependency_defaults
 
 ROOT = Path(edgegd.__file__).parents[1]
 MODEL = ROOT / "tests/latency/baselines/streets-yolo26n/model.onnx"
@@ -74,7 +74,7 @@ def test_the_trace_would_show_a_name_that_is_looked_up(tmp_path: Path) -> None:
 
 def test_what_the_user_has_set_stays() -> None:
     environment = {"ORT_DISABLE_TELEMETRY": "0", "YOLO_OFFLINE": "false", "YOLO_CONFIG_DIR": "/mine"}
-    set_library_defaults(environment)
+    set_dependency_defaults(environment)
     assert environment["ORT_DISABLE_TELEMETRY"] == "0" and environment["YOLO_OFFLINE"] == "false"
     assert environment["YOLO_CONFIG_DIR"] == "/mine" and environment["ULTRALYTICS_SAFE_LOAD"] == "true"
 
@@ -84,14 +84,14 @@ def test_settings_that_the_user_has_are_read_where_they_are(tmp_path: Path) -> N
     file.parent.mkdir()
     file.write_text("{}")
     environment = {"XDG_CONFIG_HOME": str(tmp_path)}
-    set_library_defaults(environment)
+    set_dependency_defaults(environment)
     assert "YOLO_CONFIG_DIR" not in environment
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", None), ("true", None), ("0", "true"), ("", "true")])
 def test_whole_pickles_are_loaded_only_where_trust_says_so(value: str, expected: str | None) -> None:
     environment = {"EDGEGD_TRUST": value, "YOLO_CONFIG_DIR": "/mine"}
-    set_library_defaults(environment)
+    set_dependency_defaults(environment)
     assert environment.get("ULTRALYTICS_SAFE_LOAD") == expected
 
 
