@@ -68,14 +68,16 @@ def _speed_lines(results: ResultFile) -> Iterator[list[Any]]:
         key = dict(zip(keys, group, strict=True))
         one, *twos = (results.find(**key, threads=threads, spinning=spinning)
                       for threads, spinning in ((1, False), (2, False), (2, True)))  # fmt: skip
+        if not one:  # the first columns are those without spinning
+            continue
         spun = results.find(**key, threads=1, spinning=True)
-        for name in (one or spun)[0]["files"]:
-            times, low, high = ratio(one or spun, "ultralytics-fp32", name)
-            scaling = [f"{ratio_of_launches(first, two, name):.2f}" if two and first else ""
+        for name in one[0]["files"]:
+            times, low, high = ratio(one, "ultralytics-fp32", name)
+            scaling = [f"{ratio_of_launches(first, two, name):.2f}" if two else ""
                        for first, two in zip((one, spun), twos, strict=True)]  # fmt: skip
             yield [results.machine_name(), f"{group[0]}, {group[1]}", group[2], TITLES[name],
-                   f"{median_ms(one or spun, name):.1f}", f"{times:.2f}", f"{low:.2f}-{high:.2f}", *scaling,
-                   openvino_ratio(one or spun, name)]  # fmt: skip
+                   f"{median_ms(one, name):.1f}", f"{times:.2f}", f"{low:.2f}-{high:.2f}", *scaling,
+                   openvino_ratio(one, name)]  # fmt: skip
 
 
 def activations_table() -> str:

@@ -47,16 +47,11 @@ def load_exact(source: Path | onnx.ModelProto, *, threads: int = 1) -> onnxrunti
 
     Raises OnnxUnreadableError for a file that is missing, or that onnxruntime cannot load.
     """
-    if isinstance(source, Path):
-        own = load_session(source, threads=threads)  # its errors name the file
-        model = load_onnx(source)
-        form = exact_form(model)
-        return own if form is model else _load(form, threads)
-    return _load(exact_form(source), threads)
-
-
-def _load(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
+    model = load_onnx(source) if isinstance(source, Path) else source
+    form = exact_form(model)
+    if isinstance(source, Path) and form is model:
+        return load_session(source, threads=threads)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "exact.onnx"
-        onnx.save(model, path)
+        onnx.save(form, path)
         return load_session(path, threads=threads)

@@ -12,7 +12,7 @@ from edgegd.quant.plan import QuantPlan
 
 _CODES, _BOXES = CodeTolerance(), Tolerance()
 _BOXES_PAST_FLOAT_SUMS = Tolerance(agreeing_share=0.7)
-_CHECK_CPU = "check with `edgegd doctor` that this CPU is of the target profile: AVX2 without VNNI saturates"
+_REPORT = "sessions are exact on every CPU, so the export or this onnxruntime is wrong: report it with verify.json"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def require_ladder(ladder: Ladder, plan: QuantPlan, name: str, tolerance: Ladder
     first = f"; the first tensor that differs is {whole.differing[0]}" if whole and whole.differing else ""
     require_agreement(ladder.whole.boxes, f"{name}: torch under fake quantization and onnxruntime disagree.",
                       tolerance.boxes_past_float_sums if plan.float_sums_become_codes() else tolerance.boxes,
-                      detail=first, mend=_CHECK_CPU)  # fmt: skip
+                      detail=first, mend=_REPORT)  # fmt: skip
     if ladder.median_sqnr_db < tolerance.median_sqnr_db:
         rules = {tensor.address: f"rule {tensor.rule}: {tensor.reason}" for tensor in plan.tensors}
         address, sqnr_db = next((a, db) for a, db in ladder.sqnr_db.items() if db < tolerance.median_sqnr_db)
@@ -77,7 +77,7 @@ def _require_one_operation(one: OneOperation, name: str, tolerance: LadderTolera
         raise ParityError(
             f"{name}: torch and {one.rung} differ in {beyond.address} after one operation on equal codes.",
             expected=str(tolerance.codes),
-            found=f"{beyond}; {one.codes.equal_share:.4%} of all codes equal", mend=_CHECK_CPU,
+            found=f"{beyond}; {one.codes.equal_share:.4%} of all codes equal", mend=_REPORT,
         )  # fmt: skip
     require_agreement(one.boxes, f"{name}: torch and {one.rung} make other detections of equal codes.",
                       tolerance.boxes_from_equal_inputs, mend="report it with verify.json: the float operations that "
