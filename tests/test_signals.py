@@ -151,6 +151,25 @@ def test_a_command_ends_cleanly(start: Callable[[], None], numbers: list[signal.
     assert not file.exists()
 
 
+EXEC = """
+from edgegd.cli import main
+
+@main.edgegd.command()
+def work():
+    exec("raise KeyboardInterrupt")
+
+main.main()
+"""
+
+
+def test_an_interrupt_inside_exec_is_code_130_too(tmp_path: Path) -> None:
+    """CPython marks the interrupt of exec() of a string as unhandled; started with `-m` it then dies by the signal."""
+    (tmp_path / "a_command.py").write_text(EXEC)
+    command = subprocess.run([sys.executable, "-m", "a_command", "work"], cwd=tmp_path, capture_output=True, text=True,
+                             timeout=END_S)  # fmt: skip
+    assert command.returncode == 130 and command.stderr.strip().startswith("edgegd: Interrupted.\n")
+
+
 def test_a_handler_of_the_callers_own_stays() -> None:
     seen: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
