@@ -15,6 +15,7 @@ from edgegd.quant.code_errors import QMAX, sqnr_db
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.observers import PERCENTILE, choose_range
 from edgegd.quant.plan import QuantPlan
+from edgegd.quant.readers import VALUE, readers_of_groups
 from edgegd.quant.tracing import INPUT
 
 
@@ -23,7 +24,8 @@ class Range:
     """The range of a scale group, as uint8 codes have it, and how well it holds what was seen.
 
     `sqnr_db` is the signal-to-quantization-noise ratio in dB over all members of the group, `tensors` that of each
-    (address -> dB; 999 where nothing is lost); `observer` is the one that chose the range.
+    (address -> dB; 999 where nothing is lost), both behind the `reader` (value, silu or score: edgegd.quant.readers);
+    `observer` is the one that chose the range.
     """
 
     scale: float
@@ -31,6 +33,7 @@ class Range:
     sqnr_db: float
     observer: str
     tensors: dict[str, float]
+    reader: str = VALUE.name
 
 
 def _read_codes_of(plan: QuantPlan, address: str) -> tuple[str, ...]:
@@ -98,8 +101,9 @@ def choose_ranges(plan: QuantPlan, histograms: Mapping[str, Histogram], observer
         return [found for source in _read_codes_of(plan, address) for found in counted(source)]
 
     fixed = {INPUT: (float(np.float32(1 / QMAX)), 0), **fixed_ranges(planned_attentions(plan))}
-    ranges = {}
+    readers, ranges = readers_of_groups(plan), {}
     for group, addresses in members.items():
+        reader = readers[group]
         whole = Histogram.merged(histograms[a] for a in addresses if a in histograms)
         if group in fixed:
             (scale, zero_point), chosen_by = fixed[group], "pixels" if group == INPUT else "known"
@@ -108,9 +112,11 @@ def choose_ranges(plan: QuantPlan, histograms: Mapping[str, Histogram], observer
                                    "nothing computes", expected="a value for every tensor that the plan quantizes",
                                    mend="take the tensor out of the plan")
         else:
-            scale, zero_point, chosen_by = choose_range(whole, observer, percentile)
-        tensors = {address: sqnr_db(Histogram.merged(counted(address)), scale, zero_point) for address in addresses}
-        ranges[group] = Range(scale, zero_point, sqnr_db(whole, scale, zero_point), chosen_by, tensors)
+            scale, zero_point, chosen_by = choose_range(whole, observer, percentile, reader)
+        tensors = {address: sqnr_db(Histogram.merged(counted(address)), scale, zero_point, reader)
+                   for address in addresses}  # fmt: skip
+        ranges[group] = Range(scale, zero_point, sqnr_db(whole, scale, zero_point, reader), chosen_by, tensors,
+                              reader.name)
     return ranges
 
 

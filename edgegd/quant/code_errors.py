@@ -1,4 +1,4 @@
-"""Affine ranges of uint8 codes, and the squared error that the codes of a histogram's values have under one.
+"""Affine ranges of uint8 codes, and the error that the codes of a histogram's values have under one.
 
 Ranges are those of uint8 codes, whatever the profile: the export shifts codes and zero point where it needs int8.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from edgegd.quant.formats import UINT8_ACTIVATION
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.quantizers import LARGEST_SCALE, SMALLEST_SCALE
+from edgegd.quant.readers import VALUE, Reader
 
 QMIN, QMAX = UINT8_ACTIVATION.qmin, UINT8_ACTIVATION.qmax
 NOISELESS_DB = 999.0  # stands for an infinite ratio, which JSON cannot hold
@@ -30,44 +31,52 @@ def affine_range(low: float, high: float) -> tuple[float, int]:
 
 @dataclass(frozen=True)
 class CodeErrors:
-    """Squared errors of the codes of one histogram's values, computed in units of its bins' width.
+    """Errors of the codes of one histogram's values, as `reader` sees them (edgegd.quant.readers).
 
     The values of a bin count as their mean; a bin is at most an eighth of a code wide where nothing saturates. A code
     is that of onnxruntime's QuantizeLinear: a float32 division, rounded half to even, saturated. Dividing values
-    and scale by a power of two changes none of them, and keeps squares of any float32 finite.
+    and scale by a power of two changes none of them: codes are made in units of the bins' width.
     """
 
     histogram: Histogram
     means: np.ndarray  # float32 (B,), in bins
     counts: np.ndarray  # float64 (B,)
-    signal: float  # sum of squares of the values, in bins
+    reader: Reader = VALUE
 
     @staticmethod
-    def of(histogram: Histogram) -> CodeErrors:
+    def of(histogram: Histogram, reader: Reader = VALUE) -> CodeErrors:
         """Prepares the errors of a histogram that has counted at least one value."""
         means, counts = histogram.bins()
-        return CodeErrors(histogram, means.astype(np.float32), counts, float(np.dot(counts, np.square(means))))
+        return CodeErrors(histogram, means.astype(np.float32), counts, reader)
 
     def codes(self, scale: float, zero_point: int) -> np.ndarray:
         """Codes of the bins' means less the zero point, float32 (B,)."""
         return np.clip(np.rint(self.means / self._in_bins(scale)), QMIN - zero_point, QMAX - zero_point)
 
     def of_range(self, scale: float, zero_point: int) -> float:
-        """The sum of squared errors under a range, in squared bins."""
-        difference = self.codes(scale, zero_point) * self._in_bins(scale) - self.means
-        return float(np.dot(self.counts, np.square(difference, dtype=np.float64)))
+        """The sum of the values' errors under a range."""
+        return float(np.dot(self.counts, self.reader.error(self._quantized(scale, zero_point), self._values())))
+
+    def sqnr_db(self, scale: float, zero_point: int) -> float:
+        """Signal-to-quantization-noise ratio in dB of what the reader sees, under a range.
+
+        NOISELESS_DB where the error is within float64's rounding.
+        """
+        signal = self.reader.sees(self._values())
+        noise = self.reader.sees(self._quantized(scale, zero_point)) - signal
+        of_signal, of_noise = (float(np.dot(self.counts, np.square(x))) for x in (signal, noise))
+        return 10 * math.log10(of_signal / of_noise) if of_noise > of_signal * 1e-14 else NOISELESS_DB
+
+    def _values(self) -> np.ndarray:
+        return self.means.astype(np.float64) * self.histogram.width
+
+    def _quantized(self, scale: float, zero_point: int) -> np.ndarray:
+        return (self.codes(scale, zero_point) * self._in_bins(scale)).astype(np.float64) * self.histogram.width
 
     def _in_bins(self, scale: float) -> np.float32:
         return np.float32(scale / self.histogram.width)
 
 
-def sqnr_db(histogram: Histogram, scale: float, zero_point: int) -> float:
-    """Signal-to-quantization-noise ratio in dB of what a histogram counted, under a range.
-
-    NOISELESS_DB where the error is within float64's rounding, or nothing was counted.
-    """
-    if not histogram.width:
-        return NOISELESS_DB
-    errors = CodeErrors.of(histogram)
-    error = errors.of_range(scale, zero_point)
-    return 10 * math.log10(errors.signal / error) if error > errors.signal * 1e-14 else NOISELESS_DB
+def sqnr_db(histogram: Histogram, scale: float, zero_point: int, reader: Reader = VALUE) -> float:
+    """As CodeErrors.sqnr_db, of what a histogram counted; NOISELESS_DB where that is nothing."""
+    return CodeErrors.of(histogram, reader).sqnr_db(scale, zero_point) if histogram.width else NOISELESS_DB

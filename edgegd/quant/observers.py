@@ -3,10 +3,11 @@
 1. `minmax`: the extremes seen.
 2. `percentile`: all but a share of the values, half of that share cut at each end (onnxruntime's calibrate.py,
    compute_percentile).
-3. `mse`: the least squared error of the values' codes, both ends searched together.
+3. `mse`: the least squared error of the values' codes, both ends searched together; where a SiLU or a class score's
+   sigmoid alone reads the values, the least error behind it (edgegd.quant.readers).
 4. `entropy`: the least Kullback-Leibler divergence of the codes' distribution from the values' (Migacz 2017, GTC
    S7310; onnxruntime's calibrate.py, get_entropy_threshold), for asymmetric ranges.
-5. `auto`: for each group, that of the four whose codes have the least squared error.
+5. `auto`: for each group, that of the four whose codes have the least error, measured as for `mse`.
 
 Ranges are those of uint8 codes, whatever the profile: the export shifts codes and zero point where it needs int8.
 """
@@ -22,6 +23,7 @@ import numpy as np
 from edgegd.quant.code_errors import QMAX, QMIN, CodeErrors, affine_range
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.quantizers import LARGEST_SCALE, SMALLEST_SCALE
+from edgegd.quant.readers import VALUE, Reader
 
 CANDIDATES = ("minmax", "percentile", "mse", "entropy")
 OBSERVERS = ("auto", *CANDIDATES)
@@ -33,8 +35,11 @@ _THRESHOLDS = 64  # candidates of `entropy`
 _SMALLEST_THRESHOLD = 128  # in bins, as in get_entropy_threshold: narrower, each bin would have a code of its own
 
 
-def choose_range(histogram: Histogram, observer: str, percentile: float = PERCENTILE) -> tuple[float, int, str]:
+def choose_range(histogram: Histogram, observer: str, percentile: float = PERCENTILE,
+                 reader: Reader = VALUE) -> tuple[float, int, str]:
     """Scale, zero point, and the observer that they are from (`constant` where no observer had a choice).
+
+    `reader` says what is made of the values: `mse` and `auto` go by the error behind it.
 
     A constant tensor has a range in which its value has an exact code: a power of two divides it. One that was zero
     throughout says nothing of its range and takes that of the image, 0..1.
@@ -43,7 +48,7 @@ def choose_range(histogram: Histogram, observer: str, percentile: float = PERCEN
     if low == high:
         scale = min(max(abs(low) / 128, SMALLEST_SCALE), LARGEST_SCALE) if low else float(np.float32(1 / QMAX))
         return scale, 128 if low < 0 else 0, "constant"
-    errors = CodeErrors.of(histogram)
+    errors = CodeErrors.of(histogram, reader)
     chosen = {candidate: _range_of(errors, candidate, percentile)
               for candidate in (CANDIDATES if observer == "auto" else (observer,))}  # fmt: skip
     winner = min(chosen, key=lambda candidate: errors.of_range(*chosen[candidate]))
