@@ -45,7 +45,7 @@ def ship(accuracy: dict[str, Any], descent: dict[str, Any]) -> dict[str, Any]:
         "labelled_images": bootstrap["labelled_images"],
         "optimistic_for_qat": descent["best_epoch"] > 0,
         "vs_fp32": {
-            variant: {**of_pair, "distinguishable": enough and not _has_zero(of_pair["interval"])}
+            variant: {**of_pair, "distinguishable": enough and _lacks_zero(of_pair["interval"])}
             for variant, of_pair in vs_fp32.items()
         },
     }  # fmt: skip
@@ -53,9 +53,10 @@ def ship(accuracy: dict[str, Any], descent: dict[str, Any]) -> dict[str, Any]:
 
 
 def ship_lines(verdict: dict[str, Any]) -> list[str]:
-    """The verdict in sentences, a line each: what to ship, how far to believe it, and both models against FP32."""
+    """The verdict in sentences, a line each: what to ship, how far to believe it, and the models against FP32."""
+    models = ("ptq",) if verdict["reason"] == "calibrated" else ("ptq", "qat")
     return [verdict["why"], *([_OPTIMISTIC] if verdict["optimistic_for_qat"] else []),
-            *(_against_fp32(variant, verdict) for variant in ("ptq", "qat"))]  # fmt: skip
+            *(_against_fp32(variant, verdict) for variant in models)]  # fmt: skip
 
 
 def ship_section(report: dict[str, Any]) -> str:
@@ -129,5 +130,5 @@ def _pair(name: str) -> str:
     return f"{_TITLES[first]} - {_TITLES[second]}"
 
 
-def _has_zero(interval: list[float]) -> bool:
-    return interval[0] <= 0 <= interval[1]
+def _lacks_zero(interval: list[float]) -> bool:
+    return interval[0] > 0 or interval[1] < 0
