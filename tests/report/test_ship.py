@@ -47,8 +47,8 @@ VERDICTS: dict[str, tuple[tuple[float, float, float], int, int, str, str, str]] 
                           "Ship PTQ: the QAT file is the calibrated model, because no epoch was better."),
     "few": ((0.06, 0.01, 0.11), 3, 19, "ptq", "few_images",
             "Ship PTQ: QAT is not shown to be better: +6.0 points of mAP50-95 over PTQ on 87 images "
-            "(95 % interval +1.0 to +11.0), but only 19 of the images have labels, and fewer than 20 are too few to rely "
-            f"on the interval. {AGAIN}"),
+            "(95 % interval +1.0 to +11.0), but only 19 of the images have labels, and fewer than 20 are too few to "
+            f"rely on the interval. {AGAIN}"),
     "enough": ((0.06, 0.01, 0.11), 3, 20, "qat", "qat_better",
                "Ship QAT: +6.0 points of mAP50-95 over PTQ on 87 images (95 % interval +1.0 to +11.0)."),
 }  # fmt: skip
