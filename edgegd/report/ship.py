@@ -69,7 +69,7 @@ def ship_section(report: dict[str, Any]) -> str:
     method = (
         f"In brackets: {100 * made['level']:g} % intervals by the percentile bootstrap. {made['draws']} times "
         f"{made['images']} images were drawn with replacement (seed {made['seed']}), the same ones for all models. "
-        "Where classes have few boxes, the interval of a single model lies too high; that of a difference does not."
+        "What makes an image hard for both models cancels in their difference, so compare models by it alone."
     )
     tables = [tabulate(rows, [title, "mAP50-95", "mAP50"], tablefmt="github", disable_numparse=True)
               for title, rows in (("onnxruntime", models), ("difference in points", differences))]  # fmt: skip
