@@ -10,8 +10,8 @@ A draw is a vector of integer weights, one for each image (edgegd.accuracy.weigh
 
 mAP of few boxes is higher than that of many, and a draw has fewer different boxes than the set: with COCO's 80 classes
 on 128 images the draws of a YOLO11n lie 2.6 points above its own mAP. In a difference of two models this cancels. The
-interval of a single model is moved back by it, so that the draws' mean lies at the measured mAP: it tells how mAP varies
-from one set of as many images to another. docs/design.md has the coverage of both.
+interval of a single model is moved back by it, so that the draws' mean lies at the measured mAP: it tells how mAP
+varies from one set of as many images to another. benchmarks/interval_coverage.py counts how often both intervals hold.
 """
 
 from __future__ import annotations
