@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import torch
 
 from edgegd.bounded_read import read_bounded
@@ -30,6 +31,7 @@ from edgegd.quant.calibration import calibrate
 from edgegd.quant.folding import plan_detector, trace_detector
 from edgegd.quant.plan import QuantPlan, require_plan_fits
 from edgegd.quant.planning import changed_rules
+from edgegd.quant.refine import refine
 from edgegd.quant.rules import TABLES
 from edgegd.quant.settling import settle_ranges
 from edgegd.recipe.paths import resolve_path
@@ -39,6 +41,7 @@ QAT_DESCENT = DescentKind(
     result="qat.safetensors", record="descent.json", steps="descent.jsonl", last_good="qat-last-good.safetensors",
     checkpoint="qat-checkpoint.safetensors", start="calibrated", how="under fake quantization", rate="train.lr0",
 )  # fmt: skip
+_MOST_REFINED, _REFINED_PIXELS = 64, 32 * 640 * 640  # images, and their pixels together, that refinement takes
 _CALIBRATION_BATCH = 4  # images at a time: enough to keep the histograms cheap, little memory
 
 
@@ -91,7 +94,7 @@ def _plan_now(folder: RunFolder) -> str:
 
 
 def run_ptq(folder: RunFolder, progress: Progress) -> None:
-    """Traces the float model, or its adapted form, makes the plan, and calibrates its ranges on training images."""
+    """Traces the float model, or its adapted form, makes the plan, calibrates and refines on training images."""
     recipe = folder.recipe
     model: Any = model_to_quantize(folder)
     section = recipe.quant
@@ -100,16 +103,25 @@ def run_ptq(folder: RunFolder, progress: Progress) -> None:
     paths = calibration_images(stored_dataset(folder), section.calibration_images, recipe.train.seed)
     if len(paths) < section.calibration_images:
         progress.note(f"calibrating on all {len(paths)} training images: {section.calibration_images} were asked for")
-    stream = batches(paths, run_preprocessing(folder, model), _CALIBRATION_BATCH)
+    preprocessing = run_preprocessing(folder, model)
+    stream = batches(paths, preprocessing, _CALIBRATION_BATCH)
     ranges = calibrate(
         quantized, map(torch.from_numpy, stream), section.observer,
         lambda done: progress.update(done, len(paths), "calibrating"), percentile=section.percentile,
     )  # fmt: skip
     for group in settle_ranges(quantized):
         ranges[group] = dataclasses.replace(ranges[group], scale=quantized.range_of(group).scale_value)
+    refined = None
+    if section.refine == "fast":
+        height, width = recipe.model.size
+        count = max(1, min(_MOST_REFINED, _REFINED_PIXELS // (height * width)))  # they are all in memory at once
+        images = np.concatenate(list(batches(paths[:count], preprocessing, count)))
+        refined = dataclasses.asdict(refine(
+            quantized, torch.from_numpy(images), lambda done, total: progress.update(done, total, "refining"),
+        ))  # fmt: skip
     folder.write("plan.json", plan.to_json().encode())
     folder.write_json("calibration.json", {
-        "images": [str(p) for p in paths], "observer": section.observer,
+        "images": [str(p) for p in paths], "observer": section.observer, "refinement": refined,
         "ranges": {group: dataclasses.asdict(chosen) for group, chosen in ranges.items()},
     })  # fmt: skip
     store_state(folder, "ptq.safetensors", quantized)

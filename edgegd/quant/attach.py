@@ -56,6 +56,8 @@ class QuantizedModel(nn.Module):
         self._range_of = {address: self.range_of(group) for address, group in plan.groups.items()}
         # What shows a planned tensor (address, float values) instead of quantizing it: calibration.
         self.observe: Callable[[str, torch.Tensor], None] | None = None
+        # What sees an integer convolution (operation, input) before it runs, and may change its weights: refinement.
+        self.before_convolution: Callable[[PlannedOp, torch.Tensor], None] | None = None
         # What takes the integer result of an operation (address, values) and returns what to go on with: parity.
         self.replace: Callable[[str, torch.Tensor], torch.Tensor] | None = None
 
@@ -103,6 +105,8 @@ class QuantizedModel(nn.Module):
             return self._attention.run(op, func, args, kwargs)
         quantizing = self.observe is None and not torch.onnx.is_in_onnx_export()
         if op.decision == INTEGER:
+            if self.before_convolution is not None and op.weight:
+                self.before_convolution(op, args[0])
             if quantizing and not self.training and op.operation in _AS_ONNXRUNTIME:
                 return self.done(op.result, self._as_onnxruntime(op, *args, **kwargs))
             if op.operation == "conv2d":

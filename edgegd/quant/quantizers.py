@@ -129,32 +129,49 @@ def update_ranges(quantizers: Sequence[ActivationQuantizer]) -> None:
 class WeightQuantizer(nn.Module):
     """The scales of one convolution's output channels: buffer `scale`, float32 (C_out,).
 
-    They are tied to the weights (the largest of a channel has the largest code), or, with `learned`, derived from the
-    parameter `log_scale` (C_out,).
+    They are tied to the weights (the largest of a channel has the largest code); with `learned` derived from the
+    parameter `log_scale` (C_out,); or kept as `keep` set them, because the weights were rounded for them.
     """
 
     scale: torch.Tensor
+    kept: torch.Tensor
 
     def __init__(self, fmt: Format, channels: int, *, learned: bool = False) -> None:
         super().__init__()
         self.format = fmt
         self.register_buffer("scale", torch.ones(channels))
+        self.register_buffer("kept", torch.tensor(False))
         self.log_scale = nn.Parameter(torch.zeros(channels)) if learned else None
+        self._kept = False  # a Python value of the buffer, as in ActivationQuantizer
 
     @torch.no_grad()
     def tie(self, weight: torch.Tensor, bias: torch.Tensor | None, input_scale: torch.Tensor) -> None:
         """Sets each channel's scale to max |w| / qmax; larger where the int32 bias would overflow (dead channels)."""
+        self._keep(False)
         scale = weight.detach().abs().flatten(1).amax(1).div_(self.format.qmax)
         self._set(scale, bias, input_scale)
 
     @torch.no_grad()
+    def keep(self, scale: torch.Tensor, bias: torch.Tensor | None, input_scale: torch.Tensor) -> None:
+        """Sets the scales (C_out,), which from now on stay whatever the weights become (or learn, if they do)."""
+        self._keep(True)
+        self._set(scale.clone(), bias, input_scale)
+
+    @torch.no_grad()
     def update(self, weight: torch.Tensor, bias: torch.Tensor | None, input_scale: torch.Tensor) -> None:
-        """Derives the scale from what it is made of: the weights, or the learned logarithm."""
-        if self.log_scale is None:
-            self.tie(weight, bias, input_scale)
-        else:
+        """Derives the scale from what it is made of: the weights, the learned logarithm, or what was kept."""
+        if self.log_scale is not None:
             log_scale = torch.where(self.log_scale.isfinite(), self.log_scale, self.scale.log())
             self._set(log_scale.exp(), bias, input_scale)
+        elif self._kept:
+            self._set(self.scale.clone(), bias, input_scale)
+        else:
+            self.tie(weight, bias, input_scale)
+
+    def _keep(self, kept: bool) -> None:
+        if kept != self._kept:
+            self.kept.fill_(kept)
+            self._kept = kept
 
     def _set(self, scale: torch.Tensor, bias: torch.Tensor | None, input_scale: torch.Tensor) -> None:
         if bias is not None:
@@ -162,6 +179,10 @@ class WeightQuantizer(nn.Module):
         self.scale.copy_(scale.clamp_(SMALLEST_SCALE, LARGEST_SCALE))
         if self.log_scale is not None:
             self.log_scale.copy_(self.scale.log())
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._kept = bool(self.kept)
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Fake-quantizes a weight of shape (C_out, C_in / groups, kH, kW)."""

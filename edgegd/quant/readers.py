@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from edgegd.quant.plan import PlannedOp, QuantPlan
@@ -21,7 +22,10 @@ _REARRANGING = ("reshape", "cat", "split", "transpose", "slice", "expand")  # fl
 
 @dataclass(frozen=True)
 class Reader:
-    """`sees(values)` is what is made of float64 values of any shape, `error(codes, values)` what a code costs."""
+    """`sees(values)` is what is made of float64 values of any shape, `error(codes, values)` what a code costs.
+
+    `weight(values)` is what a small squared error of float32 values costs, but for a factor.
+    """
 
     name: str
 
@@ -33,10 +37,18 @@ class Reader:
         """The squared difference of what the reader makes of the quantized and of the original values."""
         return np.square(self.sees(quantized) - self.sees(values))
 
+    def weight(self, values: torch.Tensor) -> torch.Tensor:
+        """The squared slope at the values."""
+        return torch.ones_like(values)
+
 
 class _SiLU(Reader):
     def sees(self, values: Array) -> Array:
         return values * _sigmoid(values)
+
+    def weight(self, values: torch.Tensor) -> torch.Tensor:
+        gate = values.sigmoid()
+        return (gate * (1 + values * (1 - gate))).square()
 
 
 class _Score(Reader):
@@ -47,6 +59,11 @@ class _Score(Reader):
         """The Kullback-Leibler divergence of the class's probability, in nats."""
         difference = np.logaddexp(0, quantized) - np.logaddexp(0, values) - _sigmoid(values) * (quantized - values)
         return np.maximum(difference, 0)
+
+    def weight(self, values: torch.Tensor) -> torch.Tensor:
+        """The curvature of the divergence, p(1 - p)."""
+        probability = values.sigmoid()
+        return probability * (1 - probability)
 
 
 VALUE, SILU, SCORE = Reader("value"), _SiLU("silu"), _Score("score")

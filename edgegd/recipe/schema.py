@@ -100,8 +100,11 @@ class QuantSection:
                                  "have the least error", choices=("minmax", "percentile", "mse", "entropy", "auto"))
     percentile: float = option(99.99, "percentile: the share of values in the range, in percent", minimum=50,
                                maximum=100)
-    weight_scales: str = option("tied", "what a weight's scale is: tied to the largest weight of its channel, or "
-                                        "learned", choices=("tied", "learned"))
+    refine: str = option("fast", "what is done after calibration, on up to 64 of its images, without labels. fast: "
+                                 "weights are rounded for their inputs and biases corrected, in order",
+                         choices=("none", "fast"))
+    weight_scales: str = option("tied", "what a weight's scale is: tied to the largest weight of its channel "
+                                        "(after a refinement: as it was then), or learned", choices=("tied", "learned"))
     rules: dict[str, str] = option(  # noqa: RUF009
         {}, "decisions of rules by name, such as {box-convolution: integer}", choices=("float", "integer")
     )

@@ -1,0 +1,159 @@
+"""Refinement of a calibrated model on unlabelled images: its weights are rounded and its biases corrected, in order.
+
+The images run through the quantized model once. Before each integer convolution, which sees what all earlier ones were
+refined to, its weights are rounded for its inputs (edgegd.quant.rounding), and its biases take back the mean error of
+its results against the float model's (Nagel et al. 2019, section 4.2, there for weights alone). An error counts as far
+as the reader of the result passes it on: by the squared slope of a SiLU, by p(1 - p) of a class score. Saturated
+values, which a correction by plain means would follow, then do not count. A correction is shrunk by what it would be by
+chance (James and Stein 1961, positive part), from how it differs between images: few images do not overfit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.plan import PlannedOp
+from edgegd.quant.readers import Reader, readers_of_groups
+from edgegd.quant.rounding import round_weights
+from edgegd.quant.rules import INTEGER
+from edgegd.quant.tracing import INPUT
+
+_MOST_POSITIONS = 1024  # of an image at which a result is looked at
+_FEWEST_POSITIONS = 256
+_VALUES = 1 << 18  # inputs that one image gives a convolution: many positions where a position has few
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What refinement changed: codes of weights that are not the nearest ones, and the largest change of a bias."""
+
+    images: int
+    changed_codes: int
+    codes: int
+    largest_bias_change: float
+
+
+@torch.no_grad()
+def refine(quantized: QuantizedModel, images: torch.Tensor, progress: Callable[[int, int], None] | None = None
+           ) -> Refinement:
+    """Rounds the weights and corrects the biases of a calibrated model, for float images (N, C, H, W) in 0..1.
+
+    Weights become multiples of their scales, which are kept from then on. `progress(convolutions done, all)` is called
+    after each. The model must be in its calibrated state: ranges set, weights as in float.
+    """
+    refiner, was_training = _Refiner(quantized, progress), quantized.training
+    quantized.eval()
+    try:
+        quantized.observe = lambda address, x: None  # while something observes, nothing is quantized
+        quantized.before_convolution = refiner.record
+        for image in images.split(1):
+            quantized(image)
+        quantized.observe = None
+        quantized.before_convolution = refiner.refine
+        quantized(images)
+    finally:
+        quantized.observe = quantized.before_convolution = None
+        quantized.train(was_training)
+    return Refinement(len(images), refiner.changed, refiner.codes, refiner.largest)
+
+
+class _Refiner:
+    def __init__(self, quantized: QuantizedModel, progress: Callable[[int, int], None] | None) -> None:
+        self._quantized, self._progress = quantized, progress
+        self._readers = readers_of_groups(quantized.plan)
+        self._convolutions = [op for op in quantized.plan.ops if op.weight and op.decision == INTEGER]
+        self._results: dict[str, list[torch.Tensor]] = {}
+        self.changed = self.codes = self._done = 0
+        self.largest = 0.0
+
+    def record(self, op: PlannedOp, x: torch.Tensor) -> None:
+        """Keeps the float results (positions, C_out) of one image."""
+        module = self._module(op)
+        result = _sums(patches(module, x), module.weight)
+        self._results.setdefault(op.address, []).append(result if module.bias is None else result + module.bias)
+
+    def refine(self, op: PlannedOp, x: torch.Tensor) -> None:
+        """Rounds the weights of a convolution for its quantized inputs (N, C_in, H, W), then corrects its biases.
+
+        The weights that read the image are rounded to the nearest.
+        """
+        module, quantizer = self._module(op), self._quantized.weight_quantizer(op)
+        samples = [patches(module, image) for image in x.split(1)]
+        weight = module.weight.reshape(module.groups, -1, samples[0].shape[1])  # (groups, C_out / groups, d)
+        scale = quantizer.scale.view(module.groups, -1)
+        codes = nearest = (weight / scale[..., None]).round()
+        if op.inputs[0] != INPUT:
+            # Pixels beside each other are nearly equal: rounding for them keeps flat areas right, and blurs edges.
+            groups = zip(weight, correlations(samples), scale, strict=True)
+            codes = torch.stack([round_weights(*group, quantizer.format.qmax) for group in groups])
+        self.changed += int((codes != nearest).sum())
+        self.codes += codes.numel()
+        module.weight.copy_((codes * scale[..., None]).view_as(module.weight))
+        if module.bias is not None:
+            made = torch.stack([_sums(sample, module.weight) + module.bias for sample in samples])
+            wanted = torch.stack(self._results.pop(op.address))
+            change = bias_correction(made, wanted, self._readers[self._quantized.plan.groups[op.result]])
+            module.bias.add_(change)
+            self.largest = max(self.largest, float(change.abs().max()))
+        source = self._quantized.range_of(self._quantized.plan.groups[op.inputs[0]])
+        quantizer.keep(quantizer.scale, module.bias, source.scale)
+        self._done += 1
+        if self._progress:
+            self._progress(self._done, len(self._convolutions))
+
+    def _module(self, op: PlannedOp) -> Any:
+        return self._quantized.model.get_submodule(op.weight)
+
+
+def patches(convolution: Any, x: torch.Tensor) -> torch.Tensor:
+    """What a Conv2d multiplies at some positions of one image (1, C_in, H, W): (groups, d, positions), float32.
+
+    The positions are spread evenly, and the same ones for every image of a size.
+    """
+    (height, width), (down, right) = convolution.kernel_size, convolution.stride
+    (top, left), (by, across) = convolution.padding, convolution.dilation
+    rows = (x.shape[2] + 2 * top - by * (height - 1) - 1) // down + 1
+    columns = (x.shape[3] + 2 * left - across * (width - 1) - 1) // right + 1
+    inputs = x.shape[1] // convolution.groups * height * width
+    count = min(rows * columns, max(_FEWEST_POSITIONS, min(_MOST_POSITIONS, _VALUES // inputs)))
+    # Steps of the golden ratio: no row or column of the grid is favoured, as a regular step would.
+    places = (torch.arange(count, dtype=torch.float64) * 0.6180339887498949 % 1 * rows * columns).long()
+    places = torch.arange(count) if count == rows * columns else places
+    row, column = (places // columns * down).to(x.device), (places % columns * right).to(x.device)
+    padded = F.pad(x, (left, left, top, top))
+    taken = [padded[0][:, row + i * by, column + j * across] for i in range(height) for j in range(width)]
+    return torch.stack(taken, 1).reshape(convolution.groups, inputs, count)
+
+
+def correlations(samples: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Those of inputs (groups, d, positions) of several images about their means: (groups, d, d)."""
+    count = sum(sample.shape[2] for sample in samples)
+    mean = torch.stack([sample.sum(2) for sample in samples]).sum(0) / count
+    products = torch.zeros(*mean.shape, mean.shape[1], device=mean.device)
+    for sample in samples:
+        products += sample @ sample.mT
+    return products / count - mean[:, :, None] * mean[:, None, :]
+
+
+def bias_correction(made: torch.Tensor, wanted: torch.Tensor, reader: Reader) -> torch.Tensor:
+    """What is to be added (C_out,) to results `made` (images, positions, C_out) so that the reader sees those `wanted`.
+
+    The weighted mean difference, shrunk by its own variance between images.
+    """
+    weight = reader.weight(wanted)
+    totals, weights = ((wanted - made) * weight).sum(1), weight.sum(1)  # (images, C_out)
+    whole = weights.sum(0).clamp(min=torch.finfo(torch.float32).tiny)
+    change = totals.sum(0) / whole
+    variance = (totals - change * weights).square().sum(0) / whole.square()
+    return change * (1 - variance / change.square().clamp(min=torch.finfo(torch.float32).tiny)).clamp(min=0)
+
+
+def _sums(sample: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The sums (positions, C_out) of inputs (groups, d, positions) and weights (C_out, C_in / groups, kH, kW)."""
+    return (weight.reshape(len(sample), -1, sample.shape[1]) @ sample).flatten(0, 1).mT
