@@ -134,11 +134,12 @@ def patches(convolution: Any, x: torch.Tensor) -> torch.Tensor:
 def correlations(samples: Sequence[torch.Tensor]) -> torch.Tensor:
     """Those of inputs (groups, d, positions) of several images about their means: (groups, d, d)."""
     count = sum(sample.shape[2] for sample in samples)
-    mean = torch.stack([sample.sum(2) for sample in samples]).sum(0) / count
-    products = torch.zeros(*mean.shape, mean.shape[1], device=mean.device)
+    mean = torch.stack([sample.sum(2) for sample in samples]).sum(0)[..., None] / count  # (groups, d, 1)
+    products = torch.zeros(len(mean), mean.shape[1], mean.shape[1], device=mean.device)
     for sample in samples:
-        products += sample @ sample.mT
-    return products / count - mean[:, :, None] * mean[:, None, :]
+        # The mean is taken off first: of inputs that hardly vary, the difference of two squares would be rounding.
+        products += (sample - mean) @ (sample - mean).mT
+    return products / count
 
 
 def bias_correction(made: torch.Tensor, wanted: torch.Tensor, reader: Reader) -> torch.Tensor:
