@@ -82,7 +82,11 @@ def _least_error_range(errors: CodeErrors) -> tuple[float, int]:
     decides. Only values of both signs let the zero point move off its end.
     """
     low, high = min(errors.histogram.low, 0.0), max(errors.histogram.high, 0.0)
-    error_of = cache(errors.of_range)
+
+    @cache
+    def error_of(scale: float, zero_point: int) -> float:
+        cut = high > (QMAX - zero_point + 0.5) * scale * (1 + 1e-6)
+        return math.inf if cut and errors.reader.keeps_largest else errors.of_range(scale, zero_point)
 
     def along(*ends: tuple[float, float]) -> tuple[float, float]:
         return min(ends, key=lambda pair: error_of(*affine_range(*pair)))  # the first of equals: so the loop ends

@@ -24,10 +24,12 @@ _REARRANGING = ("reshape", "cat", "split", "transpose", "slice", "expand")  # fl
 class Reader:
     """`sees(values)` is what is made of float64 values of any shape, `error(codes, values)` what a code costs.
 
-    `weight(values)` is what a small squared error of float32 values costs, but for a factor.
+    `weight(values)` is what a small squared error of float32 values costs, but for a factor. With `keeps_largest` no
+    range may cut off the largest values, however few: among class scores they are the objects.
     """
 
     name: str
+    keeps_largest: bool = False
 
     def sees(self, values: Array) -> Array:
         """The values behind the reader."""
@@ -66,7 +68,7 @@ class _Score(Reader):
         return probability * (1 - probability)
 
 
-VALUE, SILU, SCORE = Reader("value"), _SiLU("silu"), _Score("score")
+VALUE, SILU, SCORE = Reader("value"), _SiLU("silu"), _Score("score", keeps_largest=True)
 
 
 def _sigmoid(values: Array) -> Array:

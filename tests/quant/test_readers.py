@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,15 @@ def test_a_range_is_as_good_behind_its_reader_as_an_exhaustive_search(values, re
     best = min(error(values, s, z) for s in whole * np.linspace(0.1, 1.05, 40) for z in range(0, 256, 3))
     assert error(values, scale, zero_point) <= 1.05 * best
     assert gain * error(values, scale, zero_point) < error(values, *choose_range(_histogram(values), "mse")[:2])
+
+
+def test_the_one_object_among_many_empty_places_keeps_its_score():
+    values = np.append(NORMAL - 5, np.float32(5.3))
+    scale, zero_point, _ = choose_range(_histogram(values), "mse", reader=SCORE)
+    assert abs(float(_quantized(values, scale, zero_point)[-1]) - 5.3) <= 0.51 * scale
+    cut_off = dataclasses.replace(SCORE, keeps_largest=False)  # by the sum of errors alone it would not
+    scale, zero_point, _ = choose_range(_histogram(values), "mse", reader=cut_off)
+    assert float(_quantized(values, scale, zero_point)[-1]) < 4.7
 
 
 @pytest.mark.parametrize("reader", [VALUE, SILU, SCORE], ids=lambda reader: reader.name)
