@@ -15,7 +15,7 @@ from edgegd.quant.code_errors import QMAX, sqnr_db
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.observers import PERCENTILE, choose_range
 from edgegd.quant.plan import QuantPlan
-from edgegd.quant.readers import VALUE, readers_of_groups
+from edgegd.quant.readers import VALUE, Reader, readers_of_groups
 from edgegd.quant.tracing import INPUT
 
 
@@ -84,9 +84,11 @@ def collect(quantized: QuantizedModel, batches: Iterable[torch.Tensor],
     return histograms
 
 
-def choose_ranges(plan: QuantPlan, histograms: Mapping[str, Histogram], observer: str,
-                  percentile: float = PERCENTILE) -> dict[str, Range]:
+def choose_ranges(plan: QuantPlan, histograms: Mapping[str, Histogram], observer: str, percentile: float = PERCENTILE,
+                  *, readers: Mapping[str, Reader] | None = None) -> dict[str, Range]:
     """The range of every scale group by `observer` (edgegd.quant.observers), from `collect`'s histograms.
+
+    `readers` says who reads each group, and so what an error is; None: whoever does in the plan.
 
     A group has the range of all its members' values together. The image's range is known: scale 1/255, zero point 0. So
     are those of an exact attention's softmax.
@@ -101,7 +103,7 @@ def choose_ranges(plan: QuantPlan, histograms: Mapping[str, Histogram], observer
         return [found for source in _read_codes_of(plan, address) for found in counted(source)]
 
     fixed = {INPUT: (float(np.float32(1 / QMAX)), 0), **fixed_ranges(planned_attentions(plan))}
-    readers, ranges = readers_of_groups(plan), {}
+    readers, ranges = readers or readers_of_groups(plan), {}
     for group, addresses in members.items():
         reader = readers[group]
         whole = Histogram.merged(histograms[a] for a in addresses if a in histograms)
