@@ -10,7 +10,7 @@ import contextlib
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegd.accuracy.ground_truth import GroundTruth
+from edgegd.accuracy.matches import Matches, matches_of
 from edgegd.errors import ClassCountError, LabelError, MissingExtraError
 from edgegd.runtime.detector import Detections, Detector
 from edgegd.runtime.images import read_image
@@ -34,7 +35,8 @@ class AccuracyResult:
     """mAP in 0..1, over all classes and per class name (`{"map50_95": ..., "map50": ...}`); images and boxes counted.
 
     A class is its id: those that share a name are `NAME (class ID)` here. One without labelled boxes has None for both
-    values and does not enter the mean.
+    values and does not enter the mean. `matches` are what intervals and differences of mAP are made from
+    (edgegd.accuracy.bootstrap).
     """
 
     map50_95: float
@@ -42,10 +44,12 @@ class AccuracyResult:
     per_class: dict[str, dict[str, float | None]]
     images: int
     boxes: int
+    matches: Matches = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain dicts and numbers, ready for `json.dumps`."""
-        return asdict(self)
+        """The result without its matches as plain dicts and numbers, ready for `json.dumps`."""
+        return {"map50_95": self.map50_95, "map50": self.map50, "per_class": self.per_class, "images": self.images,
+                "boxes": self.boxes}  # fmt: skip
 
 
 def evaluate(
@@ -81,10 +85,11 @@ def score(detections: list[Detections], ground_truth: GroundTruth, *, max_det: i
             f"none of the {len(ground_truth.image_paths)} images has a labelled box: there is nothing to measure",
             mend="check the label files' folder: the image folder's path with `images` replaced by `labels`",
         )
-    precision = _coco_precision(ground_truth, detections, max_det)  # (10 IoU thresholds, 101 recall levels, classes)
+    evaluation = _coco_evaluation(ground_truth, detections, max_det)
+    # (T, R, K, 1, 1) -> (K, T, R): classes, 10 IoU thresholds, 101 recall levels
+    precision = np.ascontiguousarray(evaluation.eval["precision"][:, :, :, 0, 0].transpose(2, 0, 1))
     of_ids: list[dict[str, float | None]] = []
-    for index in range(len(ground_truth.names)):
-        of_class = precision[:, :, index]
+    for of_class in precision:
         is_labelled = bool((of_class > -1).all())  # pycocotools marks classes without ground truth by -1
         of_ids.append({
             "map50_95": float(of_class.mean()) if is_labelled else None,
@@ -96,6 +101,7 @@ def score(detections: list[Detections], ground_truth: GroundTruth, *, max_det: i
         per_class=dict(zip(distinct(ground_truth.names), of_ids, strict=True)),
         images=len(ground_truth.image_paths),
         boxes=ground_truth.box_count,
+        matches=matches_of(evaluation),
     )
 
 
@@ -143,8 +149,8 @@ def evaluate_onnx(
     return evaluate(detector, ground_truth, max_det=max_det, channels=channels, progress=progress)
 
 
-def _coco_precision(ground_truth: GroundTruth, detections: list[Detections], max_det: int) -> NDArray[np.float64]:
-    """pycocotools' precision array for area range `all` and `max_det`, without its axes of length 1."""
+def _coco_evaluation(ground_truth: GroundTruth, detections: list[Detections], max_det: int) -> Any:
+    """pycocotools' COCOeval, evaluated and accumulated, for area range `all` and `max_det`."""
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -167,7 +173,7 @@ def _coco_precision(ground_truth: GroundTruth, detections: list[Detections], max
         evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
         evaluation.evaluate()
         evaluation.accumulate()
-    return np.asarray(evaluation.eval["precision"][:, :, :, 0, 0])  # (T, R, K, 1, 1) -> (T, R, K)
+    return evaluation
 
 
 def _truth_annotations(ground_truth: GroundTruth) -> Iterator[dict[str, Any]]:

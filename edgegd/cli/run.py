@@ -91,8 +91,10 @@ def _show(folder: Any, outcome: dict[str, str], as_json: bool, report: Any, pass
                               | ({} if passes is None else {"passes": passes})))
     elif report:
         from edgegd.report.markdown import caveats, parity_line, summary_table
+        from edgegd.report.ship import ship_lines
 
-        click.echo("\n\n".join([summary_table(report), "\n".join([parity_line(report), *caveats(report)])]))
+        said = ["\n".join([parity_line(report), *caveats(report)]), "\n".join(ship_lines(report["ship"]))]
+        click.echo("\n\n".join([summary_table(report), *said]))
         click.echo(f"\n{folder.path / 'report.md'}")
     else:
         for name, what in outcome.items():

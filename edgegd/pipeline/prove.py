@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from edgegd.accuracy.bootstrap import compare
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
 from edgegd.export.exact_session import load_exact
 from edgegd.export.proof import proof_here
@@ -22,11 +23,16 @@ from edgegd.report.build import build_report
 from edgegd.report.markdown import to_markdown
 
 _ACCURACY_THREADS = 2
+_DIFFERENCES = (("qat", "ptq"), ("ptq", "fp32"), ("qat", "fp32"))  # of mAP, the first minus the second
 _REPORTED = ("data", "calibration", "descent", "verify", "accuracy", "latency")
 
 
 def run_accuracy(folder: RunFolder, progress: Progress) -> None:
-    """mAP of the three files in onnxruntime's exact sessions (edgegd.export.exact_session) on the validation images."""
+    """mAP of the three files in onnxruntime's exact sessions (edgegd.export.exact_session) on the validation images.
+
+    accuracy.json holds for each file what AccuracyResult.to_dict says and its `intervals`, and the `differences` of the
+    files and `bootstrap` as edgegd.accuracy.bootstrap's Comparison.to_dict says.
+    """
     settings, truth = folder.recipe.accuracy, validation_truth(folder)
 
     def measured(variant: str) -> AccuracyResult:
@@ -37,9 +43,13 @@ def run_accuracy(folder: RunFolder, progress: Progress) -> None:
             progress=lambda done, total: progress.update(done, total, f"mAP of {variant}"),
         )  # fmt: skip
 
-    result: dict[str, Any] = {variant: dataclasses.asdict(measured(variant)) for variant in VARIANTS}
-    proof = proof_here(folder.recipe.target.profile)
-    folder.write_json("accuracy.json", result | {"proof": dataclasses.asdict(proof)})
+    results = {variant: measured(variant) for variant in VARIANTS}
+    progress.update(0, 1, "intervals of mAP")
+    compared = compare({variant: result.matches for variant, result in results.items()}, _DIFFERENCES).to_dict()
+    intervals = compared.pop("intervals")
+    of_files = {variant: result.to_dict() | {"intervals": intervals[variant]} for variant, result in results.items()}
+    proof = dataclasses.asdict(proof_here(folder.recipe.target.profile))
+    folder.write_json("accuracy.json", of_files | compared | {"proof": proof})
 
 
 def run_report(folder: RunFolder, progress: Progress) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from edgegd.recipe.schema import Recipe
+from edgegd.report.ship import ship
 
 REPORT_SCHEMA = 1
 VARIANTS = ("fp32", "ptq", "qat")
@@ -21,7 +22,8 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, and under `profiles` that of
     `verify --profile P` by profile; where activations were swapped, under `swap` that of activation (as `choice`) and
     of the adaptation. `target` is the run's choice of a target profile (edgegd.pipeline.target_profile). mAPs are in
-    0..1, times in ms.
+    0..1, times in ms; `intervals`, `differences` and `bootstrap` of mAP are as in accuracy.json, and `ship` says which
+    of PTQ and QAT to ship (edgegd.report.ship).
     """
     accuracy, latency, verify = stages["accuracy"], stages["latency"], stages["verify"]
     ranges = stages["calibration"]["ranges"]
@@ -33,9 +35,12 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
         "target": target,
         "data": stages["data"]["check"] | {"names": stages["data"]["names"]},
         "accuracy": {
-            variant: {key: accuracy[variant][key] for key in ("map50_95", "map50", "per_class", "images")}
+            variant: {key: accuracy[variant][key] for key in ("map50_95", "map50", "per_class", "images", "intervals")}
             for variant in VARIANTS
         },
+        "differences": accuracy["differences"],
+        "bootstrap": accuracy["bootstrap"],
+        "ship": ship(accuracy, stages["descent"]),
         "proof": {"codes": verify["proof"], "accuracy": accuracy["proof"]},
         "census": {
             variant: {key: verify["census"][variant][key] for key in CENSUS_KEYS}

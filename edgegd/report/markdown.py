@@ -10,6 +10,7 @@ from edgegd.foreign_text import cell
 from edgegd.network_size import size_in_words
 from edgegd.quant.activation import ActivationSwap
 from edgegd.report.build import EDGE, MAP_AGREEMENT_POINTS, VARIANTS
+from edgegd.report.ship import ship_section
 from edgegd.report.swap import explain_swap
 
 _TITLES = {"fp32": "FP32", "ptq": "INT8 PTQ", "qat": "INT8 QAT"}
@@ -42,7 +43,7 @@ def summary_table(report: dict[str, Any], style: str = "simple") -> str:
 
 
 def to_markdown(report: dict[str, Any]) -> str:
-    """report.md: the summary, mAP by class, the descent epoch by epoch, parity, and the conditions."""
+    """report.md: the summary, what to ship, mAP by class, the descent epoch by epoch, parity, and the conditions."""
     settings, conditions = report["settings"], report["latency_conditions"]
     machine, latency = conditions["fingerprint"], conditions["settings"]
     lines = [
@@ -58,7 +59,8 @@ def to_markdown(report: dict[str, Any]) -> str:
         "bootstrap."
         + ("" if conditions["stable"] else " **Not every warm-up became stable: measure again on an idle machine.**")
         + "".join(f" **Faults: {cell(fault, 'github')}.**" for fault in conditions["faults"]),
-        "", "## mAP50-95 by class", "", _class_table(report), "",
+        "", "## Which to ship", "", ship_section(report), "",
+        "## mAP50-95 by class", "", _class_table(report), "",
         *_swap_section(report),
         "## The descent", "", _descent_text(report), "",
         "## Parity of torch and onnxruntime", "", _parity_text(report), "",
