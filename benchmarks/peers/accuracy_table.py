@@ -9,8 +9,8 @@ from typing import Any
 from peers.rows import REFERENCE, ROWS
 from tabulate import tabulate
 
-HEADERS = ("set", "file", "kernels", "mAP50-95", "each seed", "against FP32", "against NNCF", "mAP50", "int8 convs",
-           "minutes", "GB")
+HEADERS = ("set", "file", "kernels", "mAP50-95", "each seed", "against FP32", "against NNCF", "against PTQ",
+           "mAP50", "int8 convs", "minutes", "GB")
 README_HEADERS = ("set", "file", "mAP50-95", "each seed", "against FP32 (95 %)", "in AVX2 kernels", "int8 convolutions")
 EXACT, SATURATED = "exact", "x86-avx2"
 """Arithmetic of a measurement: sums in 32 bits; or the kernels of an x86 CPU without VNNI."""
@@ -51,8 +51,9 @@ def newest(machines: Iterable[Entries]) -> list[dict[str, Any]]:
 def accuracy_lines(entries: Entries) -> list[list[str]]:
     """One line for each set, row, file and kernels: means over the seeds, and each seed."""
     return [[*key[:1], f"{key[1]}/{key[2]}", key[3], _mean(own, "map50_95"), _seeds(own), _difference(own, REFERENCE),
-             _difference(own, "nncf" if key[3] == EXACT else f"nncf in {SATURATED} kernels"), _mean(own, "map50"),
-             f"{own[0]['int8_convs']} of {own[0]['convs']}", f"{mean(entry['seconds'] for entry in own) / 60:.1f}",
+             _difference(own, "nncf" if key[3] == EXACT else f"nncf in {SATURATED} kernels"),
+             _difference(own, "ptq"), _mean(own, "map50"), f"{own[0]['int8_convs']} of {own[0]['convs']}",
+             f"{mean(entry['seconds'] for entry in own) / 60:.1f}",
              f"{max(peaks) / 1024:.1f}" if (peaks := [one["peak_mb"] for one in own if "peak_mb" in one]) else ""]
             for key, own in _grouped(entries)]  # fmt: skip
 

@@ -63,12 +63,24 @@ def in_openvino(file: Path, kernels: str) -> tuple[Network, dict[str, int]]:
     model = core.read_model(file)
     own = core.compile_model(model, "CPU", settings)
     saturates = kernels == "exact" and this_machine().profile == SATURATING
-    network = core.compile_model(model, "CPU", settings | {"LP_TRANSFORMS_MODE": False}) if saturates else own
+    network = core.compile_model(_in_float(model), "CPU", settings | {"LP_TRANSFORMS_MODE": False}) if saturates else own
     convs = [node.get_rt_info() for node in own.get_runtime_model().get_ops()]
     types = [str(info["runtimePrecision"].astype(str)) for info in convs
              if "Convolution" in info["layerType"].astype(str)]
     return lambda image: network(image)[0], {"int8_convs": sum(kind in ("u8", "i8") for kind in types),
                                              "convs": len(types)}
+
+
+def _in_float(model: Any) -> Any:
+    """The model with the values of its integer constants as float32, which the plugin then does not unpack itself."""
+    from openvino import opset13
+
+    for node in model.get_ops():
+        if node.get_type_name() == "Convert" and node.input_value(0).get_node().get_type_name() == "Constant":
+            values = node.input_value(0).get_node().get_data()
+            if values.dtype in (np.int8, np.uint8):
+                node.output(0).replace(opset13.constant(values.astype(np.float32)).output(0))
+    return model
 
 
 def detections(network: Network, images: tuple[Path, ...], names: tuple[str, ...], imgsz: tuple[int, int],

@@ -99,7 +99,8 @@ class Bench:
             if other is not None and (other, kind) != (file, arithmetic):
                 models[name] = self._result(other, kind)[0].matches
         compared = compare(models, [("", name) for name in models if name])
-        return {"interval": _bounds(compared.models[""]), "differences": _differences(compared)}
+        return {"interval": _bounds(compared.models[""]), "differences": _differences(compared),
+                "bootstrap": compared.to_dict()["bootstrap"]}  # fmt: skip
 
     def _compared(self, name: str) -> Path | None:
         """The file of a row compared with: FP32 is made where it is not there, others are left out then."""
