@@ -61,9 +61,9 @@ def in_openvino(file: Path, kernels: str) -> tuple[Network, dict[str, int]]:
                                 "INFERENCE_PRECISION_HINT": "f32"}  # fmt: skip
     core = openvino.Core()
     model = core.read_model(file)
-    own = core.compile_model(model, "CPU", settings)
-    saturates = kernels == "exact" and this_machine().profile == SATURATING
-    network = core.compile_model(_in_float(model), "CPU", settings | {"LP_TRANSFORMS_MODE": False}) if saturates else own
+    network = own = core.compile_model(model, "CPU", settings)
+    if kernels == "exact" and this_machine().profile == SATURATING:
+        network = core.compile_model(_in_float(model), "CPU", settings | {"LP_TRANSFORMS_MODE": False})
     convs = [node.get_rt_info() for node in own.get_runtime_model().get_ops()]
     types = [str(info["runtimePrecision"].astype(str)) for info in convs
              if "Convolution" in info["layerType"].astype(str)]

@@ -18,15 +18,24 @@ pytest.importorskip("pycocotools")
 pytest.importorskip("tabulate")
 
 import accuracy_vs_peers
-from peers.accuracy_table import EXACT, SATURATED, accuracy_lines, newest, readme_lines
+from peers.accuracy_table import (
+    EXACT,
+    HEADERS,
+    README_HEADERS,
+    SATURATED,
+    accuracy_lines,
+    newest,
+    readme_lines,
+)
 from peers.comparison_sets import SETS, ComparisonSet, chosen_sets
-from peers.detect import detections, read_detections, write_detections
+from peers.detect import detections, in_openvino, read_detections, write_detections
 from peers.making import StepFailedError, make
 from peers.measuring import Bench
 from peers.rows import CONTROLS, REFERENCE, REFINEMENTS, ROWS, Row, Steps
 from result_file import ResultFile
 
 from edgegd.accuracy.ground_truth import GroundTruth
+from edgegd.device.profile import Machine
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.schema import AccuracySection
 from edgegd.runtime.detector import Detections
@@ -100,6 +109,21 @@ def test_outputs_of_both_kinds_are_boxes_of_the_image(kind: str, tiny_set: Path)
     expected = [width / 2 - 8 / gain, height / 2 - 4 / gain, width / 2 + 8 / gain, height / 2 + 4 / gain]
     np.testing.assert_allclose(one.xyxy, [expected], atol=1 / gain)
     assert one.class_ids.tolist() == [1]
+
+
+def test_openvino_in_float_multiplies_what_saturates_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed (edgegd[bench])")
+    ops = openvino.opset13
+    image = ops.parameter([1, 2, 4, 4], np.float32, "images")
+    limits = [ops.constant(np.float32(value)) for value in (0, 255, 0, 255)]
+    codes = ops.constant(np.full((8, 2, 1, 1), 127, np.int8))
+    weight = ops.multiply(ops.convert(codes, np.float32), ops.constant(np.ones((8, 1, 1, 1), np.float32)))
+    quantized = ops.fake_quantize(image, *limits, 256)
+    output = ops.convolution(quantized, weight, [1, 1], [0, 0], [0, 0], [1, 1])
+    openvino.save_model(openvino.Model([output], [image]), tmp_path / "m.xml", compress_to_fp16=False)
+    monkeypatch.setattr("peers.detect.this_machine", lambda: Machine("an old CPU", SATURATED))
+    network, census = in_openvino(tmp_path / "m.xml", "exact")
+    assert census["convs"] == 1 and (network(np.full((1, 2, 4, 4), 255, np.float32)) == 2 * 127 * 255).all()
 
 
 @pytest.mark.parametrize("of", SETS.values(), ids=lambda of: of.name)
@@ -200,6 +224,7 @@ def test_tables_show_means_seeds_and_the_widest_interval() -> None:
                entry("ultralytics-qat", 0, 0.4, SATURATED)]  # fmt: skip
     exact, saturated = (line for line in accuracy_lines(entries) if line[1] == "ultralytics-qat/best")
     assert exact[:6] == ["bccd", "ultralytics-qat/best", EXACT, "51.50", "51.00 52.00", "+1.50 (-2.00 to +3.00)"]
+    assert len(exact) == len(HEADERS) and len(readme_lines(entries)[0]) == len(README_HEADERS)
     assert exact[-2:] == ["1.5", ""] and saturated[2:4] == [SATURATED, "40.00"]
     assert readme_lines(entries) == [
         ["bccd", f"FP32 (`{REFERENCE}/best`)", "50.00", "50.00", "", "", "99 of 102"],
