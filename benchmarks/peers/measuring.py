@@ -62,6 +62,7 @@ class Bench:
                    **_costs(own_steps), **_record(folder)}  # fmt: skip
 
     def _arithmetics(self, row: Row) -> tuple[str, ...]:
+        """What the row's files are measured in on this machine."""
         is_x86 = this_machine().profile != "arm64"
         return (EXACT, SATURATED) if row.saturates and is_x86 else (EXACT,)
 
@@ -91,7 +92,8 @@ class Bench:
 
     def _intervals(self, file: Path, arithmetic: str, result: AccuracyResult) -> dict[str, Any]:
         """The interval of the mAP, and the differences to the rows compared with and to the same run's PTQ."""
-        others = {name: (self._compared(row), kind) for name, (row, kind) in COMPARED.items()}
+        others = {name: (self._compared(row), kind) for name, (row, kind) in COMPARED.items()
+                  if kind in self._arithmetics(ROWS[row])}  # fmt: skip
         if file.name == "qat.onnx":
             others["ptq"] = (file.with_name("ptq.onnx"), arithmetic)
         models = {"": result.matches}
