@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", required=True, help="what the recipe's data.path is to be")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="other values of the recipe")
-    parser.add_argument("--seed", type=int, help="nothing here has chance")
+    parser.add_argument("--seed", type=int, help="of no effect: NNCF takes none")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.recipe, [f"data.path={arguments.data}", *arguments.set])

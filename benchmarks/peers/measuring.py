@@ -20,7 +20,7 @@ from edgegd.accuracy.evaluate import AccuracyResult, score
 from edgegd.device.profile import this_machine
 
 COMPARED = {REFERENCE: (REFERENCE, EXACT), "nncf": ("nncf", EXACT), f"nncf in {SATURATED} kernels": ("nncf", SATURATED)}
-"""Name of a comparison -> the row and arithmetic that every file is compared with."""
+"""Name of a comparison -> the row, of seed 0, and arithmetic that every file is compared with."""
 
 
 class Bench:
