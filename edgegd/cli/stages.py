@@ -22,8 +22,8 @@ _HELP = {
     "export": "Write fp32.onnx, ptq.onnx and qat.onnx, or both quantized ones for another kind of CPU.",
     "verify": "Count integer convolutions in onnxruntime, compare every code with torch on real images, catch a silent "
               "model.",
-    "accuracy": "Measure mAP of all three ONNX files in onnxruntime.",
-    "report": "Write report.json and report.md and print the table.",
+    "accuracy": "Measure mAP of all three ONNX files in onnxruntime, with intervals of each and of their differences.",
+    "report": "Write report.json and report.md and print the table, and which of PTQ and QAT to ship.",
 }
 
 _PROFILE_HELP = {

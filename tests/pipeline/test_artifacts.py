@@ -23,7 +23,7 @@ def _replace(run: Path, name: str, content: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"models": 1}', "{" * 50_000, "\x00", '{"a": nul}'])
-@pytest.mark.parametrize("name", ["verify.json", "latency.json", "descent.json", "calibration.json"])
+@pytest.mark.parametrize("name", ["verify.json", "accuracy.json", "latency.json", "descent.json", "calibration.json"])
 def test_report_names_what_it_cannot_use(name: str, content: str, run_copy: Path, edgegd_command: Callable[..., Any]
                                          ) -> None:
     before = (run_copy / "report.json").read_bytes()
