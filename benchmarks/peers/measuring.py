@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -55,11 +56,21 @@ class Bench:
                     raise
                 print(f"{file} is not measured in {arithmetic} kernels: {error}", file=sys.stderr, flush=True)
                 continue
-            own_steps = {step: cost for step, cost in steps.items() if name != "ptq.onnx" or step != "qat"}
+            own_steps = {step: cost | {"command": self._shown(cost["command"])} for step, cost in steps.items()
+                         if name != "ptq.onnx" or step != "qat"}  # fmt: skip
             yield {"row": row.name, "seed": seed, "file": Path(name).stem, "arithmetic": arithmetic,
                    "map50_95": result.map50_95, "map50": result.map50, "images": result.images,
                    "imgsz": list(self.set.loaded.model.size), **self._intervals(file, arithmetic, result), **facts,
                    **_costs(own_steps), **_record(folder)}  # fmt: skip
+
+    def _shown(self, command: list[str]) -> str:
+        """The command without what is of this machine alone: where things lie."""
+        text = shlex.join(command)
+        for path, word in ((self.peer_python, "PEERS/bin/python"), (sys.executable, "python"),
+                           (self.set.weights, "WEIGHTS"), (self.set.data, "DATA"), (self.folder.parent, "WORK"),
+                           (f"{ROOT}/", "")):  # fmt: skip
+            text = text.replace(str(path), word)
+        return text
 
     def _arithmetics(self, row: Row) -> tuple[str, ...]:
         """What the row's files are measured in on this machine."""

@@ -128,12 +128,15 @@ def test_openvino_in_float_multiplies_what_saturates_exactly(tmp_path: Path, mon
 
 @pytest.mark.parametrize("of", SETS.values(), ids=lambda of: of.name)
 def test_every_row_is_a_valid_recipe_of_every_set(of: ComparisonSet, tmp_path: Path) -> None:
+    bench = Bench(of, tmp_path, "PEERS")
     for row in ROWS.values():
         for name, command in row.steps(of.recipe, of.overrides, of.weights, of.data, 1, tmp_path, "PEERS"):
             overrides = [value for flag, value in pairwise(command) if flag == "--set"]
             recipe = load_recipe(of.recipe, overrides)
             assert name != "qat" or recipe.train.seed == 1
             assert not row.name.endswith("x86-avx2") or not overrides or recipe.target.profile == "x86-avx2"
+            shown = bench._shown(command)  # what is committed names no folder of the machine that measured
+            assert str(accuracy_vs_peers.ROOT) not in shown and str(tmp_path) not in shown
             assert (command[0] == "PEERS") == (row.script in ("make_onnx.py", "make_openvino.py"))
     chosen = [name for name in ROWS if name not in CONTROLS]
     profiles = ("x86-vnni", "x86-avx2")
@@ -177,6 +180,8 @@ def test_a_row_has_its_interval_and_its_difference_to_fp32(bench: Bench) -> None
     assert low == pytest.approx(1.0) and high == pytest.approx(1.0)
     value, low, high = entry["differences"][REFERENCE]["map50_95"]
     assert value == pytest.approx(entry["map50_95"] - 1) and low < value < high <= 1e-9
+    shown = entry["steps"]["make"]["command"]
+    assert shown.startswith("python -c ") and shown.endswith(" WORK/streets/worse-0/best.onnx worse")
     assert entry["steps"]["make"]["peak_mb"] == entry["peak_mb"] > 0 and entry["images"] == 4
     assert (entry["int8_convs"], entry["convs"]) == (1, 2)
     bench.discard(CopyRow("worse"), 0)
