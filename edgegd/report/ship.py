@@ -2,9 +2,8 @@
 
 The rule: QAT is shipped where the 95 % interval of its mAP50-95 minus PTQ's lies above 0, otherwise PTQ, which needs no
 labels and no training to be made again. With fewer than 20 labelled images PTQ is shipped, whatever the interval says,
-because intervals from few images are too narrow. In a simulation of two equally good models (3 classes, 10 boxes per
-image, 600 sets of each size) the interval left 0 out in 12 % of the sets of 4 images, in 9 % of those of 8, in 6 % of
-those of 12 and of 20, and in 4 % of those of 30, where 5 % is right.
+because intervals from few images are too narrow: of two equally good models, 16 % of the sets of 4 images show a
+difference, 7 to 8 % of those of 8 to 30, where 5 % is right (benchmarks/interval_coverage.py).
 """
 
 from __future__ import annotations
