@@ -1,208 +1,139 @@
-"""mAP of edgegd's INT8 files on BCCD beside its peers', all in onnxruntime, by one evaluator on the same images.
+"""mAP of edgegd's INT8 files beside its peers', on several sets, by one evaluator on the same images.
 
-    python benchmarks/accuracy_vs_peers.py --weights MY.pt --data MY/bccd --peer-python PEERS/bin/python
-    python benchmarks/accuracy_vs_peers.py ... --rows edgegd-x86-vnni edgegd-x86-avx2 --seeds 0 1 2
+    python benchmarks/accuracy_vs_peers.py --peer-python PEERS/bin/python
+    python benchmarks/accuracy_vs_peers.py --peer-python PEERS/bin/python --sets bccd --data bccd=MY/bccd --seeds 0
 
-Rows: Ultralytics' FP32 export, PTQ, QAT (its published settings, and those of edgegd's recipe) and float training of
-the same length; onnxruntime's quantize_static; edgegd, run as a user runs it, and its training loop in float. PEERS is
-an environment with edgegd[train,bench]. Each row is made by a subprocess and appended to
-benchmarks/results/accuracy_vs_peers.json, so a killed benchmark goes on where it was. Of every row that trains, the
-best epoch is chosen on the validation images on which it is reported; the last epoch stands beside it (for edgegd's QAT
-in `epochs_map50_95_in_torch`), and the float trainings show what choosing and training longer give without
-quantization.
+Rows: Ultralytics' FP32 export, PTQ and QAT (its published settings); onnxruntime's quantize_static; NNCF's PTQ in
+OpenVINO; edgegd's PTQ with every refinement and its QAT, run as a user runs them, for CPUs with VNNI (8-bit weights)
+and with AVX2 (7-bit weights). `--rows` names others, which explain them: float training of the same length
+(ultralytics-float, edgegd-float), Ultralytics' QAT with the recipe's settings, NNCF's defaults. PEERS is an environment
+with edgegd[train,bench] and nncf. All calibrate on the same training images.
+
+Files are measured in exact arithmetic (sums in 32 bits), and those with 8-bit weights also in the kernels of an x86 CPU
+without VNNI, which saturate (`x86-avx2`; on a CPU with VNNI by tests/without_vnni.py). Every mAP has its bootstrap
+interval, and the paired difference to FP32, to NNCF and, for QAT, to its own PTQ with theirs. Rows with chance are
+measured for every seed; of trainings, the best epoch is chosen on the images on which it is reported.
+
+Files are made by subprocesses in `--work`, whose seconds and memory are recorded, and results are appended to
+benchmarks/results/accuracy_vs_peers/CPU-PROFILE.json: a killed benchmark goes on where it was. `--again` measures rows
+anew.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import fcntl
-import hashlib
-import json
 import os
-import statistics
-import subprocess
+import shutil
+import signal
 import sys
-import tempfile
-import time
-from collections import Counter
-from collections.abc import Iterator
-from datetime import datetime, timezone
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
-from tabulate import tabulate
+from peers.accuracy_table import HEADERS, accuracy_lines, table
+from peers.comparison_sets import ROOT, SETS, ComparisonSet, chosen_sets
+from peers.making import StepFailedError
+from peers.measuring import Bench
+from peers.rows import CONTROLS, ROWS, Row
+from result_file import ResultFile
 
-from edgegd.accuracy.evaluate import evaluate_onnx
-from edgegd.accuracy.ground_truth import GroundTruth
-from edgegd.data.dataset import Dataset, open_dataset
-from edgegd.latency.fingerprint import fingerprint
-from edgegd.recipe.load import load_recipe
-from edgegd.runtime.contract import OUTPUT_NAME, ModelContract, OutputContract, Preprocessing
-from edgegd.runtime.session import load_session
-
-ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks/results/accuracy_vs_peers.json"
-RECIPE = "bccd/yolo26n"
-# Row -> whether it is trained, and so measured for every seed.
-ROWS = {
-    "ultralytics-fp32": False, "ultralytics-ptq": False,
-    "onnxruntime-minmax": False, "onnxruntime-percentile": False, "onnxruntime-entropy": False,
-    "ultralytics-qat": True, "ultralytics-qat-tuned": True, "ultralytics-float": True,
-    "edgegd-float": True, "edgegd-x86-vnni": True, "edgegd-x86-avx2": True,
-}  # fmt: skip
+NAME = "accuracy_vs_peers"
 
 
-def convolutions(path: Path) -> dict[str, int]:
-    """How many convolutions onnxruntime runs in integers, of how many, in the graph it optimized for this CPU."""
-    with tempfile.TemporaryDirectory() as folder:
-        optimized = Path(folder) / "optimized.onnx"
-        load_session(path, optimized_path=optimized)
-        counts = Counter(node.op_type for node in onnx.load(optimized).graph.node)
-    convs = {name: count for name, count in counts.items() if name.endswith(("Conv", "ConvInteger"))}
-    return {"int8_convs": convs.get("QLinearConv", 0) + convs.get("ConvInteger", 0), "convs": sum(convs.values())}
+def results_of(path: Path | None) -> ResultFile:
+    """What is measured so far on this kind of CPU."""
+    return ResultFile(NAME, path) if path else ResultFile.of_this_machine(NAME)
 
 
-def add_contract(path: Path, names: tuple[str, ...], imgsz: int) -> None:
-    """Gives a peer's file edgegd's metadata, so that the same runtime reads it; the graph stays as it is."""
-    graph = onnx.load(path)
-    (output,) = [o for o in graph.graph.output if o.name == OUTPUT_NAME]
-    shape = tuple(dimension.dim_value for dimension in output.type.tensor_type.shape.dim)
-    kind = "end2end" if shape[2] == 6 else "raw"
-    contract = ModelContract(Preprocessing(imgsz=(imgsz, imgsz)), OutputContract(kind, shape), names, stride=32)
-    own = {prop.key: prop.value for prop in graph.metadata_props}
-    onnx.helper.set_model_props(graph, own | contract.to_metadata())
-    onnx.save(graph, path)
+def is_measured(results: ResultFile, of: ComparisonSet, row: Row, seed: int) -> bool:
+    """Whether a row's measurement of this checkpoint with these settings is stored."""
+    wanted = {**of.identity, "row": row.name, "seed": seed}
+    return any(all(entry.get(key) == value for key, value in wanted.items()) for entry in results.entries)
 
 
-def run(command: list[str], log: Path) -> None:
-    """Runs a subprocess with this project on its path; its output goes to `log`."""
-    with log.open("a") as stream:
-        done = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT,
-                              env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}\nfailed with exit code {done.returncode}; its output is in {log}")
+def is_replaced(entry: dict[str, Any], by: dict[str, Any]) -> bool:
+    """Whether an entry is of the same row and seed, or of the row with another checkpoint or other settings."""
+    identity = ("weights_sha256", "set_options")
+    return all(entry[key] == by[key] for key in ("set", "row")) and (
+        entry["seed"] == by["seed"] or any(entry.get(key) != by[key] for key in identity))
 
 
-def make_peer(row: str, seed: int, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Lets the peer, or edgegd's float training, make its files; returns what it says of them."""
-    scripts = ROOT / "benchmarks/peers"
-    command = [arguments.peer_python, str(scripts / "make_onnx.py"), row]
-    if row == "edgegd-float":
-        command = [sys.executable, str(scripts / "float_control.py")]
-    run([*command, "--weights", str(arguments.weights), "--data", str(arguments.data), "--seed", str(seed),
-         "--out", str(folder)], folder.with_suffix(".log"))  # fmt: skip
-    made: dict[str, Any] = json.loads((folder / "made.json").read_text())
-    return made
-
-
-def make_edgegd(row: str, seed: int, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Runs the recipe up to the accuracy stage; returns its plan's profile and its record of the epochs."""
-    profile = row.removeprefix("edgegd-")
-    settings = {"model.weights": arguments.weights, "data.path": arguments.data, "train.seed": seed,
-                "target.profile": profile}  # fmt: skip
-    overrides = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    run([sys.executable, "-m", "edgegd.cli.main", "run", str(ROOT / f"recipes/{RECIPE}.yaml"), "--run-dir", str(folder),
-         "--until", "accuracy", *overrides], folder.with_suffix(".log"))  # fmt: skip
-    descent = json.loads((folder / "descent.json").read_text())
-    return {"settings": {"profile": profile, "seed": seed}, "best_epoch": descent["best_epoch"],
-            "epochs_map50_95_in_torch": [epoch["map50_95"] for epoch in descent["epochs"]]}  # fmt: skip
-
-
-def measure(row: str, seed: int, arguments: argparse.Namespace, dataset: Dataset,
-            imgsz: int) -> Iterator[dict[str, Any]]:
-    """Makes the files of a row and measures each: one entry a file."""
-    folder = arguments.work / f"{row}-{seed}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    is_own = row.startswith("edgegd-x86")
-    start = time.monotonic()
-    made = (make_edgegd if is_own else make_peer)(row, seed, folder, arguments)
-    minutes = (time.monotonic() - start) / 60
-    truth = GroundTruth.from_yolo(dataset.val_images, dataset.names)
-    for name in ("fp32", "ptq", "qat") if is_own else ("best", "last"):
-        file = folder / f"{name}.onnx"
-        if not file.exists():  # nothing was trained, so there is no last epoch
-            continue
-        if not is_own:
-            add_contract(file, dataset.names, imgsz)
-        result = evaluate_onnx(file, truth, threads=1)
-        per_class = {key: value["map50_95"] for key, value in result.per_class.items()}
-        yield {"row": row, "seed": seed, "file": name, "map50_95": result.map50_95, "map50": result.map50,
-               "map50_95_per_class": per_class, **convolutions(file), "minutes": round(minutes, 1), **made}  # fmt: skip
-
-
-def table(entries: list[dict[str, Any]]) -> str:
-    """One line a row and file: the mean over the seeds, each seed, convolutions in integers, minutes."""
-    lines = []
-    for row, name in dict.fromkeys((entry["row"], entry["file"]) for entry in entries):
-        own = [entry for entry in entries if (entry["row"], entry["file"]) == (row, name)]
-        maps = [100 * entry["map50_95"] for entry in own]
-        lines.append([
-            row, name, f"{statistics.mean(maps):.2f}", " ".join(f"{value:.2f}" for value in maps),
-            f"{100 * statistics.mean(entry['map50'] for entry in own):.2f}",
-            f"{own[0]['int8_convs']}/{own[0]['convs']}", f"{statistics.mean(entry['minutes'] for entry in own):.1f}",
-        ])  # fmt: skip
-    headers = ["row", "file", "mAP50-95", "each seed", "mAP50", "int8 convs", "minutes"]
-    return tabulate(lines, headers, disable_numparse=True)
-
-
-def stored_entries(header: dict[str, Any]) -> list[dict[str, Any]]:
-    """What is measured so far of this checkpoint."""
-    stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    return stored["entries"] if stored.get("weights_sha256") == header["weights_sha256"] else []
-
-
-def append(measured: list[dict[str, Any]], header: dict[str, Any]) -> None:
-    """Adds entries to the JSON, to which other processes may add theirs; a kill leaves the old one whole."""
-    RESULT.parent.mkdir(exist_ok=True)
-    folder = os.open(RESULT.parent, os.O_RDONLY)
+def store(path: Path | None, measured: Sequence[dict[str, Any]]) -> None:
+    """Adds a row's entries in the place of older ones; other processes may add theirs at the same time."""
+    folder_path = results_of(path).path.parent
+    folder_path.mkdir(parents=True, exist_ok=True)
+    folder = os.open(folder_path, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     try:
-        entries = stored_entries(header) + measured
-        entries.sort(key=lambda entry: (list(ROWS).index(entry["row"]), entry["seed"]))
-        temporary = RESULT.with_suffix(".partial")
-        temporary.write_text(json.dumps({**header, "entries": entries}, indent=1) + "\n")
-        os.replace(temporary, RESULT)
+        results = results_of(path)
+        results.drop(lambda entry: any(is_replaced(entry, by) for by in measured))
+        for entry in measured:
+            results.add(entry, entry.pop("versions", {}))
     finally:
         os.close(folder)  # and the lock with it
+
+
+def run_set(of: ComparisonSet, arguments: argparse.Namespace) -> list[str]:
+    """Measures what is missing of one set; returns what failed."""
+    bench, failed = Bench(of, arguments.work, arguments.peer_python), []
+    for row in (ROWS[name] for name in arguments.rows):
+        for seed in arguments.seeds if row.has_chance else [0]:
+            title = f"{of.name}: {row.name}, seed {seed}"
+            if arguments.again:
+                bench.discard(row, seed)
+            elif is_measured(results_of(arguments.result), of, row, seed):
+                continue
+            print(f"{title} ...", file=sys.stderr, flush=True)
+            try:
+                store(arguments.result, [of.identity | entry for entry in bench.measure(row, seed)])
+            except StepFailedError as error:  # the other rows do not depend on it
+                print(error, file=sys.stderr, flush=True)
+                failed.append(title)
+    return failed
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
-    option("--weights", type=Path, default=ROOT / "../shared/models/bccd-yolo26n-320.pt", help="float checkpoint")
-    option("--data", type=Path, default=ROOT / "../shared/data/bccd", help="folder of the BCCD set")
-    option("--peer-python", default=sys.executable, help="a Python with edgegd[train,bench] installed")
-    option("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="rows to measure, if not yet measured")
-    option("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of rows that train")
+    option("--sets", nargs="+", choices=SETS, default=list(SETS), help="sets to measure; absent ones are left out")
+    option("--weights", nargs="*", default=[], metavar="SET=FILE", help="other float checkpoints than the sets' own")
+    option("--data", nargs="*", default=[], metavar="SET=FOLDER", help="other folders of the images")
+    option("--set", action="append", default=[], metavar="KEY=VALUE", help="other values of the sets' recipes")
+    option("--peer-python", default=sys.executable, help="a Python with edgegd[train,bench] and nncf installed")
+    option("--rows", nargs="+", choices=ROWS, default=[name for name in ROWS if name not in CONTROLS],
+           help="rows to measure, if not yet measured")  # fmt: skip
+    option("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of rows with chance")
+    option("--again", action="store_true", help="make and measure the rows anew, even if they are measured")
     option("--work", type=Path, default=ROOT / "runs/accuracy_vs_peers", help="folder of all files made")
+    option("--result", type=Path, help="another file than this kind of CPU's below benchmarks/results/")
     arguments = parser.parse_args()
-    for name in ("weights", "data", "work"):
-        setattr(arguments, name, getattr(arguments, name).resolve())
+    arguments.work = arguments.work.resolve()
+    for name in ("weights", "data"):
+        pairs = [pair.partition("=")[::2] for pair in getattr(arguments, name)]
+        if unknown := [key for key, value in pairs if key not in SETS or not value]:
+            parser.error(f"--{name} takes SET=PATH with one of the sets {', '.join(SETS)}, not {unknown[0]}")
+        setattr(arguments, name, {key: Path(value) for key, value in pairs})
     return arguments
 
 
 def main() -> None:
-    """Measures what is missing, row by row, and prints the table of all that is measured."""
+    """Measures what is missing, set by set, and prints the table of all that is measured."""
     arguments = parse_arguments()
-    recipe = load_recipe(RECIPE, [f"data.path={arguments.data}"])
-    dataset = open_dataset(recipe.data)
-    header: dict[str, Any] = {
-        "schema": 1, "weights_sha256": hashlib.sha256(arguments.weights.read_bytes()).hexdigest(),
-        "imgsz": recipe.model.imgsz, "val_images": len(dataset.val_images),
-        "recipe_train": dataclasses.asdict(recipe.train),
-    }  # fmt: skip
-    for row in arguments.rows:
-        for seed in arguments.seeds if ROWS[row] else [0]:
-            if any((entry["row"], entry["seed"]) == (row, seed) for entry in stored_entries(header)):
-                continue
-            print(f"{row}, seed {seed} ...", file=sys.stderr, flush=True)
-            measured = list(measure(row, seed, arguments, dataset, recipe.model.imgsz))
-            machine = {"date": datetime.now(timezone.utc).date().isoformat(), "machine": fingerprint()}
-            append([entry | machine for entry in measured], header)
-    print(table(stored_entries(header)))
+    if shutil.which(arguments.peer_python) is None:
+        sys.exit(f"there is no program {arguments.peer_python} (--peer-python)")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the running command ends too
+    failed = []
+    for of in chosen_sets(arguments.sets, arguments.weights, arguments.data, arguments.set):
+        if absent := of.absent():
+            print(f"{of.name} is left out: there is no {' and no '.join(map(str, absent))} (--weights, --data)",
+                  file=sys.stderr)  # fmt: skip
+            continue
+        failed += run_set(of, arguments)
+    print(table(HEADERS, accuracy_lines(results_of(arguments.result).entries)))
+    if failed:
+        sys.exit(f"failed: {'; '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """mAP against milliseconds: edgegd's files, its peers' and OpenVINO on the sets of finished runs, with a picture.
 
     python benchmarks/pareto.py --run bccd/silu=RUN0 bccd/silu=RUN1 bccd/relu=RUN2 streets/auto=RUN3 \\
-        --peers bccd=runs/accuracy_vs_peers --peer-python PEERS/bin/python
+        --peers bccd=runs/accuracy_vs_peers/bccd --peer-python PEERS/bin/python
 
 --run names finished run folders by set and label; several of one name are seeds: the mAP is their mean, the latency
-that of the first one's files (one graph). --peers names the --work folder of accuracy_vs_peers.py, whose JSON has the
-peers' mAP. The mAP is onnxruntime's of the same file, for OpenVINO too. Each launch runs all files of a set in fresh
-processes, in alternating blocks, on one thread; it is an entry of benchmarks/results/pareto.json, so a killed benchmark
-goes on where it was. The picture is pareto.png beside it.
+that of the first one's files (one graph). --peers names the set's folder below the --work of accuracy_vs_peers.py,
+whose results have the peers' mAP. The mAP is onnxruntime's of the same file, for OpenVINO too. Each launch runs all
+files of a set in fresh processes, in alternating blocks, on one thread; it is an entry of
+benchmarks/results/pareto.json, so a killed benchmark goes on where it was. The picture is pareto.png beside it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 
 import matplotlib
 from interleaved import measure_launch, median_ms, missing, ratio, require_same_files
+from peers.accuracy_table import EXACT, newest
 from peers.target import PeerTarget, for_openvino
-from result_file import ROOT, ResultFile
+from result_file import ResultFile
 from tabulate import tabulate
 
 from edgegd.recipe.schema import LatencySection
@@ -33,7 +34,6 @@ from edgegd.recipe.schema import LatencySection
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-PEER_ACCURACY = ROOT / "benchmarks/results/accuracy_vs_peers.json"
 OWN_FILES = {"fp32": "fp32.onnx", "portable": "qat.onnx", "edge": "qat.edge.onnx"}
 # A point's maker, as its name begins -> colour and marker. Those of edgegd are told apart by their last word.
 STYLES = {"ultralytics": ("tab:orange", "s"), "onnxruntime": ("tab:green", "^"), "openvino": ("tab:purple", "D"),
@@ -63,13 +63,15 @@ def own_files(label: str, runs: Sequence[Path]) -> tuple[dict[str, Path], dict[s
     return files, maps
 
 
-def peer_files(folder: Path) -> tuple[dict[str, Path], dict[str, list[float]]]:
-    """The peers' files of accuracy_vs_peers.py and the mAPs of their best epochs, every seed."""
+def peer_files(of_set: str, folder: Path) -> tuple[dict[str, Path], dict[str, list[float]]]:
+    """The peers' ONNX files of accuracy_vs_peers.py and the mAPs of their best epochs, every seed."""
     files: dict[str, Path] = {}
     maps = defaultdict(list)
-    for entry in json.loads(PEER_ACCURACY.read_text())["entries"]:
+    for entry in newest(results.entries for results in ResultFile.of_all_machines("accuracy_vs_peers")):
         file = folder / f"{entry['row']}-0/best.onnx"
-        if entry["row"].startswith("edgegd") or entry["row"].endswith("-float") or entry["file"] != "best":
+        if (entry["set"], entry["file"], entry["arithmetic"]) != (of_set, "best", EXACT):
+            continue
+        if entry["row"].startswith(("edgegd", "nncf", "openvino")) or entry["row"].endswith("-float"):
             continue
         if not file.exists():
             print(f"there is no {file}: {entry['row']} is left out", file=sys.stderr)
@@ -176,7 +178,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
     option("--run", nargs="*", default=[], metavar="SET/LABEL=FOLDER", help="finished run folders")
-    option("--peers", nargs="*", default=[], metavar="SET=FOLDER", help="--work folder of accuracy_vs_peers.py")
+    option("--peers", nargs="*", default=[], metavar="SET=FOLDER", help="the set's folder of accuracy_vs_peers.py")
     option("--peer-python", default=sys.executable, help="a Python with edgegd[train,bench] installed")
     option("--launches", type=int, default=5)
     option("--quads", type=int, default=2)
@@ -196,7 +198,7 @@ def main() -> None:
     results = ResultFile("pareto", arguments.result)
     settings = LatencySection(threads=1, quads=arguments.quads, block_s=arguments.block_s)
     for of_set, labels in runs.items():
-        files, maps = peer_files(peers[of_set]) if of_set in peers else ({}, {})
+        files, maps = peer_files(of_set, peers[of_set]) if of_set in peers else ({}, {})
         for label, folders in labels.items():
             own, own_maps = own_files(label, folders)
             files, maps = files | own, maps | own_maps

@@ -1,4 +1,4 @@
-"""Writes the README's tables of families, speed, activations and gates from the committed results.
+"""Writes the README's tables of accuracy, families, speed, activations and gates from the committed results.
 
     python benchmarks/readme_tables.py
 """
@@ -15,6 +15,7 @@ import gate_error_rates
 from interleaved import median_ms, ratio, ratio_of_launches
 from latency_vs_peers import openvino_ratio
 from pareto import points_of
+from peers.accuracy_table import README_HEADERS, newest, readme_lines, table
 from result_file import ROOT, ResultFile
 from tabulate import tabulate
 
@@ -30,6 +31,12 @@ TITLES = {
     "edgegd-auto-edge": "edgegd auto, edge", "edgegd-relu": "edgegd ReLU, portable",
     "edgegd-relu-edge": "edgegd ReLU, edge",
 }  # fmt: skip
+
+
+def accuracy_table() -> str:
+    """A line a set and file of ours and our peers, each from the machine on which it was measured last."""
+    entries = newest(results.entries for results in ResultFile.of_all_machines("accuracy_vs_peers"))
+    return table(README_HEADERS, readme_lines(entries), "github")
 
 
 def families_table() -> str:
@@ -103,18 +110,18 @@ def gate_table() -> str:
     return gate_error_rates.table(entry["rows"], "github")
 
 
-TABLES: dict[str, Callable[[], str]] = {"families": families_table, "speed": speed_table,
+TABLES: dict[str, Callable[[], str]] = {"accuracy": accuracy_table, "families": families_table, "speed": speed_table,
                                         "activations": activations_table, "gate": gate_table}
 
 
 def with_tables(text: str) -> str:
     """The README's text with its tables as the results have them."""
-    for name, table in TABLES.items():
+    for name, made in TABLES.items():
         pattern = rf"(<!-- {name} table -->\n).*?(<!-- end of {name} table -->)"
         places = list(re.finditer(pattern, text, flags=re.S))
         if len(places) != 1:
             raise ValueError(f"README.md has {len(places)} places for the {name} table, not one")
-        text = text[: places[0].end(1)] + table() + "\n" + text[places[0].start(2) :]
+        text = text[: places[0].end(1)] + made() + "\n" + text[places[0].start(2) :]
     return text
 
 

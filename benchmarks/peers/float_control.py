@@ -64,14 +64,16 @@ def train(folder: RunFolder, progress: TerminalProgress) -> tuple[Any, dict[str,
 def main() -> None:
     """Trains, exports both states and writes the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default=RECIPE, help="a recipe file or the name of a shipped one")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="other values of the recipe")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     overrides = [f"model.weights={arguments.weights}", f"data.path={arguments.data}", f"train.seed={arguments.seed}"]
-    recipe = load_recipe(RECIPE, overrides)
-    folder = RunFolder.create(arguments.out, recipe, RECIPE)
+    recipe = load_recipe(arguments.recipe, [*overrides, *arguments.set])
+    folder = RunFolder.create(arguments.out, recipe, arguments.recipe)
     with TerminalProgress() as progress:
         run_stages(folder, ["data", "float"], progress)
         model, states, record = train(folder, progress)

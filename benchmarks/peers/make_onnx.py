@@ -41,7 +41,7 @@ RECIPE = "bccd/yolo26n"
 # from batches of 16, and it runs for the recipe's epochs without early stopping, as all else in the comparison.
 PUBLISHED = {"optimizer": "AdamW", "lr0": 1e-5, "lrf": 0.1, "warmup_epochs": 0.5, "cos_lr": True, "mosaic": 0.0,
              "nbs": 64}  # fmt: skip
-_CHUNK = 16  # images whose activations quantize_static holds at a time: all 128 take 11 GB
+_CHUNK = 16  # images of 320 px whose activations quantize_static holds at a time: all 128 take 11 GB
 
 
 def tuned(recipe: Recipe) -> dict[str, Any]:
@@ -110,7 +110,8 @@ def quantize_statically(weights: Path, out: Path, imgsz: int, images: tuple[Path
     export(weights, float_file, imgsz, **form)
     quant_pre_process(float_file, prepared, skip_symbolic_shape=bool(form))  # it fails at the NMS-free head's TopK
     excluded = decoding(prepared)
-    chunk = next(size for size in range(_CHUNK, 0, -1) if len(images) % size == 0)
+    most = max(1, _CHUNK * 320**2 // imgsz**2)
+    chunk = next(size for size in range(most, 0, -1) if len(images) % size == 0)
     quantize_static(
         prepared, out / "best.onnx", Images(images, imgsz), quant_format=QuantFormat.QDQ, per_channel=True,
         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=excluded,
@@ -153,13 +154,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind")
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--data", required=True, help="folder of the BCCD set, or what data.source names")
+    parser.add_argument("--recipe", default=RECIPE, help="a recipe file or the name of a shipped one")
+    parser.add_argument("--data", required=True, help="what the recipe's data.path is to be")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="other values of the recipe")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--end2end", action="store_true", help="export the head that needs no NMS")
     arguments = parser.parse_args()
-    recipe = load_recipe(RECIPE, [f"data.path={arguments.data}", *arguments.set])
+    recipe = load_recipe(arguments.recipe, [f"data.path={arguments.data}", *arguments.set])
     arguments.out.mkdir(parents=True, exist_ok=True)
     settings = make(arguments.kind, arguments.weights.resolve(), open_dataset(recipe.data), recipe, arguments.seed,
                     arguments.out.resolve(), arguments.end2end)  # fmt: skip

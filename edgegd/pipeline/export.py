@@ -29,7 +29,7 @@ def run_export(folder: RunFolder, progress: Progress) -> None:
     for done, variant in enumerate(VARIANTS):
         progress.update(done, len(VARIANTS), f"exporting {variant}")
         model = float_model(folder) if variant == "fp32" else quantized_model(folder, variant)
-        graph = _finished_graph(folder, model, model if variant == "fp32" else model.model, plan, variant)
+        graph = finished_graph(folder, model, model if variant == "fp32" else model.model, plan, variant)
         folder.write(f"{variant}.onnx", graph.SerializeToString())
         if variant in QUANTIZED:
             passes[variant] = _write_edge(folder, graph, f"{variant}.onnx")
@@ -63,7 +63,7 @@ def export_profile(folder: RunFolder, progress: Progress, profile: str) -> None:
     for done, variant in enumerate(QUANTIZED):
         progress.update(done, len(QUANTIZED), f"exporting {variant} for {profile}")
         model = for_profile(quantized_model(folder, variant), profile)
-        graph = _finished_graph(folder, model, model.model, model.plan, variant)
+        graph = finished_graph(folder, model, model.model, model.plan, variant)
         folder.write(profile_file(variant, profile), graph.SerializeToString())
         _write_edge(folder, graph, profile_file(variant, profile))
 
@@ -73,8 +73,9 @@ def profile_file(variant: str, profile: str) -> str:
     return f"{variant}-{profile}.onnx"
 
 
-def _finished_graph(folder: RunFolder, model: torch.nn.Module, detector: Any, plan: QuantPlan, variant: str
-                    ) -> onnx.ModelProto:
+def finished_graph(folder: RunFolder, model: torch.nn.Module, detector: Any, plan: QuantPlan, variant: str
+                   ) -> onnx.ModelProto:
+    """The portable file of a run's model: `detector` is the deployed model inside `model`, which is it for fp32."""
     size = folder.recipe.model.size
     graph = build_graph(model, plan, size, folder.recipe.export.opset)
     origin = ("", "") if variant == "fp32" else (plan.sha256, plan.profile)

@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from pareto import Point, draw, points_of, pyplot
+from pareto import Point, draw, peer_files, points_of, pyplot
+from result_file import ResultFile
 
 
 def entry(**files: tuple[float, str]) -> dict[str, Any]:
@@ -46,3 +47,22 @@ def test_numbers_lie_on_no_other_number_and_the_legend_has_the_names(tmp_path: P
     assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
     assert [text.get_text() for text in axis.get_legend().get_texts()] == [
         f"{index + 1}  edgegd {index}: {10 + index / 10:.1f} ms, 50.0" for index in range(6)]
+
+
+def test_peers_are_the_measured_onnx_files_of_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    def measured(row: str, seed: int, map50_95: float, arithmetic: str = "exact", of_set: str = "bccd"
+                 ) -> dict[str, Any]:
+        return {"set": of_set, "row": row, "seed": seed, "file": "best", "arithmetic": arithmetic, "date": "2026-01-01",
+                "map50_95": map50_95}  # fmt: skip
+
+    results = ResultFile("any", tmp_path / "any.json")
+    results.entries = [measured("ultralytics-qat", 1, 0.2), measured("ultralytics-qat", 0, 0.1),
+                       measured("ultralytics-qat", 0, 0.3, "x86-avx2"), measured("nncf", 0, 0.4),
+                       measured("ultralytics-ptq", 0, 0.5), measured("ultralytics-fp32", 0, 0.6, of_set="streets")]
+    monkeypatch.setattr(ResultFile, "of_all_machines", classmethod(lambda cls, name: [results]))
+    file = tmp_path / "ultralytics-qat-0/best.onnx"
+    file.parent.mkdir()
+    file.touch()
+    assert peer_files("bccd", tmp_path) == ({"ultralytics-qat": file}, {"ultralytics-qat": [0.1, 0.2]})
+    assert "ultralytics-ptq is left out" in capsys.readouterr().err
