@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -52,8 +53,9 @@ def test_steps_are_costed_and_not_run_twice(tmp_path: Path) -> None:
     code = f"import time; x = bytearray(700 << 20); time.sleep(0.3); open({str(log)!r}, 'a').write('x')"
     steps: Steps = [("first", [sys.executable, "-c", code]), ("second", [sys.executable, "-c", "pass"])]
     done = make(steps, tmp_path / "row-0")
-    assert 0.3 <= done["first"]["seconds"] < 60 and 700 <= done["first"]["peak_mb"] < 900
-    assert done["second"]["peak_mb"] < 700 and done["second"]["cpu_seconds"] >= 0
+    assert 0.3 <= done["first"]["seconds"] < 60 and done["first"]["peak_mb"] >= 700
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # a step's peak is never below it
+    assert done["second"]["peak_mb"] < own + 100 and done["second"]["cpu_seconds"] >= 0
     assert make(steps, tmp_path / "row-0") == done and log.read_text() == "x"
     changed: Steps = [("first", [sys.executable, "-c", code, "other"]), steps[1]]
     assert make(changed, tmp_path / "row-0")["first"]["command"][-1] == "other" and log.read_text() == "xx"

@@ -69,7 +69,7 @@ def test_mixed_precision_computes_in_16_bits_and_keeps_weights_and_ranges_in_32(
         for old, new in zip(before, learning, strict=True):
             assert any(not torch.equal(a, b) for a, b in zip(old, new, strict=True))
     assert parts[True] != parts[False] and parts[True]["loss"] == pytest.approx(parts[False]["loss"], rel=0.05)
-    assert {value.dtype for value in quantized.state_dict().values()} <= {torch.float32, torch.int32}
+    assert {value.dtype for value in quantized.state_dict().values()} <= {torch.float32, torch.int32, torch.bool}
     assert all(p.grad is None or p.grad.dtype == torch.float32 for p in quantized.parameters())
     assert {v.dtype for s in training.optimizer.state.values() for v in s.values()} == {torch.float32}
 

@@ -31,7 +31,8 @@ def _quantized(values, scale, zero_point):
 
 
 def _silu_error(values, scale, zero_point):
-    return float((F.silu(_quantized(values, scale, zero_point)) - F.silu(torch.from_numpy(values).double())).square().sum())
+    made, wanted = F.silu(_quantized(values, scale, zero_point)), F.silu(torch.from_numpy(values).double())
+    return float((made - wanted).square().sum())
 
 
 def _score_error(values, scale, zero_point):

@@ -88,8 +88,8 @@ def test_correlations_are_those_of_all_positions_about_the_mean():
 def test_the_weight_of_an_error_is_the_curvature_of_the_readers_error(reader):
     x = torch.linspace(-8, 8, 33, dtype=torch.float64)
     step = 1e-3
-    curvature = torch.from_numpy(reader.error((x + step).numpy(), x.numpy()) + reader.error((x - step).numpy(), x.numpy()))
-    curvature = curvature / step**2 / 2
+    above, below = (reader.error((x + side * step).numpy(), x.numpy()) for side in (1, -1))
+    curvature = torch.from_numpy(above + below) / step**2 / 2
     factor = 2 if reader is SCORE else 1  # a divergence is half the weighted square
     torch.testing.assert_close(factor * curvature, reader.weight(x), rtol=1e-2, atol=2e-6)
 
@@ -129,7 +129,8 @@ def test_a_refined_model_is_nearer_to_float_on_other_images(deployed):
         after = quantized(OTHERS)
     convolutions = [op for op in plan.ops if op.weight and op.decision == "integer"]
     assert steps == [(i + 1, len(convolutions)) for i in range(len(convolutions))]
-    assert found.images == 6 and found.codes == sum(model.get_submodule(op.weight).weight.numel() for op in convolutions)
+    weights = [model.get_submodule(op.weight).weight for op in convolutions]
+    assert found.images == 6 and found.codes == sum(weight.numel() for weight in weights)
     assert 0.01 < found.changed_codes / found.codes < 0.5 and math.isfinite(found.largest_bias_change)
     boxes, scores = slice(0, 4), slice(4, None)
     for part in (boxes, scores):
