@@ -58,6 +58,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
             "fingerprint": latency["fingerprint"], "machine_profile": latency["machine_profile"],
         },
         "descent": stages["descent"],
+        "refinement": stages["calibration"].get("refinement"),
         "weakest_ranges": [{"group": group, **ranges[group]} for group in weakest],
     } | ({"swap": stages["swap"]} if "swap" in stages else {})  # fmt: skip
 

@@ -65,11 +65,22 @@ def to_markdown(report: dict[str, Any]) -> str:
         "## The descent", "", _descent_text(report), "",
         "## Parity of torch and onnxruntime", "", _parity_text(report), "",
         "## What was proved where", "", _proof_table(report), "",
+        "## Refinement after calibration", "", _refinement_text(report), "",
         "## Ranges with the least signal over quantization noise", "",
         tabulate([[cell(w["group"], "github"), f"{w['sqnr_db']:.1f}"] for w in report["weakest_ranges"]],
                  ["scale group", "SQNR dB"], tablefmt="github"), "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _refinement_text(report: dict[str, Any]) -> str:
+    found = report["refinement"]
+    if not found:
+        return "None (`quant.refine: none`): weights have their nearest codes, biases are the float model's."
+    share = found["changed_codes"] / max(found["codes"], 1)
+    return (f"On {found['images']} images, without labels: {100 * share:.1f} % of the weights' codes are not the "
+            "nearest ones but those that change the sums least; biases changed by up to "
+            f"{found['largest_bias_change']:.3g}.")  # fmt: skip
 
 
 def _chosen(target: dict[str, Any]) -> str:

@@ -56,7 +56,8 @@ def test_fp32_stands_beside_every_number(finished_run: Path, report: dict[str, A
     sections = re.split(r"^## ", (finished_run / "report.md").read_text(), flags=re.MULTILINE)
     titles = [section.splitlines()[0] for section in sections]
     assert titles[1:] == ["Which to ship", "mAP50-95 by class", "The descent", "Parity of torch and onnxruntime",
-                          "What was proved where", "Ranges with the least signal over quantization noise"]
+                          "What was proved where", "Refinement after calibration",
+                          "Ranges with the least signal over quantization noise"]
     for section in sections[:5]:
         assert "FP32" in section
     for name in report["data"]["names"]:
