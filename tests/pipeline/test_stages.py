@@ -45,6 +45,18 @@ def test_a_change_of_epochs_starts_at_qat(edgegd_command: Command, tiny_recipe: 
         ["qat", "export", "verify", "accuracy", "latency", "report"]
 
 
+def test_refinement_is_recorded_and_can_be_left_out(edgegd_command: Command, tiny_recipe: Path, run_copy: Path) -> None:
+    refined = json.loads((run_copy / "calibration.json").read_text())["refinement"]
+    assert refined["images"] >= 1 and 0 < refined["changed_codes"] < refined["codes"]
+    stored = (run_copy / "ptq.safetensors").read_bytes()
+    arguments = ["run", str(tiny_recipe), "--run-dir", str(run_copy), "--until", "ptq", "--set"]
+    assert edgegd_command(*arguments, "quant.refine=none")[0] == 0
+    assert json.loads((run_copy / "calibration.json").read_text())["refinement"] is None
+    assert (run_copy / "ptq.safetensors").read_bytes() != stored
+    assert edgegd_command(*arguments, "quant.refine=fast")[0] == 0
+    assert (run_copy / "ptq.safetensors").read_bytes() == stored  # nothing of it is chance
+
+
 def test_a_change_of_latency_measures_again(edgegd_command: Command, tiny_recipe: Path, run_copy: Path) -> None:
     assert ran(edgegd_command, tiny_recipe, run_copy, "--set", "latency.block_s=0.03") == ["latency", "report"]
 
