@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 from observers import evaluate
+from readme_tables import loss_table
 from result_file import ResultFile
-from tabulate import tabulate
 from torch.nn import functional as F
 
 from edgegd.accuracy.bootstrap import compare
@@ -165,7 +165,7 @@ def main() -> None:
                 "fp32_map50_95": fp32.map50_95, "difference": change.value, "interval": [change.low, change.high],
             })  # fmt: skip
             print(f"{options.name} {profile} {label}: {losses} {100 * accuracy.map50_95:.2f}", flush=True)
-    print(table(file.entries, options.name))
+    print(loss_table())
 
 
 def rows_of(profile: str) -> dict[str, Callable[[Partly, Any, Callable[[int], np.ndarray]], bool]]:
@@ -206,15 +206,6 @@ def rows_of(profile: str) -> dict[str, Callable[[Partly, Any, Callable[[int], np
         "all, minmax": whole("minmax"), "all, errors of values": whole(values=True), "all": whole(),
         "all, refined": whole(refined=True),
     }  # fmt: skip
-
-
-def table(entries: list[dict[str, Any]], name: str) -> str:
-    """The rows of a set, in the order in which they were measured."""
-    rows = [[e["profile"], e["row"], f"{e['scores']:.4f}", f"{e['boxes']:.4f}", f"{e['db']:.1f}",
-             f"{100 * e['map50_95']:.2f}", f"{100 * e['difference']:+.2f}",
-             "[{:+.1f}, {:+.1f}]".format(*(100 * x for x in e["interval"]))] for e in entries if e["set"] == name]
-    headers = ["profile", "quantized", "scores, nats", "boxes, nats", "dB", "mAP50-95", "to float", "95 %"]
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Writes the README's tables of accuracy, families, speed, activations and gates from the committed results.
+"""Writes the README's tables of accuracy, families, speed, activations and gates, and docs/design.md's table of what
+quantization loses, from the committed results.
 
     python benchmarks/readme_tables.py
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -19,7 +21,7 @@ from peers.accuracy_table import README_HEADERS, newest, readme_lines, table
 from result_file import ROOT, ResultFile
 from tabulate import tabulate
 
-README = ROOT / "README.md"
+README, DESIGN = ROOT / "README.md", ROOT / "docs/design.md"
 FLOAT_FILES = ("ultralytics-fp32", "edgegd silu fp32")
 OPTIMIZED, UNOPTIMIZED = "onnxruntime optimized", "onnxruntime unoptimized"
 TITLES = {
@@ -110,20 +112,33 @@ def gate_table() -> str:
     return gate_error_rates.table(entry["rows"], "github")
 
 
-TABLES: dict[str, Callable[[], str]] = {"accuracy": accuracy_table, "families": families_table, "speed": speed_table,
-                                        "activations": activations_table, "gate": gate_table}
+def loss_table() -> str:
+    """A line a set, profile and part that is quantized alone."""
+    lines = [[e["set"], e["profile"], e["row"], f"{e['scores']:.4f}", f"{e['boxes']:.4f}", f"{e['db']:.1f}",
+              f"{100 * e['map50_95']:.2f}", f"{100 * e['difference']:+.2f}",
+              "[{:+.1f}, {:+.1f}]".format(*(100 * x for x in e["interval"]))]
+             for e in ResultFile("loss_parts").entries]  # fmt: skip
+    headers = ["set", "profile", "quantized", "scores, nats", "boxes, nats", "dB", "mAP50-95", "to float", "95 %"]
+    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
-def with_tables(text: str) -> str:
-    """The README's text with its tables as the results have them."""
-    for name, made in TABLES.items():
+Tables = dict[str, Callable[[], str]]
+TABLES: Tables = {"accuracy": accuracy_table, "families": families_table, "speed": speed_table,
+                  "activations": activations_table, "gate": gate_table}  # fmt: skip
+PAGES: dict[Path, Tables] = {README: TABLES, DESIGN: {"loss": loss_table}}
+
+
+def with_tables(text: str, tables: Tables = TABLES) -> str:
+    """A page's text with its tables as the results have them."""
+    for name, made in tables.items():
         pattern = rf"(<!-- {name} table -->\n).*?(<!-- end of {name} table -->)"
         places = list(re.finditer(pattern, text, flags=re.S))
         if len(places) != 1:
-            raise ValueError(f"README.md has {len(places)} places for the {name} table, not one")
+            raise ValueError(f"the page has {len(places)} places for the {name} table, not one")
         text = text[: places[0].end(1)] + made() + "\n" + text[places[0].start(2) :]
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text()))
+    for page, tables in PAGES.items():
+        page.write_text(with_tables(page.read_text(), tables))

@@ -1,17 +1,20 @@
-"""The README's tables against the committed results that they are written from."""
+"""The tables of README and docs/design.md against the committed results that they are written from."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("tabulate")
 
-from readme_tables import README, TABLES, with_tables
+from readme_tables import PAGES, README, TABLES, with_tables
 
 
-def test_the_readme_has_the_numbers_of_the_committed_results() -> None:
-    text = README.read_text()
-    assert with_tables(text) == text, "run python benchmarks/readme_tables.py"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_has_the_numbers_of_the_committed_results(page: Path) -> None:
+    text = page.read_text()
+    assert with_tables(text, PAGES[page]) == text, "run python benchmarks/readme_tables.py"
 
 
 def test_another_number_is_noticed() -> None:
