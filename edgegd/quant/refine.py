@@ -26,7 +26,11 @@ from edgegd.quant.tracing import INPUT
 
 _MOST_POSITIONS = 1024  # of an image at which a result is looked at
 _FEWEST_POSITIONS = 256
-_VALUES = 1 << 18  # inputs that one image gives a convolution: many positions where a position has few
+_VALUES = 1 << 18  # inputs, or four times results, that one image gives a convolution: fewer positions of wide ones
+_FEWEST_IMAGES = 4
+_BYTES = 2 << 30  # what the activations may take that live at once: about six of the size of the largest
+_LIVE = 6
+_LARGEST_HALF = 65504.0
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,17 @@ def refine(quantized: QuantizedModel, images: torch.Tensor, progress: Callable[[
     """Rounds the weights and corrects the biases of a calibrated model, for float images (N, C, H, W) in 0..1.
 
     Weights become multiples of their scales, which are kept from then on. `progress(convolutions done, all)` is called
-    after each. The model must be in its calibrated state: ranges set, weights as in float.
+    after each. The model must be in its calibrated state: ranges set, weights as in float. All images are in memory at
+    once, layer after layer: of a large model, as many of them are taken as 2 GiB hold.
     """
     refiner, was_training = _Refiner(quantized, progress), quantized.training
     quantized.eval()
     try:
         quantized.observe = lambda address, x: None  # while something observes, nothing is quantized
         quantized.before_convolution = refiner.record
-        for image in images.split(1):
+        quantized(images[:1])
+        images = images[: max(_FEWEST_IMAGES, _BYTES // (4 * _LIVE * refiner.largest_input))]
+        for image in images[1:].split(1):
             quantized(image)
         quantized.observe = None
         quantized.before_convolution = refiner.refine
@@ -60,7 +67,7 @@ def refine(quantized: QuantizedModel, images: torch.Tensor, progress: Callable[[
     finally:
         quantized.observe = quantized.before_convolution = None
         quantized.train(was_training)
-    return Refinement(len(images), refiner.changed, refiner.codes, refiner.largest)
+    return Refinement(len(images), refiner.changed, refiner.codes, refiner.largest_change)
 
 
 class _Refiner:
@@ -68,15 +75,17 @@ class _Refiner:
         self._quantized, self._progress = quantized, progress
         self._readers = readers_of_groups(quantized.plan)
         self._convolutions = [op for op in quantized.plan.ops if op.weight and op.decision == INTEGER]
-        self._results: dict[str, list[torch.Tensor]] = {}
-        self.changed = self.codes = self._done = 0
-        self.largest = 0.0
+        self._sums: dict[str, list[torch.Tensor]] = {}
+        self.changed = self.codes = self.largest_input = self._done = 0
+        self.largest_change = 0.0
 
     def record(self, op: PlannedOp, x: torch.Tensor) -> None:
-        """Keeps the float results (positions, C_out) of one image."""
+        """Keeps the float sums (positions, C_out) of one image, without biases, in 16 bits: only their means count."""
         module = self._module(op)
-        result = _sums(patches(module, x), module.weight)
-        self._results.setdefault(op.address, []).append(result if module.bias is None else result + module.bias)
+        self.largest_input = max(self.largest_input, x.numel())
+        if module.bias is not None:
+            sums = _sums(patches(module, x), module.weight).clamp_(-_LARGEST_HALF, _LARGEST_HALF)
+            self._sums.setdefault(op.address, []).append(sums.half())
 
     def refine(self, op: PlannedOp, x: torch.Tensor) -> None:
         """Rounds the weights of a convolution for its quantized inputs (N, C_in, H, W), then corrects its biases.
@@ -97,10 +106,10 @@ class _Refiner:
         module.weight.copy_((codes * scale[..., None]).view_as(module.weight))
         if module.bias is not None:
             made = torch.stack([_sums(sample, module.weight) + module.bias for sample in samples])
-            wanted = torch.stack(self._results.pop(op.address))
+            wanted = torch.stack(self._sums.pop(op.address)).float() + module.bias
             change = bias_correction(made, wanted, self._readers[self._quantized.plan.groups[op.result]])
             module.bias.add_(change)
-            self.largest = max(self.largest, float(change.abs().max()))
+            self.largest_change = max(self.largest_change, float(change.abs().max()))
         source = self._quantized.range_of(self._quantized.plan.groups[op.inputs[0]])
         quantizer.keep(quantizer.scale, module.bias, source.scale)
         self._done += 1
@@ -121,7 +130,8 @@ def patches(convolution: Any, x: torch.Tensor) -> torch.Tensor:
     rows = (x.shape[2] + 2 * top - by * (height - 1) - 1) // down + 1
     columns = (x.shape[3] + 2 * left - across * (width - 1) - 1) // right + 1
     inputs = x.shape[1] // convolution.groups * height * width
-    count = min(rows * columns, max(_FEWEST_POSITIONS, min(_MOST_POSITIONS, _VALUES // inputs)))
+    values = max(inputs, 4 * convolution.out_channels)
+    count = min(rows * columns, max(_FEWEST_POSITIONS, min(_MOST_POSITIONS, _VALUES // values)))
     # Steps of the golden ratio: no row or column of the grid is favoured, as a regular step would.
     places = (torch.arange(count, dtype=torch.float64) * 0.6180339887498949 % 1 * rows * columns).long()
     places = torch.arange(count) if count == rows * columns else places

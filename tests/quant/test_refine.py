@@ -132,9 +132,8 @@ def test_a_refined_model_is_nearer_to_float_on_other_images(deployed):
     weights = [model.get_submodule(op.weight).weight for op in convolutions]
     assert found.images == 6 and found.codes == sum(weight.numel() for weight in weights)
     assert 0.01 < found.changed_codes / found.codes < 0.5 and math.isfinite(found.largest_bias_change)
-    boxes, scores = slice(0, 4), slice(4, None)
-    for part in (boxes, scores):
-        lost, left = ((y[:, part] - expected[:, part]).square().mean() for y in (before, after))
+    for part in (lambda y: y[:, :4], lambda y: y[:, 4:].logit()):  # boxes, scores
+        lost, left = ((part(y) - part(expected)).square().mean() for y in (before, after))
         assert left < lost
     assert quantized.observe is None and quantized.before_convolution is None and not quantized.training
 
@@ -159,3 +158,12 @@ def test_refined_weights_are_codes_whose_scales_stay(deployed):
     again.follow_weights(tie=True)  # another calibration, or another profile's bits
     assert any(not torch.equal(again.weight_quantizer(op).scale, scales[op.weight]) for op in one.plan.ops
                if op.weight in scales)  # fmt: skip
+
+
+def test_a_large_model_takes_fewer_images(deployed, monkeypatch):
+    one = deployed("yolov8n")
+    largest = max(math.prod(op.shape) for op in one.ops if op.operation == "conv2d")
+    monkeypatch.setattr("edgegd.quant.refine._BYTES", 24 * 5 * largest)
+    quantized = QuantizedModel(copy.deepcopy(one.model), one.plan)
+    calibrate(quantized, [IMAGES], "mse")
+    assert refine(quantized, IMAGES).images in (4, 5)
