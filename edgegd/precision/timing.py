@@ -20,6 +20,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from edgegd.errors import WorkerError
+from edgegd.export.load_onnx import load_onnx
+from edgegd.foreign_text import one_line
+from edgegd.latency.answers import device_of
 from edgegd.latency.conversation import WORKER_FILE, ask, configure
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.latency.measure import design_of
@@ -32,6 +36,11 @@ BORDERS = {"QuantizeLinear": "quantize", "DequantizeLinear": "dequantize", "Tran
 _ADDRESS = re.compile(r"input(?=/)|[^:/]*:\w+?:\d+")
 RUNS, LAUNCHES = 30, 3
 _PROFILE_S = 60.0  # what a profile may take on a small board, beside loading the model
+
+
+def _address_of(name: str) -> str:
+    found = _ADDRESS.match(name)
+    return found.group() if found else ""
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,7 @@ class NodeTime:
     @property
     def address(self) -> str:
         """The address of the operation (or tensor) that the node's name begins with; empty where there is none."""
-        found = _ADDRESS.match(self.name)
-        return found.group() if found else ""
+        return _address_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,33 @@ class Profile:
         return sum(node.ms for node in self.nodes if not node.address and not is_border(node))
 
 
+@dataclass(frozen=True)
+class _Named:
+    """The addresses in an exported file, all and those of its convolutions, which onnxruntime never leaves out."""
+
+    all: frozenset[str]
+    convolutions: frozenset[str]
+
+    @staticmethod
+    def of(path: Path) -> _Named:
+        """Raises OnnxUnreadableError."""
+        nodes = load_onnx(path).graph.node
+        convolutions = frozenset(_address_of(node.name) for node in nodes if node.op_type == "Conv")
+        return _Named(frozenset(_address_of(node.name) for node in nodes), convolutions - {""})
+
+    def require(self, nodes: Sequence[dict[str, Any]], device: str) -> None:
+        """WorkerError that names the device unless these can be the file's nodes: others' times would count as 0."""
+        timed = {_address_of(node["name"]) for node in nodes} - {""}
+        missing, strange = sorted(self.convolutions - timed), sorted(timed - self.all)
+        if missing or strange:
+            raise WorkerError(
+                f"{device} has timed other nodes than those of the file that was sent.",
+                expected="every convolution of the file, and nothing of another one",
+                found=f"no {one_line(missing[0])}" if missing else f"also {one_line(strange[0])}",
+                mend="look for another program or a changed worker on the device",
+            )  # fmt: skip
+
+
 def is_border(node: NodeTime) -> bool:
     """Whether a node stands between operations; a Transpose with an address is an operation of the model."""
     return node.op_type in BORDERS and not (node.op_type == "Transpose" and node.address)
@@ -125,8 +160,9 @@ def profile_models(models: Mapping[str, Path], target: Target, settings: Latency
 
     Of `settings`, threads and spinning count. A node's time is the median over the launches of its median over `runs`
     inferences. `progress(done, total)` is called after each profile. Raises OnnxUnreadableError for a model that
-    cannot be timed, WorkerError when a worker dies, hangs, or reports a failure.
+    cannot be timed, WorkerError when a worker dies, hangs, reports a failure, or tells the nodes of another file.
     """
+    named = {name: _Named.of(path) for name, path in models.items()}
     delivered = {name: target.deliver(path) for name, path in models.items()}
     design = design_of(settings)
     answers: dict[str, list[dict[str, Any]]] = {name: [] for name in models}
@@ -138,6 +174,7 @@ def profile_models(models: Mapping[str, Path], target: Target, settings: Latency
                 ready = configure(worker, delivered[name], design)
                 machine = machine or fingerprint(ready["machine"])
                 answers[name].append(ask(worker, {"profile": runs}, _PROFILE_S))
+                named[name].require(answers[name][-1]["nodes"], device_of(worker))
             if progress is not None:
                 progress(sum(map(len, answers.values())), launches * len(models))
     return {name: _median_profile(found, machine) for name, found in answers.items()}

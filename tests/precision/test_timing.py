@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from edgegd.errors import OnnxUnreadableError
+from edgegd.errors import OnnxUnreadableError, WorkerError
+from edgegd.precision import timing
 from edgegd.precision.timing import NodeTime, Profile, operation_times, profile_models, without_profiling
 from edgegd.quant.rules import FLOAT, INTEGER
 from edgegd.recipe.schema import LatencySection
@@ -82,6 +83,25 @@ def test_addresses_are_read_from_the_names_that_onnxruntime_makes(name: str, add
 
 def test_one_file_alone(small: Any) -> None:
     assert "model.0.conv:conv2d:0" in operation_times(small.float_file)
+
+
+@pytest.mark.parametrize(("names", "found"), [
+    (["model.0.conv:conv2d:0"], r"no model\.1\.conv:conv2d:0"), ([""], r"no model\.0\.conv:conv2d:0"),
+    (None, r"also other:conv2d:0"),
+], ids=["of one node", "without names", "of another file"])  # fmt: skip
+def test_nodes_of_another_file_are_no_times_of_this_one(small: Any, monkeypatch: pytest.MonkeyPatch,
+                                                        names: list[str] | None, found: str) -> None:
+    ask = timing.ask
+
+    def lied(worker: Any, message: dict[str, Any], duration_s: float) -> dict[str, Any]:
+        answer = ask(worker, message, duration_s)
+        node = answer["nodes"][0]
+        strange = answer["nodes"] + [node | {"name": "other:conv2d:0"}]
+        return answer | {"nodes": strange if names is None else [node | {"name": name} for name in names]}
+
+    monkeypatch.setattr(timing, "ask", lied)
+    with pytest.raises(WorkerError, match=rf"(?s)local.*other nodes.*found: {found}"):
+        profile_models({"m": small.integer_file}, LocalTarget(), LatencySection(), launches=1, runs=2)
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Any) -> None:
