@@ -35,6 +35,7 @@ BORDERS = {"QuantizeLinear": "quantize", "DequantizeLinear": "dequantize", "Tran
            "ReorderInput": "layout", "ReorderOutput": "layout"}  # fmt: skip
 _ADDRESS = re.compile(r"input(?=/)|[^:/]*:\w+?:\d+")
 RUNS, LAUNCHES = 30, 3
+_FUSED = 4  # operations that have one node at the most, on average
 _PROFILE_S = 60.0  # what a profile may take on a small board, beside loading the model
 
 
@@ -104,32 +105,25 @@ class Profile:
         return sum(node.ms for node in self.nodes if not node.address and not is_border(node))
 
 
-@dataclass(frozen=True)
-class _Named:
-    """The addresses in an exported file, all and those of its convolutions: onnxruntime gives a few of them the name of
-    the addition or the ReLU that it fuses with them."""
+def _require_nodes_of(addresses: frozenset[str], nodes: Sequence[dict[str, Any]], device: str) -> None:
+    """WorkerError that names the device unless the nodes can be those of the file with these addresses.
 
-    all: frozenset[str]
-    convolutions: frozenset[str]
+    What a profile does not name would count as no time. onnxruntime fuses up to three operations and keeps the name of
+    one: of a convolution with its ReLU that of the ReLU.
+    """
+    timed = {_address_of(node["name"]) for node in nodes} - {""}
+    strange = sorted(timed - addresses)
+    if strange or _FUSED * len(timed) < len(addresses):
+        raise WorkerError(
+            f"{device} has timed other nodes than those of the file that was sent.",
+            expected=f"most of the file's {len(addresses)} operations, and nothing of another file",
+            found=f"also {one_line(strange[0])}" if strange else f"{len(timed)} of them",
+            mend="look for another program or a changed worker on the device",
+        )  # fmt: skip
 
-    @staticmethod
-    def of(path: Path) -> _Named:
-        """Raises OnnxUnreadableError."""
-        nodes = load_onnx(path).graph.node
-        convolutions = frozenset(_address_of(node.name) for node in nodes if node.op_type == "Conv")
-        return _Named(frozenset(_address_of(node.name) for node in nodes), convolutions - {""})
 
-    def require(self, nodes: Sequence[dict[str, Any]], device: str) -> None:
-        """WorkerError that names the device unless these can be the file's nodes: others' times would count as 0."""
-        timed = {_address_of(node["name"]) for node in nodes} - {""}
-        missing, strange = sorted(self.convolutions - timed), sorted(timed - self.all)
-        if 2 * len(missing) > len(self.convolutions) or strange:
-            raise WorkerError(
-                f"{device} has timed other nodes than those of the file that was sent.",
-                expected=f"the file's {len(self.convolutions)} convolutions, and nothing of another file",
-                found=f"also {one_line(strange[0])}" if strange else f"{len(missing)} are missing",
-                mend="look for another program or a changed worker on the device",
-            )  # fmt: skip
+def _addresses_of(path: Path) -> frozenset[str]:
+    return frozenset(_address_of(node.name) for node in load_onnx(path).graph.node) - {""}
 
 
 def is_border(node: NodeTime) -> bool:
@@ -163,7 +157,7 @@ def profile_models(models: Mapping[str, Path], target: Target, settings: Latency
     inferences. `progress(done, total)` is called after each profile. Raises OnnxUnreadableError for a model that
     cannot be timed, WorkerError when a worker dies, hangs, reports a failure, or tells the nodes of another file.
     """
-    named = {name: _Named.of(path) for name, path in models.items()}
+    addresses = {name: _addresses_of(path) for name, path in models.items()}
     delivered = {name: target.deliver(path) for name, path in models.items()}
     design = design_of(settings)
     answers: dict[str, list[dict[str, Any]]] = {name: [] for name in models}
@@ -175,7 +169,7 @@ def profile_models(models: Mapping[str, Path], target: Target, settings: Latency
                 ready = configure(worker, delivered[name], design)
                 machine = machine or fingerprint(ready["machine"])
                 answers[name].append(ask(worker, {"profile": runs}, _PROFILE_S))
-                named[name].require(answers[name][-1]["nodes"], device_of(worker))
+                _require_nodes_of(addresses[name], answers[name][-1]["nodes"], device_of(worker))
             if progress is not None:
                 progress(sum(map(len, answers.values())), launches * len(models))
     return {name: _median_profile(found, machine) for name, found in answers.items()}
