@@ -121,7 +121,7 @@ def test_convolutions_with_relus_are_named_after_these(small: Any, tmp_path: Any
     quantized.eval()
     onnx.save(build_graph(quantized if quantizes else model, quantized.plan, 64, 17), tmp_path / "relu.onnx")
     profile = profile_models({"m": tmp_path / "relu.onnx"}, LocalTarget(), LatencySection(), launches=1, runs=2)["m"]
-    assert any(":relu:" in address for address in profile.operations_ms())
+    assert any(":relu:" in address for address in profile.operations_ms()) is not quantizes
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Any) -> None:
