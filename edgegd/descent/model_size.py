@@ -19,6 +19,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from ultralytics.nn.tasks import parse_model
 
+from edgegd.data.ultralytics_as_given import as_given
 from edgegd.errors import CheckpointUnreadableError
 from edgegd.limits import CHECKPOINT_BYTES, CLASSES, LAYER_ARGUMENT, LAYERS, MAP_VALUES, PARAMETERS
 
@@ -26,10 +27,20 @@ _PROBE_PX = 256  # of the picture that Ultralytics sends through a new model
 
 
 def require_size_of_description(description: Any, source: object) -> None:
-    """CheckpointUnreadableError, which names the limit, where an architecture is larger than a model can be.
+    """CheckpointUnreadableError, which names the limit, where an architecture is larger than a model can be; and where
+    Ultralytics cannot build it."""
+    try:
+        _require_small(description, source)
+    except CheckpointUnreadableError:
+        raise
+    except Exception as error:  # Ultralytics builds whatever the description says, which can raise anything
+        raise CheckpointUnreadableError(
+            f"{source} does not describe a model.", expected="an Ultralytics architecture",
+            found=f"{type(error).__name__}: {error}"[:200], mend="correct the file, or choose another model.weights",
+        ) from error  # fmt: skip
 
-    What is no description at all is left to Ultralytics' own error.
-    """
+
+def _require_small(description: Any, source: object) -> None:
     entries = [entry for part in ("backbone", "head") for entry in description[part]]
     repeats = [entry[1] for entry in entries if isinstance(entry, list) and len(entry) == 4]
     numbers = [abs(one) for entry in entries for one in _numbers(entry)]
@@ -43,7 +54,7 @@ def require_size_of_description(description: Any, source: object) -> None:
     if not count <= LAYERS:  # NaN is not
         raise _too_large(source, f"at most {LAYERS} layers, repeated ones counted", f"{count:g}")
     channels = description.get("channels", 3)
-    with torch.device("meta"):
+    with as_given(), torch.device("meta"):
         layers, _ = parse_model(copy.deepcopy(description), channels, verbose=False)
     require_size_of_tensors(layers, source)
     require_size_of_maps(list(layers), channels, source)
