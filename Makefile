@@ -46,7 +46,7 @@ data float activation adapt search ptq qat export verify accuracy latency report
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# 1,910 malformed inputs and 162 lying devices (docs/fuzzing.md); another SEED is as many others.
+# 1,910 malformed inputs and 186 lying devices (docs/fuzzing.md); another SEED is as many others.
 SEED ?= 0
 fuzz: $(INSTALLED)
 	$(BIN)/python -m fuzz --seed $(SEED) --jobs 2

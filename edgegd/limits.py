@@ -27,8 +27,8 @@ IMAGE_FILES = 5_000_000
 """Of one split: COCO has 0.12 million."""
 FOLDER_DEPTH = 64
 """Of folders in an image folder: links that loop look like ever deeper folders."""
-CLASSES = 100_000
-"""ImageNet-21k has 21,841."""
+CLASSES = 25_000
+"""ImageNet-21k has 21,841; a head of so many makes 2 GB of scores of one small picture."""
 CHARACTERS_OF_A_NAME = 1_000
 """Of a class name."""
 ARCHIVE_BYTES = 2 << 30
@@ -37,6 +37,16 @@ ARCHIVE_MEMBER_BYTES = 64 << 20
 DOWNLOAD_BYTES = 4 << 30
 MODEL_BYTES = 2 << 30
 """Of one protobuf message, and so of an ONNX file."""
+CHECKPOINT_BYTES = 2 << 30
+"""Of a checkpoint, unpacked; with its optimizer's state a large one has 1 GB."""
+PARAMETERS = 250_000_000
+"""Of a model; Ultralytics' largest (YOLOv5x6u) has 155 million."""
+LAYERS = 1_000
+"""Of an architecture file, with repeats; the longest have fewer than 100."""
+LAYER_ARGUMENT = 10_000
+"""Any number in a layer's entry: channels, kernels, places."""
+MAP_VALUES = 500_000_000
+"""That all layers together may make of a picture of 256 x 256; YOLO26x-p2 makes 130 million."""
 SIDE_PX = 4096
 """Of a network's input."""
 THREADS = 1024

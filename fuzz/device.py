@@ -8,13 +8,15 @@ protocol of either as edgegd/latency/worker.py describes it, without running a m
     {"facts": FILE, "lie": null | {"message", "nth", "how", ...}, "real": PYTHON or ""}
 
 `facts` are a real machine's. With `real`, the answers are a real worker's, passed on. The lie replaces the answer
-number `nth` to `message`; see `_lie` for the ways.
+number `nth` to `message`; see `tell` for the ways. A heartbeat (`{}`) has no answer: a lie about it is one too many.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -22,6 +24,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 MARK = "@@LIE@@"
+HEARTBEAT = "heartbeat"
+NODE_US = 10.0
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -50,8 +54,33 @@ def durations(count: int) -> list[int]:
     return [2_000_000 + (index * 7919 + time.monotonic_ns()) % 2000 for index in range(count)]
 
 
-def honest(facts: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
-    """The answer of a sound device; None for a message that has none."""
+def profile(model: str) -> dict[str, Any]:
+    """The answer to `profile` for an exported file: a node for every address in it, each as fast as the others."""
+    with open(model, "rb") as file:
+        names = sorted(set(re.findall(rb"model(?:\.\w+)*:\w+:\d+", file.read())))
+    shape = [["float", 1, 16, 8, 8]]
+    nodes = [
+        {
+            "op_type": "Conv",
+            "name": name.decode(),
+            "provider": "CPUExecutionProvider",
+            "median_us": NODE_US,
+            "inputs": shape,
+            "outputs": shape,
+        }
+        for name in names
+    ]
+    return {"nodes": nodes, "run_us": NODE_US * len(nodes) + 50, "plain_us": NODE_US * len(nodes)}
+
+
+def sha256_of(path: str) -> str:
+    """Of a file."""
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def honest(facts: dict[str, Any], message: dict[str, Any], model: str = "") -> dict[str, Any] | None:
+    """The answer of a sound device that has loaded the file `model`; None for a message that has none."""
     kind = next(iter(message), "")
     value: Any = message.get(kind)
     if kind == "lock":
@@ -71,7 +100,7 @@ def honest(facts: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | N
             "ready": True,
             "protocol": 2,
             "load_ms": 12.5,
-            "model_sha256": value["sha256"],
+            "model_sha256": sha256_of(value["model"]) if value["sha256"] is None else value["sha256"],
             "machine": facts,
             "session": session,
             "inputs": {"images": ["float32", 1, 3, 64, 64]},
@@ -85,6 +114,8 @@ def honest(facts: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | N
         return {"durations_ns": durations(value)}
     if kind == "memory":
         return {"peak_bytes": 50_000_000}
+    if kind == "profile":
+        return profile(model)
     return None if not kind else {"error": f"unknown message {kind}", "about": "worker"}
 
 
@@ -147,7 +178,15 @@ def answers(spec: dict[str, Any], worker: list[str]) -> Answer:
         return passed_on
     with open(spec["facts"], encoding="utf-8") as file:
         facts = json.load(file)
-    return lambda message: honest(facts, message)  # type: ignore[return-value]
+
+    loaded = [""]
+
+    def played(message: dict[str, Any]) -> Any:
+        if "configure" in message:
+            loaded[0] = message["configure"]["model"]
+        return honest(facts, message, loaded[0])
+
+    return played
 
 
 def heard() -> Iterator[dict[str, Any]]:
@@ -163,17 +202,17 @@ def main() -> None:
     out, answer_of, lie, seen = sys.stdout.buffer, answers(spec, sys.argv[2:]), spec["lie"], 0
     for message in heard():
         answer = answer_of(message)
-        if answer is None:
-            if "quit" in message:
-                return
-            continue
-        kind = next(iter(message))
+        if "quit" in message:
+            return
+        kind = next(iter(message), HEARTBEAT)
         kind = "unlock" if kind == "lock" and message["lock"] is None else kind
         if lie is not None and kind == lie["message"]:
             seen += 1
             if seen == lie["nth"] + 1:
-                tell(lie, answer, out)
+                tell(lie, answer or {}, out)
                 continue
+        if answer is None:
+            continue
         out.write(json.dumps(answer).encode() + b"\n")
         out.flush()
         if kind == "unlock":

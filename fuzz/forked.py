@@ -24,6 +24,7 @@ MEMORY_LIMIT_BYTES = 2_000_000_000
 KILLED_AT_BYTES = 4_000_000_000  # so that a fault does not take the machine along
 TIME_LIMIT_S = 30.0
 PREPARING_LIMIT_S = 120.0
+HEARTBEAT_S = 0.05  # instead of a minute, so that a device can lie about it
 GRACE_S = 3.0  # what a command has started may take so long to notice its end
 _LOOK_S = 0.01
 
@@ -83,10 +84,11 @@ def _be_impatient(seconds: float) -> None:
         (check, "_ANSWER_S"),
         (lock, "_ANSWER_S"),
         (timing, "_PROFILE_S"),
+        (lock, "HEARTBEAT_S"),
     ):
         if not hasattr(module, name):
             raise AttributeError(f"{module.__name__} has no {name} any more: what is the deadline for an answer now?")
-        setattr(module, name, seconds)
+        setattr(module, name, HEARTBEAT_S if name == "HEARTBEAT_S" else seconds)
 
 
 def in_fork(function: Callable[[], None], out: Path, err: Path, limit_s: float) -> Ending:

@@ -45,6 +45,17 @@ POSITIVE = frozenset({"first_ns", "durations_ns", "peak_bytes", "logical_cores",
 """May not be 0."""
 NULLABLE = frozenset({"onnxruntime_build", "numpy", "onnxruntime"})
 """Of a device that lacks them."""
+_NODE = '{"op_type": "Conv", "name": "NAME", "provider": "x", "median_us": US, "inputs": [], "outputs": [["float", 1]]}'
+_OTHER_PROFILES: tuple[tuple[str, list[Any], str], ...] = (
+    ("of another file", ["nodes"], f"[{_NODE.replace('NAME', 'other.0:conv2d:0').replace('US', '9')}]"),
+    ("of one node", ["nodes"], f"[{_NODE.replace('NAME', 'model.0.conv:conv2d:0').replace('US', '9')}]"),
+    ("of nodes without names", ["nodes"], f"[{_NODE.replace('NAME', '').replace('US', '9')}]"),
+    ("a node longer than the run", ["nodes", 0, "median_us"], "500000000"),
+    ("a run of 2 ns", ["run_us"], "0.002"),
+    ("a run of ten minutes", ["run_us"], "6e8"),
+    ("ten minutes without a profile", ["plain_us"], "6e8"),
+    ("2 ns without a profile", ["plain_us"], "0.002"),
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +71,11 @@ def draw_lie(random: Random, facts: dict[str, Any], messages: tuple[str, ...]) -
     """A lie in the answer to one of `messages`."""
     message = random.choice(messages)
     spec = {"message": message, "nth": random.choice((0, 0, 0, 1)) if message == "run" else 0}
-    if random.random() < 0.35:
+    if random.random() < 0.35 or message == device.HEARTBEAT:
         return _of_the_stream(random, spec)
+    if message == "profile" and random.random() < 0.3:
+        what, path, raw = random.choice(_OTHER_PROFILES)
+        return Lie({**spec, "how": "change", "path": path, "raw": raw}, f"profile: {what}", True)
     answer = _honest_answer(facts, message)
     found = list(places(answer))
     steps = random.choice(found)
@@ -167,5 +181,8 @@ def _of_the_stream(random: Random, spec: dict[str, Any]) -> Lie:
     if isinstance(way.get("hex"), bytes):
         way = {**way, "hex": way["hex"].hex()}
     shown = bytes.fromhex(way["hex"])[:40] if "hex" in way else {key: way[key] for key in way if key != "how"} or ""
-    harmless = way["how"] in ("twice", "long") or (spec["message"] == "unlock" and shown == b'{"locked": false}\n')
+    says_free = shown == b'{"locked": false}\n'
+    if spec["message"] == device.HEARTBEAT:
+        return Lie({**spec, **way}, f"a heartbeat: {way['how']} {shown!r}", not says_free)
+    harmless = way["how"] in ("twice", "long") or (spec["message"] == "unlock" and says_free)
     return Lie({**spec, **way}, f"{spec['message']}: {way['how']} {shown!r}", not harmless)

@@ -56,10 +56,10 @@ def laughs(levels: int = 10) -> str:
 
 @pytest.fixture(autouse=True)
 def at_once_and_in_little_memory() -> Iterator[None]:
-    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600 << 10, "KiB"
-    assert time.monotonic() - start < 60
+    assert time.process_time() - start < 60  # of this process alone: the machine may be busy
 
 
 @pytest.mark.parametrize("text", [

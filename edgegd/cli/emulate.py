@@ -41,7 +41,7 @@ def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> N
     if as_json:
         click.echo(json_text([{"model": str(file), "cpus": to_json(cpus)} for file, cpus in compared.items()]))
     else:
-        from tabulate import tabulate
+        from edgegd.report.table import table
 
         rows = [
             [file.name, c.cpu, f"{c.tensors - c.differing} of {c.tensors}", f"{c.equal_codes:.4%}", c.largest_distance,
@@ -51,7 +51,7 @@ def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> N
         ]  # fmt: skip
         headers = ["file", "emulated CPU", "equal tensors", "equal codes", "largest distance", "first differing tensor",
                    "detections that agree", "largest shift", "output"]  # fmt: skip
-        click.echo(tabulate(rows, headers, disable_numparse=True))
+        click.echo(table(rows, headers))
     comparisons = [comparison for cpus in compared.values() for comparison in cpus]
     for comparison in comparisons:
         if not comparison.undisturbed:

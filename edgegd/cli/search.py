@@ -56,7 +56,8 @@ def search(run_dir: Path, force: bool, as_json: bool) -> None:
 
 def front_table(result: dict[str, Any]) -> str:
     """precision.json's front as text; the budget's plan, or the nearest to it, is marked."""
-    from tabulate import tabulate
+    from edgegd.foreign_text import one_line
+    from edgegd.report.table import table
 
     rows = [["fp32", 0, "", f"{result['fp32_ms']:.2f}", "1.000", "", "", ""]]
     for point in result["points"]:
@@ -67,5 +68,5 @@ def front_table(result: dict[str, Any]) -> str:
         ])  # fmt: skip
     headers = ["plan", "integer operations", "predicted ms", "measured ms", "of FP32", "predicted dB", "dB at the head",
                ""]  # fmt: skip
-    table = tabulate(rows, headers, disable_numparse=True)
-    return f"{table}\n\n{result['fingerprint']['cpu']}, {result['threads']} threads; {len(result['images'])} images"
+    cpu = one_line(result["fingerprint"]["cpu"])
+    return f"{table(rows, headers)}\n\n{cpu}, {result['threads']} threads; {len(result['images'])} images"

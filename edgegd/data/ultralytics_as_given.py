@@ -34,11 +34,11 @@ def as_given() -> Iterator[None]:
     them stays as it is. Raises FileNotFoundError from within where a file is not there, instead of downloading it.
     """
     with ExitStack() as stack:
-        stack.enter_context(_replaced(downloads, "attempt_download_asset", _existing))
-        stack.enter_context(_replaced(checks, "check_yolov5u_filename", lambda file, verbose=True: file))
-        stack.enter_context(_replaced(tasks, "SAFE_LOAD", not is_trusted()))
-        stack.enter_context(_replaced(data_utils, "check_font", lambda font="": None))
-        stack.enter_context(_replaced(events, "enabled", False))
+        stack.enter_context(replaced(downloads, "attempt_download_asset", _existing))
+        stack.enter_context(replaced(checks, "check_yolov5u_filename", lambda file, verbose=True: file))
+        stack.enter_context(replaced(tasks, "SAFE_LOAD", not is_trusted()))
+        stack.enter_context(replaced(data_utils, "check_font", lambda font="": None))
+        stack.enter_context(replaced(events, "enabled", False))
         stack.enter_context(_without_api_key())
         stack.enter_context(_settings({name: False for name in _REPORTING} | {"api_key": ""}))
         yield
@@ -51,7 +51,8 @@ def _existing(file: str | Path, *arguments: Any, **keywords: Any) -> str:
 
 
 @contextmanager
-def _replaced(module: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(module: Any, name: str, value: Any) -> Iterator[None]:
+    """Within this block an attribute of a module has another value."""
     before = getattr(module, name)
     setattr(module, name, value)
     try:

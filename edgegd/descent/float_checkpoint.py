@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoint
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
 
 from edgegd.data.download import download_file
-from edgegd.data.ultralytics_as_given import as_given
+from edgegd.data.ultralytics_as_given import as_given, replaced
 from edgegd.descent.architecture import read_architecture
 from edgegd.descent.checkpoint_classes import names_by_id
+from edgegd.descent.model_size import require_size_of_description, require_size_of_maps, within_limits
 from edgegd.errors import (
     ChannelCountError,
     CheckpointNotFoundError,
@@ -27,6 +29,7 @@ from edgegd.errors import (
     UntrustedFileError,
 )
 from edgegd.foreign_text import one_line
+from edgegd.limits import CLASSES
 from edgegd.network_size import NetworkSize, network_size
 from edgegd.quant.folding import input_channels
 from edgegd.recipe.paths import resolve_path
@@ -70,7 +73,7 @@ def open_checkpoint(path: Path) -> DetectionModel:
     each id.
     """
     try:
-        with as_given():
+        with as_given(), replaced(tasks, "torch_safe_load", within_limits(tasks.torch_safe_load)):
             require_regular(path)
             model: Any = load_checkpoint(path.absolute())[0]
     except (RuntimeError, EOFError, OSError, KeyError, TypeError, AttributeError, ModuleNotFoundError, ValueError,
@@ -99,12 +102,14 @@ def _require_fitting_layers(model: DetectionModel, path: Path) -> None:
     try:
         probe: Any = copy.deepcopy(model).float().eval()
         strides = [float(stride) for stride in probe.stride]
-        if type(probe.model[-1].nc) is not int or not strides or not all(
-            1 <= stride <= _PROBE_PX for stride in strides
-        ):
+        fits = strides and all(1 <= stride <= _PROBE_PX for stride in strides)
+        if type(probe.model[-1].nc) is not int or probe.model[-1].nc > CLASSES or not fits:
             raise ValueError(f"{probe.model[-1].nc!r} classes, strides {strides}")
+        require_size_of_maps(list(copy.deepcopy(probe).to("meta").model), input_channels(model), path)
         with torch.no_grad():
             probe(torch.zeros(1, input_channels(model), _PROBE_PX, _PROBE_PX))
+    except CheckpointUnreadableError:
+        raise
     except Exception as error:  # whatever Ultralytics' layers raise where they do not fit each other
         raise CheckpointUnreadableError(
             f"{path} holds a model that does not work.", expected="layers that fit each other",
@@ -139,7 +144,10 @@ def open_architecture(weights: str) -> DetectionModel:
         )  # fmt: skip
     try:
         with as_given():
+            require_size_of_description(description, weights)
             return DetectionModel(description, verbose=False)
+    except CheckpointUnreadableError:
+        raise
     except Exception as error:  # Ultralytics builds whatever the file says, which can raise anything
         raise CheckpointUnreadableError(
             f"{weights} does not describe a model.", expected="an Ultralytics architecture file",

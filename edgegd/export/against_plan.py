@@ -8,7 +8,6 @@ The file may be any Q/DQ file of the plan's model. Convolutions are recognized b
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ from onnx import numpy_helper
 
 from edgegd.errors import PlanError
 from edgegd.export.load_onnx import load_onnx
+from edgegd.export.optimized_graph import optimized_model
 from edgegd.quant.nodes import CODES
 from edgegd.quant.plan import QuantPlan
 from edgegd.quant.rules import FLOAT, INTEGER
-from edgegd.runtime.session import load_session
 
 AS_PLANNED = "as planned"
 _Range = tuple[str, float | None, int | None]  # type of the codes, scale, zero point
@@ -69,10 +68,7 @@ def compare_with_plan(path: Path, plan: QuantPlan, weight_shapes: Mapping[str, t
         OnnxUnreadableError: the file is missing, or onnxruntime cannot load it.
         PlanError: the file is of another model: a planned convolution is missing, or its weight has another shape.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        optimized_path = Path(folder) / "optimized.onnx"
-        load_session(path, optimized_path=optimized_path)
-        optimized = load_onnx(optimized_path).graph
+    optimized = optimized_model(path).graph
     graph = load_onnx(path).graph
     convolutions = _convolutions(graph, plan)
     _require_same_model(path, plan, convolutions, weight_shapes)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from edgegd.errors import OnnxUnreadableError
 from edgegd.runtime.session import load_session
 
 # Every name under which onnxruntime's CPU provider runs a float convolution after optimization.
@@ -22,7 +23,18 @@ def optimized_model(path: Path, *, signed_activations: bool = False) -> onnx.Mod
     with tempfile.TemporaryDirectory() as folder:
         optimized_path = Path(folder) / "optimized.onnx"
         load_session(path, optimized_path=optimized_path, signed_activations=signed_activations)
+        return _read_back(optimized_path, path)
+
+
+def _read_back(optimized_path: Path, path: Path) -> onnx.ModelProto:
+    """The written graph. onnxruntime leaves weights in the second file where it has found them, which is not there."""
+    try:
         return onnx.load(optimized_path)
+    except Exception as error:  # onnx raises ValidationError, which is protobuf's or its own by version
+        raise OnnxUnreadableError(
+            f"{path} has weights in a second file.", expected="one file that holds the whole model",
+            found=" ".join(str(error).split())[:200], mend="save it in one file: onnx.save(onnx.load(FILE), NEW)",
+        ) from error  # fmt: skip
 
 
 def element_types(optimized: onnx.ModelProto) -> dict[str, str]:

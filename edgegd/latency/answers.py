@@ -178,6 +178,11 @@ MACHINE = record({
 _NODE = record({"op_type": _NAME, "name": _WORDS, "provider": _NAME, "median_us": number(0, HOUR_NS / 1e3),
                 "inputs": many(_shape, 0, 10_000), "outputs": many(_shape, 1, 10_000)})  # fmt: skip
 
+_PROFILE = record({"nodes": many(_NODE, 1, 1_000_000), "run_us": number(1e-3, HOUR_NS / 1e3),
+                   "plain_us": number(1e-3, HOUR_NS / 1e3)})  # fmt: skip
+# Very generous: between two medians a machine may be given to somebody else, and a profile makes short nodes longer.
+_NODES_TO_RUN, _PLAIN_TO_RUN, _RUN_TO_PLAIN = 100, 1000, 1000
+
 _BLOCK = record({"first_ns": _DURATION, "durations_ns": many(_DURATION, 1, 50_000_000), "before": STATE,
                  "after": STATE})  # fmt: skip
 
@@ -189,6 +194,15 @@ def _block(value: Any, where: str) -> None:
     inside_ns = value["first_ns"] + sum(value["durations_ns"])
     if before_ns < after_ns < before_ns + inside_ns:  # a clock that stands still or goes back is told as a fault
         raise _Wrong("durations_ns", f"at most {after_ns - before_ns} ns, which the block took", inside_ns)
+
+
+def _profile(value: Any, where: str) -> None:
+    """A profile, whose nodes run one after the other within a run, and whose run is that of the file alone."""
+    _PROFILE(value, where)
+    run_us, nodes_us = value["run_us"], sum(node["median_us"] for node in value["nodes"])
+    if nodes_us > _NODES_TO_RUN * run_us:
+        raise _Wrong("nodes", f"median_us of {_NODES_TO_RUN * run_us:g} us together, for a run of {run_us:g}", nodes_us)
+    number(run_us / _RUN_TO_PLAIN, run_us * _PLAIN_TO_RUN)(value["plain_us"], "plain_us")
 
 
 ANSWERS: dict[str, Check] = {
@@ -204,8 +218,7 @@ ANSWERS: dict[str, Check] = {
     "run": _block,
     "burst": record({"durations_ns": many(_DURATION, 1, 50_000_000)}),
     "memory": record({"peak_bytes": whole(1, 1 << 50)}),
-    "profile": record({"nodes": many(_NODE, 1, 1_000_000), "run_us": number(1e-3, HOUR_NS / 1e3),
-                       "plain_us": number(1e-3, HOUR_NS / 1e3)}),
+    "profile": _profile,
     "lock": lambda value, where: record(*(({"held_by": _WORDS},) if "held_by" in value else
                                           ({"locked": one_of(True)},)))(value, where),
     "unlock": record({"locked": one_of(False)}),

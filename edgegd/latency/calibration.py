@@ -132,10 +132,17 @@ def _bootstrap(launch_ratios: tuple[float, ...], rule: GateRule) -> NDArray[np.f
 
 _TEXT, _COUNT = text(10_000), whole(0, 1_000_000)
 _STORED = record({
-    "schema": whole(0, 1000), "target": _TEXT, "fingerprint": by_name(lambda value, where: None, 1000),
+    "target": _TEXT, "fingerprint": by_name(lambda value, where: None, 1000),
     "threads": _COUNT, "spinning": one_of(True, False), "quads": _COUNT, "block_s": number(0, 1e6), "made": _TEXT,
-    "launch_ratios": many(number(-20, 20), 0, 100_000),  # logarithms
+    "launch_ratios": many(number(-20, 20), LEAST_LAUNCHES, 100_000),  # logarithms
 })  # fmt: skip
+
+
+def from_json(fields: Any) -> Calibration:
+    """The calibration whose `dataclasses.asdict` was stored as JSON; ValueError or TypeError where it is none."""
+    if wrong := problem_of(_STORED, fields):
+        raise ValueError(wrong)
+    return Calibration(**fields | {"launch_ratios": tuple(map(float, fields["launch_ratios"]))})
 
 
 def save(calibration: Calibration, folder: Path) -> Path:
@@ -157,15 +164,9 @@ def load(target: str, threads: int, spinning: bool, folder: Path) -> Calibration
         return None
     try:
         fields = read_json(path)
-        if wrong := problem_of(_STORED, fields):
-            raise ValueError(wrong)
-        schema = fields.pop("schema")
-        if schema != SCHEMA or not isinstance(fields["fingerprint"], dict):
-            raise ValueError(f"schema {schema}, or no fingerprint")
-        ratios = tuple(float(ratio) for ratio in fields.pop("launch_ratios"))
-        if len(ratios) < LEAST_LAUNCHES or not np.isfinite(ratios).all():
-            raise ValueError(f"{len(ratios)} launch ratios, or one that is not finite")
-        return Calibration(launch_ratios=ratios, **fields)
+        if not isinstance(fields, dict) or fields.pop("schema", None) != SCHEMA:
+            raise ValueError(f"not of schema {SCHEMA}")
+        return from_json(fields)
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DeviceCalibrationError(f"The calibration of {target} cannot be read.",
                                      expected=f"a file of schema {SCHEMA} that `edgegd latency calibrate` wrote",

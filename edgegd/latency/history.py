@@ -7,7 +7,6 @@ a trend breaks there.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -18,13 +17,15 @@ from typing import Any
 from edgegd.atomic_files import explaining_full_disk
 from edgegd.errors import BaselineDamagedError, NoSpaceError
 from edgegd.json_files import JsonProblem, load_json, read_lines
+from edgegd.latency.answers import HOUR_NS, number, or_none, problem_of
 from edgegd.latency.baseline import Baseline
 from edgegd.latency.verdict import Verdict
 from edgegd.limits import JSON_BYTES
 from edgegd.safe_outputs import open_descriptor, require_appendable
 
 HISTORY = "history.jsonl"
-_NUMBERS = ("baseline_ms", "candidate_ms", "ratio")
+_MS = or_none(number(1e-6, HOUR_NS / 1e6))
+_NUMBERS = {"baseline_ms": _MS, "candidate_ms": _MS, "ratio": or_none(number(1e-6, 1e6))}
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,11 @@ def read_history(baseline: Baseline) -> tuple[HistoryEntry, ...]:
         raise BaselineDamagedError(f"{path} is no history.", expected="lines that gates appended", found=str(error),
                                    mend="restore it from version control") from error
     entries = []
-    for number, (line, _) in enumerate(lines, start=1):
+    for place, (line, _) in enumerate(lines, start=1):
         try:
             entries.append(_entry(load_json(line)))
         except ValueError as error:
-            raise BaselineDamagedError(f"Line {number} of {path} is no entry.", expected="a line that a gate appended",
+            raise BaselineDamagedError(f"Line {place} of {path} is no entry.", expected="a line that a gate appended",
                                        found=line[:80], mend="remove or mend the line") from error
     return tuple(entries)
 
@@ -107,8 +108,8 @@ def _entry(entry: Any) -> HistoryEntry:
         raise ValueError("not the keys of an entry")
     for key, value in entry.items():
         if key in _NUMBERS:
-            if value is not None and (type(value) not in (int, float) or not 0 < value < math.inf):
-                raise ValueError(f"{key} is no positive number")
+            if wrong := problem_of(_NUMBERS[key], value):
+                raise ValueError(f"{key}: {wrong}")
         elif not isinstance(value, str):
             raise ValueError(f"{key} is no text")
     datetime.fromisoformat(entry["date"])

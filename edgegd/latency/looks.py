@@ -31,6 +31,8 @@ from numpy.typing import NDArray
 from edgegd.latency.signed_rank import hodges_lehmann, lower_bound, p_faster, p_slower, upper_bound
 from edgegd.latency.verdict import Look, Verdict
 
+LARGEST_MARGIN = 100  # a hundred times slower, as in a recipe
+
 
 @dataclass(frozen=True)
 class GateRule:
@@ -52,11 +54,14 @@ class GateRule:
     devices: int = 1
 
     def __post_init__(self) -> None:
-        if self.margin < 0 or not 0 < self.alpha < 0.5 or not 0 <= self.max_discarded < 1 or self.devices < 1:
-            raise ValueError("a gate needs margin >= 0, 0 < alpha < 0.5, 0 <= max_discarded < 1 and devices >= 1")
+        # Written so that NaN is refused, which every comparison denies.
+        if not (0 <= self.margin <= LARGEST_MARGIN and 0 < self.alpha < 0.5 and 0 <= self.max_discarded < 1
+                and 0 < self.budget <= LARGEST_MARGIN and self.devices >= 1):  # fmt: skip
+            raise ValueError(f"a gate needs margin and budget within 0 and {LARGEST_MARGIN}, 0 < alpha < 0.5, "
+                             "0 <= max_discarded < 1 and devices >= 1")  # fmt: skip
         if not self.looks or list(self.looks) != sorted(set(self.looks)) or self.looks[0] < 1:
             raise ValueError(f"looks are numbers of launches, each greater than the one before, not {self.looks}")
-        if len(self.split) != len(self.looks) or min(self.split) <= 0 or sum(self.split) > 1 + 1e-9:
+        if len(self.split) != len(self.looks) or not (min(self.split) > 0 and sum(self.split) <= 1 + 1e-9):
             raise ValueError(f"split is a positive share of alpha for each look, at most 1 in all, not {self.split}")
         if 2.0 ** -self.looks[-1] > self.alpha * self.split[-1] / self.devices:
             raise ValueError(f"{self.looks[-1]} launches can never decide at alpha {self.alpha}: plan more of them")

@@ -76,10 +76,12 @@ class Recording:
 
 
 _COUNT, _TEXT = whole(0, 1_000_000), text(10_000)
+DESIGN = record({"launches": _COUNT, "quads": _COUNT, "block_s": number(0, 1e6), "warmup_s": number(0, 1e6),
+                 "threads": _COUNT, "spinning": one_of(True, False)}, {"seed": whole(0, 1 << 63)})  # fmt: skip
+"""A stored Design (edgegd.latency.record)."""
 _HEADER = record({
     "kind": _TEXT, "schema": whole(0, 1000), "target": _TEXT, "started": _TEXT,
-    "design": record({"launches": _COUNT, "quads": _COUNT, "block_s": number(0, 1e6), "warmup_s": number(0, 1e6),
-                      "threads": _COUNT, "spinning": one_of(True, False)}, {"seed": whole(0, 1 << 63)}),
+    "design": DESIGN,
     "models": by_name(record({"file": _TEXT, "sha256": _TEXT, "size_bytes": whole(0, 1 << 63)}), 50),
 })  # fmt: skip
 _OBJECT = by_name(lambda value, where: None, 1000)

@@ -26,15 +26,16 @@ from edgegd.errors import (
 )
 from edgegd.export.static_gate import facts_of, static_facts, static_gate
 from edgegd.json_files import read_json
-from edgegd.latency.calibration import Calibration
+from edgegd.latency.answers import by_name, many, number, or_none, problem_of, record, text, whole
+from edgegd.latency.calibration import Calibration, from_json
 from edgegd.latency.gate import relative_gate
 from edgegd.latency.gate_request import Reference, calibrations_of, candidate_file, question, reference, remember
 from edgegd.latency.gate_run import BASELINE, CANDIDATE, GateRun, Limit, Question, assemble, raw_file, run_gate
 from edgegd.latency.history import require_history
 from edgegd.latency.launch import deliver, run_launch
-from edgegd.latency.looks import GateRule
+from edgegd.latency.looks import LARGEST_MARGIN, GateRule
 from edgegd.latency.record import Block, Design, Launch
-from edgegd.latency.recording import load_measurement
+from edgegd.latency.recording import DESIGN, load_measurement
 from edgegd.latency.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
 from edgegd.recipe.schema import GateSection, LatencySection
 from edgegd.report.latency_pictures import draw
@@ -131,6 +132,19 @@ def gate(candidate: Path, baseline: str, targets: Sequence[str], section: GateSe
     return outcome
 
 
+_NAME = text(10_000)
+_RULE = record({
+    **{key: number(0, LARGEST_MARGIN) for key in ("margin", "budget", "alpha", "max_discarded")},
+    "looks": many(whole(1, 1000), 1, 100), "split": many(number(0, 1), 1, 100), "devices": whole(1, 1000),
+})  # fmt: skip
+_STORED = record({
+    "asked": record({"design": DESIGN, "rule": _RULE, "limit": or_none(record({
+        "ms": number(1e-6, 1e6), "quantile": number(0.5, 0.999)}))}),
+    "targets": many(_NAME, 0, 1000), "outcome": record({"candidate": _NAME, "baseline": _NAME}),
+    "calibrations": by_name(lambda value, where: None, 1000),
+})  # fmt: skip
+
+
 def replay(folder: Path) -> GateOutcome:
     """The verdicts anew from the raw data of a gate's folder; they are those that it gave.
 
@@ -140,12 +154,13 @@ def replay(folder: Path) -> GateOutcome:
         stored = read_json(folder / RESULT)
         if stored["schema"] != SCHEMA or stored["asked"] is None:
             raise ValueError("a gate without timing" if stored["schema"] == SCHEMA else f"schema {stored['schema']}")
+        if wrong := problem_of(_STORED, stored):
+            raise ValueError(wrong)
         asked, outcome = stored["asked"], stored["outcome"]
         lists = {key: tuple(asked["rule"][key]) for key in ("looks", "split")}
         wanted = Question(Path(), Path(), Design(**asked["design"]), GateRule(**asked["rule"] | lists),
                           Limit(**asked["limit"]) if asked["limit"] else None)  # fmt: skip
-        calibrations = {name: Calibration(**fields | {"launch_ratios": tuple(fields["launch_ratios"])})
-                        for name, fields in stored["calibrations"].items()}  # fmt: skip
+        calibrations = {name: from_json(fields) for name, fields in stored["calibrations"].items()}
         names = stored["targets"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MeasurementFileError(f"{folder} holds no gate that can be replayed.",

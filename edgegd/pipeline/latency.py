@@ -77,14 +77,13 @@ def _needed_profile(result: LatencyResult) -> str | None:
 
 def latency_table(results: Mapping[str, LatencyResult]) -> str:
     """A line a target and file: medians and percentiles in ms, and how many times faster than FP32."""
-    from tabulate import tabulate
+    from edgegd.report.table import table
 
     rows = [[target, name, f"{one.median_ms:.2f}", f"{one.p90_ms:.2f}", f"{one.p99_ms:.2f}",
              f"{one.speedup_vs_fp32:.2f}x [{one.speedup_low:.2f}, {one.speedup_high:.2f}]",
              "" if result.stable and not result.faults else "; ".join(result.faults) or "not stable"]
             for target, result in results.items() for name, one in result.models.items()]  # fmt: skip
-    return tabulate(rows, ["target", "file", "median ms", "p90 ms", "p99 ms", "speed vs FP32", "disturbed"],
-                    disable_numparse=True)  # fmt: skip
+    return table(rows, ["target", "file", "median ms", "p90 ms", "p99 ms", "speed vs FP32", "disturbed"])
 
 
 def calibrate_device(model: Path, target: Target, gate: GateSection, latency: LatencySection, launches: int,

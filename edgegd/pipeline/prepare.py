@@ -26,6 +26,7 @@ from edgegd.descent.float_checkpoint import (
     require_stride,
 )
 from edgegd.descent.float_training import train_float
+from edgegd.descent.model_size import require_size_of_description
 from edgegd.descent.own_parameters import require_own_parameters
 from edgegd.descent.shared_memory import require_shared_memory
 from edgegd.errors import CheckpointNotFoundError
@@ -142,6 +143,7 @@ def run_float(folder: RunFolder, progress: Progress) -> None:
             return
         weights = str(path)
         require_plain_architecture(model.yaml, weights)
+        require_size_of_description(model.yaml, weights)
     require_shared_memory(folder.recipe.train.workers, section.float.batch, section.imgsz)
     progress.note(f"training {weights} in float for {section.float.epochs} epochs with Ultralytics")
     data_yaml = ultralytics_yaml(dataset, folder.artifact("view"))

@@ -20,6 +20,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from edgegd.errors import WorkerError
+from edgegd.export.load_onnx import load_onnx
+from edgegd.foreign_text import one_line
+from edgegd.latency.answers import device_of
 from edgegd.latency.conversation import WORKER_FILE, ask, configure
 from edgegd.latency.fingerprint import fingerprint
 from edgegd.latency.measure import design_of
@@ -31,7 +35,13 @@ BORDERS = {"QuantizeLinear": "quantize", "DequantizeLinear": "dequantize", "Tran
            "ReorderInput": "layout", "ReorderOutput": "layout"}  # fmt: skip
 _ADDRESS = re.compile(r"input(?=/)|[^:/]*:\w+?:\d+")
 RUNS, LAUNCHES = 30, 3
+_FUSED = 4  # operations that have one node at the most, on average
 _PROFILE_S = 60.0  # what a profile may take on a small board, beside loading the model
+
+
+def _address_of(name: str) -> str:
+    found = _ADDRESS.match(name)
+    return found.group() if found else ""
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,7 @@ class NodeTime:
     @property
     def address(self) -> str:
         """The address of the operation (or tensor) that the node's name begins with; empty where there is none."""
-        found = _ADDRESS.match(self.name)
-        return found.group() if found else ""
+        return _address_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,27 @@ class Profile:
         return sum(node.ms for node in self.nodes if not node.address and not is_border(node))
 
 
+def _require_nodes_of(addresses: frozenset[str], nodes: Sequence[dict[str, Any]], device: str) -> None:
+    """WorkerError that names the device unless the nodes can be those of the file with these addresses.
+
+    What a profile does not name would count as no time. onnxruntime fuses up to three operations and keeps the name of
+    one: of a convolution with its ReLU that of the ReLU.
+    """
+    timed = {_address_of(node["name"]) for node in nodes} - {""}
+    strange = sorted(timed - addresses)
+    if strange or _FUSED * len(timed) < len(addresses):
+        raise WorkerError(
+            f"{device} has timed other nodes than those of the file that was sent.",
+            expected=f"most of the file's {len(addresses)} operations, and nothing of another file",
+            found=f"also {one_line(strange[0])}" if strange else f"{len(timed)} of them",
+            mend="look for another program or a changed worker on the device",
+        )  # fmt: skip
+
+
+def _addresses_of(path: Path) -> frozenset[str]:
+    return frozenset(_address_of(node.name) for node in load_onnx(path).graph.node) - {""}
+
+
 def is_border(node: NodeTime) -> bool:
     """Whether a node stands between operations; a Transpose with an address is an operation of the model."""
     return node.op_type in BORDERS and not (node.op_type == "Transpose" and node.address)
@@ -125,8 +155,9 @@ def profile_models(models: Mapping[str, Path], target: Target, settings: Latency
 
     Of `settings`, threads and spinning count. A node's time is the median over the launches of its median over `runs`
     inferences. `progress(done, total)` is called after each profile. Raises OnnxUnreadableError for a model that
-    cannot be timed, WorkerError when a worker dies, hangs, or reports a failure.
+    cannot be timed, WorkerError when a worker dies, hangs, reports a failure, or tells the nodes of another file.
     """
+    addresses = {name: _addresses_of(path) for name, path in models.items()}
     delivered = {name: target.deliver(path) for name, path in models.items()}
     design = design_of(settings)
     answers: dict[str, list[dict[str, Any]]] = {name: [] for name in models}
@@ -138,6 +169,7 @@ def profile_models(models: Mapping[str, Path], target: Target, settings: Latency
                 ready = configure(worker, delivered[name], design)
                 machine = machine or fingerprint(ready["machine"])
                 answers[name].append(ask(worker, {"profile": runs}, _PROFILE_S))
+                _require_nodes_of(addresses[name], answers[name][-1]["nodes"], device_of(worker))
             if progress is not None:
                 progress(sum(map(len, answers.values())), launches * len(models))
     return {name: _median_profile(found, machine) for name, found in answers.items()}

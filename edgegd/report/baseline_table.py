@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tabulate import tabulate
-
-from edgegd.foreign_text import cell
 from edgegd.latency.baseline import Baseline
 from edgegd.latency.history import HistoryEntry
 from edgegd.latency.model_signature import ModelSignature, shape_differences
 from edgegd.latency.verdict import StaticGate
+from edgegd.report.table import table
 
 HASH_DIGITS = 12
 
@@ -23,7 +21,7 @@ def baselines_table(baselines: Sequence[Baseline], damaged: Mapping[str, str]) -
             for one in baselines]  # fmt: skip
     rows += [[name, "damaged", "", "", "", "", "", why] for name, why in damaged.items()]
     headers = ["name", "input", "bytes", "SHA-256", "set at (UTC)", "from", "accepted on", "note"]
-    return _table(sorted(rows), headers)
+    return table(sorted(rows), headers)
 
 
 def file_differences(baseline: ModelSignature, other: ModelSignature, gate: StaticGate) -> list[dict[str, Any]]:
@@ -47,7 +45,7 @@ def differences_table(differences: Sequence[dict[str, Any]]) -> str:
     rows = [[one["what"], *(one[side][:HASH_DIGITS] if one["what"] == "SHA-256" else one[side]
                             for side in ("baseline", "candidate")), one["fails"]] for one in differences]  # fmt: skip
     headers = ["what differs", "baseline", "candidate", "why the gate without timing fails"]
-    return _table(rows, headers)
+    return table(rows, headers)
 
 
 def trend_table(entries: Sequence[HistoryEntry]) -> str:
@@ -61,7 +59,7 @@ def trend_table(entries: Sequence[HistoryEntry]) -> str:
                      entry.candidate_sha256[:HASH_DIGITS], break_reason(last, entry)])  # fmt: skip
         before[entry.target] = entry
     headers = ["date (UTC)", "target", "baseline ms", "candidate ms", "ratio", "verdict", "candidate", "not comparable"]
-    return _table(rows, headers)
+    return table(rows, headers)
 
 
 def break_reason(before: HistoryEntry | None, entry: HistoryEntry) -> str:
@@ -69,11 +67,6 @@ def break_reason(before: HistoryEntry | None, entry: HistoryEntry) -> str:
     if before is None or entry.continues(before):
         return ""
     return "new baseline" if entry.fingerprint == before.fingerprint else "device or settings changed"
-
-
-def _table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
-    """A baseline's folder may come from anybody: every cell is on one line."""
-    return tabulate([[cell(text) for text in row] for row in rows], headers, disable_numparse=True)
 
 
 def _ms(value: float | None) -> str:

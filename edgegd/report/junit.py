@@ -6,37 +6,36 @@ data do not bear out. An INVALID gate, which could not be judged, is an `error`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from edgegd.atomic_files import write_atomically
+from edgegd.foreign_text import one_line, printable
 from edgegd.latency.verdict import StaticGate, Verdict
 from edgegd.report.latency_table import Gate, describe, gates_table
 
 _ELEMENTS = {Verdict.REGRESSED: "failure", Verdict.INCONCLUSIVE: "failure", Verdict.INVALID: "error"}
-# What XML 1.0 cannot hold (section 2.2, Char): control characters, as devices print them, and surrogates.
-_FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_xml(gates: Sequence[Gate], suite: str = "edgegd gate") -> bytes:
     """The file's content, UTF-8: `testsuites`, in it one `testsuite` with a `testcase` a gate.
 
     `type` of a failure or error is the verdict, its message the reason and its text the gate's table; a gate that
-    passed has the table as `system-out`.
+    passed has the table as `system-out`. What edgegd.foreign_text leaves of a device's text XML 1.0 can hold (section
+    2.2, Char).
     """
     cases = []
     for gate in gates:
         without_timing = isinstance(gate, StaticGate)
         case = ElementTree.Element("testcase", classname=f"edgegd.{'static' if without_timing else 'latency'}",
-                                   name=_clean(describe(gate)))  # fmt: skip
-        text = _clean(gates_table([gate]))
+                                   name=one_line(describe(gate)))  # fmt: skip
+        text = printable(gates_table([gate]))
         if gate.verdict is Verdict.PASS:
             ElementTree.SubElement(case, "system-out").text = text
         else:
             ElementTree.SubElement(case, _ELEMENTS[gate.verdict], type=gate.verdict.value,
-                                   message=_clean(_reason(gate))).text = text  # fmt: skip
+                                   message=printable(_reason(gate))).text = text  # fmt: skip
         cases.append(case)
     counts = {"tests": len(cases), "failures": sum(case.find("failure") is not None for case in cases),
               "errors": sum(case.find("error") is not None for case in cases), "skipped": 0}  # fmt: skip
@@ -57,7 +56,3 @@ def _reason(gate: Gate) -> str:
     if isinstance(gate, StaticGate):
         return "; ".join(f"{one.name}: {one.reason}" for one in gate.findings if not one.passed)
     return gate.reason
-
-
-def _clean(text: str) -> str:
-    return _FORBIDDEN.sub("", text)

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from edgegd.atomic_files import replaced_atomically
-from edgegd.foreign_text import printable
+from edgegd.foreign_text import one_line, printable
 from edgegd.latency.record import Block, Measurement
 from edgegd.latency.verdict import RelativeGate, Verdict
 from edgegd.report.latency_table import change
@@ -52,7 +52,8 @@ def measurement_figure(measurement: Measurement, gates: Sequence[RelativeGate]) 
     draw_distribution(axes[-2], measurement)
     draw_device(axes[-1], measurement)
     partial = "" if measurement.complete else ", partial"
-    figure.suptitle(f"{measurement.target}, {measurement.started or 'date not recorded'}{partial}", fontsize=11)
+    title = f"{measurement.target}, {measurement.started or 'date not recorded'}{partial}"
+    figure.suptitle(one_line(title), fontsize=11)
     return figure
 
 
@@ -86,7 +87,7 @@ def draw_launches(axis: Axes, measurement: Measurement, gate: RelativeGate) -> N
                      label=f"bounds {change(gate.low)} to {change(gate.high)}")  # fmt: skip
     if not quads:
         _note(axis, "no launch can be used")
-    axis.set(title=f"{gate.verdict.value}: {gate.model} against {gate.reference}", xlabel="launch",
+    axis.set(title=one_line(f"{gate.verdict.value}: {gate.model} against {gate.reference}"), xlabel="launch",
              ylabel="change of latency, %")  # fmt: skip
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(True, axis="y", color="whitesmoke")
@@ -109,7 +110,7 @@ def draw_distribution(axis: Axes, measurement: Measurement) -> None:
         slower = 100 * (1 - np.arange(len(sorted_ms)) / len(sorted_ms))  # per cent at least as slow as each
         median, p90, p99 = np.percentile(sorted_ms, [50, 90, 99])
         axis.step(sorted_ms, slower, where="pre", linewidth=1.3,
-                  label=f"{model}\nmedian {median:.2f} ms\np90 {p90:.2f}, p99 {p99:.2f}")  # fmt: skip
+                  label=f"{one_line(model)}\nmedian {median:.2f} ms\np90 {p90:.2f}, p99 {p99:.2f}")  # fmt: skip
         ends.append((float(sorted_ms[0]), float(np.percentile(sorted_ms, 100 - _TAIL))))
     if ends:
         low, high = min(first for first, _ in ends), max(last for _, last in ends)
@@ -139,7 +140,7 @@ def draw_device(axis: Axes, measurement: Measurement) -> None:
                     if state.get("frequency_khz") else {})  # fmt: skip
     handles: list[Artist] = []
     for zone, points in zones.items():
-        handles += axis.plot(*zip(*points, strict=True), linewidth=1.2, label=zone)
+        handles += axis.plot(*zip(*points, strict=True), linewidth=1.2, label=one_line(zone))
     axis.set(title="the device during the measurement", xlabel=clock.unit, ylabel="temperature, °C")
     if cores:
         frequency = axis.twinx() if zones else axis

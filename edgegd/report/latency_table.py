@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tabulate import tabulate
-
 from edgegd.foreign_text import cell
 from edgegd.latency.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+from edgegd.report.table import table
 
 Gate = RelativeGate | AbsoluteGate | StaticGate
 _RELATIVE = ["verdict", "target", "model", "change of latency", "margin", "detectable", "launches", "p regressed",
@@ -26,9 +25,9 @@ def gates_table(gates: Sequence[Gate], style: str = "simple") -> str:
     absolute = [gate for gate in gates if isinstance(gate, AbsoluteGate)]
     parts = []
     if relative:
-        parts.append(_table([_relative_row(gate) for gate in relative], _RELATIVE, style))
+        parts.append(table([_relative_row(gate) for gate in relative], _RELATIVE, style))
     if absolute:
-        parts.append(_table([_absolute_row(gate) for gate in absolute], _ABSOLUTE, style))
+        parts.append(table([_absolute_row(gate) for gate in absolute], _ABSOLUTE, style))
     parts += [_static_part(gate, style) for gate in gates if isinstance(gate, StaticGate)]
     reasons = [cell(f"- {gate.verdict.value}: {describe(gate)}: {gate.reason}", style) for gate in gates
                if not isinstance(gate, StaticGate) and gate.verdict is not Verdict.PASS]  # fmt: skip
@@ -93,9 +92,4 @@ def _static_part(gate: StaticGate, style: str) -> str:
     count = f"{len(gate.findings) - len(failed)} of {len(gate.findings)} facts passed"
     line = cell(f"{gate.verdict.value}: {describe(gate)}: {count}", style)
     rows = [[one.name, one.reference, one.candidate, one.reason] for one in failed]
-    return line if not rows else f"{line}\n\n{_table(rows, ['fact', gate.reference, gate.model, 'reason'], style)}"
-
-
-def _table(rows: list[list[str]], headers: list[str], style: str) -> str:
-    cells = [[cell(text, style) for text in row] for row in rows]
-    return tabulate(cells, [cell(text, style) for text in headers], tablefmt=style, disable_numparse=True)
+    return line if not rows else f"{line}\n\n{table(rows, ['fact', gate.reference, gate.model, 'reason'], style)}"

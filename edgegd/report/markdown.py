@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tabulate import tabulate
-
-from edgegd.foreign_text import cell
+from edgegd.foreign_text import cell, one_line
 from edgegd.network_size import size_in_words
 from edgegd.quant.activation import ActivationSwap
 from edgegd.report.build import EDGE, MAP_AGREEMENT_POINTS, VARIANTS
 from edgegd.report.ship import ship_section
 from edgegd.report.swap import explain_swap
+from edgegd.report.table import table
 
 _TITLES = {"fp32": "FP32", "ptq": "INT8 PTQ", "qat": "INT8 QAT"}
 
@@ -39,7 +38,7 @@ def summary_table(report: dict[str, Any], style: str = "simple") -> str:
             f"{census['int8_convs']} of {census['int8_convs'] + census['float_convs']}" if census else "0",
         ])  # fmt: skip
     headers = ["onnxruntime", "mAP50-95", "mAP50", "median ms", "p90 ms", "speed vs FP32", "int8 convolutions"]
-    return tabulate(rows, headers, tablefmt=style, disable_numparse=True, colalign=("left",) + ("right",) * 6)
+    return table(rows, headers, style, align=("left",) + ("right",) * 6)
 
 
 def to_markdown(report: dict[str, Any]) -> str:
@@ -49,7 +48,7 @@ def to_markdown(report: dict[str, Any]) -> str:
     lines = [
         f"# {cell(report['recipe'], 'github')}", "",
         f"{cell(settings['model']['weights'], 'github')} at {size_in_words(settings['model']['imgsz'])} px on "
-        f"{report['accuracy']['fp32']['images']} validation images; profile {report['target']['profile']}, "
+        f"{report['accuracy']['fp32']['images']} validation images; "
         f"{cell(_chosen(report['target']), 'github')}.", "",
         summary_table(report, "github"), "",
         *(f"{cell(caveat, 'github')}\n" for caveat in caveats(report)),
@@ -67,8 +66,8 @@ def to_markdown(report: dict[str, Any]) -> str:
         "## What was proved where", "", _proof_table(report), "",
         "## Refinement after calibration", "", _refinement_text(report), "",
         "## Ranges with the least signal over quantization noise", "",
-        tabulate([[cell(w["group"], "github"), f"{w['sqnr_db']:.1f}"] for w in report["weakest_ranges"]],
-                 ["scale group", "SQNR dB"], tablefmt="github"), "",
+        table([[w["group"], f"{w['sqnr_db']:.1f}"] for w in report["weakest_ranges"]], ["scale group", "SQNR dB"],
+              "github", align=("left", "right")), "",
     ]  # fmt: skip
     return "\n".join(lines)
 
@@ -84,7 +83,8 @@ def _refinement_text(report: dict[str, Any]) -> str:
 
 
 def _chosen(target: dict[str, Any]) -> str:
-    return "as the recipe says" if target["explicit"] else f"chosen for {target['cpu']} ({target['host']})"
+    why = "as the recipe says" if target["explicit"] else f"chosen for {target['cpu']} ({target['host']})"
+    return f"profile {target['profile']}, {why}"
 
 
 def caveats(report: dict[str, Any]) -> list[str]:
@@ -96,7 +96,7 @@ def caveats(report: dict[str, Any]) -> list[str]:
     if conditions["machine_profile"] != profile:
         found.append(f"The latency is that of {conditions['fingerprint']['cpu']}, which needs the profile "
                      f"{conditions['machine_profile'] or 'of an unknown CPU'}; it is not the target's.")  # fmt: skip
-    return found
+    return [one_line(caveat) for caveat in found]
 
 
 def _proof_table(report: dict[str, Any]) -> str:
@@ -110,16 +110,16 @@ def _proof_table(report: dict[str, Any]) -> str:
     shown = [[profile, files, proof["cpu"], proof["arithmetic"], "; ".join(proof["not_proved"]) or "nothing"]
              for profile, files, proof in rows]  # fmt: skip
     headers = ["profile", "files", "checked on", "codes computed by", "not proved here"]
-    return tabulate(shown, headers, tablefmt="github", disable_numparse=True)
+    return table(shown, headers, "github")
 
 
 def _class_table(report: dict[str, Any]) -> str:
     rows = [
-        [cell(name, "github"),
+        [name,
          *(percent(report["accuracy"][variant]["per_class"][name]["map50_95"]) for variant in VARIANTS)]
         for name in report["accuracy"]["fp32"]["per_class"]
     ]
-    return tabulate(rows, ["class", *_TITLES.values()], tablefmt="github", disable_numparse=True)
+    return table(rows, ["class", *_TITLES.values()], "github")
 
 
 def _swap_section(report: dict[str, Any]) -> list[str]:
@@ -144,7 +144,7 @@ def _epochs_table(descent: dict[str, Any], how: str) -> str:
     rows = [[e["epoch"], f"{e['loss']:.4f}", *(f"{v:.4f}" for v in e["parts"].values()), f"{e['lr']:.2e}",
              percent(e["map50_95"])] for e in descent["epochs"]]  # fmt: skip
     headers = ["epoch", "loss", *descent["epochs"][0]["parts"], "learning rate", f"mAP50-95 ({how})"]
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+    return table(rows, headers, "github")
 
 
 def _descent_text(report: dict[str, Any]) -> str:
@@ -166,7 +166,7 @@ def _parity_text(report: dict[str, Any]) -> str:
     rows = [[_TITLES[variant], *_boxes(parity)] for variant, parity in report["parity"].items()]
     headers = ["", "detections", "agree", "largest shift px", "largest score change"]
     return "\n\n".join([
-        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+        table(rows, headers, "github"),
         "Integer codes of torch under fake quantization against onnxruntime. One operation: torch repeats each "
         "operation on the codes that onnxruntime computed before it. By itself: each side runs the whole network.",
         _codes_table(report),
@@ -197,11 +197,10 @@ def _codes_table(report: dict[str, Any]) -> str:
     for name, ladder in files.items():
         compared = [(f"one operation, {rung}", codes) for rung, codes in ladder["one_operation"].items()]
         for what, codes in [*compared, ("by itself, optimized", ladder["whole"])]:
-            first = cell(codes["first_differing"] or "none", "github")
-            rows.append([cell(name, "github"), what, f"{codes['differing']} of {codes['codes']}",
-                         codes["largest_distance"], first])
+            rows.append([name, what, f"{codes['differing']} of {codes['codes']}", codes["largest_distance"],
+                         codes["first_differing"] or "none"])  # fmt: skip
     headers = ["file", "comparison", "codes that differ", "largest distance", "first tensor that differs"]
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+    return table(rows, headers, "github")
 
 
 def parity_line(report: dict[str, Any]) -> str:
@@ -210,5 +209,5 @@ def parity_line(report: dict[str, Any]) -> str:
     line = (f"torch and onnxruntime, one operation at a time: {codes['differing']} of {codes['codes']} integer codes "
             f"differ in {codes['tensors']} tensors")  # fmt: skip
     if codes["first_differing"]:
-        line += f", none by more than {codes['largest_distance']}, first in {codes['first_differing']}"
+        line += f", none by more than {codes['largest_distance']}, first in {one_line(codes['first_differing'])}"
     return line

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from tabulate import tabulate
+from edgegd.foreign_text import one_line
+from edgegd.report.table import table
 
 
 def passes_table(passes: list[dict[str, Any]]) -> str:
     """One line a pass: how many places it rewrote, how many it refused, and its gain; below, every refusal's reason."""
     rows = [[one["name"], len(one["applied"]), len(one["refused"]), _gain(one), one["text"]] for one in passes]
-    table = tabulate(rows, ["pass", "applied", "refused", "gain [95 %]", "what it does"], disable_numparse=True)
-    reasons = [f"{one['name']} left {address}: {reason}" for one in passes for address, reason in one["refused"]]
-    return "\n".join([table, *([""] if reasons else []), *reasons])
+    shown = table(rows, ["pass", "applied", "refused", "gain [95 %]", "what it does"])
+    refused = [(one["name"], address, reason) for one in passes for address, reason in one["refused"]]
+    reasons = [one_line(f"{name} left {address}: {reason}") for name, address, reason in refused]
+    return "\n".join([shown, *([""] if reasons else []), *reasons])
 
 
 def _gain(one: dict[str, Any]) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from tabulate import tabulate
-
 from edgegd.export.against_plan import AS_PLANNED, AgainstPlan
+from edgegd.foreign_text import one_line
 from edgegd.quant.plan import QuantPlan
 from edgegd.quant.rules import FLOAT, TABLES
+from edgegd.report.table import table
+
+_COUNTED = ("left", "left", "right")
 
 
 def explain_plan(plan: QuantPlan, ranges: dict[str, dict[str, Any]]) -> str:
@@ -36,13 +38,14 @@ def explain_plan(plan: QuantPlan, ranges: dict[str, dict[str, Any]]) -> str:
     headers = ["tensor", "scale", "zero point", "SQNR dB", "observer", "learns", "rule", "note"]
     return "\n".join([
         f"Profile {plan.profile}: {fmt}; plan {plan.sha256[:12]}", "",
-        tabulate([[*key, count] for key, count in sorted(decisions.items())], ["operation", "runs in", "count"]), "",
+        table([[*key, count] for key, count in sorted(decisions.items())], ["operation", "runs in", "count"],
+              align=_COUNTED), "",
         "Rules (onnxruntime source in the last column)", "",
-        tabulate(rules, ["rule", "runs in", "why", "mirrors"]), "",
+        table(rules, ["rule", "runs in", "why", "mirrors"]), "",
         f"{len(plan.tensors)} quantized tensors in {len(set(plan.groups.values()))} scale groups; zero points as of "
         "uint8 codes; SQNR on the calibration images", "",
-        tabulate(tensors, headers, disable_numparse=True), "",
-        f"{len(left)} operations stay float", "", tabulate(left, ["operation", "rule", "why"]),
+        table(tensors, headers), "",
+        f"{len(left)} operations stay float", "", table(left, ["operation", "rule", "why"]),
     ])  # fmt: skip
 
 
@@ -56,20 +59,20 @@ def explain_file(name: str, plan: QuantPlan, found: AgainstPlan) -> str:
                   "" if t.zero_point is None else t.zero_point]
                  for t in found.tensors if t.finding != AS_PLANNED]  # fmt: skip
     parts = [
-        f"{name} against plan {plan.sha256[:12]} ({plan.profile})", "",
-        tabulate([[*key, count] for key, count in sorted(convolutions.items())],
-                 ["convolutions planned", "run in", "count"]), "",
-        tabulate(sorted(tensors.items()), ["planned tensors", "count"]),
+        f"{one_line(name)} against plan {plan.sha256[:12]} ({plan.profile})", "",
+        table([[*key, count] for key, count in sorted(convolutions.items())],
+              ["convolutions planned", "run in", "count"], align=_COUNTED), "",
+        table(sorted(tensors.items()), ["planned tensors", "count"], align=("left", "right")),
     ]  # fmt: skip
     if other:
         parts += ["", "Convolutions that run otherwise than planned", "",
-                  tabulate(other, ["convolution", "planned", "runs in", "rule"])]  # fmt: skip
+                  table(other, ["convolution", "planned", "runs in", "rule"])]  # fmt: skip
     if differing:
         parts += ["", "Tensors that are quantized otherwise than planned", "",
-                  tabulate(differing, ["tensor", "finding", "codes", "scale", "zero point"], disable_numparse=True)]
+                  table(differing, ["tensor", "finding", "codes", "scale", "zero point"])]
     if found.unplanned:
         parts += ["", f"{len(found.unplanned)} tensors are quantized in the file and not in the plan", "",
-                  tabulate([[unplanned] for unplanned in found.unplanned], ["codes"])]  # fmt: skip
+                  table([[unplanned] for unplanned in found.unplanned], ["codes"])]  # fmt: skip
     if not (other or differing or found.unplanned):
         parts += ["", "The file does what the plan says."]
     return "\n".join(parts)

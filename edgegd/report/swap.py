@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tabulate import tabulate
-
+from edgegd.foreign_text import cell
 from edgegd.network_size import size_in_words
 from edgegd.quant.activation import ActivationSwap, SwapUnit
+from edgegd.report.table import table
 
 
 def explain_swap(swap: ActivationSwap, style: str = "simple") -> str:
@@ -14,7 +14,7 @@ def explain_swap(swap: ActivationSwap, style: str = "simple") -> str:
     `style` is one of tabulate's formats.
     """
     count = f"{len(swap.relu)} of {len(swap.relu) + len(swap.silu)} SiLUs became ReLU (quant.activation " \
-            f"{swap.activation})"  # fmt: skip
+            f"{cell(swap.activation, style)})"  # fmt: skip
     if not swap.units:
         return f"{count}."
     saved, whole = (sum(unit.saved_ms for unit in units) for units in (_swapped(swap), swap.units))
@@ -23,11 +23,12 @@ def explain_swap(swap: ActivationSwap, style: str = "simple") -> str:
     return "\n\n".join([
         f"{count}: {saved:.2f} of the {whole:.2f} ms that SiLUs took in an inference of {conditions['run_ms']:.2f} ms "
         f"at {size_in_words(conditions['imgsz'])} px, where {100 * swap.saving:.0f} % were asked for "
-        f"(quant.activation_saving). Times: onnxruntime {conditions['onnxruntime']} on {conditions['cpu']}, "
+        f"(quant.activation_saving). Times: onnxruntime {cell(conditions['onnxruntime'], style)} on "
+        f"{cell(conditions['cpu'], style)}, "
         f"{conditions['threads']} thread(s), profiled. SNR: signal-to-noise ratio of the head's outputs in float on "
         f"{conditions['images']} images when only this unit is swapped, before any training.",
-        tabulate([_row(unit, whole) for unit in swap.units], headers, tablefmt=style, disable_numparse=True,
-                 colalign=("left", "right", "right", "right", "left")),
+        table([_row(unit, whole) for unit in swap.units], headers, style,
+              align=("left", "right", "right", "right", "left")),
     ])  # fmt: skip
 
 

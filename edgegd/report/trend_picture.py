@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
+from edgegd.foreign_text import one_line
 from edgegd.latency.history import HistoryEntry
 from edgegd.report.baseline_table import break_reason
 from edgegd.report.latency_pictures import LEGEND, VERDICT_COLORS, save
@@ -33,8 +34,8 @@ def trend_figure(name: str, entries: Sequence[HistoryEntry]) -> Figure:
     axes = figure.subplots(len(targets), 1, squeeze=False)[:, 0]
     for axis, target in zip(axes, targets, strict=True):
         _draw_target(axis, [entry for entry in entries if entry.target == target])
-        axis.set_title(target)
-    figure.suptitle(f"gates against the baseline {name}", fontsize=11)
+        axis.set_title(one_line(target))
+    figure.suptitle(f"gates against the baseline {one_line(name)}", fontsize=11)
     return figure
 
 

@@ -16,6 +16,7 @@ from edgegd.atomic_files import explaining_full_disk
 from edgegd.errors import ChannelCountError, MissingExtraError, UnreadableImageError
 from edgegd.runtime.opencv import require_opencv
 
+_SILENT = 0  # LOG_LEVEL_SILENT (opencv2/core/utils/logger.defines.hpp)
 _DEFAULT_FPS = 25.0  # where a file does not say
 
 
@@ -72,12 +73,13 @@ class Video:
 def _opened_quietly(cv2: Any, path: str) -> Any:
     """OpenCV's capture, opened without the log lines of OpenCV and of its FFmpeg: our message says what is wrong."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # looked at when the first file is opened
-    logging = cv2.utils.logging
-    before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    # Since OpenCV 5 in cv2.utils.logging; before, in cv2 itself.
+    set_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
+    before = set_level(_SILENT)
     try:
         return cv2.VideoCapture(path, cv2.CAP_FFMPEG)
     finally:
-        logging.setLogLevel(before)
+        set_level(before)
 
 
 def _require_readable(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 from fuzz.base import DEVICE, LIAR, SHIPPED, SSH_LIAR
+from fuzz.device import HEARTBEAT
 from fuzz.lies import draw_lie
 from fuzz.trial import Kind, Trial
 
@@ -44,6 +45,13 @@ _COMMANDS: tuple[_Form, ...] = (
     ),
 )
 """Command line, the messages that it sends, what it owns."""
+_NEW = ("run", "tiny.yaml", "--run-dir", "new", "--until")
+_PROFILED = ("configure", "profile", "profile", "profile", "profile")
+_PROFILES: tuple[_Form, ...] = (
+    ((*_NEW, "activation", "--set", "quant.activation=auto"), _PROFILED, ("new",)),
+    ((*_NEW, "search", "--set", "precision.head_db=0", "--set", "precision.images=1"), _PROFILED, ("new",)),
+)
+"""The commands that time every node, which they do on this machine only."""
 
 
 def _lying(random: Random, place: Path, form: _Form, target: str, name: str, python: str = "") -> Trial:
@@ -73,21 +81,40 @@ def _with_lock(form: _Form) -> _Form:
     return form[0], (*_LOCK, *form[1]), form[2]
 
 
+def _with_heartbeats(form: _Form) -> _Form:
+    """Of a command that holds the lock for longer than a moment."""
+    return form[0], (*form[1], HEARTBEAT, HEARTBEAT), form[2]
+
+
 def _by_ssh(random: Random, place: Path, number: int) -> Trial:
-    form = (_with_lock(_CHECK), _with_lock(_BURST), _RUN)[number % 3]
+    form = (_with_lock(_CHECK), _with_heartbeats(_with_lock(_BURST)), _RUN)[number % 3]
     return _lying(random, place, form, SSH_LIAR, f"{SSH_LIAR}|ssh://")
 
 
 def _this_machine(random: Random, place: Path, number: int) -> Trial:
     """The Python that starts workers on this machine lies, the keeper of its lock among them."""
+    form = (_CHECK, *map(_with_heartbeats, (_BURST, _COMMANDS[7], _COMMANDS[4])))[number % 4]
+    return _lying(random, place, _with_lock(form), "local", "local", _python(place))
+
+
+def _profiles(random: Random, place: Path, number: int) -> Trial:
+    """The Python of this machine lies about the times of a model's nodes."""
+    return _lying(random, place, _PROFILES[number % 4 == 3], "local", "local", _python(place))
+
+
+def _python(place: Path) -> str:
+    """A program that stands where this machine's Python stands, and is the device that lies."""
     script = place / "device/python"
     command = shlex.join([sys.executable, "-S", "-E", str(DEVICE), str(place / f"device/{LIAR}.json")])
     script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     script.chmod(0o755)
-    form = (_CHECK, _BURST, _COMMANDS[7], _COMMANDS[4])[number % 4]
-    return _lying(random, place, _with_lock(form), "local", "local", str(script))
+    return str(script)
 
 
-KINDS = (Kind("lying devices", 130, _by_command), Kind("lying Python here", 20, _this_machine))
+KINDS = (
+    Kind("lying devices", 130, _by_command),
+    Kind("lying Python here", 20, _this_machine),
+    Kind("lying profiles", 24, _profiles),
+)
 BY_SSH = Kind("lying devices by SSH", 12, _by_ssh)
 """Only where there is an sshd."""

@@ -40,6 +40,7 @@ def gate(measurement: Measurement, limit_ms: float, quantile: float = 0.95) -> A
     return absolute_gate(measurement, "model", quantile, limit_ms)
 
 
+@pytest.mark.skipif(not hasattr(stats, "quantile_test"), reason="this scipy has no quantile_test (1.11 and later)")
 @pytest.mark.parametrize("count", [8, 14, 20, 31])
 @pytest.mark.parametrize("alpha", [0.05, 0.01, 0.004])
 def test_over_launches_the_bounds_are_scipys_exact_ones_for_the_median(count: int, alpha: float) -> None:

@@ -33,14 +33,20 @@ ABSURD = [None, True, False, -1, -0.5, math.nan, math.inf, -math.inf, 1e300, 10*
 
 
 @pytest.fixture(scope="module")
-def true_answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """kind -> what the worker answers on this machine."""
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file of one operation that has no address."""
     onnx = pytest.importorskip("onnx")
-    model = tmp_path_factory.mktemp("true") / "model.onnx"
+    path = tmp_path_factory.mktemp("true") / "model.onnx"
     tensors = [onnx.helper.make_tensor_value_info(name, 1, [1, 8, 8]) for name in ("x", "y")]
     graph = onnx.helper.make_graph([onnx.helper.make_node("MatMul", ["x", "x"], ["y"], name="product")], "g",
                                    tensors[:1], tensors[1:])  # fmt: skip
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), model)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def true_answers(model: Path) -> dict[str, dict[str, Any]]:
+    """kind -> what the worker answers on this machine."""
     asked = {"model": str(model), "threads": 1, "spinning": False, "optimization": "all", "seed": 0, "input": None}
     messages = [{"hello": worker_module.PROTOCOL}, {"configure": asked}, {"warm_up": 0.1}, {"run": 0.02}, {"burst": 3},
                 {"memory": True}, {"profile": 3}]  # fmt: skip
@@ -103,6 +109,19 @@ def test_inferences_cannot_take_longer_than_their_block(true_answers: dict[str, 
         check_answer("run", changed(true_answers["run"], ("durations_ns", 0), 3_000_000_000), "board")
 
 
+@pytest.mark.parametrize(("path", "lie"), [
+    (("nodes", 0, "median_us"), 5e8), (("run_us",), 0.002), (("run_us",), 3e9), (("plain_us",), 6e8),
+    (("plain_us",), 0.001),
+], ids=str)  # fmt: skip
+def test_nodes_cannot_take_longer_than_their_run(true_answers: dict[str, dict[str, Any]], path: tuple[str, ...],
+                                                 lie: float) -> None:
+    node = true_answers["profile"]["nodes"][0] | {"median_us": 900.0}
+    sound = true_answers["profile"] | {"nodes": [node], "run_us": 1000.0, "plain_us": 800.0}
+    check_answer("profile", sound, "board")
+    with pytest.raises(WorkerError, match=r"(?s)board.*(nodes|plain_us): "):
+        check_answer("profile", changed(sound, path, lie), "board")
+
+
 class Liar:
     """A worker, or a keeper of the lock, whose answers are given; it is its own target."""
 
@@ -149,9 +168,7 @@ def test_a_lock_that_is_not_confirmed_is_not_held(liar: Liar, lie: dict[str, Any
 
 
 @pytest.mark.parametrize("lie", [math.nan, 0, True, -5, "5", None, 2.5], ids=repr)
-def test_no_command_believes_a_duration(liar: Liar, tmp_path: Path, lie: Any) -> None:
-    model = tmp_path / "model.onnx"
-    model.write_bytes(b"never read by a liar")
+def test_no_command_believes_a_duration(liar: Liar, model: Path, lie: Any) -> None:
     for kind in ("burst", "run"):
         liar.answers[kind]["durations_ns"][0] = lie
     with pytest.raises(WorkerError, match="oard"):

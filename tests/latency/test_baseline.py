@@ -225,6 +225,16 @@ def test_a_line_that_is_none_is_named(stored: Baseline, line: str) -> None:
     assert caught.value.found == line
 
 
+@pytest.mark.parametrize(("key", "value"), [
+    ("candidate_ms", 1e308), ("baseline_ms", -1.0), ("ratio", 1e30), ("baseline_ms", True), ("candidate_ms", "5"),
+    ("ratio", float("nan")),
+], ids=str)  # fmt: skip
+def test_numbers_of_a_history_are_plausible(stored: Baseline, key: str, value: object) -> None:
+    (stored.folder / "history.jsonl").write_text(json.dumps(vars(ENTRY) | {key: value}) + "\n")
+    with pytest.raises(BaselineDamagedError, match="Line 1 of"):
+        read_history(stored)
+
+
 def test_entries_are_comparable_on_one_device_with_one_baseline() -> None:
     def like(**changed: str) -> HistoryEntry:
         return HistoryEntry(**(vars(ENTRY) | changed))

@@ -49,6 +49,22 @@ def test_weights_in_a_second_file(tmp_path: Path) -> None:
     assert Baseline.set(tmp_path / "one.onnx", "b", static={}, root=tmp_path / "baselines").model.is_file()
 
 
+@pytest.mark.parametrize("arguments", [
+    ("baseline", "set", "two.onnx", "--name", "n"), ("gate", "one.onnx", "--baseline", "two.onnx"),
+    ("gate", "two.onnx", "--baseline", "one.onnx"),
+], ids=" ".join)  # fmt: skip
+def test_commands_that_look_into_such_a_file(
+    arguments: tuple[str, ...], tmp_path: Path, edgegd_command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save_model(model([1, 64]), "two.onnx", save_as_external_data=True, location="two.bin", size_threshold=0)
+    onnx.save(model([1, 64]), "one.onnx")
+    before = sorted(tmp_path.iterdir())
+    outcome = edgegd_command(*arguments)
+    assert outcome.code == OnnxUnreadableError.exit_code and "weights in a second file" in outcome.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_no_model_has_its_own_error(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"nothing")
     with pytest.raises(OnnxUnreadableError, match="onnxruntime cannot load"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -138,7 +140,10 @@ def test_a_look_that_so_few_launches_cannot_pass_claims_nothing() -> None:
 
 @pytest.mark.parametrize("wrong", [{"margin": -0.01}, {"alpha": 0.0}, {"alpha": 0.6}, {"looks": (8, 8, 20)},
                                    {"looks": ()}, {"split": (0.5, 0.6, 0.1)}, {"split": (0.5, 0.5)},
-                                   {"looks": (4,), "split": (1.0,)}, {"devices": 0}, {"max_discarded": 1.0}],
+                                   {"looks": (4,), "split": (1.0,)}, {"devices": 0}, {"max_discarded": 1.0},
+                                   {"margin": math.nan}, {"margin": math.inf}, {"margin": 1e9}, {"alpha": math.nan},
+                                   {"budget": math.nan}, {"budget": 0.0}, {"max_discarded": math.nan},
+                                   {"split": (math.nan, 0.1, 0.1)}, {"split": (0.1, math.nan, 0.1)}],
                          ids=str)  # fmt: skip
 def test_a_rule_that_cannot_be_followed_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,28 @@ def dying(model: str, launch: int) -> list[int]:
     if launch == 2:
         raise WorkerError("The latency worker died.")
     return [10 * MS] * 5
+
+
+@pytest.mark.parametrize(("path", "lie"), [
+    (("asked", "rule", "margin"), math.nan), (("asked", "rule", "margin"), 1e9), (("asked", "rule", "alpha"), True),
+    (("asked", "rule", "budget"), math.inf), (("asked", "rule", "looks"), [8, math.nan, 20]),
+    (("asked", "rule", "split"), [math.nan, 0.1, 0.1]), (("asked", "limit"), {"ms": math.nan, "quantile": 0.95}),
+    (("asked", "limit"), {"ms": 5.0, "quantile": 2.0}), (("asked", "design", "quads"), -1), (("targets",), [5]),
+    (("calibrations",), {"pi5": {"launch_ratios": [math.nan] * 10}}), (("outcome", "candidate"), 7),
+], ids=str)  # fmt: skip
+def test_a_stored_gate_is_believed_no_more_than_a_device(judged: Any, tmp_path: Path, path: tuple[str, ...], lie: Any
+                                                         ) -> None:
+    judged(pi=PlayedTarget(slower_by(0.0)))
+    folder = tmp_path / "gate"
+    replay(folder)
+    stored = json.loads((folder / "gate.json").read_text())
+    place = stored
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = lie
+    (folder / "gate.json").write_text(json.dumps(stored))
+    with pytest.raises(MeasurementFileError, match="no gate that can be replayed"):
+        replay(folder)
 
 
 def test_a_device_that_dies_does_not_take_the_others_along(judged: Any, tmp_path: Path) -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import onnx
 import pytest
+from torch import nn
 
-from edgegd.errors import OnnxUnreadableError
+from edgegd.errors import OnnxUnreadableError, WorkerError
+from edgegd.export.graph import build_graph
+from edgegd.precision import timing
 from edgegd.precision.timing import NodeTime, Profile, operation_times, profile_models, without_profiling
+from edgegd.quant.activation import set_activation, silu_paths
+from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.calibration import calibrate
+from edgegd.quant.folding import plan_detector
 from edgegd.quant.rules import FLOAT, INTEGER
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.local import LocalTarget
@@ -82,6 +91,37 @@ def test_addresses_are_read_from_the_names_that_onnxruntime_makes(name: str, add
 
 def test_one_file_alone(small: Any) -> None:
     assert "model.0.conv:conv2d:0" in operation_times(small.float_file)
+
+
+@pytest.mark.parametrize(("names", "found"), [
+    (["model.0.conv:conv2d:0"], r"1 of them"), ([""], r"0 of them"), (None, r"also other:conv2d:0"),
+], ids=["of one node", "without names", "of another file"])  # fmt: skip
+def test_nodes_of_another_file_are_no_times_of_this_one(small: Any, monkeypatch: pytest.MonkeyPatch,
+                                                        names: list[str] | None, found: str) -> None:
+    ask = timing.ask
+
+    def lied(worker: Any, message: dict[str, Any], duration_s: float) -> dict[str, Any]:
+        answer = ask(worker, message, duration_s)
+        node = answer["nodes"][0]
+        strange = answer["nodes"] + [node | {"name": "other:conv2d:0"}]
+        return answer | {"nodes": strange if names is None else [node | {"name": name} for name in names]}
+
+    monkeypatch.setattr(timing, "ask", lied)
+    with pytest.raises(WorkerError, match=rf"(?s)local.*other nodes.*found: {found}"):
+        profile_models({"m": small.integer_file}, LocalTarget(), LatencySection(), launches=1, runs=2)
+
+
+@pytest.mark.parametrize("quantizes", [False, True], ids=["float", "integer"])
+def test_convolutions_with_relus_are_named_after_these(small: Any, tmp_path: Any, quantizes: bool) -> None:
+    model = copy.deepcopy(small.model)
+    for path in silu_paths(model):
+        set_activation(model, path, nn.ReLU())
+    quantized = QuantizedModel(model, plan_detector(model, 64, "x86-vnni"))
+    calibrate(quantized, small.images.split(2), "minmax")
+    quantized.eval()
+    onnx.save(build_graph(quantized if quantizes else model, quantized.plan, 64, 17), tmp_path / "relu.onnx")
+    profile = profile_models({"m": tmp_path / "relu.onnx"}, LocalTarget(), LatencySection(), launches=1, runs=2)["m"]
+    assert any(":relu:" in address for address in profile.operations_ms()) is not quantizes
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Any) -> None:

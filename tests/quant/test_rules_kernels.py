@@ -7,6 +7,7 @@ pair too few, or an operation that the rule keeps float with every pair in place
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from edgegd.quant.rules.placement import PLACEMENT_RULES
@@ -249,7 +250,12 @@ def functions(g):
     return g.qdq(g.op("Clip", y, g.constant(np.float32(0)), g.constant(np.float32(6))))
 
 
-@left("no-integer-kernel", IMAGE, ConvTranspose=1, GridSample=1, Resize=1, QuantizeLinear=4, DequantizeLinear=5)
+# Before 1.27 onnxruntime drops the pairs around a linear Resize as around one that copies codes, and truncates.
+_PAIRS = 4 if tuple(map(int, onnxruntime.__version__.split(".")[:2])) >= (1, 27) else 3
+
+
+@left("no-integer-kernel", IMAGE, ConvTranspose=1, GridSample=1, Resize=1, QuantizeLinear=_PAIRS,
+      DequantizeLinear=_PAIRS + 1)
 def images(g):
     weight = g.op("DequantizeLinear", g.constant(np.ones((8, 8, 2, 2), np.int8)), g.constant(np.float32(0.1)))
     y = g.qdq(g.op("ConvTranspose", g.qdq("x"), weight, strides=[2, 2]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from xml.etree import ElementTree
 
 from edgegd.report.junit import junit_xml, write_junit
 from edgegd.report.latency_table import Gate
+from tests.cli.test_foreign_text import is_plain
 
 ATTRIBUTES = {"testsuites": {"tests", "failures", "errors", "skipped"},
               "testsuite": {"name", "tests", "failures", "errors", "skipped"},
@@ -54,7 +56,14 @@ def test_each_verdict_has_its_own_element_and_type(gates: dict[str, Gate]) -> No
 
 def test_what_a_device_printed_leaves_the_file_well_formed(gates: dict[str, Gate]) -> None:
     (error,) = parse([gates["refused"]]).iter("error")
-    assert error.get("message") == "21 of 60 quads\nhad to be discarded: [31m<throttled>"
+    assert error.get("message") == "21 of 60 quads\nhad to be discarded: \\x1b[31m<throttled>"
+
+
+def test_a_name_of_any_characters_leaves_the_file_well_formed(gates: dict[str, Gate]) -> None:
+    target = "".join(map(chr, range(0x120))) + "\u202e\ud800\ufffe\uffff\U0001fffe"
+    (case,) = parse([dataclasses.replace(gates["passed"], target=target)]).iter("testcase")
+    name = case.get("name") or ""
+    assert name.startswith("candidate against shipped on \\x00\\x01") and is_plain(name)
 
 
 def test_the_file_is_written_whole_into_a_new_folder(gates: dict[str, Gate], tmp_path: Path) -> None:
