@@ -161,7 +161,7 @@ def bias_correction(made: torch.Tensor, wanted: torch.Tensor, reader: Reader) ->
     totals, weights = ((wanted - made) * weight).sum(1), weight.sum(1)  # (images, C_out)
     whole = weights.sum(0).clamp(min=torch.finfo(torch.float32).tiny)
     change = totals.sum(0) / whole
-    variance = (totals - change * weights).square().sum(0) / whole.square()
+    variance = ((totals - change * weights) / whole).square().sum(0)
     return change * (1 - variance / change.square().clamp(min=torch.finfo(torch.float32).tiny)).clamp(min=0)
 
 

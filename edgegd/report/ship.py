@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tabulate import tabulate
+from edgegd.foreign_text import cell
+from edgegd.report.table import table
 
 FEWEST_IMAGES = 20
 _MAPS = ("map50_95", "map50")
@@ -70,9 +71,9 @@ def ship_section(report: dict[str, Any]) -> str:
         f"{made['images']} images were drawn with replacement (seed {made['seed']}), the same ones for all models. "
         "What makes an image hard for both models cancels in their difference, so compare models by it alone."
     )
-    tables = [tabulate(rows, [title, "mAP50-95", "mAP50"], tablefmt="github", disable_numparse=True)
+    tables = [table(rows, [title, "mAP50-95", "mAP50"], "github")
               for title, rows in (("onnxruntime", models), ("difference in points", differences))]  # fmt: skip
-    return "\n\n".join([" ".join(ship_lines(report["ship"])), *tables, method])
+    return "\n\n".join([cell(" ".join(ship_lines(report["ship"])), "github"), *tables, method])
 
 
 def signed_points(values: Sequence[float]) -> list[str]:

@@ -106,6 +106,12 @@ def test_a_systematic_error_is_taken_back_and_chance_is_not():
     assert one_image.isfinite().all()
 
 
+@pytest.mark.parametrize(("value", "reader"), [(-200.0, SCORE), (-200.0, SILU)])
+def test_nothing_that_counts_corrects_nothing(value, reader):
+    wanted = torch.full((3, 10, 2), value)
+    assert torch.equal(bias_correction(wanted + 1e-30, wanted, reader), torch.zeros(2))
+
+
 def test_saturated_values_do_not_move_a_bias_before_a_silu():
     """Large values that a range cut off lower the mean; what the SiLU passes on is right as it is."""
     wanted = torch.linspace(-12, 4, 400).expand(8, 400)[..., None].clone()
