@@ -153,21 +153,30 @@ def test_a_command_ends_cleanly(start: Callable[[], None], numbers: list[signal.
 
 EXEC = """
 from edgegd.cli import main
+from edgegd.errors import InterruptedRunError
 
 @main.edgegd.command()
-def work():
+def bare():
     exec("raise KeyboardInterrupt")
+
+@main.edgegd.command()
+def stage():
+    try:
+        exec("raise KeyboardInterrupt")
+    except KeyboardInterrupt as interrupt:
+        raise InterruptedRunError("Interrupted.") from interrupt
 
 main.main()
 """
 
 
-def test_an_interrupt_inside_exec_is_code_130_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["bare", "stage"])
+def test_an_interrupt_inside_exec_is_code_130_too(tmp_path: Path, name: str) -> None:
     """CPython marks the interrupt of exec() of a string as unhandled; started with `-m` it then dies by the signal."""
     (tmp_path / "a_command.py").write_text(EXEC)
-    command = subprocess.run([sys.executable, "-m", "a_command", "work"], cwd=tmp_path, capture_output=True, text=True,
+    command = subprocess.run([sys.executable, "-m", "a_command", name], cwd=tmp_path, capture_output=True, text=True,
                              timeout=END_S)  # fmt: skip
-    assert command.returncode == 130 and command.stderr.strip().startswith("edgegd: Interrupted.\n")
+    assert command.returncode == 130 and command.stderr.startswith("edgegd: Interrupted.\n")
 
 
 def test_a_handler_of_the_callers_own_stays() -> None:

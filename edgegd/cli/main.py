@@ -88,9 +88,6 @@ def _run(arguments: list[str]) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        # Interrupted in exec() of a string (a dataclass during an import, say), CPython started with `-m` remembers
-        # that and dies by the signal at its end, whatever exit code it is given; the next such exec() makes it forget.
-        exec("")
         _fail(InterruptedRunError("Interrupted.", mend="run the same command again"), arguments)
     except Exception as error:
         # Only before the command's name: after it, --debug would be refused as an unknown option of the command.
@@ -114,6 +111,9 @@ def _fail(error: EdgegdError, arguments: list[str]) -> None:
     if "--json" in arguments and not getattr(sys.stdout, "is_broken", False):
         _print_json(type(error).__name__, error.exit_code, error.what, error.expected, error.found, error.mend)
     click.echo(f"edgegd: {error.message()}", err=True)
+    # Interrupted in exec() of a string (a dataclass during an import, say), CPython started with `-m` remembers that
+    # and dies by the signal at its end, whatever exit code it is given; the next such exec() makes it forget.
+    exec("")
     sys.exit(error.exit_code)
 
 

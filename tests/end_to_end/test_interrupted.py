@@ -45,7 +45,7 @@ def test_ctrl_c_is_code_130_and_the_same_command_goes_on(start: Start, tiny_reci
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does: every process of the group gets it
     code, err = finish(process)
-    assert code == 130 and "Traceback" not in err
+    assert code == 130 and "Traceback" not in err, err
     assert f"edgegd: Interrupted in stage {stage}.\n" in err and "run the same command again" in err
     code, err = finish(start(tiny_recipe, run_copy))
     assert code == 0 and f"{before}: unchanged, skipped\n" in err and f"{stage}: done\n" in err
