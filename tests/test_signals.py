@@ -176,7 +176,7 @@ def test_an_interrupt_inside_exec_is_code_130_too(tmp_path: Path, name: str) -> 
     (tmp_path / "a_command.py").write_text(EXEC)
     command = subprocess.run([sys.executable, "-m", "a_command", name], cwd=tmp_path, capture_output=True, text=True,
                              timeout=END_S)  # fmt: skip
-    assert command.returncode == 130 and command.stderr.startswith("edgegd: Interrupted.\n")
+    assert command.returncode == 130 and command.stderr.lstrip().startswith("edgegd: Interrupted.\n")
 
 
 def test_a_handler_of_the_callers_own_stays() -> None:
