@@ -53,6 +53,14 @@ class _SiLU(Reader):
         return (gate * (1 + values * (1 - gate))).square()
 
 
+class _ReLU(Reader):
+    def sees(self, values: Array) -> Array:
+        return np.maximum(values, 0)
+
+    def weight(self, values: torch.Tensor) -> torch.Tensor:
+        return (values > 0).to(values.dtype)
+
+
 class _Score(Reader):
     def sees(self, values: Array) -> Array:
         return _sigmoid(values)
@@ -69,6 +77,7 @@ class _Score(Reader):
 
 
 VALUE, SILU, SCORE = Reader("value"), _SiLU("silu"), _Score("score", keeps_largest=True)
+RELU = _ReLU("relu")  # of a convolution that absorbs its ReLU: no tensor between them has a range
 
 
 def _sigmoid(values: Array) -> Array:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.plan import PlannedOp
-from edgegd.quant.readers import Reader, readers_of_groups
+from edgegd.quant.readers import RELU, Reader, readers_of_groups
 from edgegd.quant.rounding import round_weights
 from edgegd.quant.rules import INTEGER
 from edgegd.quant.tracing import INPUT
@@ -107,7 +107,9 @@ class _Refiner:
         if module.bias is not None:
             made = torch.stack([_sums(sample, module.weight) + module.bias for sample in samples])
             wanted = torch.stack(self._sums.pop(op.address)).float() + module.bias
-            change = bias_correction(made, wanted, self._readers[self._quantized.plan.groups[op.result]])
+            absorbs_relu = op.result != op.address
+            reader = RELU if absorbs_relu else self._readers[self._quantized.plan.groups[op.result]]
+            change = bias_correction(made, wanted, reader)
             module.bias.add_(change)
             self.largest_change = max(self.largest_change, float(change.abs().max()))
         source = self._quantized.range_of(self._quantized.plan.groups[op.inputs[0]])

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.readers import SCORE, SILU, VALUE
+from edgegd.quant.readers import RELU, SCORE, SILU, VALUE
 from edgegd.quant.refine import bias_correction, correlations, patches, refine
 from edgegd.quant.rounding import round_weights
 
@@ -84,9 +84,9 @@ def test_correlations_are_those_of_all_positions_about_the_mean():
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("reader", [VALUE, SILU, SCORE], ids=lambda reader: reader.name)
+@pytest.mark.parametrize("reader", [VALUE, SILU, SCORE, RELU], ids=lambda reader: reader.name)
 def test_the_weight_of_an_error_is_the_curvature_of_the_readers_error(reader):
-    x = torch.linspace(-8, 8, 33, dtype=torch.float64)
+    x = torch.linspace(-8.1, 8, 33, dtype=torch.float64)
     step = 1e-3
     above, below = (reader.error((x + side * step).numpy(), x.numpy()) for side in (1, -1))
     curvature = torch.from_numpy(above + below) / step**2 / 2
@@ -118,6 +118,12 @@ def test_saturated_values_do_not_move_a_bias_before_a_silu():
     made = wanted.clamp(min=-6)  # its mean is 1.1 too high, the SiLU's at most 0.015
     assert float((wanted - made).mean()) < -1
     assert abs(float(bias_correction(made, wanted, SILU)[0])) < 0.03
+
+
+def test_negative_results_do_not_move_a_bias_before_a_relu():
+    wanted = torch.linspace(-4, 4, 81).expand(8, 81)[..., None].clone()
+    made = torch.where(wanted < 0, wanted - 3, wanted - 0.25)
+    assert float(bias_correction(made, wanted, RELU)[0]) == pytest.approx(0.25)
 
 
 def test_a_refined_model_is_nearer_to_float_on_other_images(deployed):
