@@ -4,8 +4,9 @@ The images run through the quantized model once. Before each integer convolution
 refined to, its weights are rounded for its inputs (edgegd.quant.rounding), and its biases take back the mean error of
 its results against the float model's (Nagel et al. 2019, section 4.2, there for weights alone). An error counts as far
 as the reader of the result passes it on: by the squared slope of a SiLU, by p(1 - p) of a class score. Saturated
-values, which a correction by plain means would follow, then do not count. A correction is shrunk by what it would be by
-chance (James and Stein 1961, positive part), from how it differs between images: few images do not overfit.
+values, which a correction by plain means would follow, then do not count. A correction is shrunk by its variance, from
+how it differs between images (the positive part of James and Stein 1961, with a larger factor): few images do not
+overfit.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ _FEWEST_IMAGES = 4
 _BYTES = 2 << 30  # what the activations may take that live at once: about six of the size of the largest
 _LIVE = 6
 _LARGEST_HALF = 65504.0
+# How many times its variance a squared correction is shrunk by: one of less than four standard errors is none. Judged
+# by the head on other images, 16 was better than 1 on COCO and on driving scenes, and as good on blood cells.
+_SHRINKAGE = 16.0
 
 
 @dataclass(frozen=True)
@@ -157,14 +161,17 @@ def correlations(samples: Sequence[torch.Tensor]) -> torch.Tensor:
 def bias_correction(made: torch.Tensor, wanted: torch.Tensor, reader: Reader) -> torch.Tensor:
     """What is to be added (C_out,) to results `made` (images, positions, C_out) so that the reader sees those `wanted`.
 
-    The weighted mean difference, shrunk by its own variance between images.
+    The weighted mean difference, shrunk by _SHRINKAGE times its own variance between images.
     """
     weight = reader.weight(wanted)
     totals, weights = ((wanted - made) * weight).sum(1), weight.sum(1)  # (images, C_out)
     whole = weights.sum(0).clamp(min=torch.finfo(torch.float32).tiny)
     change = totals.sum(0) / whole
-    variance = ((totals - change * weights) / whole).square().sum(0)
-    return change * (1 - variance / change.square().clamp(min=torch.finfo(torch.float32).tiny)).clamp(min=0)
+    if len(made) == 1:
+        return torch.zeros_like(change)  # nothing says how it differs
+    variance = ((totals - change * weights) / whole).square().sum(0) * len(made) / (len(made) - 1)
+    by_chance = variance / change.square().clamp(min=torch.finfo(torch.float32).tiny)
+    return change * (1 - _SHRINKAGE * by_chance).clamp(min=0)
 
 
 def _sums(sample: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
