@@ -12,7 +12,7 @@ from edgegd.recipe.schema import PROFILES, QuantSection
 SCRIPTS = Path(__file__).resolve().parent
 X86 = tuple(profile for profile in PROFILES if profile.startswith("x86"))
 _REFINE = {field.name: field.metadata["choices"] for field in fields(QuantSection)}.get("refine", ())
-REFINEMENTS = _REFINE or ("none",)  # a schema without the key refines nothing
+REFINEMENTS = tuple(choice for choice in _REFINE if choice != "auto") or ("none",)  # auto is one of the others
 REFERENCE = "ultralytics-fp32"
 Steps = list[tuple[str, list[str]]]
 """The name and the command of each step."""

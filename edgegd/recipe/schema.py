@@ -100,9 +100,10 @@ class QuantSection:
                                  "have the least error", choices=("minmax", "percentile", "mse", "entropy", "auto"))
     percentile: float = option(99.99, "percentile: the share of values in the range, in percent", minimum=50,
                                maximum=100)
-    refine: str = option("fast", "what is done after calibration, on up to 64 of its images, without labels. fast: "
-                                 "weights are rounded for their inputs and biases corrected, in order",
-                         choices=("none", "fast"))
+    refine: str = option("auto", "what is done after calibration, on up to 64 of its images, without labels. fast: "
+                                 "weights are rounded for their inputs and biases corrected, in order; auto: fast "
+                                 "where weights have 7 bits (x86-avx2), none where they have 8",
+                         choices=("auto", "none", "fast"))
     weight_scales: str = option("tied", "what a weight's scale is: tied to the largest weight of its channel "
                                         "(after a refinement: as it was then), or learned", choices=("tied", "learned"))
     rules: dict[str, str] = option(  # noqa: RUF009

@@ -75,7 +75,7 @@ def to_markdown(report: dict[str, Any]) -> str:
 def _refinement_text(report: dict[str, Any]) -> str:
     found = report["refinement"]
     if not found:
-        return "None (`quant.refine: none`): weights have their nearest codes, biases are the float model's."
+        return "None (`quant.refine`): weights have their nearest codes, biases are the float model's."
     share = found["changed_codes"] / max(found["codes"], 1)
     return (f"On {found['images']} images, without labels: {100 * share:.1f} % of the weights' codes are not the "
             "nearest ones but those that change the sums least; biases changed by up to "

@@ -45,16 +45,21 @@ def test_a_change_of_epochs_starts_at_qat(edgegd_command: Command, tiny_recipe: 
         ["qat", "export", "verify", "accuracy", "latency", "report"]
 
 
-def test_refinement_is_recorded_and_can_be_left_out(edgegd_command: Command, tiny_recipe: Path, run_copy: Path) -> None:
-    refined = json.loads((run_copy / "calibration.json").read_text())["refinement"]
-    assert refined["images"] >= 1 and 0 < refined["changed_codes"] < refined["codes"]
-    stored = (run_copy / "ptq.safetensors").read_bytes()
-    arguments = ["run", str(tiny_recipe), "--run-dir", str(run_copy), "--until", "ptq", "--set"]
-    assert edgegd_command(*arguments, "quant.refine=none")[0] == 0
-    assert json.loads((run_copy / "calibration.json").read_text())["refinement"] is None
-    assert (run_copy / "ptq.safetensors").read_bytes() != stored
-    assert edgegd_command(*arguments, "quant.refine=fast")[0] == 0
-    assert (run_copy / "ptq.safetensors").read_bytes() == stored  # nothing of it is chance
+def test_refinement_is_recorded_and_is_the_default_of_7_bits(edgegd_command: Command, tiny_recipe: Path,
+                                                             run_copy: Path) -> None:
+    def refined(refine: str, profile: str) -> tuple[Any, bytes]:
+        changes = ["--set", f"quant.refine={refine}", "--set", f"target.profile={profile}"]
+        assert edgegd_command("run", str(tiny_recipe), "--run-dir", str(run_copy), "--until", "ptq", *changes)[0] == 0
+        stored = (run_copy / "ptq.safetensors").read_bytes()
+        return json.loads((run_copy / "calibration.json").read_text())["refinement"], stored
+
+    found, stored = refined("fast", "x86-vnni")
+    assert found["images"] >= 1 and 0 < found["changed_codes"] < found["codes"]
+    none, plain = refined("none", "x86-vnni")
+    assert none is None and plain != stored
+    assert refined("auto", "x86-vnni") == (None, plain)
+    assert refined("fast", "x86-vnni") == (found, stored)  # nothing of it is chance
+    assert refined("auto", "x86-avx2")[0]["images"] == found["images"]
 
 
 def test_a_change_of_latency_measures_again(edgegd_command: Command, tiny_recipe: Path, run_copy: Path) -> None:
