@@ -15,6 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import edgegd  # noqa: F401 -- before onnxruntime, which reads the environment that it sets
+
+# isort: split
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
