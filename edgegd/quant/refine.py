@@ -32,8 +32,9 @@ _FEWEST_IMAGES = 4
 _BYTES = 2 << 30  # what the activations may take that live at once: about six of the size of the largest
 _LIVE = 6
 _LARGEST_HALF = 65504.0
-# How many times its variance a squared correction is shrunk by: one of less than four standard errors is none. Judged
-# by the head on other images, 16 was better than 1 on COCO and on driving scenes, and as good on blood cells.
+# How many times its variance a squared correction is shrunk by: one of less than four standard errors is none. Against
+# 1, by the head on other images: better on COCO with 7 bits, else no clear difference (docs/design.md); chosen because
+# it changes least.
 _SHRINKAGE = 16.0
 
 

@@ -156,6 +156,9 @@ def test_refined_weights_are_codes_whose_scales_stay(deployed):
     refine(quantized, IMAGES[:2])
     scales = {op.weight: quantized.weight_quantizer(op).scale.clone() for op in one.plan.ops
               if op.weight and op.decision == "integer"}  # fmt: skip
+    stem, scale = "model.0.conv", scales["model.0.conv"].view(-1, 1, 1, 1)  # it reads the image: its nearest codes
+    before, after = (model.get_submodule(stem).weight for model in (one.model, quantized.model))
+    assert torch.equal((after / scale).round(), (before / scale).round())
     again = QuantizedModel(copy.deepcopy(one.model), quantized.plan)
     again.load_state_dict(quantized.state_dict())
     for held in (quantized, again):
