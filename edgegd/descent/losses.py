@@ -53,8 +53,9 @@ def predict(student: Student, batch: dict[str, Any], *, labels: bool = True) -> 
     return in_float32(student(batch["img"]))
 
 
-def label_loss(student: Student, batch: dict[str, Any], predictions: Any
-               ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def label_loss(
+    student: Student, batch: dict[str, Any], predictions: Any
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The criterion's loss as a scalar per image, and its detached parts by name."""
     model: Any = student.model
     losses, parts = model.loss(batch, predictions)
