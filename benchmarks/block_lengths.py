@@ -17,8 +17,8 @@ import numpy as np
 from result_file import ResultFile
 from tabulate import tabulate
 
-from edgegd.latency.launch import deliver, run_launch
-from edgegd.latency.record import Block, Design, Launch, Measurement
+from edgegd.latency.measuring.launch import deliver, run_launch
+from edgegd.latency.measuring.record import Block, Design, Launch, Measurement
 from edgegd.recipe.schema import GateSection
 from edgegd.targets.local import LocalTarget
 

@@ -39,22 +39,22 @@ from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 from edgegd.accuracy.evaluate import score
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.calibration import batches
-from edgegd.export.census import require_planned, take_census
+from edgegd.detectors.deployment import deploy, detection_head, plan_detector
 from edgegd.export.graph import build_graph
-from edgegd.export.ladder import OPTIMIZED, climb
 from edgegd.export.metadata import contract_of, set_metadata
-from edgegd.export.parity import above
-from edgegd.latency.measure import measure
+from edgegd.latency.measuring.measure import measure
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, detection_head, plan_detector
-from edgegd.quant.settling import settle_ranges
+from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.recipe.schema import LatencySection, QuantSection
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.detector import Detections, Detector, detections_from_output
 from edgegd.runtime.images import IMAGE_SUFFIXES, read_image
 from edgegd.runtime.letterbox import preprocess
 from edgegd.targets.local import LocalTarget
+from edgegd.verify.census import require_planned, take_census
+from edgegd.verify.ladder import OPTIMIZED, climb
+from edgegd.verify.parity import above
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks/results/families.json"

@@ -40,11 +40,11 @@ from scipy import stats
 from slower import add_work
 from tabulate import tabulate
 
-from edgegd.latency.laboratory import sample
-from edgegd.latency.looks import GateRule, outcomes
-from edgegd.latency.record import Design, Measurement
-from edgegd.latency.recording import load_measurement
-from edgegd.latency.signed_rank import hodges_lehmann
+from edgegd.latency.measuring.record import Design, Measurement
+from edgegd.latency.measuring.recording import load_measurement
+from edgegd.latency.measuring.sampling import sample
+from edgegd.latency.statistics.sequential_test import GateRule, outcomes
+from edgegd.latency.statistics.signed_rank import hodges_lehmann
 from edgegd.recipe.schema import GateSection
 from edgegd.targets.base import Target
 from edgegd.targets.local import LocalTarget

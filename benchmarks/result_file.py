@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edgegd.device.fingerprint import fingerprint
 from edgegd.device.profile import needed_profile
-from edgegd.latency.fingerprint import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("edgegd", "onnxruntime", "onnx", "torch", "ultralytics", "numpy", "opencv-python")

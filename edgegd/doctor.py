@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edgegd.device.fingerprint import fingerprint
+from edgegd.device.latency_worker import read_text
 from edgegd.device.profile import needed_profile
-from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.worker import read_text
 
 Level = Literal["ok", "note", "slow", "wrong"]
 TESTED_ONNXRUNTIME = ((1, 23), (1, 32))

@@ -44,7 +44,7 @@ def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> N
     edgegd emulate runs/try1 --cpu cortex-a76 --cpu cortex-a72
     """
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as scratch:
-        from edgegd.export.emulated import compare_cpus, to_json
+        from edgegd.verify.emulated import compare_cpus, to_json
 
         files, images = _models_and_images(model, count, Path(scratch))
         compared = {

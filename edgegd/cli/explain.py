@@ -36,14 +36,14 @@ def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
     edgegd explain runs/try1 --onnx model.onnx
     """
     with contextlib.redirect_stdout(sys.stderr):
-        from edgegd.export.against_plan import compare_with_plan, stored_weight_shapes
         from edgegd.pipeline.artifacts import as_made
         from edgegd.pipeline.models import adapted_reads, stored_swap
         from edgegd.pipeline.run_folder import RunFolder
         from edgegd.pipeline.stage import require_current
-        from edgegd.quant.plan import QuantPlan
+        from edgegd.plan.quant_plan import QuantPlan
+        from edgegd.report.activation_swap import explain_swap
         from edgegd.report.plan import explain_file, explain_plan
-        from edgegd.report.swap import explain_swap
+        from edgegd.verify.against_plan import compare_with_plan, stored_weight_shapes
 
         folder = RunFolder.open_existing(run_dir)
         for name in ("plan.json", "calibration.json", "ptq.safetensors"):

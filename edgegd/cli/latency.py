@@ -112,9 +112,9 @@ def calibrate(model: Path, target: str, threads: int | None, launches: int, as_j
 
     recipe = recipe_of(model)
     with contextlib.redirect_stdout(sys.stderr), _found(target) as device:
-        from edgegd.latency.calibration import detectable, pass_probability
-        from edgegd.latency.gate_request import calibration_folder, candidate_file
-        from edgegd.latency.looks import GateRule
+        from edgegd.latency.gate.calibration import detectable, pass_probability
+        from edgegd.latency.statistics.sequential_test import GateRule
+        from edgegd.pipeline.gate_request import calibration_folder, candidate_file
         from edgegd.pipeline.latency import calibrate_device
 
         with TerminalProgress() as progress:
@@ -164,8 +164,8 @@ def burst(model: Path, target: str, threads: int, launches: int, inferences: int
     edgegd latency burst runs/try1/qat.edge.onnx --target pi5
     """
     with contextlib.redirect_stdout(sys.stderr), _found(target) as device:
-        from edgegd.latency.endurance import measure_burst
-        from edgegd.latency.record import Design
+        from edgegd.latency.measuring.endurance import measure_burst
+        from edgegd.latency.measuring.record import Design
 
         design = Design(launches, 1, 0, 0, threads, spinning=False)
         result = measure_burst(model, design, device, inferences).to_json()
@@ -199,8 +199,8 @@ def sustained(model: Path, target: str, threads: int, limit_s: float, as_json: b
     edgegd latency sustained runs/try1/qat.edge.onnx --target pi5 --limit 1800
     """
     with contextlib.redirect_stdout(sys.stderr), _found(target) as device, TerminalProgress() as progress:
-        from edgegd.latency.endurance import measure_sustained
-        from edgegd.latency.record import Design
+        from edgegd.latency.measuring.endurance import measure_sustained
+        from edgegd.latency.measuring.record import Design
 
         design = Design(1, 1, 1.0, 0, threads, spinning=False)
         result = measure_sustained(

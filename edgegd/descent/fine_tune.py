@@ -10,13 +10,13 @@ from pathlib import Path
 
 from torch import nn
 
-from edgegd.descent.batches import EpochBatches
 from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
-from edgegd.descent.distillation import Distiller
 from edgegd.descent.record import Descent, Epoch, StepLog
 from edgegd.descent.schedule import learning_rate_factor, ranges_learn
-from edgegd.descent.student import Student
 from edgegd.descent.training import Training
+from edgegd.detectors.batches import EpochBatches
+from edgegd.detectors.distillation import Distiller
+from edgegd.detectors.student import Student
 from edgegd.errors import NaNLossError
 from edgegd.recipe.schema import TrainSection
 
@@ -36,7 +36,7 @@ def fine_tune(
     resume: Checkpoint | None = None,
     log: Path | None = None,
 ) -> Descent:
-    """Runs `settings.epochs` epochs; the loss of `student.model` must have been prepared (edgegd.descent.losses).
+    """Runs `settings.epochs` epochs; the loss of `student.model` must have been prepared (edgegd.detectors.losses).
 
     `evaluate()` returns the mAP of the student as it is then; `save_best(epoch)` stores it whenever that is the best so
     far, the model before the first step (epoch 0) included. `teacher` is the deployed float detector, needed where

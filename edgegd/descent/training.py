@@ -12,13 +12,13 @@ from torch import nn
 
 from edgegd.descent.averaging import MovingAverage
 from edgegd.descent.checkpoint import Checkpoint
-from edgegd.descent.distillation import Distiller
-from edgegd.descent.losses import label_loss, predict
 from edgegd.descent.optimizers import make_optimizer, set_learning_rates
 from edgegd.descent.oscillation import Oscillation
 from edgegd.descent.random_state import capture_random_state, restore_random_state
 from edgegd.descent.record import Epoch
-from edgegd.descent.student import FloatStudent, Student
+from edgegd.detectors.distillation import Distiller
+from edgegd.detectors.losses import label_loss, predict
+from edgegd.detectors.student import FloatStudent, Student
 from edgegd.recipe.schema import TrainSection
 
 

@@ -10,9 +10,9 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from edgegd import __version__
+from edgegd.detectors.deployment import detection_head, input_channels, output_kind
 from edgegd.export.graph import OUTPUT_NAME
 from edgegd.network_size import NetworkSize, network_size
-from edgegd.quant.folding import detection_head, input_channels, output_kind
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 
 

@@ -12,23 +12,23 @@ from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.atomic_files import write_atomically
 from edgegd.data.calibration import batches, calibration_images
-from edgegd.descent.float_checkpoint import open_checkpoint
-from edgegd.descent.float_training import store_model
-from edgegd.descent.student import FloatStudent
+from edgegd.detectors.activation_choice import choose, silu_path, silu_units, swap_noise
+from edgegd.detectors.activation_swap import ActivationSwap, SwapUnit, require_silu, silu_paths, swap_to_relu
+from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.detectors.float_training import store_model
+from edgegd.detectors.student import FloatStudent
+from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import ActivationError
 from edgegd.export.graph import build_graph
-from edgegd.latency.fingerprint import fingerprint
-from edgegd.pipeline.descend import DescentKind, descend
+from edgegd.pipeline.descent_run import DescentKind, descend
 from edgegd.pipeline.models import float_model, run_preprocessing, stored_dataset, stored_swap
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.timing import Profile, profile_models
-from edgegd.quant.activation import ActivationSwap, SwapUnit, require_silu, silu_paths, swap_to_relu
-from edgegd.quant.activation_choice import choose, silu_path, silu_units, swap_noise
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
-from edgegd.quant.plan import QuantPlan
 from edgegd.recipe.schema import TrainSection
 from edgegd.targets.local import LocalTarget
 

@@ -9,14 +9,14 @@ from ultralytics.nn.modules.head import RTDETRDecoder
 from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.data.image_files import require_plain_name
-from edgegd.descent.own_parameters import require_own_parameters
-from edgegd.descent.shared_memory import require_shared_memory
+from edgegd.detectors.activation_swap import require_silu
+from edgegd.detectors.deployment import deploy, detection_head, plan_detector
+from edgegd.detectors.own_parameters import require_own_parameters
+from edgegd.detectors.shared_memory import require_shared_memory
 from edgegd.errors import PlanError, UnsupportedModelError
 from edgegd.pipeline.quantize import require_plan_section
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.quant.activation import require_silu
-from edgegd.quant.folding import deploy, detection_head, plan_detector
-from edgegd.quant.rules import TABLES
+from edgegd.plan.profiles import TABLES
 
 _TRACED_PX = 320  # the plan does not depend on the size; RT-DETR needs a few hundred places for its queries
 

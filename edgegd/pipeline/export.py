@@ -15,8 +15,8 @@ from edgegd.export.profile import for_profile, requantizes
 from edgegd.pipeline.models import float_model, quantized_model, stored_plan
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.rules import TABLES
+from edgegd.plan.profiles import TABLES
+from edgegd.plan.quant_plan import QuantPlan
 
 VARIANTS = ("fp32", "ptq", "qat")
 QUANTIZED = VARIANTS[1:]

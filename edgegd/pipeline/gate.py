@@ -1,6 +1,6 @@
 """A gate from end to end: the files, the targets, the measurement, the verdicts, and the folder that keeps them.
 
-FOLDER/TARGET.jsonl     every sample (edgegd.latency.record)
+FOLDER/TARGET.jsonl     every sample (edgegd.latency.measuring.record)
 FOLDER/gate.json        what was asked, the calibrations that counted, every gate
 FOLDER/gate.md          the tables, for a pull request
 FOLDER/TARGET.png       ratios, latencies, temperature and frequency
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegd.atomic_files import write_atomically
+from edgegd.device.answers import by_name, many, number, or_none, problem_of, record, text, whole
 from edgegd.errors import (
     EdgegdError,
     InconclusiveError,
@@ -24,19 +25,18 @@ from edgegd.errors import (
     MeasurementFileError,
     RegressedError,
 )
-from edgegd.export.static_gate import facts_of, static_facts, static_gate
 from edgegd.json_files import read_json
-from edgegd.latency.answers import by_name, many, number, or_none, problem_of, record, text, whole
-from edgegd.latency.calibration import Calibration, from_json
-from edgegd.latency.gate import relative_gate
-from edgegd.latency.gate_request import Reference, calibrations_of, candidate_file, question, reference, remember
-from edgegd.latency.gate_run import BASELINE, CANDIDATE, GateRun, Limit, Question, assemble, raw_file, run_gate
-from edgegd.latency.history import require_history
-from edgegd.latency.launch import deliver, run_launch
-from edgegd.latency.looks import LARGEST_MARGIN, GateRule
-from edgegd.latency.record import Block, Design, Launch
-from edgegd.latency.recording import DESIGN, load_measurement
-from edgegd.latency.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+from edgegd.latency.baseline.history import require_history
+from edgegd.latency.gate.calibration import Calibration, from_json
+from edgegd.latency.gate.gate_run import BASELINE, CANDIDATE, GateRun, Limit, Question, assemble, raw_file, run_gate
+from edgegd.latency.gate.relative import relative_gate
+from edgegd.latency.gate.static_gate import facts_of, static_facts, static_gate
+from edgegd.latency.measuring.launch import deliver, run_launch
+from edgegd.latency.measuring.record import Block, Design, Launch
+from edgegd.latency.measuring.recording import DESIGN, load_measurement
+from edgegd.latency.statistics.sequential_test import LARGEST_MARGIN, GateRule
+from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+from edgegd.pipeline.gate_request import Reference, calibrations_of, candidate_file, question, reference, remember
 from edgegd.recipe.schema import GateSection, LatencySection
 from edgegd.report.latency_pictures import draw
 from edgegd.report.latency_table import gates_markdown

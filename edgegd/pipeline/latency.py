@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from edgegd.device.profile import needed_profile
 from edgegd.errors import EdgegdError
-from edgegd.latency.calibration import Calibration, calibrate, save
-from edgegd.latency.laboratory import sample
-from edgegd.latency.measure import measure
-from edgegd.latency.parallel import on_each
-from edgegd.latency.record import Design
-from edgegd.latency.result import LatencyResult
+from edgegd.latency.gate.calibration import Calibration, calibrate, save
+from edgegd.latency.measuring.measure import measure
+from edgegd.latency.measuring.parallel import on_each
+from edgegd.latency.measuring.record import Design
+from edgegd.latency.measuring.result import LatencyResult
+from edgegd.latency.measuring.sampling import sample
 from edgegd.pipeline.export import MODELS
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress

@@ -14,14 +14,14 @@ from ultralytics.nn.tasks import DetectionModel
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.contents import ImageContent, current_boxes
 from edgegd.data.dataset import Dataset
-from edgegd.descent.float_checkpoint import open_checkpoint
+from edgegd.detectors.activation_swap import ActivationSwap, require_swapped
+from edgegd.detectors.deployment import deploy, input_channels, output_kind, trace_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
 from edgegd.errors import ActivationError, LabelError
 from edgegd.pipeline.artifacts import as_made
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.quant.activation import ActivationSwap, require_swapped
+from edgegd.plan.quant_plan import QuantPlan, require_plan_fits
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.folding import deploy, input_channels, output_kind, trace_detector
-from edgegd.quant.plan import QuantPlan, require_plan_fits
 from edgegd.quant.stored_state import load_state
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import Detections, detections_from_output

@@ -10,7 +10,7 @@ import onnx
 
 from edgegd.export.edge import PASS_NAMES, build_edge, left_out_with
 from edgegd.export.load_onnx import load_onnx
-from edgegd.latency.measure import measure
+from edgegd.latency.measuring.measure import measure
 from edgegd.pipeline.artifacts import as_made
 from edgegd.pipeline.export import edge_file
 from edgegd.pipeline.run_folder import RunFolder

@@ -15,8 +15,9 @@ from edgegd.data.check import check_contents
 from edgegd.data.dataset import Dataset, open_dataset
 from edgegd.data.labels import label_path
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.architecture import find_architecture, is_architecture, require_plain_architecture
-from edgegd.descent.float_checkpoint import (
+from edgegd.detectors.architecture import find_architecture, is_architecture, require_plain_architecture
+from edgegd.detectors.deployment import detection_head
+from edgegd.detectors.float_checkpoint import (
     knows_classes,
     locate_checkpoint,
     open_architecture,
@@ -25,10 +26,10 @@ from edgegd.descent.float_checkpoint import (
     require_classes,
     require_stride,
 )
-from edgegd.descent.float_training import train_float
-from edgegd.descent.model_size import require_size_of_description
-from edgegd.descent.own_parameters import require_own_parameters
-from edgegd.descent.shared_memory import require_shared_memory
+from edgegd.detectors.float_training import train_float
+from edgegd.detectors.model_size import require_size_of_description
+from edgegd.detectors.own_parameters import require_own_parameters
+from edgegd.detectors.shared_memory import require_shared_memory
 from edgegd.errors import CheckpointNotFoundError
 from edgegd.foreign_text import one_line
 from edgegd.pipeline.as_recorded import require_as_recorded
@@ -36,7 +37,6 @@ from edgegd.pipeline.early_checks import require_possible
 from edgegd.pipeline.models import stored_dataset
 from edgegd.pipeline.run_folder import TRAINING, RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage
-from edgegd.quant.folding import detection_head
 
 
 def _data_now(folder: RunFolder) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import MissingArtifactError
-from edgegd.latency.fingerprint import fingerprint
 from edgegd.pipeline.export import QUANTIZED, edge_file, export_profile, profile_file
 from edgegd.pipeline.models import adapted_reads
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage, require_current
 from edgegd.pipeline.verify import verify_profile
-from edgegd.quant.rules import TABLES
+from edgegd.plan.profiles import TABLES
 
 _MODEL_READS = {"float.pt": "float", "plan.json": "ptq", "ptq.safetensors": "ptq", "qat.safetensors": "qat"}
 

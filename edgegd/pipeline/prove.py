@@ -7,9 +7,7 @@ from typing import Any
 
 from edgegd.accuracy.bootstrap import compare
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
-from edgegd.export.exact_session import load_exact
-from edgegd.export.proof import proof_here
-from edgegd.latency.fingerprint import fingerprint
+from edgegd.device.fingerprint import fingerprint
 from edgegd.pipeline.artifacts import as_made
 from edgegd.pipeline.export import MODELS, PORTABLE, VARIANTS, run_export
 from edgegd.pipeline.latency import run_latency
@@ -21,6 +19,8 @@ from edgegd.pipeline.verify import run_verify
 from edgegd.recipe.schema import Recipe
 from edgegd.report.build import build_report
 from edgegd.report.markdown import to_markdown
+from edgegd.verify.exact_session import load_exact
+from edgegd.verify.proof import proof_here
 
 _ACCURACY_THREADS = 2
 _DIFFERENCES = (("qat", "ptq"), ("ptq", "fp32"), ("qat", "fp32"))  # of mAP, the first minus the second
@@ -28,7 +28,7 @@ _REPORTED = ("data", "calibration", "descent", "verify", "accuracy", "latency")
 
 
 def run_accuracy(folder: RunFolder, progress: Progress) -> None:
-    """mAP of the three files in onnxruntime's exact sessions (edgegd.export.exact_session) on the validation images.
+    """mAP of the three files in onnxruntime's exact sessions (edgegd.verify.exact_session) on the validation images.
 
     accuracy.json holds for each file what AccuracyResult.to_dict says and its `intervals`, and the `differences` of the
     files and `bootstrap` as edgegd.accuracy.bootstrap's Comparison.to_dict says.

@@ -10,9 +10,10 @@ import torch
 
 from edgegd.bounded_read import read_bounded
 from edgegd.data.calibration import batches, calibration_images
+from edgegd.detectors.deployment import plan_detector, trace_detector
 from edgegd.errors import PlanError
 from edgegd.limits import JSON_BYTES
-from edgegd.pipeline.descend import DescentKind, descend
+from edgegd.pipeline.descent_run import DescentKind, descend
 from edgegd.pipeline.models import (
     adapted_reads,
     float_model,
@@ -25,15 +26,14 @@ from edgegd.pipeline.models import (
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.search import searched_float, searched_reads
 from edgegd.pipeline.stage import Progress, Stage
+from edgegd.plan.planning import changed_rules
+from edgegd.plan.profiles import TABLES
+from edgegd.plan.quant_plan import QuantPlan, require_plan_fits
 from edgegd.precision.assembly import Addresses
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import plan_detector, trace_detector
-from edgegd.quant.plan import QuantPlan, require_plan_fits
-from edgegd.quant.planning import changed_rules
+from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.quant.refine import refine
-from edgegd.quant.rules import TABLES
-from edgegd.quant.settling import settle_ranges
 from edgegd.recipe.paths import resolve_path
 from edgegd.recipe.schema import QuantSection, Recipe
 

@@ -7,11 +7,13 @@ import dataclasses
 import torch
 
 from edgegd.data.calibration import batches, calibration_images
+from edgegd.detectors.deployment import head_paths, plan_detector, trace_detector
+from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import PlanError, PrecisionBudgetError
-from edgegd.latency.fingerprint import fingerprint
 from edgegd.pipeline.models import adapted_reads, model_to_quantize, run_preprocessing, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Progress, Stage, code_version
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import Addresses
 from edgegd.precision.budget import choose, nearest
 from edgegd.precision.result import SearchResult, other_device
@@ -19,8 +21,6 @@ from edgegd.precision.search import Subject, search
 from edgegd.precision.sensitivity import head_tensors
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import head_paths, plan_detector, trace_detector
-from edgegd.quant.plan import QuantPlan
 from edgegd.recipe.dump import section_hash
 from edgegd.targets.local import LocalTarget
 

@@ -6,16 +6,16 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from edgegd.export.edge_identity import require_identical
-from edgegd.export.ladder_tolerance import LadderTolerance
-from edgegd.export.parity import measure_parity, require_parity
 from edgegd.export.profile import for_profile
-from edgegd.export.proof import proof_here
-from edgegd.export.verification import Verification, verify_quantized
 from edgegd.pipeline.export import QUANTIZED, edge_file
 from edgegd.pipeline.models import float_model, quantized_model, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Progress
+from edgegd.verify.edge_identity import require_identical
+from edgegd.verify.ladder_tolerance import LadderTolerance
+from edgegd.verify.parity import measure_parity, require_parity
+from edgegd.verify.proof import proof_here
+from edgegd.verify.verification import Verification, verify_quantized
 
 _IMAGES = 8  # enough for a hundred boxes and ten million codes; a wrong export shows on the first
 

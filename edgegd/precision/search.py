@@ -11,8 +11,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from edgegd.detectors.deployment import input_channels
 from edgegd.export.graph import build_graph
-from edgegd.latency.measure import measure
+from edgegd.latency.measuring.measure import measure
+from edgegd.plan.quant_plan import QuantPlan
+from edgegd.plan.traced_op import TracedOp
 from edgegd.precision.assembly import Addresses, assemble, float_addresses, times_ms, units_of
 from edgegd.precision.borders import BorderPrices, border_prices, probe_patterns
 from edgegd.precision.problem import Problem
@@ -21,9 +24,6 @@ from edgegd.precision.sensitivity import HeadNoise, PartlyQuantized, to_db
 from edgegd.precision.solver import STEPS_DB, Choice, pareto_front
 from edgegd.precision.timing import Profile, profile_models
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.folding import input_channels
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.tracing import TracedOp
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.base import Target
 

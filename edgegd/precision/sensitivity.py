@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgegd.plan.profiles.table import HeadPaths
+from edgegd.plan.quant_plan import QuantPlan
+from edgegd.plan.traced_op import TracedOp
 from edgegd.precision.assembly import Addresses
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.code_errors import NOISELESS_DB
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.rules.table import HeadPaths
-from edgegd.quant.tracing import TracedOp
 
 _NOISELESS = 10 ** (-NOISELESS_DB / 10)
 

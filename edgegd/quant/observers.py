@@ -20,9 +20,9 @@ from functools import cache
 
 import numpy as np
 
+from edgegd.plan.formats import LARGEST_SCALE, SMALLEST_SCALE
 from edgegd.quant.code_errors import QMAX, QMIN, CodeErrors, affine_range
 from edgegd.quant.histogram import Histogram
-from edgegd.quant.quantizers import LARGEST_SCALE, SMALLEST_SCALE
 from edgegd.quant.readers import VALUE, Reader
 
 CANDIDATES = ("minmax", "percentile", "mse", "entropy")

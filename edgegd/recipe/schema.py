@@ -16,7 +16,7 @@ from edgegd.recipe.device import canonical_device
 
 SCHEMA_VERSION = 1
 PROFILES = ("x86-vnni", "x86-avx2", "arm64")
-"""The target profiles: one rule table each (edgegd.quant.rules)."""
+"""The target profiles: one rule table each (edgegd.plan.profiles)."""
 AUTO_PROFILE = "auto"
 LOCAL_HOST = "local"
 

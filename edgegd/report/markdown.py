@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgegd.detectors.activation_swap import ActivationSwap
 from edgegd.foreign_text import cell, one_line
 from edgegd.network_size import size_in_words
-from edgegd.quant.activation import ActivationSwap
+from edgegd.report.activation_swap import explain_swap
 from edgegd.report.build import EDGE, MAP_AGREEMENT_POINTS, VARIANTS
 from edgegd.report.ship import ship_section
-from edgegd.report.swap import explain_swap
 from edgegd.report.table import table
 
 _TITLES = {"fp32": "FP32", "ptq": "INT8 PTQ", "qat": "INT8 QAT"}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 
+from edgegd.device import latency_worker as worker
+from edgegd.device.fingerprint import fingerprint
 from edgegd.device.profile import Machine, needed_profile, this_machine
 from edgegd.errors import ProfileError
 from edgegd.foreign_text import one_line
-from edgegd.latency import worker
-from edgegd.latency.conversation import WORKER_FILE, ask
-from edgegd.latency.fingerprint import fingerprint
 from edgegd.targets.base import Target
 from edgegd.targets.local import LocalTarget
+from edgegd.targets.worker_protocol import WORKER_FILE, ask
 
 LONGEST_CPU = 200  # characters of a CPU's name
 

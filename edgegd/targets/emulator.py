@@ -67,10 +67,10 @@ def run_models(
 ) -> None:
     """Stores what `models` output for `inputs` (.npy) in `folder`, with the Python of `prepare` (`([], {})`: this one).
 
-    See edgegd/export/codes.py. Raises EmulationError where the process fails or hangs.
+    See edgegd/device/dump_tensors.py. Raises EmulationError where the process fails or hangs.
     """
     command, environment = python
-    worker = find_spec("edgegd.export.codes")
+    worker = find_spec("edgegd.device.dump_tensors")
     assert worker is not None and worker.origin is not None
     folder.mkdir(exist_ok=True)
     full = [

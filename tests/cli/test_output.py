@@ -49,7 +49,7 @@ def test_json_is_all_that_is_on_stdout(
 def test_json_stays_clean_while_ultralytics_prints(
     edgegd_command: Command, run_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgegd.export import verification
+    from edgegd.verify import verification
 
     real = verification.take_census
 

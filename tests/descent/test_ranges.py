@@ -10,8 +10,8 @@ import torch
 
 from edgegd.descent.averaging import MovingAverage
 from edgegd.descent.fine_tune import fine_tune
-from edgegd.descent.student import FloatStudent
 from edgegd.descent.training import Training
+from edgegd.detectors.student import FloatStudent
 from edgegd.recipe.schema import TrainSection
 
 

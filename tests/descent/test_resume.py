@@ -19,11 +19,11 @@ import torch
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.batches import TrainingBatches
 from edgegd.descent.checkpoint import CheckpointFile
 from edgegd.descent.fine_tune import fine_tune
 from edgegd.descent.random_state import seed_everything
-from edgegd.descent.student import FloatStudent, Student
+from edgegd.detectors.batches import TrainingBatches
+from edgegd.detectors.student import FloatStudent, Student
 from edgegd.quant.attach import QuantizedModel
 from edgegd.recipe.schema import DataSection, Distillation, TrainSection
 

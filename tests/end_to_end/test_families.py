@@ -13,20 +13,20 @@ import pytest
 import torch
 
 from edgegd.data.calibration import batches
-from edgegd.descent.batches import hyperparameters
-from edgegd.descent.losses import label_loss, predict, prepare_loss
 from edgegd.descent.optimizers import make_optimizer
-from edgegd.export.census import require_planned, take_census
+from edgegd.detectors.batches import hyperparameters
+from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.losses import label_loss, predict, prepare_loss
 from edgegd.export.graph import build_graph
-from edgegd.export.ladder import climb
-from edgegd.export.ladder_tolerance import LadderTolerance
 from edgegd.export.metadata import contract_of, set_metadata
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
-from edgegd.quant.settling import settle_ranges
+from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.recipe.schema import TrainSection
 from edgegd.runtime.contract import Preprocessing
+from edgegd.verify.census import require_planned, take_census
+from edgegd.verify.ladder import climb
+from edgegd.verify.ladder_tolerance import LadderTolerance
 
 # architecture, end-to-end head, image side
 FAMILIES = [

@@ -27,7 +27,7 @@ def test_float_training_is_shown_and_writes_only_into_the_run(
 ) -> None:
     from ultralytics import YOLO
 
-    from edgegd.descent.float_checkpoint import open_checkpoint
+    from edgegd.detectors.float_checkpoint import open_checkpoint
 
     monkeypatch.chdir(tmp_path)
     chosen, expected = "yolo26n.yaml", ["run"]

@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch import nn
 
+from edgegd.detectors.deployment import deploy, detection_head, plan_detector
 from edgegd.export.graph import build_graph
 from edgegd.export.metadata import contract_of, set_metadata
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, detection_head, plan_detector
-from edgegd.quant.plan import QuantPlan
 
 IMGSZ, OPSET = 96, 17
 torch.set_num_threads(1)

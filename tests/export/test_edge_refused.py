@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from edgegd.errors import OutputContractError
-from edgegd.export.ladder import climb
-from edgegd.export.parity import measure_parity
-from edgegd.export.verification import compare_unoptimized
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
+from edgegd.verify.ladder import climb
+from edgegd.verify.parity import measure_parity
+from edgegd.verify.verification import compare_unoptimized
 
 
 @pytest.fixture

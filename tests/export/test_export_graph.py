@@ -12,10 +12,10 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from edgegd.export.census import require_planned, take_census
-from edgegd.export.exact_session import load_exact
-from edgegd.quant.rules import FLOAT, INTEGER
+from edgegd.plan.profiles import FLOAT, INTEGER
 from edgegd.runtime.session import load_model
+from edgegd.verify.census import require_planned, take_census
+from edgegd.verify.exact_session import load_exact
 
 FAMILIES = [("yolo26n", True), ("yolo26n", False), ("yolo11n", None), ("yolov8n", None)]
 ALL = pytest.mark.parametrize(

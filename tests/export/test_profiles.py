@@ -13,10 +13,10 @@ from onnx import numpy_helper
 from edgegd.errors import ParityError, ProfileError
 from edgegd.export.graph_forms import with_codes_as_outputs
 from edgegd.export.profile import for_profile, require_suits
-from edgegd.export.verification import verify_quantized
+from edgegd.plan.profiles import TABLES
 from edgegd.quant.nodes import CODES
-from edgegd.quant.rules import TABLES
 from edgegd.runtime.session import load_model, load_session
+from edgegd.verify.verification import verify_quantized
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegd.latency.record import Block, Design, Launch, Measurement, ModelFile
+from edgegd.latency.measuring.record import Block, Design, Launch, Measurement, ModelFile
 
 REFERENCE_MS = 1000.0  # so long that rounding to whole nanoseconds changes a log ratio by 1e-9 at most
 FINGERPRINT: Mapping[str, Any] = {"cpu": "made up", "instruction_sets": ["avx2"], "governor": None}

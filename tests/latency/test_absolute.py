@@ -11,9 +11,9 @@ from made_measurement import FINGERPRINT
 from numpy.typing import NDArray
 from scipy import stats
 
-from edgegd.latency.absolute import absolute_gate, bounds_ms, least_inferences, samples_ms
-from edgegd.latency.record import Block, Design, Launch, Measurement, ModelFile
-from edgegd.latency.verdict import AbsoluteGate, Verdict
+from edgegd.latency.gate.absolute import absolute_gate, bounds_ms, least_inferences, samples_ms
+from edgegd.latency.measuring.record import Block, Design, Launch, Measurement, ModelFile
+from edgegd.latency.statistics.verdict import AbsoluteGate, Verdict
 
 Samples = NDArray[np.float64]
 

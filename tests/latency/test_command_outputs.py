@@ -11,7 +11,7 @@ import pytest
 from made_measurement import made_measurement
 
 from edgegd.errors import OutputFileError
-from edgegd.latency.recording import Recording
+from edgegd.latency.measuring.recording import Recording
 from edgegd.safe_outputs import is_gate_markdown, is_junit, is_png
 
 Command = Callable[..., Any]

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from played_target import PlayedTarget
 
+from edgegd.device.fingerprint import fingerprint
+from edgegd.device.latency_worker import machine_facts
 from edgegd.errors import OnnxUnreadableError, WorkerError
-from edgegd.latency.conversation import WORKER_FILE, ask, configure
-from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.measure import measure
-from edgegd.latency.record import Block, Design
-from edgegd.latency.worker import machine_facts
+from edgegd.latency.measuring.measure import measure
+from edgegd.latency.measuring.record import Block, Design
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.process import WorkerProcess
+from edgegd.targets.worker_protocol import WORKER_FILE, ask, configure
 
 QUICK = LatencySection(launches=2, quads=1, block_s=0.02, warmup_s=0.05)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from edgegd.latency.conversation import WORKER_FILE, ask, configure
-from edgegd.latency.record import Design
-from edgegd.latency.state import describe, faults, other_cpu
+from edgegd.device.state import describe, faults, other_cpu
+from edgegd.latency.measuring.record import Design
 from edgegd.targets.process import WorkerProcess
+from edgegd.targets.worker_protocol import WORKER_FILE, ask, configure
 
 QUIET: dict[str, Any] = {
     "clocks_ns": {"monotonic": 1_000_000_000, "boottime": 5_000_000_000, "wall": 9_000_000_000},

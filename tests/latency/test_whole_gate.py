@@ -24,10 +24,10 @@ from edgegd.errors import (
     RegressedError,
     WorkerError,
 )
-from edgegd.export.static_gate import static_facts
-from edgegd.latency.baseline import Baseline
-from edgegd.latency.history import read_history
-from edgegd.latency.recording import load_measurement
+from edgegd.latency.baseline.baseline import Baseline
+from edgegd.latency.baseline.history import read_history
+from edgegd.latency.gate.static_gate import static_facts
+from edgegd.latency.measuring.recording import load_measurement
 from edgegd.pipeline import gate as gate_module
 from edgegd.pipeline.gate import GateOutcome, gate, replay, replay_file
 from edgegd.recipe.schema import GateSection, LatencySection

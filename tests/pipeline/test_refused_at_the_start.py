@@ -71,7 +71,7 @@ def test_families_have_parameters_of_their_own(name: str) -> None:
     pytest.importorskip("torch")
     from ultralytics.nn.tasks import DetectionModel
 
-    from edgegd.descent.own_parameters import require_own_parameters
+    from edgegd.detectors.own_parameters import require_own_parameters
 
     require_own_parameters(DetectionModel(f"{name}.yaml", verbose=False), name)
 
@@ -88,11 +88,11 @@ def test_families_have_parameters_of_their_own(name: str) -> None:
 def test_stage_data_refuses_what_ptq_would(
     tiny_checkpoint: Path, tmp_path: Path, overrides: list[str], fragment: str
 ) -> None:
+    from edgegd.detectors.deployment import deploy
     from edgegd.pipeline.early_checks import require_possible
     from edgegd.pipeline.prepare import open_weights
     from edgegd.pipeline.quantize import make_plan
     from edgegd.pipeline.run_folder import RunFolder
-    from edgegd.quant.folding import deploy
 
     sound = parse_recipe(START, [f"model.weights={tiny_checkpoint}", "model.imgsz=64"])
     folder = RunFolder.create(tmp_path / "run", sound, "r")

@@ -44,7 +44,7 @@ def relu_copy(relu_run: Path, tmp_path: Path) -> Path:
 
 def activations(path: Path) -> Counter[str]:
     """How many modules of each activation a checkpoint has, shared ones counted for each of their blocks."""
-    from edgegd.descent.float_checkpoint import open_checkpoint
+    from edgegd.detectors.float_checkpoint import open_checkpoint
 
     kinds = [type(m).__name__ for _, m in open_checkpoint(path).named_modules(remove_duplicate=False)]
     return Counter(kind for kind in kinds if kind in ("SiLU", "ReLU"))

@@ -13,18 +13,18 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from edgegd.errors import PlanError
-from edgegd.export.expose import load_exposed, run_exposed
 from edgegd.export.graph import trace_to_onnx
 from edgegd.export.graph_forms import with_unsigned_activations
-from edgegd.export.open_model import OpenModel
 from edgegd.export.profile import for_profile
+from edgegd.plan.attention import EXPONENT_SCALE, fixed_ranges, planned_attentions
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant import integer
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.attention import EXPONENT_SCALE, fixed_ranges, planned_attentions
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.planning import plan_module
+from edgegd.quant.plan_module import plan_module
 from edgegd.quant.quantizers import ActivationQuantizer
+from edgegd.verify.inner_tensors import load_exposed, run_exposed
+from edgegd.verify.open_model import OpenModel
 
 PARTS = [
     "attention_scale",

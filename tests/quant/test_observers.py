@@ -11,10 +11,11 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from edgegd.plan.formats import LARGEST_SCALE, SMALLEST_SCALE
 from edgegd.quant.code_errors import CodeErrors, affine_range, sqnr_db
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.observers import CANDIDATES, OBSERVERS, PERCENTILE, choose_range
-from edgegd.quant.quantizers import LARGEST_SCALE, SMALLEST_SCALE, ActivationQuantizer
+from edgegd.quant.quantizers import ActivationQuantizer
 from edgegd.recipe.schema import QuantSection
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)  # denormals and 3.4e38 too

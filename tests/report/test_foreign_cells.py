@@ -113,8 +113,8 @@ def test_the_front_of_a_search() -> None:
 
 def test_a_choice_of_activations() -> None:
     pytest.importorskip("torch")
-    from edgegd.quant.activation import ActivationSwap
-    from edgegd.report.swap import explain_swap
+    from edgegd.detectors.activation_swap import ActivationSwap
+    from edgegd.report.activation_swap import explain_swap
 
     def swap(text: str) -> ActivationSwap:
         unit = SimpleNamespace(paths=(f"{text}.act",), saved_ms=1.0, signal_to_noise_db=20.0, swapped=True)
