@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SMALLEST_SCALE, LARGEST_SCALE = 2.0**-40, 2.0**100
-"""What a scale is kept between. Below the first, a division in float32 would overflow for ordinary activations. Powers of
-two: float32 has them exactly, so a scale that is rounded to float32 stays within them."""
+"""What a scale is kept between. Below the first, a division in float32 would overflow for ordinary activations. Powers
+of two: float32 has them exactly, so a scale that is rounded to float32 stays within them."""
 
 
 @dataclass(frozen=True)
