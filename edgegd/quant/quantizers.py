@@ -13,13 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgegd.plan.formats import LARGEST_SCALE, SMALLEST_SCALE, UINT8_ACTIVATION, Format
+from edgegd.plan.formats import LARGEST_BIAS_CODE, LARGEST_SCALE, SMALLEST_SCALE, UINT8_ACTIVATION, Format
 from edgegd.quant.fake_quantize import FakeQuantizeActivation, FakeQuantizeWeight
 from edgegd.quant.nodes import QuantizeDequantizeActivation, QuantizeDequantizeWeight
 
 _INT32_MAX = 2**31 - 1
-# The int32 accumulator holds bias and products: half of it is left for the products (33 thousand of 255 * 127).
-_LARGEST_BIAS_CODE = 2**30
 
 
 class ActivationQuantizer(nn.Module):
@@ -172,7 +170,7 @@ class WeightQuantizer(nn.Module):
 
     def _set(self, scale: torch.Tensor, bias: torch.Tensor | None, input_scale: torch.Tensor) -> None:
         if bias is not None:
-            scale = torch.maximum(scale, bias.detach().abs() / (input_scale * _LARGEST_BIAS_CODE))
+            scale = torch.maximum(scale, bias.detach().abs() / (input_scale * LARGEST_BIAS_CODE))
         self.scale.copy_(scale.clamp_(SMALLEST_SCALE, LARGEST_SCALE))
         if self.log_scale is not None:
             self.log_scale.copy_(self.scale.log())
