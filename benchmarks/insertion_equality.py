@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import safetensors.numpy
 import safetensors.torch
 import torch
@@ -41,15 +42,17 @@ from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 from edgegd.detectors.deployment import deploy
 from edgegd.export.edge import build_edge
 from edgegd.export.float_graph import float_graph
-from edgegd.export.graph_forms import constants
+from edgegd.export.graph_forms import constants, has_signed_activations, with_codes_as_outputs
 from edgegd.export.insert.other_profile import in_profile
 from edgegd.export.insert.quantized_graph import quantized_graph
 from edgegd.export.insert.quantized_state import state_from_arrays
+from edgegd.export.load_onnx import load_onnx
 from edgegd.plan.profiles import TABLES
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.images import IMAGE_SUFFIXES, read_image
 from edgegd.runtime.letterbox import preprocess
+from edgegd.runtime.session import load_session
 from edgegd.verify.edge_identity import require_identical
 from edgegd.verify.inner_tensors import load_exposed, run_exposed
 
@@ -108,11 +111,21 @@ def integers_and_ranges(graph: onnx.GraphProto) -> dict[str, tuple[bytes, ...]]:
     return found
 
 
+def exposed_session(path: Path) -> onnxruntime.InferenceSession:
+    """A session of the file as it is, int8 activations too, with all codes as outputs."""
+    model = load_onnx(path)
+    if not has_signed_activations(model):
+        return load_exposed(path)
+    exposed = path.with_suffix(".exposed.onnx")
+    onnx.save(with_codes_as_outputs(model), exposed)
+    return load_session(exposed, signed_activations=True)
+
+
 def compare(old: Path, new: Path, inputs: Sequence[np.ndarray]) -> dict[str, Any]:
     """What is compared of two files, in numbers, and the names of what differs."""
     first, second = (integers_and_ranges(onnx.load(path).graph) for path in (old, new))
     unequal = sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
-    sessions = [load_exposed(path) for path in (old, new)]
+    sessions = [exposed_session(path) for path in (old, new)]
     codes, compared, outputs_equal = set[str](), 0, True
     for image in inputs:
         (output, one), (other_output, other) = (run_exposed(session, image) for session in sessions)
