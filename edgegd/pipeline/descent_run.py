@@ -19,6 +19,7 @@ from edgegd.detectors.batches import TrainingBatches, hyperparameters
 from edgegd.detectors.losses import prepare_loss
 from edgegd.detectors.student import Student
 from edgegd.errors import NaNLossError
+from edgegd.pipeline.artifacts import DATA
 from edgegd.pipeline.as_recorded import require_as_recorded
 from edgegd.pipeline.models import stored_dataset, torch_detections, validation_truth
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
@@ -78,7 +79,7 @@ def descend(
         {
             **identity,
             "model.imgsz": list(size),
-            "data.json": sha256_of(folder.artifact("data.json")),
+            str(DATA): sha256_of(folder.artifact(DATA)),
             "train": {key: value for key, value in dataclasses.asdict(settings).items() if key not in _NO_INFLUENCE},
             "accuracy": dataclasses.asdict(recipe.accuracy),
         },

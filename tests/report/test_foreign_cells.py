@@ -71,7 +71,7 @@ def test_passes(place: str) -> None:
 
 
 def test_names_and_faults_of_targets() -> None:
-    from edgegd.pipeline.latency import latency_table
+    from edgegd.report.latency_table import latency_table
 
     def shown(text: str) -> str:
         model = SimpleNamespace(

@@ -116,7 +116,7 @@ def test_a_device_that_needs_other_files_is_named_beside_its_latency(finished_ru
     from edgegd.device.fingerprint import fingerprint
     from edgegd.device.profile import this_machine
     from edgegd.latency.measuring.result import LatencyResult
-    from edgegd.pipeline.latency import other_profiles
+    from edgegd.pipeline.device_latency import other_profiles
 
     results = {"board": cast(LatencyResult, SimpleNamespace(fingerprint=fingerprint()))}
     here = str(this_machine().profile)
