@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from edgegd.errors import EdgegdError
 from edgegd.latency.gate.calibration import Calibration, calibrate, save
+from edgegd.latency.gate.sampling import sample
 from edgegd.latency.measuring.parallel import on_each
 from edgegd.latency.measuring.record import Design
 from edgegd.latency.measuring.result import LatencyResult
-from edgegd.latency.measuring.sampling import sample
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stages.latency import latency_json, measure_run, profile_of_machine
 from edgegd.progress import Progress
