@@ -12,11 +12,12 @@ from typing import Any
 
 from edgegd.limits import IMAGE_FILES, LARGEST_SEED, SIDE_PX, THREADS
 from edgegd.network_size import NetworkSize, network_size
+from edgegd.plan.profiles import TABLES
 from edgegd.recipe.device import canonical_device
 
 SCHEMA_VERSION = 1
-PROFILES = ("x86-vnni", "x86-avx2", "arm64")
-"""The target profiles: one rule table each (edgegd.plan.profiles)."""
+PROFILES = tuple(TABLES)
+"""The target profiles."""
 AUTO_PROFILE = "auto"
 LOCAL_HOST = "local"
 
