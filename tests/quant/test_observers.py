@@ -15,12 +15,10 @@ from edgegd.plan.formats import LARGEST_SCALE, SMALLEST_SCALE
 from edgegd.quant.code_errors import CodeErrors, affine_range, sqnr_db
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.observers import PERCENTILE, choose_range
-from edgegd.recipe.schema import AUTO_OBSERVER, OBSERVERS
+from edgegd.quant.quantizers import ActivationQuantizer
+from edgegd.recipe.schema import AUTO_OBSERVER, OBSERVERS, QuantSection
 
 ALL = (*OBSERVERS, AUTO_OBSERVER)
-from edgegd.quant.quantizers import ActivationQuantizer
-from edgegd.recipe.schema import QuantSection
-
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)  # denormals and 3.4e38 too
 
 

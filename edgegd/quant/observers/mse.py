@@ -19,7 +19,9 @@ _FINE = ((2, 0.98 ** np.arange(-7.0, 8.0)), (1, 0.995 ** np.arange(-4.0, 5.0)))
 
 
 def choose(errors: CodeErrors, percentile: float) -> tuple[float, int]:
-    """Scale and zero point: coarse steps of one end after the other, then fine grids over zero point and scale around the best.
+    """Scale and zero point.
+
+    Coarse steps of one end after the other, then fine grids over zero point and scale around the best.
 
     The two ends share one scale, and where one of them is but a few codes from zero (SiLU), which whole number of codes
     decides. Only values of both signs let the zero point move off its end.
