@@ -25,7 +25,7 @@ from edgegd.pipeline.models import stored_dataset, torch_detections, validation_
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.progress import Progress
 from edgegd.recipe.schema import TrainSection
-from edgegd.report.markdown import percent
+from edgegd.report.words import percent
 from edgegd.runtime.detector import Detections
 
 # Of train: what a resumed training may change, and what is another training's (its result is in the identity).
