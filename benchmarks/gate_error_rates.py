@@ -40,9 +40,9 @@ from scipy import stats
 from slower import add_work
 from tabulate import tabulate
 
+from edgegd.latency.gate.sampling import sample
 from edgegd.latency.measuring.record import Design, Measurement
 from edgegd.latency.measuring.recording import load_measurement
-from edgegd.latency.measuring.sampling import sample
 from edgegd.latency.statistics.sequential_test import GateRule, outcomes
 from edgegd.latency.statistics.signed_rank import hodges_lehmann
 from edgegd.recipe.schema import GateSection

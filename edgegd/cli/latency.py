@@ -69,7 +69,9 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
             with TerminalProgress() as progress:
                 outcome = run_stages(folder, ["latency"], progress, force=force)
         else:
-            from edgegd.pipeline.latency import latency_json, latency_on, latency_table, other_profiles
+            from edgegd.pipeline.device_latency import latency_on, other_profiles
+            from edgegd.pipeline.stages.latency import latency_json
+            from edgegd.report.latency_table import latency_table
 
             profile = folder.recipe.target.profile
 
@@ -114,8 +116,8 @@ def calibrate(model: Path, target: str, threads: int | None, launches: int, as_j
     with contextlib.redirect_stdout(sys.stderr), _found(target) as device:
         from edgegd.latency.gate.calibration import detectable, pass_probability
         from edgegd.latency.statistics.sequential_test import GateRule
+        from edgegd.pipeline.device_latency import calibrate_device
         from edgegd.pipeline.gate_request import calibration_folder, candidate_file
-        from edgegd.pipeline.latency import calibrate_device
 
         with TerminalProgress() as progress:
             made, file = calibrate_device(

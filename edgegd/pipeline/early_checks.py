@@ -14,7 +14,7 @@ from edgegd.detectors.deployment import deploy, detection_head, plan_detector
 from edgegd.detectors.own_parameters import require_own_parameters
 from edgegd.detectors.shared_memory import require_shared_memory
 from edgegd.errors import PlanError, UnsupportedModelError
-from edgegd.pipeline.quantize import require_plan_section
+from edgegd.pipeline.make_plan import require_plan_section
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.plan.profiles import TABLES
 

@@ -15,10 +15,11 @@ from edgegd.latency.gate.gate_run import GateRun, Limit, Question
 from edgegd.latency.measuring.model_signature import read_signature, shape_differences
 from edgegd.latency.measuring.record import Design
 from edgegd.latency.statistics.sequential_test import GateRule
+from edgegd.pipeline.artifacts import EDGE
 from edgegd.recipe.schema import GateSection, LatencySection
 from edgegd.targets.base import Target
 
-GATED = "qat.edge.onnx"
+GATED = EDGE["qat"]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import MissingArtifactError, RunFolderBusyError, RunFolderMismatchError
 from edgegd.file_locks import lock
 from edgegd.json_files import read_json
+from edgegd.pipeline.artifacts import Artifact
 from edgegd.pipeline.target_profile import TargetProfile, resolve, resolved
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
@@ -161,11 +162,11 @@ class RunFolder:
         """The path of an artifact, which need not exist."""
         return self.path / name
 
-    def require(self, name: str, stage: str) -> Path:
+    def require(self, artifact: Artifact) -> Path:
         """The path of an artifact that another stage makes; MissingArtifactError where it is not there yet."""
-        path = self.artifact(name)
+        path = self.artifact(artifact)
         if not path.exists():
-            raise self.missing(f"{path} does not exist yet.", stage)
+            raise self.missing(f"{path} does not exist yet.", artifact.stage)
         return path
 
     def missing(self, what: str, stage: str) -> MissingArtifactError:

@@ -12,7 +12,7 @@ import pytest
 
 from edgegd.detectors.deployment import deploy, plan_detector
 from edgegd.errors import PlanError
-from edgegd.pipeline.quantize import make_plan
+from edgegd.pipeline.make_plan import make_plan
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.recipe.schema import QuantSection, Recipe
 

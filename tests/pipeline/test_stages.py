@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edgegd.cli.run import SEARCH_STAGE, STAGE_NAMES, SWAP_STAGES
+from edgegd.pipeline.registry import STAGES
 
 Command = Callable[..., Any]
 pytest.importorskip("torch")
@@ -23,8 +23,8 @@ def ran(command: Command, recipe: Path, folder: Path, *arguments: object, until:
     outcome = command("run", recipe, "--run-dir", folder, "--json", "--until", until, *arguments)
     assert outcome.code == 0, outcome.err
     stages = json.loads(outcome.out)["stages"]
-    expected = STAGE_NAMES[: STAGE_NAMES.index(until) + 1]
-    assert list(stages) == [name for name in expected if name not in (*SWAP_STAGES, SEARCH_STAGE)]
+    expected = list(STAGES)[: list(STAGES).index(until) + 1]
+    assert list(stages) == [name for name in expected if name not in ("activation", "adapt", "search")]
     for name, what in stages.items():
         assert what in ("ran", "unchanged")
         assert f"{name}: {'done' if what == 'ran' else 'unchanged, skipped'}\n" in outcome.err

@@ -197,7 +197,7 @@ def test_all_three_trainings_get_a_device_that_torch_and_ultralytics_read_alike(
     float_training = pytest.importorskip("edgegd.detectors.float_training")
     from ultralytics.utils.torch_utils import parse_device
 
-    from edgegd.pipeline.adapt import adaptation_settings
+    from edgegd.pipeline.stages.adapt import adaptation_settings
 
     asked: dict[str, Any] = {}
 

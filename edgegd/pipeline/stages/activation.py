@@ -1,4 +1,4 @@
-"""The stages that swap activations and adapt the float model to it: activation, adapt. Only where the recipe asks."""
+"""The stage `activation`: which SiLUs become ReLU. Only where the recipe swaps activations."""
 
 from __future__ import annotations
 
@@ -13,35 +13,26 @@ from ultralytics.nn.tasks import DetectionModel
 from edgegd.atomic_files import write_atomically
 from edgegd.data.calibration import batches, calibration_images
 from edgegd.detectors.activation_choice import choose, silu_path, silu_units, swap_noise
-from edgegd.detectors.activation_swap import ActivationSwap, SwapUnit, require_silu, silu_paths, swap_to_relu
-from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.activation_swap import ActivationSwap, SwapUnit, require_silu
+from edgegd.detectors.deployment import plan_detector
 from edgegd.detectors.float_checkpoint import open_checkpoint
-from edgegd.detectors.float_training import store_model
-from edgegd.detectors.student import FloatStudent
 from edgegd.device.fingerprint import fingerprint
-from edgegd.errors import ActivationError
 from edgegd.export.graph import build_graph
-from edgegd.pipeline.descent_run import DescentKind, descend
-from edgegd.pipeline.models import float_model, run_preprocessing, stored_dataset, stored_swap
-from edgegd.pipeline.run_folder import RunFolder, sha256_of
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.artifacts import (
+    ACTIVATION,
+    DATA,
+    FLOAT_MODEL,
+)
+from edgegd.pipeline.models import float_model, require_swap, run_preprocessing, stored_dataset
+from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.stage import Stage
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.timing import Profile, profile_models
+from edgegd.progress import Progress
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.recipe.schema import TrainSection
 from edgegd.targets.local import LocalTarget
 
-ADAPTATION = DescentKind(
-    result="adapted.pt",
-    record="adaptation.json",
-    steps="adaptation.jsonl",
-    last_good="adapt-last-good.pt",
-    checkpoint="adapt-checkpoint.safetensors",
-    start="swapped",
-    how="in float",
-    rate="train.adapt.lr0",
-)
 _IMAGES = 8  # a few real ones: noise differs by orders of magnitude between layers, by little between images
 _BATCH = 4  # images at a time: little memory
 
@@ -52,8 +43,8 @@ def run_activation(folder: RunFolder, progress: Progress) -> None:
     Raises ActivationError where the recipe swaps nothing or the model has no SiLU, and what profiling raises.
     """
     section = folder.recipe.quant
-    _require_swap(folder)
-    paths = require_silu(open_checkpoint(folder.require("float.pt", "float")))
+    require_swap(folder)
+    paths = require_silu(open_checkpoint(folder.require(FLOAT_MODEL)))
     swap = ActivationSwap(section.activation, section.activation_saving, relu=paths, silu=())
     if section.activation == "auto":
         measured, conditions = _measure(folder, progress)
@@ -71,7 +62,7 @@ def run_activation(folder: RunFolder, progress: Progress) -> None:
             f"{sum(unit.saved_ms for unit in units):.2f} ms of all SiLUs go"
         )
     progress.note(f"{len(swap.relu)} of {len(paths)} SiLUs become ReLU")
-    folder.write_json("activation.json", dataclasses.asdict(swap))
+    folder.write_json(ACTIVATION, dataclasses.asdict(swap))
 
 
 def _measure(folder: RunFolder, progress: Progress) -> tuple[list[SwapUnit], dict[str, Any]]:
@@ -128,91 +119,15 @@ def _profile_of_silu_model(
         path.unlink()
 
 
-def run_adapt(folder: RunFolder, progress: Progress) -> None:
-    """Trains the swapped model in float, BatchNorm live, against labels and the SiLU model; the best epoch is kept.
-
-    adapted.pt is an Ultralytics checkpoint in float32 with the ReLUs in it. Killed, it goes on as `descend` says.
-    Raises ActivationError where the recipe swaps nothing or the choice does not fit, QatCheckpointError, NaNLossError.
-    """
-    _require_swap(folder)
-    swap, settings = stored_swap(folder), adaptation_settings(folder.recipe.train)
-    model = deploy(_swapped(folder, swap), end2end=folder.recipe.model.end2end, fold=False)
-    student = FloatStudent(model).to(settings.device)
-
-    def keep() -> None:
-        fresh = _swapped(folder, swap)  # without the criterion, and without the form that deployment gives the head
-        fresh.load_state_dict({name: value.cpu() for name, value in student.model.state_dict().items()})
-        store_model(fresh, folder.artifact(ADAPTATION.last_good))
-
-    descent = descend(
-        folder,
-        progress,
-        student,
-        settings,
-        ADAPTATION,
-        keep=keep,
-        identity={name: sha256_of(folder.artifact(name)) for name in ("float.pt", "activation.json")},
-        teacher=lambda: float_model(folder).to(settings.device),
-    )
-    if descent.best_epoch == 0:
-        progress.note("no epoch was better than the swapped model before the first step: that one is kept")
-
-
-def adaptation_settings(train: TrainSection) -> TrainSection:
-    """The settings of the adaptation as those of any descent: `train` with the keys of `train.adapt` in their places.
-
-    There are no ranges and no codes, so what is about them is off; biases learn at the rate of the weights.
-    """
-    adapt = train.adapt
-    return replace(
-        train,
-        epochs=adapt.epochs,
-        lr0=adapt.lr0,
-        bias_lr=None,
-        warmup_epochs=adapt.warmup_epochs,
-        distill=adapt.distill,
-        freeze_ranges_epochs=0,
-        oscillation="off",
-    )
-
-
-def _swapped(folder: RunFolder, swap: ActivationSwap) -> DetectionModel:
-    model = open_checkpoint(folder.require("float.pt", "float"))
-    if set(silu_paths(model)) != {*swap.relu, *swap.silu}:
-        raise ActivationError(
-            "activation.json was made for another model.",
-            expected=f"the {len(silu_paths(model))} SiLUs of float.pt",
-            found=f"{len(swap.relu) + len(swap.silu)} others",
-            mend=f"choose anew: `edgegd activation {folder.path}`",
-        )
-    swap_to_relu(model, swap.relu)
-    return model
-
-
-def _require_swap(folder: RunFolder) -> None:
-    if folder.recipe.quant.activation == "silu":
-        raise ActivationError(
-            "The recipe keeps its SiLUs, so there is nothing to choose or to adapt.",
-            expected="quant.activation relu or auto",
-            found="quant.activation silu",
-            mend=f"`edgegd run {folder.owner()} --run-dir {folder.path} --set quant.activation=relu`",
-        )
-
-
-def _choice_reads(folder: RunFolder) -> dict[str, str]:
-    # Not among the stage's own: where nothing is swapped, the stage says so instead of asking for the choice.
-    return {"activation.json": "activation"} if folder.recipe.quant.activation != "silu" else {}
-
-
 def _machine(folder: RunFolder) -> Any:
     return fingerprint()["cpu"] if folder.recipe.quant.activation == "auto" else None
 
 
-ACTIVATION = Stage(
+STAGE = Stage(
     "activation",
     "which SiLUs become ReLU",
-    {"data.json": "data", "float.pt": "float"},
-    ("activation.json",),
+    (DATA, FLOAT_MODEL),
+    (ACTIVATION,),
     (
         "model.imgsz",
         "model.end2end",
@@ -226,13 +141,4 @@ ACTIVATION = Stage(
     ),
     run_activation,
     _machine,
-)
-ADAPT = Stage(
-    "adapt",
-    "float training of the swapped model",
-    {"data.json": "data", "float.pt": "float"},
-    (ADAPTATION.result, ADAPTATION.record, ADAPTATION.steps),
-    ("model.imgsz", "model.end2end", "quant.activation", "quant.activation_saving", "train", "accuracy"),
-    run_adapt,
-    reads_also=_choice_reads,
 )

@@ -10,28 +10,29 @@ from edgegd.data.calibration import batches, calibration_images
 from edgegd.detectors.deployment import head_paths, plan_detector, trace_detector
 from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import PlanError, PrecisionBudgetError
+from edgegd.pipeline.artifacts import ADAPTED_MODEL, DATA, FLOAT_MODEL, PRECISION, Artifact
 from edgegd.pipeline.models import adapted_reads, model_to_quantize, run_preprocessing, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
-from edgegd.pipeline.stage import Progress, Stage, code_version
+from edgegd.pipeline.stage import Stage, code_version
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import Addresses
 from edgegd.precision.budget import choose, nearest
 from edgegd.precision.result import SearchResult, other_device
 from edgegd.precision.search import Subject, search
 from edgegd.precision.sensitivity import head_tensors
+from edgegd.progress import Progress
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.recipe.dump import section_hash
 from edgegd.targets.local import LocalTarget
 
-RESULT = "precision.json"
 _BATCH = 4  # images at a time: little memory
 _MEASURED = ("model.imgsz", "model.end2end", "quant", "export", "latency", "target", "train.seed", "precision.images")
 
 
-def searched_reads(folder: RunFolder) -> dict[str, str]:
-    """What the stage `ptq` reads of the search, with the stage that makes it: nothing without a budget."""
-    return {RESULT: "search"} if folder.recipe.precision.has_budget else {}
+def searched_reads(folder: RunFolder) -> tuple[Artifact, ...]:
+    """What the stage `ptq` reads of the search: nothing without a budget."""
+    return (PRECISION,) if folder.recipe.precision.has_budget else ()
 
 
 def searched_float(folder: RunFolder, progress: Progress) -> Addresses:
@@ -42,7 +43,7 @@ def searched_float(folder: RunFolder, progress: Progress) -> Addresses:
     budget = folder.recipe.precision
     if not budget.has_budget:
         return ()
-    result = SearchResult.from_json(folder.read_json(RESULT))
+    result = SearchResult.from_json(folder.read_json(PRECISION))
     _tell_other_device(result, progress)
     point = choose(result.points, budget)
     progress.note(f"the searched plan {point.name}: {point.measured_ms:.2f} ms, {point.head_db:.1f} dB at the head")
@@ -63,9 +64,9 @@ def run_search(folder: RunFolder, progress: Progress) -> None:
             mend="leave quant.plan or precision out",
         )
     made_from = {
-        "data": sha256_of(folder.artifact("data.json")),
+        "data": sha256_of(folder.artifact(DATA)),
         "sources": code_version()["sources"],
-        "model": sha256_of(folder.artifact("adapted.pt" if adapted_reads(folder) else "float.pt")),
+        "model": sha256_of(folder.artifact(ADAPTED_MODEL if adapted_reads(folder) else FLOAT_MODEL)),
         "recipe": section_hash(folder.recipe, *_MEASURED),
     }
     result = _kept(folder, made_from)
@@ -82,7 +83,7 @@ def run_search(folder: RunFolder, progress: Progress) -> None:
         except PrecisionBudgetError as error:
             refused = error
     folder.write_json(
-        RESULT,
+        PRECISION,
         {
             **result.to_json(),
             "budget": dataclasses.asdict(budget),
@@ -96,7 +97,7 @@ def run_search(folder: RunFolder, progress: Progress) -> None:
 
 def _kept(folder: RunFolder, made_from: dict[str, str]) -> SearchResult | None:
     try:
-        result = SearchResult.from_json(folder.read_json(RESULT))
+        result = SearchResult.from_json(folder.read_json(PRECISION))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return result if result.made_from == made_from else None
@@ -140,11 +141,11 @@ def _search(folder: RunFolder, made_from: dict[str, str], progress: Progress) ->
     return search(subject, LocalTarget(), recipe.latency, progress, images=tuple(map(str, shown)), made_from=made_from)
 
 
-SEARCH = Stage(
+STAGE = Stage(
     "search",
     "precision by measurement",
-    {"data.json": "data", "float.pt": "float"},
-    (RESULT,),
+    (DATA, FLOAT_MODEL),
+    (PRECISION,),
     (*_MEASURED, "precision"),
     run_search,
     reads_also=adapted_reads,

@@ -6,11 +6,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from edgegd.device.fingerprint import fingerprint
 from edgegd.export.profile import for_profile
-from edgegd.pipeline.export import QUANTIZED, edge_file
-from edgegd.pipeline.models import float_model, quantized_model, stored_dataset
+from edgegd.pipeline.artifacts import DATA, MODELS, PORTABLE, VERIFICATION
+from edgegd.pipeline.models import adapted_reads, float_model, quantized_model, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress
+from edgegd.pipeline.stage import Stage
+from edgegd.pipeline.stages.export import MODEL_READS
+from edgegd.progress import Progress
+from edgegd.variants import QUANTIZED, edge_file
 from edgegd.verify.edge_identity import require_identical
 from edgegd.verify.ladder_tolerance import LadderTolerance
 from edgegd.verify.parity import measure_parity, require_parity
@@ -25,12 +29,12 @@ def run_verify(folder: RunFolder, progress: Progress) -> None:
     images = stored_dataset(folder).val_images[:_IMAGES]
     profile = folder.recipe.target.profile
     progress.update(0, 3, "verifying fp32.onnx")
-    path = folder.require("fp32.onnx", "export")
+    path = folder.require(PORTABLE["fp32"])
     parity = measure_parity(float_model(folder), path, images)
     require_parity(parity, path.name)
-    result = _verify_profile(folder, progress, profile, {v: folder.require(f"{v}.onnx", "export") for v in QUANTIZED})
+    result = _verify_profile(folder, progress, profile, {v: folder.require(PORTABLE[v]) for v in QUANTIZED})
     result["parity"] = {"fp32": dataclasses.asdict(parity)} | result["parity"]
-    folder.write_json("verify.json", result)
+    folder.write_json(VERIFICATION, result)
 
 
 def verify_profile(folder: RunFolder, progress: Progress, profile: str, paths: dict[str, Path]) -> None:
@@ -72,3 +76,15 @@ def _as_data(verification: Verification) -> dict[str, Any]:
         "parity": dataclasses.asdict(verification.ladder.whole.boxes),
         "ladder": verification.ladder.to_json() | {"int8_against_uint8": shift and shift.to_json()},
     }
+
+
+STAGE = Stage(
+    "verify",
+    "census, parity and canary",
+    (DATA, *MODEL_READS, *MODELS),
+    (VERIFICATION,),
+    ("model.imgsz", "model.end2end", "quant.weight_scales", "target.profile"),
+    run_verify,
+    lambda folder: fingerprint()["cpu"],
+    adapted_reads,
+)

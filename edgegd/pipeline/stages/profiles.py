@@ -6,14 +6,15 @@ from typing import Any
 
 from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import MissingArtifactError
-from edgegd.pipeline.export import QUANTIZED, edge_file, export_profile, profile_file
+from edgegd.pipeline.artifacts import DATA, PORTABLE, Artifact
 from edgegd.pipeline.models import adapted_reads
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
-from edgegd.pipeline.stage import Progress, Stage, require_current
-from edgegd.pipeline.verify import verify_profile
+from edgegd.pipeline.stage import Stage, require_current
+from edgegd.pipeline.stages.export import MODEL_READS, export_profile
+from edgegd.pipeline.stages.verify import verify_profile
 from edgegd.plan.profiles import TABLES
-
-_MODEL_READS = {"float.pt": "float", "plan.json": "ptq", "ptq.safetensors": "ptq", "qat.safetensors": "qat"}
+from edgegd.progress import Progress
+from edgegd.variants import QUANTIZED, edge_file, profile_file
 
 
 def profile_stage(stage: str, profile: str) -> str:
@@ -21,24 +22,33 @@ def profile_stage(stage: str, profile: str) -> str:
     return f"{stage} --profile {profile}"
 
 
+def exported_files(profile: str) -> dict[str, Artifact]:
+    """Variant -> the portable file of another profile."""
+    return {v: Artifact(profile_file(v, profile), profile_stage("export", profile)) for v in QUANTIZED}
+
+
 def _export(profile: str) -> Stage:
     def run(folder: RunFolder, progress: Progress) -> None:
         export_profile(folder, progress, profile)
 
-    portable = [profile_file(variant, profile) for variant in QUANTIZED]
+    portable = exported_files(profile).values()
     return Stage(
         profile_stage("export", profile),
         f"PTQ and QAT for {profile}",
-        _MODEL_READS,
-        (*portable, *map(edge_file, portable)),
+        MODEL_READS,
+        (*portable, *(Artifact(edge_file(name), name.stage) for name in portable)),
         ("model.imgsz", "model.end2end", "export", "quant.weight_scales", "target.profile"),
         run,
         reads_also=adapted_reads,
     )
 
 
+def _verification(profile: str) -> Artifact:
+    return Artifact(f"verify-{profile}.json", profile_stage("verify", profile))
+
+
 def _verify(profile: str) -> Stage:
-    maker, names = profile_stage("export", profile), {v: profile_file(v, profile) for v in QUANTIZED}
+    names = exported_files(profile)
 
     def exported(folder: RunFolder) -> bool:
         return any(folder.artifact(name).exists() for name in names.values())
@@ -46,20 +56,19 @@ def _verify(profile: str) -> Stage:
     def run(folder: RunFolder, progress: Progress) -> None:
         if exported(folder):
             for name in names.values():
-                require_current(folder, name, maker)
-        files = names if exported(folder) else {variant: f"{variant}.onnx" for variant in QUANTIZED}
+                require_current(folder, name)
+        files = names if exported(folder) else {variant: PORTABLE[variant] for variant in QUANTIZED}
         verify_profile(folder, progress, profile, {variant: folder.artifact(name) for variant, name in files.items()})
 
     def outside(folder: RunFolder) -> Any:
         present = [name for name in names.values() if folder.artifact(name).exists()]
-        return {"cpu": fingerprint()["cpu"]} | {name: sha256_of(folder.artifact(name)) for name in present}
+        return {"cpu": fingerprint()["cpu"]} | {str(name): sha256_of(folder.artifact(name)) for name in present}
 
-    reads = {"data.json": "data"} | _MODEL_READS | {f"{variant}.onnx": "export" for variant in QUANTIZED}
     return Stage(
         profile_stage("verify", profile),
         f"whether files suit {profile}",
-        reads,
-        (f"verify-{profile}.json",),
+        (DATA, *MODEL_READS, *(PORTABLE[variant] for variant in QUANTIZED)),
+        (_verification(profile),),
         ("model.imgsz", "model.end2end", "quant.weight_scales", "target.profile"),
         run,
         outside,
@@ -75,7 +84,7 @@ def verified_profiles(folder: RunFolder) -> dict[str, str]:
     current = {}
     for profile in TABLES:
         try:
-            current[profile] = require_current(folder, f"verify-{profile}.json", profile_stage("verify", profile))
+            current[profile] = require_current(folder, _verification(profile))
         except MissingArtifactError:
             continue
     return current

@@ -12,14 +12,14 @@ from edgegd.export.edge import build_edge
 from edgegd.export.graph import build_graph
 from edgegd.export.metadata import contract_of, set_metadata
 from edgegd.export.profile import for_profile, requantizes
-from edgegd.pipeline.models import float_model, quantized_model, stored_plan
+from edgegd.pipeline.artifacts import FLOAT_MODEL, MODELS, PASSES, PLAN, PORTABLE, PTQ_STATE, QAT_STATE
+from edgegd.pipeline.models import adapted_reads, float_model, quantized_model, stored_plan
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress
+from edgegd.pipeline.stage import Stage
 from edgegd.plan.profiles import TABLES
 from edgegd.plan.quant_plan import QuantPlan
-
-VARIANTS = ("fp32", "ptq", "qat")
-QUANTIZED = VARIANTS[1:]
+from edgegd.progress import Progress
+from edgegd.variants import QUANTIZED, VARIANTS, edge_file, profile_file
 
 
 def run_export(folder: RunFolder, progress: Progress) -> None:
@@ -30,25 +30,16 @@ def run_export(folder: RunFolder, progress: Progress) -> None:
         progress.update(done, len(VARIANTS), f"exporting {variant}")
         model = float_model(folder) if variant == "fp32" else quantized_model(folder, variant)
         graph = finished_graph(folder, model, model if variant == "fp32" else model.model, plan, variant)
-        folder.write(f"{variant}.onnx", graph.SerializeToString())
+        folder.write(PORTABLE[variant], graph.SerializeToString())
         if variant in QUANTIZED:
-            passes[variant] = _write_edge(folder, graph, f"{variant}.onnx")
-    folder.write_json("passes.json", passes)
+            passes[variant] = _write_edge(folder, graph, PORTABLE[variant])
+    folder.write_json(PASSES, passes)
 
 
 def _write_edge(folder: RunFolder, portable: onnx.ModelProto, name: str) -> list[dict[str, Any]]:
     edge, reports = build_edge(portable, name)
     folder.write(edge_file(name), edge.SerializeToString())
     return [dataclasses.asdict(report) for report in reports]
-
-
-def edge_file(portable: str) -> str:
-    """The name of the edge file that is made from a portable file of this name."""
-    return portable.removesuffix(".onnx") + ".edge.onnx"
-
-
-PORTABLE = tuple(f"{variant}.onnx" for variant in VARIANTS)
-MODELS = (*PORTABLE, *(edge_file(f"{variant}.onnx") for variant in QUANTIZED))
 
 
 def export_profile(folder: RunFolder, progress: Progress, profile: str) -> None:
@@ -68,11 +59,6 @@ def export_profile(folder: RunFolder, progress: Progress, profile: str) -> None:
         _write_edge(folder, graph, profile_file(variant, profile))
 
 
-def profile_file(variant: str, profile: str) -> str:
-    """The name of a file exported for a profile that is not the recipe's."""
-    return f"{variant}-{profile}.onnx"
-
-
 def finished_graph(
     folder: RunFolder, model: torch.nn.Module, detector: Any, plan: QuantPlan, variant: str
 ) -> onnx.ModelProto:
@@ -82,3 +68,17 @@ def finished_graph(
     origin = ("", "") if variant == "fp32" else (plan.sha256, plan.profile)
     set_metadata(graph, detector, contract_of(graph, detector, size, variant, *origin))
     return graph
+
+
+MODEL_READS = (FLOAT_MODEL, PLAN, PTQ_STATE, QAT_STATE)
+"""What a stage reads that puts all models of a run together, beside adapted_reads."""
+
+STAGE = Stage(
+    "export",
+    "FP32, PTQ and QAT as ONNX files",
+    MODEL_READS,
+    (*MODELS, PASSES),
+    ("model.imgsz", "model.end2end", "export", "quant.weight_scales"),
+    run_export,
+    reads_also=adapted_reads,
+)
