@@ -45,10 +45,10 @@ from edgegd.export.float_graph import float_graph
 from edgegd.export.graph_forms import constants, has_signed_activations, with_codes_as_outputs
 from edgegd.export.insert.other_profile import in_profile
 from edgegd.export.insert.quantized_graph import quantized_graph
-from edgegd.export.insert.quantized_state import state_from_arrays
 from edgegd.export.load_onnx import load_onnx
 from edgegd.plan.profiles import TABLES
 from edgegd.plan.quant_plan import QuantPlan
+from edgegd.plan.quantized_state import state_from_arrays
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.images import IMAGE_SUFFIXES, read_image
 from edgegd.runtime.letterbox import preprocess

@@ -18,7 +18,6 @@ from typing import Any
 import onnx
 import safetensors.torch
 import torch
-from edgegd.quant.consistent_ranges import settle_ranges
 from families import random_detector
 
 from edgegd.data.calibration import batches
@@ -29,6 +28,7 @@ from edgegd.export.profile import for_profile
 from edgegd.plan.profiles import TABLES
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
+from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.runtime.contract import Preprocessing
 
 

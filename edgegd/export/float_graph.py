@@ -41,13 +41,16 @@ def float_graph(model: torch.nn.Module, imgsz: int | NetworkSize, opset: int) ->
     size = network_size(imgsz)
     image = torch.zeros(1, input_channels(model), *size, device=next(model.parameters()).device)
     head = head_paths(model) if isinstance(model, DetectionModel) else HeadPaths("", frozenset())
-    traced = Traced(trace(model, image), head)
+    ops = trace(model, image)
     graph = _exported(model, image, opset)
     _separate_equal_constants(graph.graph)
     _shorten_names(graph.graph)
-    _name_convolutions(graph.graph, {op.address for op in traced.ops})
-    graph = _folded(graph, {name for name, _ in (*model.named_parameters(), *model.named_buffers())})
-    write_trace(graph, traced)
+    _name_convolutions(graph.graph, {op.address for op in ops})
+    own = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
+    graph = _folded(graph, own)
+    write_trace(
+        graph, Traced(ops, head, tuple(stored.name for stored in graph.graph.initializer if stored.name in own))
+    )
     onnx.checker.check_model(graph, full_check=True)
     return graph
 

@@ -1,4 +1,4 @@
-"""The trace that a float graph carries in its metadata: with it, the graph can be planned and quantized without torch."""
+"""The trace that a float graph carries in its metadata, with which it is planned and quantized without torch."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ _MEND = "write it again: `edgegd export --force RUN_DIR`"
 
 @dataclass(frozen=True)
 class Traced:
-    """The operations of a deployed model, in running order, and where its detection head is."""
+    """The operations of a deployed model, in running order, and where its detection head is.
+
+    `parameters` are the names of the initializers that are parameters or buffers of the model, not constants.
+    """
 
     ops: tuple[TracedOp, ...]
     head: HeadPaths
+    parameters: tuple[str, ...] = ()
 
 
 def write_trace(graph: onnx.ModelProto, traced: Traced) -> None:
@@ -32,6 +36,7 @@ def write_trace(graph: onnx.ModelProto, traced: Traced) -> None:
     content = {
         "schema": _SCHEMA,
         "head": [traced.head.path, sorted(traced.head.box_convolutions), traced.head.query_decoders],
+        "parameters": traced.parameters,
         "ops": [dataclasses.astuple(op) for op in traced.ops],
     }
     others = {entry.key: entry.value for entry in graph.metadata_props if entry.key != TRACE_KEY}
@@ -69,7 +74,7 @@ def _from_data(data: Mapping[str, Any]) -> Traced:
         raise ValueError(f"schema {data['schema']}")
     path, boxes, decoders = data["head"]
     head = HeadPaths(_text(path), frozenset(map(_text, boxes)), tuple(map(_text, decoders)))
-    return Traced(tuple(map(_op, data["ops"])), head)
+    return Traced(tuple(map(_op, data["ops"])), head, tuple(map(_text, data["parameters"])))
 
 
 def _op(fields: Any) -> TracedOp:

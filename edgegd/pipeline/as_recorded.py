@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edgegd.data.contents import require_loaded
-from edgegd.pipeline.models import stored_contents, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.stored import stored_contents, stored_dataset
 
 
 def require_as_recorded(folder: RunFolder, split: str, loaded: Sequence[Mapping[str, Any]]) -> None:

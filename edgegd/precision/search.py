@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from edgegd.detectors.deployment import input_channels
-from edgegd.export.graph import build_graph
+from edgegd.export.float_graph import float_graph
+from edgegd.export.graph import state_of
+from edgegd.export.insert.quantized_graph import quantized_graph
 from edgegd.latency.measuring.measure import measure
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.plan.traced_op import TracedOp
@@ -171,17 +172,18 @@ class _Files:
     """ONNX files of one subject's plans in a folder, each written once."""
 
     def __init__(self, subject: Subject, folder: Path) -> None:
-        self._subject, self._folder = subject, folder
+        self._quantized, self._folder = subject.quantized, folder
+        self._float = float_graph(subject.quantized.model, subject.quantized.plan.imgsz, subject.opset)
 
     def of(self, plan: QuantPlan) -> Path:
-        quantized = self._subject.quantized
-        return self._written(plan.sha256, lambda: PartlyQuantized.like(quantized, plan, ()), plan)
+        path = self._folder / f"{plan.sha256}.onnx"
+        if not path.exists():
+            state = state_of(PartlyQuantized.like(self._quantized, plan, ()))
+            path.write_bytes(quantized_graph(self._float, plan, state).SerializeToString())
+        return path
 
     def float(self) -> Path:
-        return self._written(_FP32, lambda: self._subject.quantized.model, self._subject.quantized.plan)
-
-    def _written(self, name: str, model: Callable[[], nn.Module], plan: QuantPlan) -> Path:
-        path = self._folder / f"{name}.onnx"
+        path = self._folder / f"{_FP32}.onnx"
         if not path.exists():
-            path.write_bytes(build_graph(model(), plan, plan.imgsz, self._subject.opset).SerializeToString())
+            path.write_bytes(self._float.SerializeToString())
         return path

@@ -15,7 +15,6 @@ from torch import nn
 
 from edgegd.plan.formats import LARGEST_BIAS_CODE, LARGEST_SCALE, SMALLEST_SCALE, UINT8_ACTIVATION, Format
 from edgegd.quant.fake_quantize import FakeQuantizeActivation, FakeQuantizeWeight
-from edgegd.quant.nodes import QuantizeDequantizeActivation, QuantizeDequantizeWeight
 
 _INT32_MAX = 2**31 - 1
 
@@ -79,17 +78,6 @@ class ActivationQuantizer(nn.Module):
         """Fake-quantizes a tensor of any shape; the result is float32."""
         result: torch.Tensor = FakeQuantizeActivation.apply(
             x, self.log_scale, self.shift, self.scale, self._scale_value, self.bounds
-        )  # type: ignore[no-untyped-call]
-        return result
-
-    def exported(self, x: torch.Tensor, fmt: Format, address: str, code_scale: float | None = None) -> torch.Tensor:
-        """The Q/DQ pair of an export in `fmt`: int8 codes are uint8 codes less 128.
-
-        `code_scale` is the scale in the units of x, where those are others than the result's (a softmax's exponents).
-        """
-        zero_point = self._zero_point_value + fmt.qmin - self.format.qmin
-        result: torch.Tensor = QuantizeDequantizeActivation.apply(
-            x, code_scale or self._scale_value, self._scale_value, zero_point, fmt.signed, address
         )  # type: ignore[no-untyped-call]
         return result
 
@@ -182,11 +170,6 @@ class WeightQuantizer(nn.Module):
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Fake-quantizes a weight of shape (C_out, C_in / groups, kH, kW)."""
         result: torch.Tensor = FakeQuantizeWeight.apply(weight.float(), self.log_scale, self.scale, self.format.qmax)  # type: ignore[no-untyped-call]
-        return result
-
-    def exported(self, weight: torch.Tensor, address: str) -> torch.Tensor:
-        """The Q/DQ pair of an export, before edgegd.export.graph stores the codes instead of the weight."""
-        result: torch.Tensor = QuantizeDequantizeWeight.apply(weight, self.scale, f"{address}/weight")  # type: ignore[no-untyped-call]
         return result
 
 

@@ -53,6 +53,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     quantized.eval()
     folder = tmp_path_factory.mktemp("small")
     files = folder / "float.onnx", folder / "integer.onnx"
-    onnx.save(build_graph(deployed, quantized.plan, IMGSZ, 17), files[0])
-    onnx.save(build_graph(quantized, quantized.plan, IMGSZ, 17), files[1])
+    onnx.save(build_graph(deployed, IMGSZ, 17), files[0])
+    onnx.save(build_graph(quantized, IMGSZ, 17), files[1])
     return Small(deployed, quantized, images, *files)

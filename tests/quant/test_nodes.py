@@ -5,12 +5,12 @@ from __future__ import annotations
 import onnx
 import pytest
 import torch
+from edgegd.quant.nodes import portable_softmax
 
 from edgegd.detectors.deployment import deploy, plan_detector
 from edgegd.export.graph import build_graph
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.nodes import portable_softmax
 from edgegd.verify.census import require_planned, take_census
 
 
@@ -32,7 +32,7 @@ def test_attention_is_exported_without_sums_that_depend_on_the_cpu(deployed):
     one = deployed("yolo26n")
     quantized = QuantizedModel(one.model, one.plan)
     calibrate(quantized, [torch.rand(1, 3, 64, 64)], "minmax")
-    nodes = build_graph(quantized, one.plan, 64, 17).graph.node
+    nodes = build_graph(quantized, 64, 17).graph.node
     kinds = [node.op_type for node in nodes]
     attentions = sum(op.operation == "attention_softmax" for op in one.plan.ops)
     assert kinds.count("Exp") == attentions > 0 and kinds.count("MatMulInteger") == 3 * attentions
@@ -50,7 +50,7 @@ def test_what_a_recipe_keeps_float_is_not_fused_by_onnxruntime(random_detector, 
     quantized = QuantizedModel(model, plan)
     calibrate(quantized, [torch.rand(1, 3, 64, 64)], "minmax")
     path = tmp_path / "model.onnx"
-    onnx.save(build_graph(quantized, plan, 64, 17), path)
+    onnx.save(build_graph(quantized, 64, 17), path)
     census = take_census(path, plan)
     assert census.planned_float_convs == 5  # three of boxes, two of the recipe
     require_planned(census, plan, path.name)

@@ -1,7 +1,7 @@
 """From an addressed float graph, a plan, weights and ranges to the portable Q/DQ graph, by passes and without torch."""
 
 from edgegd.export.insert.barriers import FloatBarriers
-from edgegd.export.insert.base import CODES, Insertion, InsertionPass
+from edgegd.export.insert.base import Insertion, InsertionPass
 from edgegd.export.insert.constants import FoldedParameters
 from edgegd.export.insert.exact_attention import ExactAttention
 from edgegd.export.insert.integer_biases import IntegerBiases
@@ -23,7 +23,6 @@ PASSES: tuple[type[InsertionPass], ...] = (
 """All passes; the order in which they run follows from what each needs."""
 
 __all__ = [
-    "CODES",
     "PASSES",
     "ExactAttention",
     "FloatBarriers",

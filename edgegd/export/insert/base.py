@@ -16,22 +16,24 @@ import numpy as np
 import onnx_ir as ir
 
 from edgegd.errors import InsertionError
-from edgegd.export.insert.quantized_state import QuantizedState
 from edgegd.plan.quant_plan import PlannedOp, QuantPlan
+from edgegd.plan.quantized_state import QuantizedState
 from edgegd.plan.traced_op import TracedOp
 
-CODES = "/codes"
-"""Suffix of the names of quantized tensors in a file."""
 _FACTS = "edgegd.facts"  # in the graph's `meta`, which no file holds
 
 
 @dataclass(frozen=True)
 class Insertion:
-    """What is inserted: a plan, the weights and ranges of its model, and the trace (by address) of that model."""
+    """What is inserted: a plan, the weights and ranges of its model, and the trace (by address) of that model.
+
+    `parameters` are the initializers that are the model's own parameters.
+    """
 
     plan: QuantPlan
     state: QuantizedState
     trace: dict[str, TracedOp]
+    parameters: tuple[str, ...] = ()
 
     def traced(self, address: str, by: str) -> TracedOp:
         """The traced operation of an address; InsertionError, in the name of the pass `by`, where there is none."""
@@ -100,7 +102,7 @@ def ordered(kinds: Iterable[type[InsertionPass]]) -> list[type[InsertionPass]]:
 
 
 def nodes_by_address(graph: ir.Graph, plan: QuantPlan) -> dict[str, list[ir.Node]]:
-    """The nodes of every planned operation, in running order: those named `ADDRESS` or `ADDRESS/...`, constants aside."""
+    """The nodes of every planned operation, in running order: named `ADDRESS` or `ADDRESS/...`, constants aside."""
     found: dict[str, list[ir.Node]] = {}
     for node in graph:
         address = address_of(node, plan)

@@ -123,7 +123,9 @@ def _is_constant(value: ir.Value | None) -> bool:
     return value is not None and (value.const_value is not None or (producer and producer.op_type == "Constant"))  # type: ignore[return-value]
 
 
-def _product(a: tuple[ir.Value, ir.Value], b: tuple[ir.Value, ir.Value], address: str, suffix: str = "") -> list[ir.Node]:
+def _product(
+    a: tuple[ir.Value, ir.Value], b: tuple[ir.Value, ir.Value], address: str, suffix: str = ""
+) -> list[ir.Node]:
     """a b of codes less zero points, as whole numbers in float32."""
     product = make_node("MatMulInteger", [a[0], b[0], a[1], b[1]], f"{address}/MatMulInteger{suffix}")
     cast = make_node("Cast", [product.outputs[0]], f"{address}/Cast{suffix}", to=int(ir.DataType.FLOAT))

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgegd.export.insert.base import InsertionPass, add_constant, make_node, nodes_by_address
 from edgegd.export.insert.integer_weights import convolution
-from edgegd.export.insert.quantized_state import integer_convolutions
+from edgegd.plan.quantized_state import integer_convolutions
 
 _LIMIT = 2**31 - 1
 

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgegd.export.insert.base import InsertionPass, add_constant, make_node, nodes_by_address
-from edgegd.export.insert.quantized_state import integer_convolutions
 from edgegd.plan.quant_plan import PlannedOp
+from edgegd.plan.quantized_state import integer_convolutions
 
 
 class IntegerWeights(InsertionPass):

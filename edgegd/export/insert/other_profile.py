@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from edgegd.export.insert.quantized_state import Array, QuantizedState, integer_convolutions
 from edgegd.plan.formats import LARGEST_BIAS_CODE, LARGEST_SCALE, SMALLEST_SCALE
 from edgegd.plan.profiles import TABLES
 from edgegd.plan.quant_plan import PlannedOp, QuantPlan
+from edgegd.plan.quantized_state import Array, QuantizedState, integer_convolutions
 
 
 def requantizes(trained_for: str, profile: str) -> bool:

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from edgegd.addresses import INPUT, codes_name, inner_of, owner_of
 from edgegd.export.insert.base import (
-    CODES,
     Insertion,
     InsertionPass,
     add_constant,
@@ -29,7 +29,6 @@ from edgegd.export.insert.base import (
 from edgegd.plan.attention import SOFTMAX
 from edgegd.plan.formats import UINT8_ACTIVATION, Format
 from edgegd.plan.profiles.table import FLOAT
-from edgegd.plan.traced_op import INPUT
 
 _INNER = {"sigmoid": "Sigmoid"}  # tensor inside an operation -> the operator that makes it
 
@@ -45,7 +44,7 @@ class QuantizedTensors(InsertionPass):
         """Refuses an address without a node, a float operation of several results, an unknown inner tensor."""
         self._nodes = nodes_by_address(graph, self.plan)
         for tensor in self.plan.tensors:
-            owner, _, inner = tensor.address.partition("/")
+            owner, inner = owner_of(tensor.address), inner_of(tensor.address)
             if tensor.address == INPUT:
                 self._quantize(graph, graph.inputs[0], INPUT, INPUT)
             elif self.plan.by_address[owner].operation == SOFTMAX:
@@ -99,7 +98,7 @@ def make_pair(
     scale = coarse = add_constant(graph, np.array(chosen.scale, np.float32), f"{name}/scale")
     if code_scale is not None:
         coarse = add_constant(graph, np.array(code_scale, np.float32), f"{name}/code_scale")
-    quantize = make_node("QuantizeLinear", [value, coarse, zero_point], f"{name}/quantize", output=f"{name}{CODES}")
+    quantize = make_node("QuantizeLinear", [value, coarse, zero_point], f"{name}/quantize", output=codes_name(name))
     dequantize = make_node(
         "DequantizeLinear", [quantize.outputs[0], scale, zero_point], f"{name}/dequantize", output=f"{name}/dequantized"
     )

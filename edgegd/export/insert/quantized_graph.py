@@ -8,9 +8,9 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass, ShapeInferencePass
 
 from edgegd.export.insert import PASSES
 from edgegd.export.insert.base import Insertion, ordered
-from edgegd.export.insert.quantized_state import QuantizedState
 from edgegd.export.traced_graph import read_trace
 from edgegd.plan.quant_plan import QuantPlan, require_plan_fits
+from edgegd.plan.quantized_state import QuantizedState
 
 
 def quantized_graph(float_graph: onnx.ModelProto, plan: QuantPlan, state: QuantizedState) -> onnx.ModelProto:
@@ -28,7 +28,7 @@ def quantized_graph(float_graph: onnx.ModelProto, plan: QuantPlan, state: Quanti
     require_plan_fits(plan, traced.ops, (height, width))
     model = ir.from_proto(float_graph)
     ShapeInferencePass(check_type=False, strict_mode=False)(model)  # types tell results from sizes
-    insertion = Insertion(plan, state, {op.address: op for op in traced.ops})
+    insertion = Insertion(plan, state, {op.address: op for op in traced.ops}, traced.parameters)
     for kind in ordered(PASSES):
         kind(insertion)(model)
     RemoveUnusedNodesPass()(model)

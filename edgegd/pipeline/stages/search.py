@@ -11,9 +11,10 @@ from edgegd.detectors.deployment import head_paths, plan_detector, trace_detecto
 from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import PlanError, PrecisionBudgetError
 from edgegd.pipeline.artifacts import ADAPTED_MODEL, DATA, FLOAT_MODEL, PRECISION, Artifact
-from edgegd.pipeline.models import adapted_reads, model_to_quantize, run_preprocessing, stored_dataset
+from edgegd.pipeline.models import model_to_quantize, run_preprocessing
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, code_version
+from edgegd.pipeline.stored import adapted_reads, stored_dataset
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import Addresses
 from edgegd.precision.budget import choose, nearest
