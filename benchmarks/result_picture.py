@@ -72,12 +72,29 @@ def draw(points: Sequence[Point], path: Path) -> None:
     for point in points:
         label, place, color, marker = SHOWN[point.name]
         height, values = 100 * mean(point.maps), [100 * value for value in point.maps]
-        axis.errorbar(point.median_ms, height, [[height - min(values)], [max(values) - height]], color=color,
-                      marker=marker, markersize=8, capsize=3, linestyle="none")
-        axis.annotate(f"{label}: {point.median_ms:.1f} ms, {height:.1f}", (point.median_ms, height), place,
-                      textcoords="offset points", color=color, ha="left" if place[0] > 0 else "center")
-    axis.set(title="YOLO26n on BCCD, 320 px, one thread, onnxruntime", xlabel="median latency, ms (left is better)",
-             ylabel="mAP50-95 (up is better)")
+        axis.errorbar(
+            point.median_ms,
+            height,
+            [[height - min(values)], [max(values) - height]],
+            color=color,
+            marker=marker,
+            markersize=8,
+            capsize=3,
+            linestyle="none",
+        )
+        axis.annotate(
+            f"{label}: {point.median_ms:.1f} ms, {height:.1f}",
+            (point.median_ms, height),
+            place,
+            textcoords="offset points",
+            color=color,
+            ha="left" if place[0] > 0 else "center",
+        )
+    axis.set(
+        title="YOLO26n on BCCD, 320 px, one thread, onnxruntime",
+        xlabel="median latency, ms (left is better)",
+        ylabel="mAP50-95 (up is better)",
+    )
     axis.set_xlim(0, 46)
     axis.margins(y=0.15)
     axis.grid(True, color="whitesmoke")

@@ -31,5 +31,7 @@ def test_runtime_latency_and_targets_import_without_the_training_packages() -> N
     done = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert {"edgegd.runtime.detector", "edgegd.latency.worker", "edgegd.targets.local"} <= set(result["imported"])
+    assert {"edgegd.runtime.detector", "edgegd.device.latency_worker", "edgegd.targets.local"} <= set(
+        result["imported"]
+    )
     assert not [name for name in result["edgegd"] if name.split(".")[1] in TRAINING_SIDE]

@@ -15,8 +15,13 @@ from command_lines import commands_of, refuse_unknown_make_targets, refuse_unkno
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md",
-         *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "SECURITY.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 GENERATED = {"cli.md", "errors.md", "recipes.md"}  # tests/cli/test_document.py
 ids = {"ids": lambda page: page.name}
 
@@ -58,7 +63,9 @@ def test_commands_and_their_options_exist(page: Path) -> None:
 
 def test_a_command_that_does_not_exist_is_noticed() -> None:
     assert list(commands_of("    edgegd run a.yaml --set x=1   # a comment\n      - run: edgegd gate b")) == [
-        ["run", "a.yaml", "--set", "x=1"], ["gate", "b"]]
+        ["run", "a.yaml", "--set", "x=1"],
+        ["gate", "b"],
+    ]
     for arguments in (["gate", "m.onnx", "--no-such-option"], ["nosuch"], ["baseline", "set", "--nosuch"]):
         with pytest.raises(click.UsageError):
             refuse_unknown_options(arguments)
@@ -112,14 +119,19 @@ def test_recipe_commands_run(
 def test_smallest_recipe_is_valid(text: str) -> None:
     from edgegd.recipe.load import parse_recipe
 
-    recipe = parse_recipe(next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-                               if block.startswith("version")))
+    recipe = parse_recipe(
+        next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if block.startswith("version"))
+    )
     assert (recipe.model.weights, recipe.data.path) == ("best.pt", "my-data.yaml")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/device.md"])
 def test_detector_example_runs(
-    page: str, finished_run: Path, tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    page: str,
+    finished_run: Path,
+    tiny_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from edgegd.latency.fingerprint import fingerprint
+from edgegd.device.fingerprint import fingerprint
 
 SATURATING = "x86-avx2"
 """The profile of CPUs whose kernels saturate with 8-bit weights; its own files have 7-bit weights, which cannot."""

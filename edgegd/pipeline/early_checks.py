@@ -9,14 +9,14 @@ from ultralytics.nn.modules.head import RTDETRDecoder
 from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.data.image_files import require_plain_name
-from edgegd.descent.own_parameters import require_own_parameters
-from edgegd.descent.shared_memory import require_shared_memory
+from edgegd.detectors.activation_swap import require_silu
+from edgegd.detectors.deployment import deploy, detection_head, plan_detector
+from edgegd.detectors.own_parameters import require_own_parameters
+from edgegd.detectors.shared_memory import require_shared_memory
 from edgegd.errors import PlanError, UnsupportedModelError
-from edgegd.pipeline.quantize import require_plan_section
+from edgegd.pipeline.make_plan import require_plan_section
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.quant.activation import require_silu
-from edgegd.quant.folding import deploy, detection_head, plan_detector
-from edgegd.quant.rules import TABLES
+from edgegd.plan.profiles import TABLES
 
 _TRACED_PX = 320  # the plan does not depend on the size; RT-DETR needs a few hundred places for its queries
 
@@ -31,8 +31,12 @@ def require_possible(folder: RunFolder, model: DetectionModel) -> None:
     recipe = folder.recipe
     require_plan_section(recipe)
     if recipe.quant.plan and recipe.precision.has_budget:
-        raise PlanError("The recipe has a plan of its own, which leaves nothing to search.", expected="no quant.plan",
-                        found=f"quant.plan {recipe.quant.plan}", mend="leave quant.plan or precision out")
+        raise PlanError(
+            "The recipe has a plan of its own, which leaves nothing to search.",
+            expected="no quant.plan",
+            found=f"quant.plan {recipe.quant.plan}",
+            mend="leave quant.plan or precision out",
+        )
     require_shared_memory(recipe.train.workers, recipe.train.batch, recipe.model.imgsz)
     require_plain_name(folder.artifact("view").absolute())
     require_own_parameters(model, recipe.model.weights)
@@ -45,8 +49,9 @@ def require_possible(folder: RunFolder, model: DetectionModel) -> None:
         raise UnsupportedModelError(
             "train.distill.head is not possible for RT-DETR: student and teacher each choose their own queries.",
             expected="train.distill.head 0, and train.adapt.distill.head 0 where activations are swapped",
-            found=f"{weight:g}", mend="set it to 0, and use neck",
-        )  # fmt: skip
+            found=f"{weight:g}",
+            mend="set it to 0, and use neck",
+        )
     if not swaps and not recipe.quant.plan and recipe.target.profile in TABLES:
         _require_plan(folder, model)
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgegd.quant.formats import UINT8_ACTIVATION
+from edgegd.plan.formats import LARGEST_SCALE, SMALLEST_SCALE, UINT8_ACTIVATION
 from edgegd.quant.histogram import Histogram
-from edgegd.quant.quantizers import LARGEST_SCALE, SMALLEST_SCALE
 from edgegd.quant.readers import VALUE, Reader
 
 QMIN, QMAX = UINT8_ACTIVATION.qmin, UINT8_ACTIVATION.qmax

@@ -10,13 +10,13 @@ import pytest
 import torch
 from ultralytics.nn.tasks import RTDETRDetectionModel
 
-from edgegd.descent.distillation import Distiller, feature_difference, head_difference
 from edgegd.descent.fine_tune import fine_tune
-from edgegd.descent.losses import predict
-from edgegd.descent.student import FloatStudent
+from edgegd.detectors.activation_swap import silu_paths
+from edgegd.detectors.deployment import deploy
+from edgegd.detectors.distillation import Distiller, feature_difference, head_difference
+from edgegd.detectors.losses import predict
+from edgegd.detectors.student import FloatStudent
 from edgegd.errors import UnsupportedModelError
-from edgegd.quant.activation import silu_paths
-from edgegd.quant.folding import deploy
 from edgegd.recipe.schema import Distillation, TrainSection
 
 BOTH = Distillation(head=0.5, neck=2.0)

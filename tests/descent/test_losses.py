@@ -9,10 +9,10 @@ import torch
 from ultralytics.nn.tasks import RTDETRDetectionModel
 from ultralytics.utils.loss import v8DetectionLoss
 
-from edgegd.descent.batches import hyperparameters
-from edgegd.descent.losses import branch_weights, label_loss, predict, prepare_loss
-from edgegd.descent.student import FloatStudent
-from edgegd.quant.folding import deploy
+from edgegd.detectors.batches import hyperparameters
+from edgegd.detectors.deployment import deploy
+from edgegd.detectors.losses import branch_weights, label_loss, predict, prepare_loss
+from edgegd.detectors.student import FloatStudent
 from edgegd.recipe.schema import TrainSection
 
 
@@ -22,10 +22,15 @@ def float_images(batch: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("architecture", "end2end", "untouched"),
-    [("yolo26n", True, ()), ("yolo26n", False, ("one2one",)), ("yolov10n", True, ()), ("yolo11n", None, ()),
-     ("yolov8n", None, ())],
+    [
+        ("yolo26n", True, ()),
+        ("yolo26n", False, ("one2one",)),
+        ("yolov10n", True, ()),
+        ("yolo11n", None, ()),
+        ("yolov8n", None, ()),
+    ],
     ids=["yolo26n-end2end", "yolo26n-raw", "yolov10n-end2end", "yolo11n", "yolov8n"],
-)  # fmt: skip
+)
 def test_the_gradient_reaches_every_weight_bias_and_range_of_the_deployed_model(
     calibrated, batches, architecture, end2end, untouched
 ):
@@ -37,8 +42,11 @@ def test_the_gradient_reaches_every_weight_bias_and_range_of_the_deployed_model(
     expected = {name for name, _ in quantized.named_parameters() if any(part in name for part in untouched)}
     # A box branch whose anchors were assigned no object gets none: on these images some level may be empty. The zero
     # point of a range that saturates nothing in a batch has no gradient.
-    unlucky = {name for name in without if ".cv2." in name or "one2one_cv2" in name or "/cv2" in name
-               or name.endswith(".shift")}  # fmt: skip
+    unlucky = {
+        name
+        for name in without
+        if ".cv2." in name or "one2one_cv2" in name or "/cv2" in name or name.endswith(".shift")
+    }
     assert without - unlucky == expected - unlucky
     assert any(name.endswith(".shift") for name in learning.keys() - without)
 

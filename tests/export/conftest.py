@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch import nn
 
+from edgegd.detectors.deployment import deploy, detection_head, plan_detector
 from edgegd.export.graph import build_graph
 from edgegd.export.metadata import contract_of, set_metadata
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, detection_head, plan_detector
-from edgegd.quant.plan import QuantPlan
 
 IMGSZ, OPSET = 96, 17
 torch.set_num_threads(1)
@@ -108,8 +108,9 @@ def exported(images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> 
         model = deploy(random_model(architecture, images), end2end=end2end)
         quantized = quantize(model, images)
         fp32 = _write(folder / "fp32.onnx", model, model, quantized.plan, "fp32")
-        return Exported(model, quantized, quantized.plan, fp32, _write(folder / "ptq.onnx", quantized, model,
-                                                                      quantized.plan, "ptq"))  # fmt: skip
+        return Exported(
+            model, quantized, quantized.plan, fp32, _write(folder / "ptq.onnx", quantized, model, quantized.plan, "ptq")
+        )
 
     return make
 

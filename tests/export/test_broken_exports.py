@@ -11,9 +11,9 @@ import torch
 from onnx import numpy_helper
 
 from edgegd.errors import CensusError, ParityError, SilentModelError
-from edgegd.export.census import require_planned, take_census
-from edgegd.export.parity import match_detections, measure_parity, require_parity
 from edgegd.runtime.detector import Detections
+from edgegd.verify.census import require_planned, take_census
+from edgegd.verify.parity import match_detections, measure_parity, require_parity
 
 
 def test_a_convolution_without_its_quantizers_is_named_with_its_rule(exported, tmp_path):

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from edgegd.latency.record import Block, Design, Launch, Measurement, ModelFile
-from edgegd.latency.result import LatencyResult, ModelLatency, speedup, summarize
+from edgegd.latency.measuring.record import Block, Design, Launch, Measurement, ModelFile
+from edgegd.latency.measuring.result import LatencyResult, ModelLatency, speedup, summarize
 from edgegd.recipe.schema import LatencySection
 
 LAUNCHES, BLOCKS, INFERENCES = 3, 4, 50

@@ -6,12 +6,12 @@ import onnx
 import pytest
 import torch
 
-from edgegd.export.census import require_planned, take_census
+from edgegd.detectors.deployment import deploy, plan_detector
 from edgegd.export.graph import build_graph
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
 from edgegd.quant.nodes import portable_softmax
+from edgegd.verify.census import require_planned, take_census
 
 
 @pytest.mark.parametrize("dim", [-1, 2, 1])

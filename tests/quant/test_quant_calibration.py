@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
+from edgegd.detectors.deployment import plan_detector
 from edgegd.errors import CalibrationError
+from edgegd.plan.formats import SMALLEST_SCALE
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate, choose_ranges, collect
 from edgegd.quant.code_errors import affine_range
-from edgegd.quant.folding import plan_detector
 from edgegd.quant.observers import CANDIDATES, OBSERVERS
-from edgegd.quant.quantizers import SMALLEST_SCALE
 
 IMAGES = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
