@@ -132,7 +132,7 @@ def _codes(rung: dict[str, Any]) -> str:
 
 
 def speed_table() -> str:
-    """One table per kind of CPU, one row per file of every detector: one thread beside FP32, two beside one, OpenVINO."""
+    """One table per kind of CPU, one row per file: one thread beside FP32, two threads beside one, and OpenVINO."""
     headers = ["model", "px", "file", "ms", "x FP32", "95 %", "two threads, x one", "... spinning", "ms / OpenVINO's"]
     return "\n\n".join(
         f"**{results.machine_name()}** (`{results.path.relative_to(ROOT).as_posix()}`)\n\n"

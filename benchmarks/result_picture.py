@@ -2,8 +2,8 @@
 
     python benchmarks/result_picture.py
 
-The picture is docs/map_vs_ms.svg. Its description holds the points that were drawn, so that a test can compare them with
-the results without drawing again: what matplotlib writes differs between its versions.
+The picture is docs/map_vs_ms.svg. Its description holds the points that were drawn, so that a test can compare them
+with the results without drawing again: what matplotlib writes differs between its versions.
 """
 
 from __future__ import annotations
