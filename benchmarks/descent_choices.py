@@ -77,7 +77,7 @@ def train(folder: RunFolder, simulated: str, progress: TerminalProgress) -> dict
     steps = [later - earlier for earlier, later in itertools.pairwise(moments)]
     by_epoch = [epoch.map50_95 for epoch in descent.epochs]
     return {
-        "calibrated": descent.calibrated_map50_95,
+        "calibrated": descent.start_map50_95,
         "by_epoch": by_epoch,
         "best": max(by_epoch),
         "last": by_epoch[-1],

@@ -108,7 +108,7 @@ def families_table() -> str:
                 f"{100 * (agreement['torch'] - agreement['onnxruntime']):.2f}",
                 f"{latency['fp32']['median_ms']:.1f}",
                 f"{int8['median_ms']:.1f}",
-                f"{int8['speedup_vs_fp32']:.2f}",
+                f"{int8['speedup']:.2f}",
                 f"{int8['speedup_low']:.2f}-{int8['speedup_high']:.2f}",
             ]
         )

@@ -237,7 +237,7 @@ def table(entries: list[dict[str, Any]]) -> str:
                 str(codes["largest_distance"]),
                 f"{100 * entry['parity']['detections']['agreeing_share']:.2f} %",
                 f"{100 * (agreed['torch'] - agreed['onnxruntime']):.3f}",
-                f"{speed['speedup_vs_fp32']:.2f}",
+                f"{speed['speedup']:.2f}",
                 f"{speed['speedup_low']:.2f}-{speed['speedup_high']:.2f}",
             ]
         )

@@ -44,7 +44,7 @@ def fine_tune(
     `on_epoch` with every row of the record. `file` takes checkpoints, `resume` is one to go on from, `log` a file for
     a line a step. The student has its last parameters afterwards, not their averages.
     Raises NaNLossError at the first loss or gradient that is not finite; what save_best stored stays valid.
-    Raises QatCheckpointError where `resume` does not fit the student.
+    Raises TrainingCheckpointError where `resume` does not fit the student.
     """
     distils = settings.distill.head > 0 or settings.distill.neck > 0
     if distils and teacher is None:
@@ -62,7 +62,7 @@ def fine_tune(
         if not resume:
             loop.start(evaluate, save_best)
             if on_start:
-                on_start(loop.training.calibrated_map50_95)
+                on_start(loop.training.start_map50_95)
         for number in range(len(loop.training.epochs) + 1, settings.epochs + 1):
             row = loop.epoch(number, evaluate, save_best, progress, steps_log)
             if on_epoch:
@@ -83,8 +83,8 @@ class _Loop:
 
     def start(self, evaluate: Callable[[], float], save_best: Callable[[int], None]) -> None:
         """Evaluates the student as it is: epoch 0."""
-        self.training.calibrated_map50_95 = evaluate()
-        self._keep_if_best(0, self.training.calibrated_map50_95, save_best)
+        self.training.start_map50_95 = evaluate()
+        self._keep_if_best(0, self.training.start_map50_95, save_best)
         self._save()
 
     def restore(self, checkpoint: Checkpoint, save_best: Callable[[int], None]) -> None:
@@ -178,7 +178,7 @@ class _Loop:
             training.best_epoch,
             training.best_map50_95,
             training.epochs[-1].map50_95,
-            training.calibrated_map50_95,
+            training.start_map50_95,
             tuple(training.epochs),
         )
 

@@ -17,6 +17,7 @@ from torch import nn
 from ultralytics.nn.modules import Detect
 from ultralytics.nn.tasks import DetectionModel
 
+from edgegd.addresses import module_of
 from edgegd.detectors.activation_swap import SwapUnit, set_activation
 from edgegd.detectors.deployment import detection_head
 from edgegd.plan.profiles import INTEGER, MOVE
@@ -47,7 +48,7 @@ def silu_units(plan: QuantPlan) -> list[tuple[str, ...]]:
 
 def silu_path(address: str) -> str:
     """The path of the SiLU that an address such as `model.0.act:silu:0` belongs to."""
-    return address.partition(":")[0]
+    return module_of(address)
 
 
 def choose(units: Iterable[SwapUnit], share: float) -> tuple[SwapUnit, ...]:

@@ -24,6 +24,9 @@ class Artifact(str):
         artifact.stage = stage
         return artifact
 
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        return str(self), self.stage
+
 
 VARIANTS = ("fp32", "ptq", "qat")
 """The models of a run."""

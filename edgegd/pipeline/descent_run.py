@@ -23,7 +23,7 @@ from edgegd.pipeline.artifacts import DATA
 from edgegd.pipeline.as_recorded import require_as_recorded
 from edgegd.pipeline.models import stored_dataset, torch_detections, validation_truth
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
-from edgegd.pipeline.stage import Progress
+from edgegd.progress import Progress
 from edgegd.recipe.schema import TrainSection
 from edgegd.report.markdown import percent
 from edgegd.runtime.detector import Detections
@@ -70,7 +70,7 @@ def descend(
     distils from, where the settings ask for it; `before_validation()` is called before each mAP.
     A killed training goes on from its checkpoint, unless something that decides its result has changed since: it then
     starts anew, and the old checkpoint is kept under another name.
-    Raises QatCheckpointError for a checkpoint that cannot be read, NaNLossError.
+    Raises TrainingCheckpointError for a checkpoint that cannot be read, NaNLossError.
     """
     recipe, dataset = folder.recipe, stored_dataset(folder)
     size = recipe.model.size

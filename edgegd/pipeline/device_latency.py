@@ -15,8 +15,8 @@ from edgegd.latency.measuring.record import Design
 from edgegd.latency.measuring.result import LatencyResult
 from edgegd.latency.measuring.sampling import sample
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress
 from edgegd.pipeline.stages.latency import latency_json, measure_run, profile_of_machine
+from edgegd.progress import Progress
 from edgegd.recipe.schema import GateSection, LatencySection
 from edgegd.safe_outputs import require_appendable
 from edgegd.targets.base import Target, require_real

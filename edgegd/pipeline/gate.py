@@ -30,7 +30,6 @@ from edgegd.latency.baseline.history import require_history
 from edgegd.latency.gate.calibration import Calibration, from_json
 from edgegd.latency.gate.gate_run import BASELINE, CANDIDATE, GateRun, Limit, Question, assemble, raw_file, run_gate
 from edgegd.latency.gate.relative import relative_gate
-from edgegd.latency.gate.static_gate import facts_of, static_facts, static_gate
 from edgegd.latency.measuring.launch import deliver, run_launch
 from edgegd.latency.measuring.record import Block, Design, Launch
 from edgegd.latency.measuring.recording import DESIGN, load_measurement
@@ -43,6 +42,7 @@ from edgegd.report.latency_table import gates_markdown
 from edgegd.safe_outputs import own_folder, refuse_link
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.registry import find_target
+from edgegd.verify.static_gate import facts_of, static_facts, static_gate
 
 RESULT, MARKDOWN = "gate.json", "gate.md"
 SCHEMA = 1

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from edgegd.addresses import INPUT, inner_of, owner_of
 from edgegd.errors import PlanError
 from edgegd.plan.attention import SOFTMAX, VALUES, Attention, find_attentions
 from edgegd.plan.profiles import ABSORBED, EXACT, FLOAT, INTEGER, MOVE, TABLES
 from edgegd.plan.profiles.table import HeadPaths, Rule, RuleTable
 from edgegd.plan.quant_plan import PlannedOp, PlannedTensor, QuantPlan, model_hash, nearest
-from edgegd.plan.traced_op import INPUT, TracedOp
+from edgegd.plan.traced_op import TracedOp
 
 _SIGNED, _NON_NEGATIVE, _KNOWN = "range", "scale", "nothing"  # PlannedTensor.learns of a tensor by itself
 
@@ -254,7 +255,7 @@ class _Planner:
     def in_running_order(self) -> list[tuple[str, tuple[str, str]]]:
         """The quantized tensors with rule and reason; what lies inside an operation comes before its result."""
         order = {INPUT: -1} | {op.address: index for index, op in enumerate(self.ops)}
-        return sorted(self.why.items(), key=lambda item: (order[item[0].split("/")[0]], "/" not in item[0]))
+        return sorted(self.why.items(), key=lambda item: (order[owner_of(item[0])], not inner_of(item[0])))
 
     def planned(self, op: TracedOp) -> PlannedOp:
         """The operation with what was decided."""

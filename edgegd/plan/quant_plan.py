@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from edgegd.addresses import INPUT, inner_of, owner_of
 from edgegd.errors import PlanError
 from edgegd.plan.attention import fixed_ranges, planned_attentions
 from edgegd.plan.formats import Format
 from edgegd.plan.profiles import ABSORBED, EXACT, FLOAT, INTEGER, MOVE, TABLES
-from edgegd.plan.traced_op import INPUT, TracedOp
+from edgegd.plan.traced_op import TracedOp
 
 PLAN_SCHEMA = 2
 LEARNS = ("range", "scale", "nothing")
@@ -286,7 +287,7 @@ def _wrong_names(plan: QuantPlan) -> Iterable[str]:
 def _wrong_tensors(plan: QuantPlan) -> Iterable[str]:
     learns: dict[str, str] = {}
     for tensor in plan.tensors:
-        owner, _, inner = tensor.address.partition("/")
+        owner, inner = owner_of(tensor.address), inner_of(tensor.address)
         if owner != INPUT and owner not in plan.by_address:
             yield f"the tensor {tensor.address} is of no operation"
         elif inner and plan.by_address[owner].decision not in (INTEGER, EXACT):

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-INPUT = "input"
-"""The address of the image."""
-
 
 @dataclass(frozen=True)
 class TracedOp:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from edgegd.addresses import INPUT
 from edgegd.plan.profiles import EXACT, FLOAT, INTEGER, MOVE
 from edgegd.plan.quant_plan import PlannedOp, QuantPlan
-from edgegd.plan.traced_op import INPUT
 from edgegd.quant import integer
 from edgegd.quant.attention_steps import AttentionSteps
 from edgegd.quant.fake_quantize import FakeQuantizeSiLU

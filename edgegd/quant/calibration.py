@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from edgegd.addresses import INPUT
 from edgegd.errors import CalibrationError
 from edgegd.plan.attention import fixed_ranges, planned_attentions
 from edgegd.plan.quant_plan import QuantPlan
-from edgegd.plan.traced_op import INPUT
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.code_errors import QMAX, sqnr_db
 from edgegd.quant.histogram import Histogram

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from edgegd.addresses import INPUT
 from edgegd.plan.profiles import INTEGER
 from edgegd.plan.quant_plan import PlannedOp
-from edgegd.plan.traced_op import INPUT
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.readers import RELU, Reader, readers_of_groups
 from edgegd.quant.rounding import round_weights

@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
-from edgegd.plan.traced_op import INPUT, TracedOp
+from edgegd.addresses import INPUT, Address
+from edgegd.plan.traced_op import TracedOp
 
 # The names under which torch functions reach a TorchFunctionMode -> the operation's name in addresses.
 _OPERATIONS = {
@@ -193,7 +194,7 @@ class AddressedMode(TorchFunctionMode):
         path = self._path[-1]
         index = self._calls[path, operation]
         self._calls[path, operation] += 1
-        address = f"{path}:{operation}:{index}"
+        address = str(Address(path, operation, index))
         with _export_scope(address):
             return self.on_operation(address, operation, func, args, kwargs)
 

@@ -42,7 +42,7 @@ def summary_table(report: dict[str, Any], style: str = "simple") -> str:
                 percent(accuracy["map50"]),
                 f"{latency['median_ms']:.2f}",
                 f"{latency['p90_ms']:.2f}",
-                f"{latency['speedup_vs_fp32']:.2f}x [{latency['speedup_low']:.2f}, {latency['speedup_high']:.2f}]",
+                f"{latency['speedup']:.2f}x [{latency['speedup_low']:.2f}, {latency['speedup_high']:.2f}]",
                 f"{census['int8_convs']} of {census['int8_convs'] + census['float_convs']}" if census else "0",
             ]
         )
@@ -172,7 +172,7 @@ def _swap_section(report: dict[str, Any]) -> list[str]:
     adaptation = report["swap"]["adaptation"]
     beside = (
         f"Before the first step of the adaptation the swapped model had mAP50-95 "
-        f"{percent(adaptation['calibrated_map50_95'])}, the kept one has {percent(adaptation['best_map50_95'])} "
+        f"{percent(adaptation['start_map50_95'])}, the kept one has {percent(adaptation['best_map50_95'])} "
         f"(torch, float); FP32 with its SiLUs {percent(report['accuracy']['fp32']['map50_95'])} in onnxruntime."
     )
     kept = (
@@ -217,7 +217,7 @@ def _descent_text(report: dict[str, Any]) -> str:
     fp32 = percent(report["accuracy"]["fp32"]["map50_95"])
     beside = (
         f"For comparison, mAP50-95: FP32 in onnxruntime {fp32}, the calibrated "
-        f"model before the first step {percent(descent['calibrated_map50_95'])} (torch, fake-quantized)."
+        f"model before the first step {percent(descent['start_map50_95'])} (torch, fake-quantized)."
     )
     return f"{_epochs_table(descent, 'torch, fake-quantized')}\n\n{best} {beside}"
 

@@ -17,11 +17,11 @@ import onnx
 import safetensors
 from onnx import numpy_helper
 
+from edgegd.addresses import address_of_codes, module_of, without_result
 from edgegd.errors import PlanError
 from edgegd.export.load_onnx import load_onnx
 from edgegd.plan.profiles import FLOAT, INTEGER
 from edgegd.plan.quant_plan import QuantPlan
-from edgegd.quant.nodes import CODES
 from edgegd.verify.optimized_graph import optimized_model
 
 AS_PLANNED = "as planned"
@@ -94,7 +94,7 @@ def stored_weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 def _convolutions(graph: onnx.GraphProto, plan: QuantPlan) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Address -> operator and shape of the weight, of every convolution that can be recognized."""
     names = {op.address: op.address for op in plan.convolutions(INTEGER, FLOAT)}
-    names |= {address.split(":")[0]: address for address in names}
+    names |= {module_of(address): address for address in names}
     made_by = {output: node for node in graph.node for output in node.output}
     shapes = {initializer.name: tuple(initializer.dims) for initializer in graph.initializer}
     shapes |= {node.output[0]: tuple(node.attribute[0].t.dims) for node in graph.node if node.op_type == "Constant"}
@@ -124,7 +124,7 @@ def _require_same_model(
     missing = [address for address in planned if address not in found]
     of_other_shape = []
     for address, (_, shape) in found.items():
-        expected = weight_shapes.get(address.split(":")[0], ())
+        expected = weight_shapes.get(module_of(address), ())
         if shape and expected and shape != expected:
             of_other_shape.append(f"{address} has a weight of {shape} instead of {expected}")
     if missing or of_other_shape:
@@ -152,8 +152,9 @@ def _ranges_in(graph: onnx.GraphProto, plan: QuantPlan) -> tuple[dict[str, list[
         if node.op_type != "QuantizeLinear" or node.input[0] in constants:  # of a weight
             continue
         name = node.output[0]
-        address = name.removesuffix(CODES).split("#")[0]  # the parts of a split are ADDRESS, ADDRESS#1, ...
-        if address not in plan.groups or not name.endswith(CODES):
+        of_codes = address_of_codes(name)
+        address = without_result(of_codes) if of_codes else ""  # all results of a split have one range
+        if address not in plan.groups:
             unplanned.append(name)
             continue
         scale, zero_point = (constants.get(n) for n in [*node.input[1:], ""][:2])

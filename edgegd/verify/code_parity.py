@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgegd.addresses import without_result
 from edgegd.plan.quant_plan import QuantPlan
 
 _FEW = 8  # codes of a small tensor: few distinct values, so that one pair of equal operands occurs several times
@@ -124,7 +125,7 @@ class CodeComparison:
             TensorParity(address, planned.rule, planned.reason, *counts)
             for address, counts in self._counts.items()
             if counts[1]
-            for planned in [self._planned[address.split("#")[0]]]  # a split's further results are ADDRESS#1, ...
+            for planned in [self._planned[without_result(address)]]
         )
         return CodeParity(
             len(self._counts),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edgegd.addresses import address_of_codes
 from edgegd.errors import EmulationError
 from edgegd.export.graph_forms import (
     CODE_SHIFT,
@@ -124,8 +125,6 @@ def _unsigned(codes: np.ndarray) -> np.ndarray:
 
 
 def _compare_codes(names: Sequence[str], here: Path, there: Path, images: int) -> dict[str, Any]:
-    from edgegd.quant.nodes import CODES
-
     total, equal, largest = 0, 0, 0
     differing = set()
     for index in range(images):
@@ -142,7 +141,7 @@ def _compare_codes(names: Sequence[str], here: Path, there: Path, images: int) -
         "differing": len(differing),
         "equal_codes": equal / total if total else 1.0,
         "largest_distance": largest,
-        "first_difference": first.removesuffix(CODES),
+        "first_difference": address_of_codes(first) or first,
     }
 
 

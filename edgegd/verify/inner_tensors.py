@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from edgegd.addresses import address_of_codes
 from edgegd.export.graph_forms import with_codes_as_outputs
 from edgegd.export.load_onnx import load_onnx
-from edgegd.quant.nodes import CODES
 from edgegd.runtime.contract import INPUT_NAME
 from edgegd.runtime.session import load_session
 from edgegd.verify.exact_session import load_exact
@@ -39,7 +39,7 @@ def run_exposed(session: onnxruntime.InferenceSession, image: np.ndarray) -> tup
     """
     names = [output.name for output in session.get_outputs()]
     results = dict(zip(names, session.run(names, {INPUT_NAME: image}), strict=True))
-    codes = {name.removesuffix(CODES): _as_uint8(results.pop(name)) for name in names if name.endswith(CODES)}
+    codes = {address: _as_uint8(results.pop(name)) for name in names if (address := address_of_codes(name))}
     (output,) = results.values()
     return output, codes
 

@@ -13,7 +13,6 @@ Between the two onnxruntime graphs torch is the judge: each is compared with it 
 from __future__ import annotations
 
 import dataclasses
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from edgegd.runtime.detector import Detections, detections_from_output
 from edgegd.runtime.images import read_for
 from edgegd.runtime.letterbox import preprocess
 from edgegd.runtime.session import load_portable
+from edgegd.signal_to_noise import decibel
 from edgegd.verify.code_parity import CodeComparison, CodeParity
 from edgegd.verify.inner_tensors import load_exposed, run_exposed
 from edgegd.verify.open_model import OpenModel
@@ -41,7 +41,6 @@ RUNGS = (FLOAT, FAKE_QUANTIZED, UNOPTIMIZED, OPTIMIZED)
 # From equal codes only the float decoding of boxes is left: float32 sums in another order. Scores made of equal codes
 # are equal, and which of them a top-k keeps is up to the runtime: hence the share.
 BOXES_FROM_EQUAL_INPUTS = Tolerance(shift_px=0.05, score_change=1e-3, agreeing_share=0.95)
-_LARGEST_SQNR_DB = 999.0  # of a tensor that quantization does not change at all
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ class _Sums:
         """All sums as one ladder."""
         return Ladder(
             images,
-            {address: _decibel(*power) for address, power in self._power.items()},
+            {address: round(decibel(*power), 2) for address, power in self._power.items()},
             tuple(
                 Step(*pair, self._boxes[pair].result(), self._codes[pair].result() if pair in self._codes else None)
                 for pair in self._pairs
@@ -194,9 +193,3 @@ def _on_codes_of(rung: str) -> str:
 def _sum_of_squares(values: np.ndarray) -> float:
     flat = values.ravel()
     return float(np.dot(flat, flat))
-
-
-def _decibel(signal: float, noise: float) -> float:
-    if noise == 0:
-        return _LARGEST_SQNR_DB
-    return round(max(10 * math.log10(max(signal, 1e-300) / noise), -_LARGEST_SQNR_DB), 2)

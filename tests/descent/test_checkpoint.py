@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
 from edgegd.descent.fine_tune import fine_tune
 from edgegd.descent.random_state import capture_random_state, restore_random_state
-from edgegd.errors import QatCheckpointError
+from edgegd.errors import TrainingCheckpointError
 from edgegd.recipe.schema import TrainSection
 
 IDENTITY = {"plan": "a" * 64, "train": {"epochs": 2, "distill": {"head": 0.0}}, "accuracy": {"conf": 0.001}}
@@ -88,7 +88,7 @@ def test_a_bad_checkpoint_is_refused_and_left(file: CheckpointFile, spoiled: str
     spoil, fragment = SPOILED[spoiled]
     spoil(file.path)
     before = file.path.read_bytes()
-    with pytest.raises(QatCheckpointError, match=fragment) as caught:
+    with pytest.raises(TrainingCheckpointError, match=fragment) as caught:
         file.read()
     assert caught.value.exit_code == 65
     assert str(file.path) in str(caught.value) and "delete the file" in str(caught.value)
@@ -101,7 +101,7 @@ def test_a_checkpoint_of_another_model_does_not_fit(
     settings, file = TrainSection(epochs=1), CheckpointFile(tmp_path / "c.safetensors", {})
     fine_tune(calibrated(), batches, settings, lambda: 0.0, lambda epoch: None, file=file)
     resume, _ = file.read()
-    with pytest.raises(QatCheckpointError, match=r"c\.safetensors does not fit the model"):
+    with pytest.raises(TrainingCheckpointError, match=r"c\.safetensors does not fit the model"):
         fine_tune(
             calibrated("small-end2end", True),
             batches,

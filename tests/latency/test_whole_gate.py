@@ -26,11 +26,11 @@ from edgegd.errors import (
 )
 from edgegd.latency.baseline.baseline import Baseline
 from edgegd.latency.baseline.history import read_history
-from edgegd.latency.gate.static_gate import static_facts
 from edgegd.latency.measuring.recording import load_measurement
 from edgegd.pipeline import gate as gate_module
 from edgegd.pipeline.gate import GateOutcome, gate, replay, replay_file
 from edgegd.recipe.schema import GateSection, LatencySection
+from edgegd.verify.static_gate import static_facts
 
 MS = 1_000_000
 RECIPE = """\

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
+from edgegd.addresses import address_of_codes
 from edgegd.export.passes.base import MICROSOFT, ExactPass, numbers, sole_reader, take_place
 
 _ARITHMETIC = {
@@ -90,7 +91,8 @@ def _dequantized(value: ir.Value | None) -> Codes | None:
 
 
 def _on_codes(node: ir.Node, results: Sequence[Codes]) -> ir.Node | None:
-    name = (results[0].codes.name or "").removesuffix("/codes")
+    made = results[0].codes.name or ""
+    name = address_of_codes(made) or made
     data = [value for value in node.inputs if value is not None and numbers(value) is None]
     operands = [_dequantized(value) for value in data]
     known = [operand for operand in operands if operand is not None]

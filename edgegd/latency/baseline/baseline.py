@@ -43,7 +43,7 @@ class Baseline:
 
     `source` is the path that the model was copied from, `created` the date and time in UTC (ISO 8601). `accepted_on`
     maps a target to the device's fingerprint when the baseline was accepted there; `static` holds the facts of the
-    gate that needs no timing (`edgegd.latency.gate.static_gate.static_facts`).
+    gate that needs no timing (`edgegd.verify.static_gate.static_facts`).
     """
 
     folder: Path
@@ -193,7 +193,7 @@ _MEASURED = record(
 
 
 def _static(value: Any, where: str) -> None:
-    """What `edgegd.latency.gate.static_gate.static_facts` gives; other facts are taken anew from the model."""
+    """What `edgegd.verify.static_gate.static_facts` gives; other facts are taken anew from the model."""
     _ANY(value, where)
     if "made_by" in value:
         _MEASURED(value, where)

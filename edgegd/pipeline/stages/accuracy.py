@@ -14,7 +14,8 @@ from edgegd.pipeline.artifacts import (
 )
 from edgegd.pipeline.models import validation_truth
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.stage import Stage
+from edgegd.progress import Progress
 from edgegd.verify.exact_session import load_exact
 from edgegd.verify.proof import proof_here
 

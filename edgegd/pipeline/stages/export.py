@@ -27,9 +27,10 @@ from edgegd.pipeline.artifacts import (
 )
 from edgegd.pipeline.models import adapted_reads, float_model, quantized_model, stored_plan
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.stage import Stage
 from edgegd.plan.profiles import TABLES
 from edgegd.plan.quant_plan import QuantPlan
+from edgegd.progress import Progress
 
 
 def run_export(folder: RunFolder, progress: Progress) -> None:

@@ -12,9 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgegd.latency.baseline.baseline import Baseline
-from edgegd.latency.gate.static_gate import facts_of, static_facts, static_gate
 from edgegd.latency.statistics.verdict import StaticGate, Verdict
 from edgegd.verify.optimized_graph import element_types, optimized_model
+from edgegd.verify.static_gate import facts_of, static_facts, static_gate
 
 CHANNELS, SIDE, CONVOLUTIONS = 32, 16, 3
 Change = Callable[[onnx.GraphProto], None]
