@@ -98,6 +98,13 @@ models: $(INSTALLED)
 
 docs: $(INSTALLED)
 	set -e; for page in cli errors recipes; do $(BIN)/python -m edgegd.cli.document $$page > docs/$$page.md; done
+	$(BIN)/python benchmarks/doc_tables.py
+	$(BIN)/python benchmarks/result_picture.py
+
+.PHONY: check-docs
+# That the generated pages, and the tables of README.md and docs/, are as `make docs` and benchmarks/doc_tables.py write them.
+check-docs: $(INSTALLED)
+	$(BIN)/python -m pytest tests/cli/test_document.py tests/benchmarks/test_doc_tables.py -k "page or picture"
 
 # One resolution for every supported Python; needs uv.
 constraints:

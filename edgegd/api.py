@@ -185,7 +185,7 @@ def _progress(shown: bool) -> Iterator[Any]:
         with TerminalProgress() as progress:
             yield progress
     else:
-        from edgegd.pipeline.stage import Silent
+        from edgegd.progress import Silent
 
         yield Silent()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgegd.pipeline.artifacts import LATENCY
 from edgegd.pipeline.registry import stages_of
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress
+from edgegd.progress import Progress
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.shipped import find_recipe, recipe_name
 
