@@ -84,7 +84,7 @@ def test_a_run_until_a_stage_takes_the_overrides(
     assert result.table() == "data: ran" and "data: ran" in result._repr_markdown_()
     kept = load_recipe(tmp_path / "run/recipe.yaml")
     assert (kept.train.epochs, kept.train.lr0, kept.train.batch) == (3, 1e-05, 4), "batch stays the recipe's"
-    assert (kept.quant.calibration_images, kept.model.imgsz) == (3, [64, 96])
+    assert (kept.quant.calibration_images, kept.model.imgsz) == (3, (64, 96))
     assert capsys.readouterr() == ("", "")
     again = edgegd.run_recipe(str(tiny_recipe), str(tmp_path / "run"), set=values, until="data")
     assert again.stages == {"data": "unchanged"} and "data: unchanged" in capsys.readouterr().err

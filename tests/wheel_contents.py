@@ -36,8 +36,10 @@ def main() -> None:
         assert 'edgegd[train]"' in str(error) and not Path("run-that-is-never-made").exists()
     else:
         raise AssertionError("a recipe ran without torch")
-    print(f"edgegd {edgegd.__version__} in {folder}: whole, with {len(edgegd.runtime.__all__)} names of the runtime; "
-          f"Python {sys.version.split()[0]}")
+    print(
+        f"edgegd {edgegd.__version__} in {folder}: whole, with {len(edgegd.runtime.__all__)} names of the runtime; "
+        f"Python {sys.version.split()[0]}"
+    )
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ def photographs(bccd_images: tuple[Path, ...]) -> GroundTruth:
 
 @pytest.fixture(scope="session")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Evaluated]:
-    """evaluated("streets"): the checkpoint that ships, on drawn scenes; evaluated("bccd"): BCCD's, on all its validation
-    images, where there is a copy of both."""
+    """evaluated("streets"): the checkpoint that ships, on drawn scenes; evaluated("bccd"): BCCD's, on its val set,
+    where there is a copy of both."""
 
     @cache
     def prepare(name: str) -> Evaluated:

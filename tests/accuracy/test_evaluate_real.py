@@ -155,7 +155,9 @@ def test_evaluate_onnx_is_the_detector_of_ultralytics_validation(
 
 @MODELS
 @pytest.mark.slow
-def test_agrees_with_ultralytics_own_validation_of_the_file(real: Judged, evaluated: Any, tmp_path: Path) -> None:
+def test_agrees_with_ultralytics_own_validation_of_the_file(
+    name: str, judged: Callable[[str], Judged], evaluated: Callable[[str], Any], tmp_path: Path
+) -> None:
     from ultralytics import YOLO
 
     result, truth = judged(name)[0], evaluated(name).truth
