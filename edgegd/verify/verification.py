@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edgegd.device.profile import this_machine
+from edgegd.device.profile import is_signed, this_machine
 from edgegd.errors import ParityError
 from edgegd.export.graph_forms import has_signed_activations, with_unsigned_activations
 from edgegd.export.load_onnx import load_onnx
@@ -50,7 +50,7 @@ def verify_quantized(quantized: QuantizedModel, path: Path, image_paths: Sequenc
     """
     plan, graph = quantized.plan, load_onnx(path)
     require_suits(graph, plan.profile, path.name)
-    if not has_signed_activations(graph) or this_machine().profile == "arm64":
+    if not has_signed_activations(graph) or is_signed(this_machine().profile):
         return _verify(quantized, path, image_paths, None)
     with tempfile.TemporaryDirectory() as folder:
         unsigned = Path(folder) / path.name

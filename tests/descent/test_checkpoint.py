@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from descent_listener import scores_of
 from safetensors.torch import load_file, save_file
 
 from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
 from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.listener import Storage
 from edgegd.descent.random_state import capture_random_state, restore_random_state
 from edgegd.errors import TrainingCheckpointError
 from edgegd.recipe.schema import TrainSection
@@ -99,26 +101,24 @@ def test_a_checkpoint_of_another_model_does_not_fit(
     calibrated: Callable[..., Any], batches: Any, tmp_path: Path
 ) -> None:
     settings, file = TrainSection(epochs=1), CheckpointFile(tmp_path / "c.safetensors", {})
-    fine_tune(calibrated(), batches, settings, lambda: 0.0, lambda epoch: None, file=file)
+    fine_tune(calibrated(), batches, settings, scores_of(), storage=Storage(file))
     resume, _ = file.read()
     with pytest.raises(TrainingCheckpointError, match=r"c\.safetensors does not fit the model"):
         fine_tune(
             calibrated("small-end2end", True),
             batches,
             settings,
-            lambda: 0.0,
-            lambda epoch: None,
-            file=file,
-            resume=resume,
+            scores_of(),
+            storage=Storage(file, resume),
         )
 
 
 def test_a_finished_descent_is_not_repeated(calibrated: Callable[..., Any], batches: Any, tmp_path: Path) -> None:
     settings, file = TrainSection(epochs=2, lr0=1e-3), CheckpointFile(tmp_path / "c.safetensors", {})
-    first = fine_tune(calibrated(), batches, settings, iter((0.1, 0.3, 0.2)).__next__, lambda epoch: None, file=file)
+    first = fine_tune(calibrated(), batches, settings, scores_of((0.1, 0.3, 0.2)), storage=Storage(file))
     kept: list[int] = []
     resume, _ = file.read()
-    again = fine_tune(calibrated(), batches, settings, iter(()).__next__, kept.append, file=file, resume=resume)
+    again = fine_tune(calibrated(), batches, settings, scores_of((), kept.append), storage=Storage(file, resume))
     assert dataclasses.asdict(again) == dataclasses.asdict(first) and kept == [1] == [first.best_epoch]
 
 

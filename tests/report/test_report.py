@@ -36,7 +36,8 @@ def test_report_json_has_the_schema(report: dict[str, Any], finished_run: Path) 
 
 
 def test_the_table_shows_the_three_side_by_side(report: dict[str, Any]) -> None:
-    from edgegd.report.markdown import percent, summary_table
+    from edgegd.report.markdown import summary_table
+    from edgegd.report.words import percent
 
     rows = [re.split(r"\s{2,}", line) for line in summary_table(report).splitlines()]
     assert rows[0] == ["onnxruntime", "mAP50-95", "mAP50", "median ms", "p90 ms", "speed vs FP32", "int8 convolutions"]

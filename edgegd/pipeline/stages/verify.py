@@ -8,12 +8,13 @@ from typing import Any
 
 from edgegd.device.fingerprint import fingerprint
 from edgegd.export.profile import for_profile
-from edgegd.pipeline.artifacts import DATA, MODELS, PORTABLE, QUANTIZED, VERIFICATION, edge_file
+from edgegd.pipeline.artifacts import DATA, MODELS, PORTABLE, VERIFICATION
 from edgegd.pipeline.models import adapted_reads, float_model, quantized_model, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Stage
 from edgegd.pipeline.stages.export import MODEL_READS
 from edgegd.progress import Progress
+from edgegd.variants import QUANTIZED, edge_file
 from edgegd.verify.edge_identity import require_identical
 from edgegd.verify.ladder_tolerance import LadderTolerance
 from edgegd.verify.parity import measure_parity, require_parity
