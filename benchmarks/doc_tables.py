@@ -17,7 +17,7 @@ import gate_error_rates
 from interleaved import median_ms, ratio, ratio_of_launches
 from latency_vs_peers import openvino_ratio
 from pareto import points_of
-from peers.accuracy_table import README_HEADERS, newest, readme_lines, table
+from peers.accuracy_table import PAGE_HEADERS, newest, page_lines, table
 from result_file import ROOT, ResultFile, cpu_and_profile
 from tabulate import tabulate
 
@@ -89,7 +89,7 @@ def _demo() -> dict[str, Any]:
 def accuracy_table() -> str:
     """One row per set and file of ours and our peers, each from the machine on which it was measured last."""
     entries = newest(results.entries for results in ResultFile.of_all_machines("accuracy_vs_peers"))
-    return table(README_HEADERS, readme_lines(entries), "github")
+    return table(PAGE_HEADERS, page_lines(entries), "github")
 
 
 def families_table() -> str:

@@ -4,6 +4,7 @@
 """
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from edgegd.dependency_defaults import hide_network_card, set_dependency_defaults
@@ -22,9 +23,7 @@ hide_network_card()
 def __getattr__(name: str) -> Any:
     """The names of edgegd.api, which is imported when one of them is asked for: `import edgegd` stays light."""
     if name in __all__:
-        from edgegd import api
-
-        return getattr(api, name)
+        return getattr(import_module("edgegd.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
