@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from command_lines import commands_of, refuse_unknown_make_targets, refuse_unknown_options
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,6 +124,12 @@ def test_smallest_recipe_is_valid(text: str) -> None:
         next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if block.startswith("version"))
     )
     assert (recipe.model.weights, recipe.data.path) == ("best.pt", "my-data.yaml")
+
+
+@pytest.mark.parametrize("page", PAGES, **ids)
+def test_yaml_examples_can_be_read(page: Path) -> None:
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        assert isinstance(yaml.safe_load(block), dict), block
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/device.md"])
