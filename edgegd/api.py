@@ -12,6 +12,7 @@ docs/api.md describes it for users.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,7 @@ def run_recipe(
     MissingExtraError where `edgegd[train]` is not installed, InterruptedRunError on Ctrl-C, and those of the stages.
     """
     overrides = _overrides(set or {})
+    os.environ.setdefault("YOLO_VERBOSE", "false")  # as the command does: Ultralytics reads it when it is imported
     with _missing_extras_named(), _progress(progress) as shown:
         from edgegd.pipeline.registry import STAGES
         from edgegd.pipeline.whole_run import run_recipe_file
