@@ -226,7 +226,7 @@ def _demo_line() -> str:
     return (
         f"**The demo** (YOLO26n, 320 px): FP32 {100 * accuracy['fp32']['map50_95']:.1f} mAP50-95 in "
         f"{latency['fp32']['median_ms']:.1f} ms, INT8 {100 * accuracy['qat']['map50_95']:.1f} in "
-        f"{edge['median_ms']:.1f} ms: {edge['speedup_vs_fp32']:.2f} times as fast "
+        f"{edge['median_ms']:.1f} ms: {edge['speedup']:.2f} times as fast "
         f"[{edge['speedup_low']:.2f}, {edge['speedup_high']:.2f}]."
     )
 
