@@ -73,7 +73,15 @@ def make(work: Path) -> None:
 def design(launches: int, seed: int) -> Design:
     """The gate's own design, with as many launches as asked for."""
     gate = GateSection()
-    return Design(launches, gate.quads, gate.block_s, gate.warmup_s, threads=1, spinning=False, seed=seed)
+    return Design(
+        launches=launches,
+        quads=gate.quads,
+        block_s=gate.block_s,
+        warmup_s=gate.warmup_s,
+        threads=1,
+        spinning=False,
+        seed=seed,
+    )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import DeduplicateInitializersPass
 
-from edgegd.export.passes import PASSES, PassReport, Uint8Input
+from edgegd.export.passes import PASSES, PassReport
 from edgegd.export.passes.base import MICROSOFT, constant
 from edgegd.runtime.contract import ModelContract, Preprocessing
 
@@ -49,7 +49,7 @@ def build_edge(
         if slower:
             reports.append(PassReport(kind.name, kind.text, (), (("the whole file", slower),)))
             continue
-        done = kind(channels) if kind is Uint8Input else kind()
+        done = kind(channels)
         done(model)
         reports.append(done.report)
     DeduplicateInitializersPass(size_limit=1 << 20)(model)

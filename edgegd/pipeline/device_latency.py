@@ -69,7 +69,14 @@ def calibrate_device(
 
     The raw data is kept beside it, the newest only. Raises InvalidMeasurementError where the device was too disturbed.
     """
-    design = Design(launches, gate.quads, gate.block_s, gate.warmup_s, latency.threads, latency.spinning)
+    design = Design(
+        launches=launches,
+        quads=gate.quads,
+        block_s=gate.block_s,
+        warmup_s=gate.warmup_s,
+        threads=latency.threads,
+        spinning=latency.spinning,
+    )
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         raw = Path(scratch) / "raw.jsonl"

@@ -28,7 +28,7 @@ def synthetic_blocks(scale: dict[str, float], noise: float) -> list[Block]:
 
 
 def measured(blocks: list[Block], sha256: dict[str, str], stable: bool = True) -> LatencyResult:
-    design = Design(LAUNCHES, BLOCKS // 2, 0.1, 0.1, 1, False)
+    design = Design(launches=LAUNCHES, quads=BLOCKS // 2, block_s=0.1, warmup_s=0.1, threads=1, spinning=False)
     launches = tuple(Launch(i, {"cpu": "x"}, {m: {"warm_up": {"stable": stable}} for m in sha256}) for i in range(3))
     files = {name: ModelFile(f"{name}.onnx", digest, 1) for name, digest in sha256.items()}
     measurement = Measurement("local", design, files, launches, tuple(blocks), True)

@@ -36,7 +36,9 @@ class ExactPass(ir.passes.InPlacePass):
     text: ClassVar[str]
     slower_on: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 3) -> None:
+        """`channels` is how many the images have that the edge file reads."""
+        self.channels = channels
         self.applied: list[str] = []
         self.refused: list[tuple[str, str]] = []
 

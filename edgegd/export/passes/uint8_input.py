@@ -22,10 +22,6 @@ class Uint8Input(ExactPass):
     name = "uint8-input"
     text = "reads the image's bytes (1, H, W, C), without division, quantization and transposition"
 
-    def __init__(self, channels: int = 3) -> None:
-        super().__init__()
-        self.channels = channels
-
     def rewrite(self, graph: ir.Graph) -> None:
         """Rewrites the graph's one input and the convolutions that read it."""
         image = graph.inputs[0]
