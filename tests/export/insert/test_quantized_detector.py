@@ -13,6 +13,7 @@ from edgegd.export.insert.quantized_graph import quantized_graph
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.verify.census import require_planned, take_census
+from edgegd.verify.opened import OnnxFile
 
 
 def test_attention_is_exported_without_sums_that_depend_on_the_cpu(exported):
@@ -36,7 +37,7 @@ def test_what_a_recipe_keeps_float_is_not_fused_by_onnxruntime(exported, images,
     calibrate(quantized, [images[:1]], "minmax")
     path = tmp_path / "model.onnx"
     onnx.save(build_graph(quantized.eval(), 96, 17), path)
-    census = take_census(path, plan)
+    census = take_census(OnnxFile(path), plan)
     assert census.planned_float_convs == 5  # three of boxes, two of the recipe
     require_planned(census, plan, path.name)
     additions = [op for op in plan.ops if op.operation == "add" and op.decision == "integer"]
