@@ -23,12 +23,14 @@ _MEND = "write it again: `edgegd export --force RUN_DIR`"
 class Traced:
     """The operations of a deployed model, in running order, and where its detection head is.
 
-    `parameters` are the names of the initializers that are parameters or buffers of the model, not constants.
+    `parameters` are the names of the initializers that are parameters or buffers of the model, not constants. `origin`
+    says what the model was made from, in the words of whoever made it.
     """
 
     ops: tuple[TracedOp, ...]
     head: HeadPaths
     parameters: tuple[str, ...] = ()
+    origin: str = ""
 
 
 def write_trace(graph: onnx.ModelProto, traced: Traced) -> None:
@@ -37,6 +39,7 @@ def write_trace(graph: onnx.ModelProto, traced: Traced) -> None:
         "schema": _SCHEMA,
         "head": [traced.head.path, sorted(traced.head.box_convolutions), traced.head.query_decoders],
         "parameters": traced.parameters,
+        "origin": traced.origin,
         "ops": [dataclasses.astuple(op) for op in traced.ops],
     }
     others = {entry.key: entry.value for entry in graph.metadata_props if entry.key != TRACE_KEY}
@@ -74,7 +77,7 @@ def _from_data(data: Mapping[str, Any]) -> Traced:
         raise ValueError(f"schema {data['schema']}")
     path, boxes, decoders = data["head"]
     head = HeadPaths(_text(path), frozenset(map(_text, boxes)), tuple(map(_text, decoders)))
-    return Traced(tuple(map(_op, data["ops"])), head, tuple(map(_text, data["parameters"])))
+    return Traced(tuple(map(_op, data["ops"])), head, tuple(map(_text, data["parameters"])), _text(data["origin"]))
 
 
 def _op(fields: Any) -> TracedOp:

@@ -14,13 +14,14 @@ from edgegd.pipeline.artifacts import (
     ADAPTED_GRAPH,
     ADAPTED_MODEL,
     DATA,
+    FLOAT_MODEL,
     PLAN,
     PORTABLE,
     STATES,
     Artifact,
     as_made,
 )
-from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.plan.quantized_state import QuantizedState
 from edgegd.plan.stored_state import read_state
@@ -61,6 +62,12 @@ def stored_plan(folder: RunFolder) -> QuantPlan:
 def graph_to_quantize(folder: RunFolder) -> Artifact:
     """The addressed float graph of the model that the run quantizes."""
     return ADAPTED_GRAPH if adapted_reads(folder) else PORTABLE["fp32"]
+
+
+def float_origin(folder: RunFolder) -> str:
+    """What the float graph to quantize is made from: the checkpoint's hash, and the head that is deployed."""
+    checkpoint = folder.artifact(ADAPTED_MODEL if adapted_reads(folder) else FLOAT_MODEL)
+    return f"sha256 {sha256_of(checkpoint)}, end2end {folder.recipe.model.end2end}"
 
 
 def stored_graph(folder: RunFolder) -> onnx.ModelProto:

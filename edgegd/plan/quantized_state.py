@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegd.plan.formats import LARGEST_BIAS_CODE, LARGEST_SCALE, SMALLEST_SCALE
 from edgegd.plan.profiles.table import INTEGER
 from edgegd.plan.quant_plan import PlannedOp, QuantPlan
 
@@ -49,6 +50,23 @@ class QuantizedState:
 def integer_convolutions(plan: QuantPlan) -> list[PlannedOp]:
     """The operations whose weights are quantized."""
     return [op for op in plan.ops if op.weight and op.decision == INTEGER]
+
+
+def tied_weight_scales(plan: QuantPlan, state: QuantizedState) -> dict[str, Array]:
+    """Module path -> the scales (C_out,) at which the largest weight of a channel has the plan's largest code.
+
+    They are larger where the int32 bias would overflow (dead channels).
+    """
+    return {op.weight: _tied(op, plan, state) for op in integer_convolutions(plan)}
+
+
+def _tied(op: PlannedOp, plan: QuantPlan, state: QuantizedState) -> Array:
+    weight, bias = state.parameters[f"{op.weight}.weight"], state.parameters.get(f"{op.weight}.bias")
+    scale = np.abs(weight).reshape(len(weight), -1).max(1) / np.float32(plan.weight_format.qmax)
+    if bias is not None:
+        input_scale = state.range_of(plan, op.inputs[0]).scale
+        scale = np.maximum(scale, np.abs(bias) / (input_scale * np.float32(LARGEST_BIAS_CODE)))
+    return scale.clip(np.float32(SMALLEST_SCALE), np.float32(LARGEST_SCALE))
 
 
 def state_names(plan: QuantPlan) -> dict[str, str]:

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edgegd.plan.attention import EXPONENT, SCALE, SCORES, SOFTMAX, TRANSPOSE, VALUES, code_scale, planned_attentions
+from edgegd.plan.attention import (
+    EXPONENT,
+    LOWEST_EXPONENT,
+    SCALE,
+    SCORES,
+    SOFTMAX,
+    TRANSPOSE,
+    VALUES,
+    code_scale,
+    planned_attentions,
+)
 from edgegd.plan.quant_plan import PlannedOp
 from edgegd.quant import integer
 from edgegd.quant.quantizers import ActivationQuantizer
 
 if TYPE_CHECKING:
     from edgegd.quant.attach import QuantizedModel
-
-_LOWEST_EXPONENT = -6.25  # what lies below weighs nothing
 
 
 class AttentionSteps:
@@ -49,7 +57,7 @@ class AttentionSteps:
         self, op: PlannedOp, result: torch.Tensor, x: torch.Tensor, show: Callable[[str, torch.Tensor], None]
     ) -> torch.Tensor:
         if op.operation == SOFTMAX:
-            below = (x - x.amax(-1, keepdim=True)).clamp(min=_LOWEST_EXPONENT).mT  # keys as rows
+            below = (x - x.amax(-1, keepdim=True)).clamp(min=LOWEST_EXPONENT).mT  # keys as rows
             show(f"{op.address}/{EXPONENT}", below)
             show(op.address, below.exp())
         elif op.operation == VALUES:

@@ -18,6 +18,9 @@ from edgegd.export.insert.pairs import make_pair
 from edgegd.export.insert.softmax import reduce_max
 from edgegd.plan.attention import EXPONENT, Attention, code_scale, planned_attentions
 
+Operand = tuple[ir.Value, ir.Value]
+"""Codes and their zero point."""
+
 
 class ExactAttention(InsertionPass):
     """Rewrites every attention that the plan makes exact."""
@@ -51,7 +54,7 @@ class ExactAttention(InsertionPass):
             raise self.refuse(address, f"the step must be one {operator} in the float graph, and is {len(found)}")
         return found[0]
 
-    def _codes(self, node: ir.Node, position: int) -> tuple[ir.Value, ir.Value]:
+    def _codes(self, node: ir.Node, position: int) -> Operand:
         """Codes and zero point of an operand."""
         value = node.inputs[position]
         made_by = value.producer() if value is not None else None
@@ -68,20 +71,24 @@ class ExactAttention(InsertionPass):
         if constant_at is None:
             raise self.refuse(attention.scale, "it does not multiply by a constant")
         query, key, value = self._codes(scale, 1 - constant_at), self._codes(scores, 1), self._codes(values, 0)
+        made = self.steps(graph, attention, query, key, value)
+        graph.insert_before(values, made)
+        result = values.outputs[0]
+        redirect(result, made[-1].outputs[0], [(use.node, use.idx) for use in result.uses()])
+
+    def steps(
+        self, graph: ir.Graph, attention: Attention, query: Operand, key: Operand, value: Operand
+    ) -> list[ir.Node]:
+        """The nodes, not yet in the graph, of an attention that reads these codes; the last makes its float result."""
         shape = self.insertion.traced(attention.softmax, self.name).shape  # (..., queries, keys)
         made = self._scores(attention, query, key, len(shape))
         weights = self._weights(graph, attention, made[-1].outputs[0])
         made += weights
         codes, zero_point = weights[-1].inputs[0], weights[-1].inputs[2]
         assert codes is not None and zero_point is not None  # of the pair that was just made
-        made += self._values(graph, attention, value, (codes, zero_point), shape[-1])
-        graph.insert_before(values, made)
-        result = values.outputs[0]
-        redirect(result, made[-1].outputs[0], [(use.node, use.idx) for use in result.uses()])
+        return made + self._values(graph, attention, value, (codes, zero_point), shape[-1])
 
-    def _scores(
-        self, attention: Attention, query: tuple[ir.Value, ir.Value], key: tuple[ir.Value, ir.Value], rank: int
-    ) -> list[ir.Node]:
+    def _scores(self, attention: Attention, query: Operand, key: Operand, rank: int) -> list[ir.Node]:
         swapped = [*range(rank - 2), rank - 1, rank - 2]
         rows = make_node("Transpose", [key[0]], f"{attention.scores}/Transpose", perm=swapped)
         return [rows, *_product((rows.outputs[0], key[1]), query, attention.scores)]
@@ -104,8 +111,8 @@ class ExactAttention(InsertionPass):
         self,
         graph: ir.Graph,
         attention: Attention,
-        value: tuple[ir.Value, ir.Value],
-        weights: tuple[ir.Value, ir.Value],
+        value: Operand,
+        weights: Operand,
         keys: int,
     ) -> list[ir.Node]:
         address = attention.values
@@ -123,9 +130,7 @@ def _is_constant(value: ir.Value | None) -> bool:
     return value is not None and (value.const_value is not None or (producer and producer.op_type == "Constant"))  # type: ignore[return-value]
 
 
-def _product(
-    a: tuple[ir.Value, ir.Value], b: tuple[ir.Value, ir.Value], address: str, suffix: str = ""
-) -> list[ir.Node]:
+def _product(a: Operand, b: Operand, address: str, suffix: str = "") -> list[ir.Node]:
     """a b of codes less zero points, as whole numbers in float32."""
     product = make_node("MatMulInteger", [a[0], b[0], a[1], b[1]], f"{address}/MatMulInteger{suffix}")
     cast = make_node("Cast", [product.outputs[0]], f"{address}/Cast{suffix}", to=int(ir.DataType.FLOAT))

@@ -6,10 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from edgegd.plan.formats import LARGEST_BIAS_CODE, LARGEST_SCALE, SMALLEST_SCALE
 from edgegd.plan.profiles import TABLES
 from edgegd.plan.quant_plan import PlannedOp, QuantPlan
-from edgegd.plan.quantized_state import Array, QuantizedState, integer_convolutions
+from edgegd.plan.quantized_state import Array, QuantizedState, integer_convolutions, tied_weight_scales
 
 
 def requantizes(trained_for: str, profile: str) -> bool:
@@ -26,22 +25,11 @@ def in_profile(plan: QuantPlan, state: QuantizedState, profile: str) -> tuple[Qu
     """
     wanted, trained_qmax = plan.for_profile(profile), plan.weight_format.qmax
     if wanted.weight_format.qmax < trained_qmax:
-        scales = {op.weight: _tied(op, wanted, state) for op in integer_convolutions(plan)}
-        return wanted, dataclasses.replace(state, weight_scales=scales)
+        return wanted, dataclasses.replace(state, weight_scales=tied_weight_scales(wanted, state))
     if wanted.weight_format.qmax > trained_qmax:
         saturated = {f"{op.weight}.weight": _saturated(op, state, trained_qmax) for op in integer_convolutions(plan)}
         return wanted, dataclasses.replace(state, parameters={**state.parameters, **saturated})
     return wanted, state
-
-
-def _tied(op: PlannedOp, plan: QuantPlan, state: QuantizedState) -> Array:
-    """The scales (C_out,) at which the largest weight of a channel has the largest code, as training ties them."""
-    weight, bias = state.parameters[f"{op.weight}.weight"], state.parameters.get(f"{op.weight}.bias")
-    scale = np.abs(weight).reshape(len(weight), -1).max(1) / np.float32(plan.weight_format.qmax)
-    if bias is not None:
-        input_scale = state.range_of(plan, op.inputs[0]).scale
-        scale = np.maximum(scale, np.abs(bias) / (input_scale * np.float32(LARGEST_BIAS_CODE)))
-    return scale.clip(np.float32(SMALLEST_SCALE), np.float32(LARGEST_SCALE))
 
 
 def _saturated(op: PlannedOp, state: QuantizedState, qmax: int) -> Array:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import onnx
 from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.export.float_graph import float_graph
 from edgegd.export.metadata import contract_of, set_metadata
+from edgegd.export.traced_graph import read_trace, write_trace
 from edgegd.pipeline.artifacts import ADAPTED_GRAPH, MODEL_READS, MODELS, PASSES, PORTABLE, Artifact
 from edgegd.pipeline.models import float_model, model_to_quantize
 from edgegd.pipeline.onnx_files import write_quantized
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Stage
-from edgegd.pipeline.stored import adapted_reads, graph_to_quantize, stored_plan, stored_state
+from edgegd.pipeline.stored import adapted_reads, float_origin, graph_to_quantize, stored_plan, stored_state
 from edgegd.progress import Progress
 from edgegd.variants import QUANTIZED, VARIANTS
 
@@ -40,6 +43,7 @@ def described_float_graph(folder: RunFolder, model: DetectionModel) -> onnx.Mode
     """The float graph of one of the run's deployed models, with trace and contract."""
     size = folder.recipe.model.size
     graph = float_graph(model, size, folder.recipe.export.opset)
+    write_trace(graph, dataclasses.replace(read_trace(graph), origin=float_origin(folder)))
     set_metadata(graph, model, contract_of(graph, model, size, "fp32", ""))
     return graph
 
