@@ -65,9 +65,7 @@ class HeadNoise:
         insertion = Insertion(subject.plan, subject.state, {op.address: op for op in subject.ops})
         names = value_names(subject.graph, subject.plan)
         self._head = [names[address][0] for address in subject.head]
-        switched = switched_graph(subject.graph, insertion, units)
-        self._shown = [switched.chosen.get(a, name) for a, name in zip(subject.head, self._head, strict=True)]
-        self._switched = open_graph(switched.graph, self._shown)
+        self._switched = open_graph(switched_graph(subject.graph, insertion, units), self._head)
         self._float = self._run_switched(None)
 
     def of_units(self) -> Iterator[float]:
@@ -90,7 +88,7 @@ class HeadNoise:
 
     def _run_switched(self, only: int | None) -> list[Array]:
         switches = np.arange(len(self._units)) == (-1 if only is None else only)
-        return self._run(self._switched, self._shown, {SWITCHES: switches})
+        return self._run(self._switched, self._head, {SWITCHES: switches})
 
     def _run(self, session: InferenceSession, names: Sequence[str], further: dict[str, Any]) -> list[Array]:
         """Each head tensor over all images."""

@@ -1,187 +1,186 @@
 """A float graph in which each unit of a plan can be switched to integers by itself.
 
-The graph has a second input, `switches` (units,) bool. Where a unit's switch is on, its operations read codes made of
-what arrives in float, their weights and biases are those of codes, and their results are codes; where it is off, all is
-float. Every choice is a Where of both values, so one session serves all units:
+The graph has a second input, `switches` (units,) bool, and in place of each unit an If:
 
-    x, switch -> Where(switch, DequantizeLinear(QuantizeLinear(x)), x) -> operation -> Where(switch, its pair, result)
+    its switch is off    the float nodes as they were
+    its switch is on     what the insertion passes make of them: pairs at what they read and make, integer weights, an
+                         exact attention; what arrives is float, and so is what leaves
 
-An exact attention is written beside the float one, from the codes that it reads, and its result is chosen likewise.
+One session serves all units, and runs the same kernels that a file of the plan would.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
+from onnx import TensorProto, helper, numpy_helper
 
-from edgegd.addresses import INPUT, inner_of, owner_of
-from edgegd.export.insert.base import (
-    Insertion,
-    add_constant,
-    make_node,
-    nodes_by_address,
-    readers_outside,
-    refusal,
-    results,
-)
-from edgegd.export.insert.exact_attention import ExactAttention, Operand
-from edgegd.export.insert.pairs import make_pair
-from edgegd.plan.attention import Attention, planned_attentions
-from edgegd.plan.profiles.table import EXACT
-from edgegd.plan.quant_plan import PlannedOp
+from edgegd.addresses import INPUT, owner_of
+from edgegd.export.graph_forms import constants
+from edgegd.export.insert import ExactAttention, IntegerBiases, IntegerWeights, QuantizedTensors
+from edgegd.export.insert.base import Insertion, facts, ordered
+from edgegd.plan.profiles.table import MOVE
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import Addresses
+from edgegd.runtime.contract import INPUT_NAME
 
 SWITCHES = "switches"
-_NAME = "switched graph"
+_PASSES = (QuantizedTensors, ExactAttention, IntegerWeights, IntegerBiases)
+_ASSUMED = frozenset({"float barriers", "trained parameters"})  # one operation has no float one beside it
 
 
-@dataclass(frozen=True)
-class Switched:
-    """The graph with switches; `chosen` maps the address of a switched result to the name of the value that is read."""
+def switched_graph(graph: onnx.ModelProto, insertion: Insertion, units: Sequence[Addresses]) -> onnx.ModelProto:
+    """The graph with switches; values keep their names. `graph` is the addressed float graph, which stays as it is.
 
-    graph: onnx.ModelProto
-    chosen: dict[str, str]
-
-
-def switched_graph(graph: onnx.ModelProto, insertion: Insertion, units: Sequence[Addresses]) -> Switched:
-    """Writes the switches; `graph` is the addressed float graph, which stays as it is.
-
-    Raises InsertionError for an operation that the float graph does not have as planned.
+    Raises InsertionError for a unit that the passes cannot write.
     """
-    model = ir.from_proto(graph)
-    ShapeInferencePass(check_type=False, strict_mode=False)(model)
-    writer = _Writer(model.graph, insertion, units)
-    writer.write()
-    written = ir.to_proto(model)
-    del written.graph.value_info[:]
-    return Switched(written, writer.chosen)
+    switched = onnx.ModelProto()
+    switched.CopyFrom(graph)
+    nodes = _nodes_by_address(graph.graph, insertion.plan)
+    made_by = {name: address for address, own in nodes.items() for node in own for name in node.output}
+    made_by[INPUT_NAME] = INPUT
+    replaced, written, values = {}, set(), constants(graph.graph)
+    for index, unit in enumerate(units):
+        own = [node for address in unit for node in nodes.get(address, [])]
+        own.sort(key=list(graph.graph.node).index)
+        branch = _Branch(graph, insertion, unit, own, made_by, values)
+        replaced[own[-1].name] = [*_switch(index), branch.node(index)]
+        written |= {node.name for node in own}
+    kept = [new for node in graph.graph.node for new in replaced.get(node.name, [] if node.name in written else [node])]
+    del switched.graph.node[:], switched.graph.value_info[:]
+    switched.graph.node.extend(kept)
+    switched.graph.input.append(helper.make_tensor_value_info(SWITCHES, TensorProto.BOOL, [len(units)]))
+    return switched
 
 
-class _Writer:
-    def __init__(self, graph: ir.Graph, insertion: Insertion, units: Sequence[Addresses]) -> None:
-        self._graph, self._insertion, self._plan, self._units = graph, insertion, insertion.plan, units
-        self._nodes = nodes_by_address(graph, self._plan)
-        made = {value: address for address, nodes in self._nodes.items() for value in results(nodes)}
-        self._made_by: dict[ir.Value, str] = made | {graph.inputs[0]: INPUT}
-        self._attentions = {attention.values: attention for attention in planned_attentions(self._plan)}
-        self._pairs = 0
-        self.chosen: dict[str, str] = {}
+def _nodes_by_address(graph: onnx.GraphProto, plan: QuantPlan) -> dict[str, list[onnx.NodeProto]]:
+    found: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in (node.name, node.name.rpartition("/")[0]):
+            if name in plan.by_address and node.op_type != "Constant":
+                found.setdefault(name, []).append(node)
+                break
+    return found
 
-    def write(self) -> None:
-        """Writes all units; what a unit reads is what the float graph computes, whatever the others do."""
-        switches = ir.val(SWITCHES, ir.DataType.BOOL, ir.Shape([len(self._units)]))
-        self._graph.inputs.append(switches)
-        for index, unit in enumerate(self._units):
-            at = add_constant(self._graph, np.array(index, np.int64), f"{SWITCHES}/{index}")
-            gather = make_node("Gather", [switches, at], f"{SWITCHES}/{index}/Gather", axis=0)
-            self._graph.insert_before(self._graph[0], gather)
-            on = gather.outputs[0]
-            for address in unit:
-                op = self._plan.by_address[address]
-                if address in self._attentions:
-                    self._switch_attention(self._attentions[address], on)
-                elif op.decision != EXACT:
-                    self._switch(op, unit, on)
 
-    def _switch(self, op: PlannedOp, unit: Addresses, on: ir.Value) -> None:
-        nodes = self._nodes.get(op.address, [])
-        found = results(nodes)
-        for node in list(nodes):
-            for position, value in enumerate(node.inputs):
-                source = self._made_by.get(value) if value is not None else None
-                if value is not None and source in self._plan.groups and source not in (*unit, op.address):
-                    self._choose(value, str(source), on, [(node, position)], before=node)
-        if op.weight:
-            self._switch_weights(op, on)
-        for tensor in self._plan.tensors:
-            if owner_of(tensor.address) == op.address and inner_of(tensor.address):
-                (gate,) = [node for node in nodes if node.op_type == "Sigmoid"]
-                self._choose(gate.outputs[0], tensor.address, on, readers_outside(gate.outputs[0]), after=gate)
-        if op.result in ("", op.address):
-            for value in found:
-                producer = value.producer()
-                if producer is not None:
-                    readers = readers_outside(value, nodes)
-                    self._note(op.address, self._choose(value, op.address, on, readers, after=producer))
+def _switch(index: int) -> list[onnx.NodeProto]:
+    at = numpy_helper.from_array(np.array(index, np.int64))
+    names = f"{SWITCHES}/{index}/at", f"{SWITCHES}/{index}"
+    return [
+        helper.make_node("Constant", [], [names[0]], names[0], value=at),
+        helper.make_node("Gather", [SWITCHES, names[0]], [names[1]], names[1], axis=0),
+    ]
 
-    def _switch_weights(self, op: PlannedOp, on: ir.Value) -> None:
-        state, (node,) = self._insertion.state, [n for n in self._nodes[op.address] if n.op_type == "Conv"]
-        qmax, scale = self._plan.weight_format.qmax, np.asarray(state.weight_scales[op.weight], np.float32)
-        weight, bias = state.parameters[f"{op.weight}.weight"], state.parameters.get(f"{op.weight}.bias")
-        per_channel = scale.reshape(-1, *[1] * (weight.ndim - 1))  # (C_out,) -> (C_out, 1, 1, 1)
-        coarse = [np.rint(weight / per_channel).clip(-qmax, qmax) * per_channel]
-        if bias is not None:
-            of_bias = state.range_of(self._plan, op.inputs[0]).scale * scale
-            coarse.append(np.rint(bias / of_bias) * of_bias)
-        for position, values in enumerate(coarse, 1):
-            own = node.inputs[position]
-            constant = add_constant(self._graph, values.astype(np.float32), f"{op.address}/{SWITCHES}/{position}")
-            chosen = make_node("Where", [on, constant, own], f"{op.address}/{SWITCHES}/Where{position}")
-            self._graph.insert_before(node, chosen)
-            node.replace_input_with(position, chosen.outputs[0])
 
-    def _switch_attention(self, attention: Attention, on: ir.Value) -> None:
-        (scale,), (scores,), (values,) = (
-            [node for node in self._nodes.get(address, []) if node.op_type == operator]
-            for address, operator in (
-                (attention.scale, "Mul"),
-                (attention.scores, "MatMul"),
-                (attention.values, "MatMul"),
-            )
-        )
-        query = next((value for value in scale.inputs if self._made_by.get(value) == attention.query), None)  # type: ignore[arg-type]
-        if query is None:
-            raise refusal(_NAME, attention.scale, "it does not read what the plan says")
-        read = (query, attention.query), (scores.inputs[1], attention.key), (values.inputs[0], attention.value)
-        operands = [self._codes(value, address, values) for value, address in read]
-        steps = ExactAttention(self._insertion).steps(self._graph, attention, *operands)
-        pair = self._pair(steps[-1].outputs[0], attention.values)
-        self._graph.insert_before(values, [*steps, *pair])
-        result = values.outputs[0]
-        readers = readers_outside(result)
-        chosen = make_node("Where", [on, pair[1].outputs[0], result], f"{attention.values}/{SWITCHES}/Where")
-        self._graph.insert_after(values, chosen)
-        for node, position in readers:
-            node.replace_input_with(position, chosen.outputs[0])
-        self._note(attention.values, chosen.outputs[0])
+class _Branch:
+    """One unit's nodes in both forms."""
 
-    def _note(self, address: str, value: ir.Value) -> None:
-        self.chosen[address], self._made_by[value] = str(value.name), address
-
-    def _codes(self, value: ir.Value | None, address: str, before: ir.Node) -> Operand:
-        if value is None:
-            raise refusal(_NAME, address, "the attention does not read it")
-        pair = self._pair(value, address)
-        self._graph.insert_before(before, pair)
-        zero_point = pair[0].inputs[2]
-        assert zero_point is not None  # make_pair gives it
-        return pair[0].outputs[0], zero_point
-
-    def _choose(
+    def __init__(
         self,
-        value: ir.Value,
-        address: str,
-        on: ir.Value,
-        readers: Sequence[tuple[ir.Node, int]],
-        *,
-        before: ir.Node | None = None,
-        after: ir.Node | None = None,
-    ) -> ir.Value:
-        pair = self._pair(value, address)
-        chosen = make_node("Where", [on, pair[1].outputs[0], value], f"{pair[1].name}/Where")
-        if before is not None:
-            self._graph.insert_before(before, [*pair, chosen])
-        elif after is not None:
-            self._graph.insert_after(after, [*pair, chosen])
-        for node, position in readers:
-            node.replace_input_with(position, chosen.outputs[0])
-        return chosen.outputs[0]
+        graph: onnx.ModelProto,
+        insertion: Insertion,
+        unit: Addresses,
+        nodes: Sequence[onnx.NodeProto],
+        made_by: dict[str, str],
+        values: dict[str, np.ndarray],
+    ) -> None:
+        self._constants = values
+        self._graph, self._insertion, self._unit, self._nodes, self._made_by = graph, insertion, unit, nodes, made_by
+        own = {node.name for node in nodes}
+        made = {name for node in nodes for name in node.output}
+        read = {name for node in graph.graph.node if node.name not in own for name in node.input}
+        read |= {output.name for output in graph.graph.output}
+        self._results = [name for node in nodes for name in node.output if name in read]
+        self._outside = list(dict.fromkeys(n for node in nodes for n in node.input if n and n not in made))
 
-    def _pair(self, value: ir.Value, address: str) -> list[ir.Node]:
-        self._pairs += 1  # one tensor has a pair for each unit that reads it
-        return make_pair(self._graph, self._insertion, value, address, f"{SWITCHES}/{address}/{self._pairs}")
+    def node(self, index: int) -> onnx.NodeProto:
+        """The If, whose results are the unit's."""
+        off = _graph_of(self._nodes, (), self._results, f"~off{index}", set(self._outside))
+        mini = self._in_integers()
+        on = _graph_of(mini.graph.node, mini.graph.initializer, self._results, f"~on{index}", set(self._outside))
+        name = f"{self._unit[0]}/If"
+        return helper.make_node("If", [f"{SWITCHES}/{index}"], self._results, name, then_branch=on, else_branch=off)
+
+    def _in_integers(self) -> onnx.ModelProto:
+        """The unit as a model of its own, quantized by the passes."""
+        sources = [name for name in self._outside if self._made_by.get(name) in self._insertion.plan.groups]
+        arrivals: list[onnx.NodeProto] = []
+        renamed = {}
+        for name in sources:  # an operation of the mini model that makes the source's value
+            renamed[name] = name if name == INPUT_NAME else f"{name}~arrived"
+            if name != INPUT_NAME:
+                address = f"{self._made_by[name]}/Identity{len(arrivals)}"
+                arrivals.append(helper.make_node("Identity", [name], [renamed[name]], address))
+        nodes = []
+        for node in self._nodes:
+            copied = onnx.NodeProto()
+            copied.CopyFrom(node)
+            copied.input[:] = [renamed.get(name, name) for name in node.input]
+            nodes.append(copied)
+        computed = [name for name in self._outside if name not in self._constants]
+        computed.sort(key=lambda name: name != INPUT_NAME)  # the image is the first input
+        mini = helper.make_graph(
+            [*arrivals, *nodes],
+            "unit",
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in computed],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in self._results],
+            [numpy_helper.from_array(self._constants[n], n) for n in self._outside if n in self._constants],
+        )
+        model = ir.from_proto(helper.make_model(mini, opset_imports=self._graph.opset_import, ir_version=10))
+        facts(model).update(_ASSUMED)
+        insertion = dataclasses.replace(self._insertion, plan=self._own_plan({self._made_by[n] for n in sources}))
+        for kind in ordered(_PASSES, given=_ASSUMED):
+            kind(insertion)(model)
+        return ir.to_proto(model)
+
+    def _own_plan(self, sources: set[str]) -> QuantPlan:
+        """The plan of the mini model: the unit's operations, and what makes its sources as mere movements."""
+        plan = self._insertion.plan
+        known = {*self._unit, *sources}
+        ops = [
+            op
+            if op.address in self._unit
+            else dataclasses.replace(op, operation="arrival", decision=MOVE, weight="", result="", inputs=())
+            for op in plan.ops
+            if op.address in known
+        ]
+        tensors = [t for t in plan.tensors if owner_of(t.address) in self._unit or t.address in sources]
+        return dataclasses.replace(plan, ops=tuple(ops), tensors=tuple(tensors))
+
+
+def _graph_of(
+    nodes: Sequence[onnx.NodeProto],
+    initializers: Sequence[onnx.TensorProto],
+    results: Sequence[str],
+    suffix: str,
+    outside: set[str],
+) -> onnx.GraphProto:
+    """A branch: all names that are its own get the suffix, because scopes inside must not repeat names outside."""
+    read = {name for node in nodes for name in node.input}
+    initializers = [tensor for tensor in initializers if tensor.name in read]
+    stored = {tensor.name for tensor in initializers}
+    own = {name for node in nodes for name in node.output} | stored
+
+    def renamed(name: str) -> str:
+        return f"{name}{suffix}" if name in own and (name not in outside or name in stored) else name
+
+    copies = []
+    for node in nodes:
+        copied = onnx.NodeProto()
+        copied.CopyFrom(node)
+        copied.name = f"{node.name}{suffix}"
+        copied.input[:] = map(renamed, node.input)
+        copied.output[:] = map(renamed, node.output)
+        copies.append(copied)
+    tensors = []
+    for tensor in initializers:
+        copied_tensor = onnx.TensorProto()
+        copied_tensor.CopyFrom(tensor)
+        copied_tensor.name = renamed(tensor.name)
+        tensors.append(copied_tensor)
+    outputs = [helper.make_tensor_value_info(renamed(name), TensorProto.FLOAT, None) for name in results]
+    return helper.make_graph(copies, f"branch{suffix}", [], outputs, tensors)

@@ -13,6 +13,7 @@ from typing import Any
 
 import onnx
 import pytest
+import yaml
 
 from edgegd.export.traced_graph import TRACE_KEY
 
@@ -55,6 +56,32 @@ def test_a_run_is_exported_for_another_profile(edgegd_command: Command, run_copy
         done = _edgegd_without_torch("export", run_copy, "--profile", profile)
         assert done.returncode == 0, done.stderr
         assert {name: (run_copy / name).read_bytes() for name in names} == expected
+
+
+def test_a_run_is_searched_from_its_float_file(run_copy: Path) -> None:
+    """Calibration, sensitivities, files of the front: all in onnxruntime."""
+    pytest.importorskip("scipy")
+    path = run_copy / "recipe.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    recipe["precision"]["images"] = 2
+    path.write_text(yaml.safe_dump(recipe))
+    done = _edgegd_without_torch("search", run_copy)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((run_copy / "precision.json").read_text())
+    rules, *front = result["points"]
+    assert len(front) >= 2 and front[-1]["head_db"] > rules["head_db"]
+    assert all(point["measured_ms"] > 0 for point in result["points"])
+
+
+def test_a_float_file_of_another_checkpoint_is_not_searched(run_copy: Path) -> None:
+    """It would be exported anew, which needs torch: without torch the search stops before it measures anything."""
+    path, manifest = run_copy / "float.pt", run_copy / "manifests/float.json"
+    path.write_bytes(path.read_bytes() + b"x")
+    record = json.loads(manifest.read_text())
+    record["outputs"]["float.pt"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(record))
+    done = _edgegd_without_torch("search", run_copy)
+    assert done.returncode != 0 and "blocked" in done.stderr and not (run_copy / "precision.json").exists()
 
 
 def test_what_emulation_and_the_passes_gains_need_is_imported() -> None:

@@ -1,5 +1,4 @@
-"""The oracle of tests of sensitivity: single operations quantized in torch, which evaluates them as onnxruntime's integer
-kernels do."""
+"""The oracle of tests of sensitivity: single operations quantized in torch, as onnxruntime's integer kernels compute."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ knowledge of the caller: it follows from `needs` and `makes` (`ordered`).
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import ClassVar
@@ -88,16 +88,19 @@ def facts(model: ir.Model) -> set[str]:
     return held
 
 
-def ordered(kinds: Iterable[type[InsertionPass]]) -> list[type[InsertionPass]]:
-    """The passes in an order in which each finds what it needs; ValueError where a fact is made by none."""
+def ordered(kinds: Iterable[type[InsertionPass]], given: Collection[str] = ()) -> list[type[InsertionPass]]:
+    """The passes in an order in which each finds what it needs, beside facts that are given.
+
+    ValueError where a fact is made by none.
+    """
     kinds = list(kinds)
     makers: dict[str, list[type[InsertionPass]]] = {}
     for kind in kinds:
         for fact in kind.makes:
             makers.setdefault(fact, []).append(kind)
-    if unmade := {fact for kind in kinds for fact in kind.needs} - makers.keys():
+    if unmade := {fact for kind in kinds for fact in kind.needs} - makers.keys() - set(given):
         raise ValueError(f"no pass makes {', '.join(sorted(unmade))}")
-    before = {kind: [maker for fact in sorted(kind.needs) for maker in makers[fact]] for kind in kinds}
+    before = {kind: [maker for fact in sorted(kind.needs) for maker in makers.get(fact, [])] for kind in kinds}
     return list(TopologicalSorter(before).static_order())
 
 
