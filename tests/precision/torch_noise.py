@@ -1,4 +1,4 @@
-"""The oracle of tests of sensitivity: single operations quantized in torch, as onnxruntime's integer kernels compute."""
+"""The oracle of sensitivities: single operations quantized in torch, as onnxruntime's integer kernels compute them."""
 
 from __future__ import annotations
 
