@@ -46,7 +46,7 @@ def fine_tune(
     Raises NaNLossError at the first loss or gradient that is not finite; what save_best stored stays valid.
     Raises QatCheckpointError where `resume` does not fit the student.
     """
-    distils = settings.distill.head > 0 or settings.distill.neck > 0
+    distils = settings.distill.asks
     if distils and teacher is None:
         raise ValueError("distillation needs a teacher")
     distiller = Distiller(teacher, student, settings.distill) if distils and teacher is not None else None

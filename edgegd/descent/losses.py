@@ -53,6 +53,35 @@ def predict(student: Student, batch: dict[str, Any], *, labels: bool = True) -> 
     return in_float32(student(batch["img"]))
 
 
+def labelled_part(batch: dict[str, Any], predictions: Any) -> tuple[dict[str, Any], Any] | None:
+    """The images of a batch that have labels, and what was predicted for them; None where none has.
+
+    A batch without `labelled` is returned as it is. RT-DETR's predictions, which have another first axis, must not be
+    of a batch with it.
+    """
+    labelled: torch.Tensor | None = batch.get("labelled")
+    if labelled is None or bool(labelled.all()):
+        return batch, predictions
+    if not labelled.any():
+        return None
+    labelled = labelled.to(batch["img"].device)
+    owners = batch["batch_idx"]
+    places = labelled.cumsum(0) - 1  # of the labelled images among themselves; unlabelled ones have no boxes
+    own = {**batch, "img": batch["img"][labelled], "batch_idx": places[owners.long()].to(owners)}
+    return own, _rows(predictions, labelled)
+
+
+def _rows(value: Any, chosen: torch.Tensor) -> Any:
+    """Nested lists, tuples and dicts with only the chosen images (N,) of every tensor (N, ...)."""
+    if isinstance(value, torch.Tensor):
+        return value[chosen]
+    if isinstance(value, dict):
+        return {key: _rows(item, chosen) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_rows(item, chosen) for item in value)
+    return value
+
+
 def label_loss(student: Student, batch: dict[str, Any], predictions: Any
                ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The criterion's loss as a scalar per image, and its detached parts by name."""

@@ -13,7 +13,7 @@ from torch import nn
 from edgegd.descent.averaging import MovingAverage
 from edgegd.descent.checkpoint import Checkpoint
 from edgegd.descent.distillation import Distiller
-from edgegd.descent.losses import label_loss, predict
+from edgegd.descent.losses import label_loss, labelled_part, predict
 from edgegd.descent.optimizers import make_optimizer, set_learning_rates
 from edgegd.descent.oscillation import Oscillation
 from edgegd.descent.random_state import capture_random_state, restore_random_state
@@ -89,8 +89,8 @@ class Training:
             predictions = predict(self.student, batch, labels=labels)
         losses: list[torch.Tensor] = []
         parts: dict[str, torch.Tensor] = {}
-        if labels:
-            loss, parts = label_loss(self.student, batch, predictions)
+        if labels and (seen := labelled_part(batch, predictions)):
+            loss, parts = label_loss(self.student, *seen)
             losses.append(loss)
         if self.distiller is not None:
             with torch.autocast(self.device.type, self.half, enabled=self.settings.amp):

@@ -73,9 +73,9 @@ def descend(folder: RunFolder, progress: Progress, student: Student, settings: T
     seed_everything(settings.seed)
     prepare_loss(student.model, hyperparameters(settings, size))
     view = ultralytics_yaml(dataset, folder.artifact("view"))
-    batches = TrainingBatches(view, dataset.names, settings, size, dataset.channels)
-    require_as_recorded(folder, "train", batches.loaded)
-    distils = settings.distill.head > 0 or settings.distill.neck > 0
+    distils = settings.distill.asks
+    batches = TrainingBatches(view, dataset.names, settings, size, dataset.channels, unlabelled=distils)
+    require_as_recorded(folder, "train", batches.loaded, unlabelled=distils)
 
     def validate() -> float:
         if before_validation:

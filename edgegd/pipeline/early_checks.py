@@ -47,6 +47,14 @@ def require_possible(folder: RunFolder, model: DetectionModel) -> None:
             expected="train.distill.head 0, and train.adapt.distill.head 0 where activations are swapped",
             found=f"{weight:g}", mend="set it to 0, and use neck",
         )  # fmt: skip
+    distills = [recipe.train.distill, *([recipe.train.adapt.distill] if swaps else [])]
+    if isinstance(head, RTDETRDecoder) and recipe.data.unlabelled_images and any(
+            one.asks and one.labels for one in distills):  # fmt: skip
+        raise UnsupportedModelError(
+            "RT-DETR cannot learn from labelled and unlabelled images in one step: its queries are made of labels.",
+            expected="train.distill.labels false, or no data.unlabelled_images",
+            found="both", mend="set it to false (in an adaptation train.adapt.distill.labels), or leave the images out",
+        )  # fmt: skip
     if not swaps and not recipe.quant.plan and recipe.target.profile in TABLES:
         _require_plan(folder, model)
 

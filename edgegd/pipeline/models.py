@@ -35,9 +35,11 @@ def stored_dataset(folder: RunFolder) -> Dataset:
     """The data set as the `data` stage recorded it."""
     with as_made(folder, "data.json"):
         data = folder.read_json("data.json")
+        unlabelled = tuple(map(Path, data.get("unlabelled_images", ())))
         return Dataset(
             Path(data["root"]), Path(data["yaml_path"]), tuple(data["names"]),
             tuple(map(Path, data["train_images"])), tuple(map(Path, data["val_images"])), data.get("channels", 3),
+            unlabelled,
         )  # fmt: skip
 
 
@@ -62,7 +64,7 @@ def stored_contents(folder: RunFolder) -> dict[Path, ImageContent]:
     """What every image held when stage `data` read it."""
     with as_made(folder, "data.json"):
         data = folder.read_json("data.json")
-        images = map(Path, [*data["train_images"], *data["val_images"]])
+        images = map(Path, [*data["train_images"], *data["val_images"], *data.get("unlabelled_images", ())])
         return {image: ImageContent(*row) for image, row in zip(images, data["contents"], strict=True)}
 
 

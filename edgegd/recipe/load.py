@@ -43,7 +43,7 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, origin: str = "rec
     if document.data or not document.mistakes:  # after a syntax error nothing is known about the keys
         broken = {mistake.key for mistake in mistakes}
         mistakes += [mistake for mistake in _check_version(data, recipe) + _check_data(recipe.data)
-                     + _check_target(recipe.target, overridden)
+                     + _check_mosaic(recipe) + _check_target(recipe.target, overridden)
                      if not broken & {mistake.key, mistake.key.split(".")[0]}]
     located: list[tuple[int | str, str]] = [*document.mistakes]
     for mistake in mistakes:
@@ -110,6 +110,16 @@ def _check_data(data: DataSection) -> list[Mistake]:
         counts = {"train_images": data.train_images, "val_images": data.val_images}
         return [Mistake(f"data.{name}", f"expected at least 1 because {data.path} does not exist yet, "
                                         f"found {describe(count)}") for name, count in counts.items() if count == 0]
+    return []
+
+
+def _check_mosaic(recipe: Recipe) -> list[Mistake]:
+    """A mosaic of labelled and unlabelled images would be neither."""
+    distills = [recipe.train.distill, *([recipe.train.adapt.distill] if recipe.quant.activation != "silu" else [])]
+    mixes = any(distill.asks and distill.labels for distill in distills)
+    if recipe.data.unlabelled_images and recipe.train.mosaic > 0 and mixes:
+        return [Mistake("train.mosaic", "expected 0 with data.unlabelled_images, because a mosaic would mix images "
+                        f"with and without labels, found {describe(recipe.train.mosaic)}; or set `labels: false`")]
     return []
 
 

@@ -85,6 +85,10 @@ class DataSection:
                            "`channels` (1 to 8, 3 where it says nothing) decide how images are read, as Ultralytics "
                            "reads them")
     unlabelled: str = option("error", "what an image without a label file is", choices=("error", "background"))
+    unlabelled_images: str = option("", "a folder of your own images without labels, such as the device's camera "
+                                        "takes; calibration and refinement draw from them too, and so does training "
+                                        "where train.distill asks for a difference to the float model. Label files "
+                                        "beside them are not read")
     train_images: int = option(0, "streets: images to generate for training", minimum=0, maximum=1_000_000)
     val_images: int = option(0, "streets: images to generate for validation", minimum=0, maximum=1_000_000)
     seed: int = option(0, "streets: seed of the generator", minimum=0, maximum=LARGEST_SEED)
@@ -148,6 +152,11 @@ class Distillation:
     head: float = option(0.0, "weight of the difference of class scores and boxes (not for RT-DETR)", minimum=0)
     neck: float = option(0.0, "weight of the difference of the features that enter the head", minimum=0)
     labels: bool = option(True, "whether the labels' own loss counts too; false uses no labels at all")
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything is learned from the float model."""
+        return self.head > 0 or self.neck > 0
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def test_squares_are_those_of_ultralytics(tiny_set: Path, tmp_path: Path, mosaic
     theirs: Any = build_yolo_dataset(hyp, list_file, 4, {"names": NAMES, "nc": 3, "channels": channels}, mode="train")
     theirs.cache = "ram"
     theirs.transforms = theirs.build_transforms(hyp)
-    ours = SizedImages(list_file, NAMES, channels, (96, 96), hyp)
+    ours = SizedImages([list_file], NAMES, channels, (96, 96), hyp)
     for index in range(len(ours)):
         items = []
         for dataset in (theirs, ours):
@@ -103,5 +103,5 @@ def test_boxes_lie_where_the_objects_are(tmp_path: Path, size: NetworkSize, mosa
 def test_an_image_is_as_large_as_fits(tmp_path: Path) -> None:
     yaml = _marked_set(tmp_path / "set", [(90, 160), (160, 90), (1000, 10), (64, 128)], 3)
     view = ultralytics_yaml(open_dataset(DataSection(source="yaml", path=str(yaml))), tmp_path / "view")
-    images = SizedImages(str(view.with_name("train.txt")), MARKED, 3, (64, 128), hyperparameters(TrainSection(), 128))
+    images = SizedImages([str(view.with_name("train.txt"))], MARKED, 3, (64, 128), hyperparameters(TrainSection(), 128))
     assert [images.load_image(index)[2] for index in range(4)] == [(64, 114), (64, 36), (64, 1), (64, 128)]
