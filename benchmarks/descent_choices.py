@@ -76,8 +76,13 @@ def train(folder: RunFolder, simulated: str, progress: TerminalProgress) -> dict
     descent = fine_tune(quantized, stream, settings, evaluate, lambda epoch: None, progress=tell)
     steps = [later - earlier for earlier, later in itertools.pairwise(moments)]
     by_epoch = [epoch.map50_95 for epoch in descent.epochs]
-    return {"calibrated": descent.calibrated_map50_95, "by_epoch": by_epoch, "best": max(by_epoch),
-            "last": by_epoch[-1], "step_s": statistics.median(steps)}  # fmt: skip
+    return {
+        "calibrated": descent.calibrated_map50_95,
+        "by_epoch": by_epoch,
+        "best": max(by_epoch),
+        "last": by_epoch[-1],
+        "step_s": statistics.median(steps),
+    }
 
 
 def main() -> None:
@@ -96,8 +101,12 @@ def main() -> None:
             if f"{name} / {seed}" in result["runs"]:
                 continue
             overrides, simulated = CHOICES[name]
-            overrides = [f"model.weights={arguments.weights}", f"data.path={arguments.data}", f"train.seed={seed}",
-                         *overrides]  # fmt: skip
+            overrides = [
+                f"model.weights={arguments.weights}",
+                f"data.path={arguments.data}",
+                f"train.seed={seed}",
+                *overrides,
+            ]
             path = arguments.work / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
             folder = RunFolder.create(path, load_recipe(RECIPE, overrides), RECIPE)
             with TerminalProgress() as progress:
@@ -110,8 +119,10 @@ def main() -> None:
         runs = [run for key, run in result["runs"].items() if key.startswith(f"{name} /")]
         if runs:
             means = [statistics.mean(run[key] for run in runs) for key in ("calibrated", "best", "last", "step_s")]
-            print(f"{name:45s} {len(runs):5d} {100 * means[0]:10.1f} {100 * means[1]:6.1f} {100 * means[2]:6.1f} "
-                  f"{means[3]:6.2f}")  # fmt: skip
+            print(
+                f"{name:45s} {len(runs):5d} {100 * means[0]:10.1f} {100 * means[1]:6.1f} {100 * means[2]:6.1f} "
+                f"{means[3]:6.2f}"
+            )
 
 
 if __name__ == "__main__":

@@ -58,8 +58,21 @@ from edgegd.targets.local import LocalTarget
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks/results/families.json"
-FAMILIES = ("yolov8n", "yolov8s", "yolov9t", "yolov9s", "yolov10n", "yolov10s", "yolo11n", "yolo11s", "yolo12n",
-            "yolo12s", "yolo26n", "yolo26s", "rtdetr-l")  # fmt: skip
+FAMILIES = (
+    "yolov8n",
+    "yolov8s",
+    "yolov9t",
+    "yolov9s",
+    "yolov10n",
+    "yolov10s",
+    "yolo11n",
+    "yolo11s",
+    "yolo12n",
+    "yolo12s",
+    "yolo26n",
+    "yolo26s",
+    "rtdetr-l",
+)
 IMGSZ, OPSET, PROFILE = 640, 17, "x86-vnni"
 CALIBRATED, COMPARED = 8, 4  # images
 SCORE_BIAS, LARGEST_LOGIT = -2.0, 8.0  # the largest logit is this far from the bias
@@ -87,8 +100,10 @@ def random_detector(architecture: str, images: torch.Tensor) -> Any:
     if isinstance(head, RTDETRDecoder):
         boxes, scores = [], [head.enc_score_head, *head.dec_score_head]
     else:
-        boxes, scores = ([branch[-1] for name in names for branch in getattr(head, name, None) or ()]
-                         for names in (("cv2", "one2one_cv2"), ("cv3", "one2one_cv3")))  # fmt: skip
+        boxes, scores = (
+            [branch[-1] for name in names for branch in getattr(head, name, None) or ()]
+            for names in (("cv2", "one2one_cv2"), ("cv3", "one2one_cv3"))
+        )
     for layers, std, bias in ((boxes, 0.02, 1.0), (scores, 0.1, SCORE_BIAS)):
         for layer in layers:
             nn.init.normal_(layer.weight, 0, std)
@@ -133,13 +148,16 @@ def agreement(quantized: QuantizedModel, file: Path, paths: Sequence[Path]) -> d
     in_torch = list(torch_detections(quantized, detector, paths))
     confident = [above(found, CONFIDENT) for found in in_torch]
     truth = GroundTruth(
-        tuple(paths), tuple(found.xyxy.astype("float64") for found in confident),
-        tuple(found.class_ids for found in confident), detector.contract.names,
-    )  # fmt: skip
+        tuple(paths),
+        tuple(found.xyxy.astype("float64") for found in confident),
+        tuple(found.class_ids for found in confident),
+        detector.contract.names,
+    )
     return {
-        "truths": truth.box_count, "torch": score(in_torch, truth).map50_95,
+        "truths": truth.box_count,
+        "torch": score(in_torch, truth).map50_95,
         "onnxruntime": score([detector(read_image(path)) for path in paths], truth).map50_95,
-    }  # fmt: skip
+    }
 
 
 def parity(quantized: QuantizedModel, file: Path, paths: Sequence[Path]) -> dict[str, Any]:
@@ -148,11 +166,18 @@ def parity(quantized: QuantizedModel, file: Path, paths: Sequence[Path]) -> dict
     rungs = {}
     for rung in ladder.one_operation:
         worst = [str(tensor) for tensor in sorted(rung.codes.differing, key=lambda t: -t.differing / t.codes)[:3]]
-        rungs[rung.rung] = {"tensors": rung.codes.tensors, "codes": rung.codes.codes,
-                            "equal_share": rung.codes.equal_share, "largest_distance": rung.codes.largest_distance,
-                            "worst_tensors": worst}  # fmt: skip
-    return {"one_operation": rungs, "detections": dataclasses.asdict(ladder.whole.boxes),
-            "median_sqnr_db": ladder.median_sqnr_db}  # fmt: skip
+        rungs[rung.rung] = {
+            "tensors": rung.codes.tensors,
+            "codes": rung.codes.codes,
+            "equal_share": rung.codes.equal_share,
+            "largest_distance": rung.codes.largest_distance,
+            "worst_tensors": worst,
+        }
+    return {
+        "one_operation": rungs,
+        "detections": dataclasses.asdict(ladder.whole.boxes),
+        "median_sqnr_db": ladder.median_sqnr_db,
+    }
 
 
 def export(module: nn.Module, detector: Any, quantized: QuantizedModel, variant: str, folder: Path) -> Path:
@@ -185,11 +210,16 @@ def measure_family(architecture: str, images: Sequence[Path], folder: Path) -> d
     latency = measure({"fp32": fp32, "int8": int8}, SETTINGS, LocalTarget()).to_json()
     latency.pop("blocks")
     return {
-        "family": architecture, "imgsz": IMGSZ, "parameters": parameters, "int8_convs": census.int8_convs,
-        "planned_float_convs": census.planned_float_convs, "operators": census.operators,
-        "parity": parity(quantized, int8, compared), "agreement": agreement(quantized, int8, compared),
+        "family": architecture,
+        "imgsz": IMGSZ,
+        "parameters": parameters,
+        "int8_convs": census.int8_convs,
+        "planned_float_convs": census.planned_float_convs,
+        "operators": census.operators,
+        "parity": parity(quantized, int8, compared),
+        "agreement": agreement(quantized, int8, compared),
         "latency": latency,
-    }  # fmt: skip
+    }
 
 
 def table(entries: list[dict[str, Any]]) -> str:
@@ -198,15 +228,30 @@ def table(entries: list[dict[str, Any]]) -> str:
     for entry in entries:
         agreed, speed = entry["agreement"], entry["latency"]["models"]["int8"]
         codes = entry["parity"]["one_operation"][OPTIMIZED]
-        lines.append([
-            entry["family"], f"{entry['parameters'] / 1e6:.1f}",
-            f"{entry['int8_convs']} / {entry['planned_float_convs']}", f"{100 * codes['equal_share']:.4f} %",
-            str(codes["largest_distance"]), f"{100 * entry['parity']['detections']['agreeing_share']:.2f} %",
-            f"{100 * (agreed['torch'] - agreed['onnxruntime']):.3f}", f"{speed['speedup_vs_fp32']:.2f}",
-            f"{speed['speedup_low']:.2f}-{speed['speedup_high']:.2f}",
-        ])  # fmt: skip
-    headers = ["family", "M parameters", "int8 / float convs", "equal codes", "distance", "detections agreeing",
-               "mAP torch - ORT", f"x FP32 at {IMGSZ}", "95 %"]  # fmt: skip
+        lines.append(
+            [
+                entry["family"],
+                f"{entry['parameters'] / 1e6:.1f}",
+                f"{entry['int8_convs']} / {entry['planned_float_convs']}",
+                f"{100 * codes['equal_share']:.4f} %",
+                str(codes["largest_distance"]),
+                f"{100 * entry['parity']['detections']['agreeing_share']:.2f} %",
+                f"{100 * (agreed['torch'] - agreed['onnxruntime']):.3f}",
+                f"{speed['speedup_vs_fp32']:.2f}",
+                f"{speed['speedup_low']:.2f}-{speed['speedup_high']:.2f}",
+            ]
+        )
+    headers = [
+        "family",
+        "M parameters",
+        "int8 / float convs",
+        "equal codes",
+        "distance",
+        "detections agreeing",
+        "mAP torch - ORT",
+        f"x FP32 at {IMGSZ}",
+        "95 %",
+    ]
     return tabulate(lines, headers, disable_numparse=True)
 
 

@@ -25,14 +25,21 @@ README, DESIGN = ROOT / "README.md", ROOT / "docs/design.md"
 FLOAT_FILES = ("ultralytics-fp32", "edgegd silu fp32")
 OPTIMIZED, UNOPTIMIZED = "onnxruntime optimized", "onnxruntime unoptimized"
 TITLES = {
-    "ultralytics-fp32": "Ultralytics FP32", "ultralytics-ptq": "Ultralytics PTQ", "ultralytics-qat": "Ultralytics QAT",
-    "onnxruntime-minmax": "quantize_static, every operator", "openvino-fp32": "Ultralytics FP32 in OpenVINO",
-    "openvino-silu": "edgegd SiLU, portable, in OpenVINO", "openvino-relu": "edgegd ReLU, portable, in OpenVINO",
-    "openvino-auto": "edgegd auto, portable, in OpenVINO", "edgegd-silu": "edgegd SiLU, portable",
-    "edgegd-silu-edge": "edgegd SiLU, edge", "edgegd-auto": "edgegd auto, portable",
-    "edgegd-auto-edge": "edgegd auto, edge", "edgegd-relu": "edgegd ReLU, portable",
+    "ultralytics-fp32": "Ultralytics FP32",
+    "ultralytics-ptq": "Ultralytics PTQ",
+    "ultralytics-qat": "Ultralytics QAT",
+    "onnxruntime-minmax": "quantize_static, every operator",
+    "openvino-fp32": "Ultralytics FP32 in OpenVINO",
+    "openvino-silu": "edgegd SiLU, portable, in OpenVINO",
+    "openvino-relu": "edgegd ReLU, portable, in OpenVINO",
+    "openvino-auto": "edgegd auto, portable, in OpenVINO",
+    "edgegd-silu": "edgegd SiLU, portable",
+    "edgegd-silu-edge": "edgegd SiLU, edge",
+    "edgegd-auto": "edgegd auto, portable",
+    "edgegd-auto-edge": "edgegd auto, edge",
+    "edgegd-relu": "edgegd ReLU, portable",
     "edgegd-relu-edge": "edgegd ReLU, edge",
-}  # fmt: skip
+}
 
 
 def accuracy_table() -> str:
@@ -47,15 +54,32 @@ def families_table() -> str:
     for entry in json.loads((ROOT / "benchmarks/results/families.json").read_text())["entries"]:
         parity, latency = entry["parity"]["one_operation"], entry["latency"]["models"]
         agreement, int8 = entry["agreement"], latency["int8"]
-        lines.append([
-            entry["family"], f"{entry['parameters'] / 1e6:.1f}",
-            f"{entry['int8_convs']} / {entry['planned_float_convs']}", _codes(parity[OPTIMIZED]),
-            _codes(parity[UNOPTIMIZED]), f"{100 * (agreement['torch'] - agreement['onnxruntime']):.2f}",
-            f"{latency['fp32']['median_ms']:.1f}", f"{int8['median_ms']:.1f}", f"{int8['speedup_vs_fp32']:.2f}",
-            f"{int8['speedup_low']:.2f}-{int8['speedup_high']:.2f}",
-        ])  # fmt: skip
-    headers = ["family", "M parameters", "int8 / float convs", "equal codes, distance", "unoptimized",
-               "mAP torch - ORT", "FP32 ms", "INT8 ms", "x FP32", "95 %"]  # fmt: skip
+        lines.append(
+            [
+                entry["family"],
+                f"{entry['parameters'] / 1e6:.1f}",
+                f"{entry['int8_convs']} / {entry['planned_float_convs']}",
+                _codes(parity[OPTIMIZED]),
+                _codes(parity[UNOPTIMIZED]),
+                f"{100 * (agreement['torch'] - agreement['onnxruntime']):.2f}",
+                f"{latency['fp32']['median_ms']:.1f}",
+                f"{int8['median_ms']:.1f}",
+                f"{int8['speedup_vs_fp32']:.2f}",
+                f"{int8['speedup_low']:.2f}-{int8['speedup_high']:.2f}",
+            ]
+        )
+    headers = [
+        "family",
+        "M parameters",
+        "int8 / float convs",
+        "equal codes, distance",
+        "unoptimized",
+        "mAP torch - ORT",
+        "FP32 ms",
+        "INT8 ms",
+        "x FP32",
+        "95 %",
+    ]
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
@@ -66,8 +90,18 @@ def _codes(rung: dict[str, Any]) -> str:
 def speed_table() -> str:
     """A line a kind of CPU and file of every detector measured: one thread beside FP32, two beside one, OpenVINO."""
     lines = [line for results in ResultFile.of_all_machines("latency_vs_peers") for line in _speed_lines(results)]
-    headers = ["CPU", "model", "px", "file", "ms", "x FP32", "95 %", "two threads, x one", "... spinning",
-               "ms / OpenVINO's"]  # fmt: skip
+    headers = [
+        "CPU",
+        "model",
+        "px",
+        "file",
+        "ms",
+        "x FP32",
+        "95 %",
+        "two threads, x one",
+        "... spinning",
+        "ms / OpenVINO's",
+    ]
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
@@ -75,18 +109,30 @@ def _speed_lines(results: ResultFile) -> Iterator[list[Any]]:
     keys = ("model", "form", "imgsz")
     for group in dict.fromkeys(tuple(entry[name] for name in keys) for entry in results.entries):
         key = dict(zip(keys, group, strict=True))
-        one, *twos = (results.find(**key, threads=threads, spinning=spinning)
-                      for threads, spinning in ((1, False), (2, False), (2, True)))  # fmt: skip
+        one, *twos = (
+            results.find(**key, threads=threads, spinning=spinning)
+            for threads, spinning in ((1, False), (2, False), (2, True))
+        )
         if not one:  # the first columns are those without spinning
             continue
         spun = results.find(**key, threads=1, spinning=True)
         for name in one[0]["files"]:
             times, low, high = ratio(one, "ultralytics-fp32", name)
-            scaling = [f"{ratio_of_launches(first, two, name):.2f}" if two else ""
-                       for first, two in zip((one, spun), twos, strict=True)]  # fmt: skip
-            yield [results.machine_name(), f"{group[0]}, {group[1]}", group[2], TITLES[name],
-                   f"{median_ms(one, name):.1f}", f"{times:.2f}", f"{low:.2f}-{high:.2f}", *scaling,
-                   openvino_ratio(one, name)]  # fmt: skip
+            scaling = [
+                f"{ratio_of_launches(first, two, name):.2f}" if two else ""
+                for first, two in zip((one, spun), twos, strict=True)
+            ]
+            yield [
+                results.machine_name(),
+                f"{group[0]}, {group[1]}",
+                group[2],
+                TITLES[name],
+                f"{median_ms(one, name):.1f}",
+                f"{times:.2f}",
+                f"{low:.2f}-{high:.2f}",
+                *scaling,
+                openvino_ratio(one, name),
+            ]
 
 
 def activations_table() -> str:
@@ -100,8 +146,9 @@ def activations_table() -> str:
             if point is reference or point.name == "ultralytics-qat" or point.name.endswith(" edge"):
                 times = mean(ratio(entries, reference.stored[0], stored)[0] for stored in point.stored)
                 seeds = " ".join(f"{100 * value:.2f}" for value in point.maps)
-                lines.append([name, point.name, f"{100 * mean(point.maps):.2f}", seeds, f"{point.median_ms:.2f}",
-                              f"{times:.2f}"])  # fmt: skip
+                lines.append(
+                    [name, point.name, f"{100 * mean(point.maps):.2f}", seeds, f"{point.median_ms:.2f}", f"{times:.2f}"]
+                )
     headers = ["set", "file", "mAP50-95", "each seed", "ms at 320 px", "x FP32"]
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
@@ -114,17 +161,32 @@ def gate_table() -> str:
 
 def loss_table() -> str:
     """A line a set, profile and part that is quantized alone."""
-    lines = [[e["set"], e["profile"], e["row"], f"{e['scores']:.4f}", f"{e['boxes']:.4f}", f"{e['db']:.1f}",
-              f"{100 * e['map50_95']:.2f}", f"{100 * e['difference']:+.2f}",
-              "[{:+.1f}, {:+.1f}]".format(*(100 * x for x in e["interval"]))]
-             for e in ResultFile("loss_parts").entries]  # fmt: skip
+    lines = [
+        [
+            e["set"],
+            e["profile"],
+            e["row"],
+            f"{e['scores']:.4f}",
+            f"{e['boxes']:.4f}",
+            f"{e['db']:.1f}",
+            f"{100 * e['map50_95']:.2f}",
+            f"{100 * e['difference']:+.2f}",
+            "[{:+.1f}, {:+.1f}]".format(*(100 * x for x in e["interval"])),
+        ]
+        for e in ResultFile("loss_parts").entries
+    ]
     headers = ["set", "profile", "quantized", "scores, nats", "boxes, nats", "dB", "mAP50-95", "to float", "95 %"]
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
 Tables = dict[str, Callable[[], str]]
-TABLES: Tables = {"accuracy": accuracy_table, "families": families_table, "speed": speed_table,
-                  "activations": activations_table, "gate": gate_table}  # fmt: skip
+TABLES: Tables = {
+    "accuracy": accuracy_table,
+    "families": families_table,
+    "speed": speed_table,
+    "activations": activations_table,
+    "gate": gate_table,
+}
 PAGES: dict[Path, Tables] = {README: TABLES, DESIGN: {"loss": loss_table}}
 
 

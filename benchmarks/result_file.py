@@ -29,8 +29,9 @@ def installed(package: str) -> str:
 
 def commit() -> str:
     """The project's commit, marked where tracked files were changed since; empty outside a clone."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=ROOT, capture_output=True,
-                          text=True)  # fmt: skip
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=ROOT, capture_output=True, text=True
+    )
     return done.stdout.strip()
 
 
@@ -71,9 +72,12 @@ class ResultFile:
 
     def add(self, entry: dict[str, Any], packages: Mapping[str, str] | None = None) -> None:
         """Stores an entry, with the versions of further `packages`; a kill leaves the old or the new file."""
-        origin = {"date": datetime.now(timezone.utc).date().isoformat(), "commit": commit(),
-                  "versions": {name: installed(name) for name in PACKAGES} | dict(packages or {}),
-                  "machine": fingerprint()}  # fmt: skip
+        origin = {
+            "date": datetime.now(timezone.utc).date().isoformat(),
+            "commit": commit(),
+            "versions": {name: installed(name) for name in PACKAGES} | dict(packages or {}),
+            "machine": fingerprint(),
+        }
         self._store([*self.entries, entry | origin])
 
     def drop(self, unwanted: Callable[[dict[str, Any]], bool]) -> int:

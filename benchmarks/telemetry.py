@@ -63,8 +63,10 @@ def main() -> None:
         measure_launch(results, {**key, "launch": launch}, files, settings, SwitchingTarget(order=order))
     entries = results.find(**key)
     times, low, high = ratio(entries, ON, OFF)
-    print(f"{results.machine_name()}: {median_ms(entries, OFF):.2f} ms without telemetry, {median_ms(entries, ON):.2f} "
-          f"with it, {times:.3f} times as long [{low:.3f}, {high:.3f}], {len(entries)} launches")
+    print(
+        f"{results.machine_name()}: {median_ms(entries, OFF):.2f} ms without telemetry, {median_ms(entries, ON):.2f} "
+        f"with it, {times:.3f} times as long [{low:.3f}, {high:.3f}], {len(entries)} launches"
+    )
 
 
 if __name__ == "__main__":

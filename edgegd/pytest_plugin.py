@@ -28,8 +28,11 @@ FIXTURE, MARKER = "latency_gate", "latency"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the marker."""
-    config.addinivalue_line("markers", f"{MARKER}(target, baseline, margin, limit_ms, ...): a latency regression test; "
-                            "the arguments are defaults of its latency_gate calls")  # fmt: skip
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(target, baseline, margin, limit_ms, ...): a latency regression test; "
+        "the arguments are defaults of its latency_gate calls",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -78,9 +81,16 @@ def latency_gate(request: pytest.FixtureRequest) -> Callable[..., GateOutcome]:
             baseline = str(project / baseline)
         refuse_link(project / "gates")
         folder = new_folder(project / "gates" / request.node.name.replace("/", "-"))
-        outcome = gate(project / candidate, baseline, [asked["target"]], section,
-                       LatencySection(threads=asked["threads"]), folder, root=Path(asked["root"]),
-                       static=asked["static"])
+        outcome = gate(
+            project / candidate,
+            baseline,
+            [asked["target"]],
+            section,
+            LatencySection(threads=asked["threads"]),
+            folder,
+            root=Path(asked["root"]),
+            static=asked["static"],
+        )
         if outcome.exit_code:
             pytest.fail(f"{outcome.verdict.value}\n{gates_table(outcome.gates)}\n{folder}", pytrace=False)
         return outcome

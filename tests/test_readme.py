@@ -77,7 +77,10 @@ def test_smallest_recipe_is_valid() -> None:
 
 
 def test_detector_example_runs(
-    finished_run: Path, tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    finished_run: Path,
+    tiny_set: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)

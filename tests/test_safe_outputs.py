@@ -173,8 +173,16 @@ def test_what_an_output_may_not_be(tmp_path: Path, elsewhere: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     os.link(ours, tmp_path / "hard")
     os.mkfifo(tmp_path / "pipe")
-    for output in (elsewhere, tmp_path, ours, tmp_path / "hard", tmp_path / "link", tmp_path / "dangling",
-                   tmp_path / "pipe", elsewhere / "x.png"):  # fmt: skip
+    for output in (
+        elsewhere,
+        tmp_path,
+        ours,
+        tmp_path / "hard",
+        tmp_path / "link",
+        tmp_path / "dangling",
+        tmp_path / "pipe",
+        elsewhere / "x.png",
+    ):
         with pytest.raises(OutputFileError, match=r"--output|link"):
             refuse(output, ours)
     with pytest.raises(OutputFileError, match="one file"):

@@ -81,8 +81,11 @@ def main() -> None:
     for name, state in states.items():
         model.load_state_dict(state)
         onnx.save(build_graph(model, plan, recipe.model.imgsz, recipe.export.opset), arguments.out / f"{name}.onnx")
-    made = {"settings": dataclasses.asdict(recipe.train), "best_epoch": record["best_epoch"],
-            "epochs_map50_95_in_torch": [epoch["map50_95"] for epoch in record["epochs"]]}  # fmt: skip
+    made = {
+        "settings": dataclasses.asdict(recipe.train),
+        "best_epoch": record["best_epoch"],
+        "epochs_map50_95_in_torch": [epoch["map50_95"] for epoch in record["epochs"]],
+    }
     (arguments.out / "made.json").write_text(json.dumps(made, indent=1) + "\n")
 
 

@@ -28,8 +28,17 @@ class Input(NamedTuple):
 class OpenVinoModel(LoadedModel):
     """One compiled model and its request. Whether idle threads spin is OpenVINO's own affair: it has no option."""
 
-    def __init__(self, model: str, threads: int, spinning: bool, optimization: str, seed: int, input: str | None,
-                 sha256: str | None = None, provider: str = "CPUExecutionProvider") -> None:
+    def __init__(
+        self,
+        model: str,
+        threads: int,
+        spinning: bool,
+        optimization: str,
+        seed: int,
+        input: str | None,
+        sha256: str | None = None,
+        provider: str = "CPUExecutionProvider",
+    ) -> None:
         if (optimization, provider) != ("all", "CPUExecutionProvider"):
             raise Refusal("OpenVINO is timed on the CPU with all its optimizations")
         self._spinning = spinning
@@ -41,8 +50,10 @@ class OpenVinoModel(LoadedModel):
         except RuntimeError as error:
             raise Refusal(str(error)) from error
         self.load_ms = (time.perf_counter_ns() - start) / 1e6
-        inputs = [Input(one.any_name, list(one.shape), TYPES.get(one.element_type.get_type_name(), "unknown"))
-                  for one in self._compiled.inputs]  # fmt: skip
+        inputs = [
+            Input(one.any_name, list(one.shape), TYPES.get(one.element_type.get_type_name(), "unknown"))
+            for one in self._compiled.inputs
+        ]
         self.feed = make_feed(inputs, seed, input)
         self._request = self._compiled.create_infer_request()
         for name, array in self.feed.items():
@@ -51,12 +62,19 @@ class OpenVinoModel(LoadedModel):
     def ready(self) -> dict[str, Any]:
         """The answer to `configure`; threads are read back from the compiled model."""
         return {
-            "ready": True, "protocol": PROTOCOL, "load_ms": self.load_ms, "model_sha256": self.sha256,
-            "machine": machine_facts(), "openvino": openvino.__version__,
-            "session": {"threads": self._compiled.get_property("INFERENCE_NUM_THREADS"),
-                        "spinning": self._spinning, "providers": ["CPUExecutionProvider"]},
+            "ready": True,
+            "protocol": PROTOCOL,
+            "load_ms": self.load_ms,
+            "model_sha256": self.sha256,
+            "machine": machine_facts(),
+            "openvino": openvino.__version__,
+            "session": {
+                "threads": self._compiled.get_property("INFERENCE_NUM_THREADS"),
+                "spinning": self._spinning,
+                "providers": ["CPUExecutionProvider"],
+            },
             "inputs": {name: [str(array.dtype), *array.shape] for name, array in self.feed.items()},
-        }  # fmt: skip
+        }
 
     def time_once(self) -> int:
         """Duration of one inference in ns."""

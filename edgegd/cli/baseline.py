@@ -13,8 +13,14 @@ from edgegd.cli.json_output import json_text
 if TYPE_CHECKING:
     from edgegd.latency.baseline import Baseline
 
-_DIR = click.option("--dir", "root", type=click.Path(path_type=Path, file_okay=False), default=Path("baselines"),
-                    show_default=True, help="The folder of all baselines.")  # fmt: skip
+_DIR = click.option(
+    "--dir",
+    "root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("baselines"),
+    show_default=True,
+    help="The folder of all baselines.",
+)
 
 
 @click.group()
@@ -49,8 +55,11 @@ def set_baseline(model: Path, name: str, file: str | None, root: Path, note: str
     if model.is_dir():
         folder, model = model, model / (file or GATED)
         if not model.is_file():
-            raise MissingArtifactError(f"{model} does not exist.", expected="a file that `edgegd export` wrote",
-                                       mend=f"run `edgegd export {folder}`, or name another with --file")
+            raise MissingArtifactError(
+                f"{model} does not exist.",
+                expected="a file that `edgegd export` wrote",
+                mend=f"run `edgegd export {folder}`, or name another with --file",
+            )
     elif file:
         raise click.UsageError("--file names a file of a run folder, but MODEL_OR_RUN_DIR is no folder.")
     made = Baseline.set(model, name, static=static_facts(model), root=root, note=note, force=force)
@@ -144,5 +153,13 @@ def trend(name: str, root: Path, output: Path | None, as_json: bool) -> None:
 
 
 def _as_json(one: Baseline) -> dict[str, Any]:
-    return {"name": one.name, "model": str(one.model), "signature": one.signature.to_json(), "source": one.source,
-            "note": one.note, "created": one.created, "accepted_on": one.accepted_on, "static": one.static}  # fmt: skip
+    return {
+        "name": one.name,
+        "model": str(one.model),
+        "signature": one.signature.to_json(),
+        "source": one.source,
+        "note": one.note,
+        "created": one.created,
+        "accepted_on": one.accepted_on,
+        "static": one.static,
+    }

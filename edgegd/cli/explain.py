@@ -17,8 +17,12 @@ from edgegd.foreign_text import printable
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--onnx", "onnx_path", type=click.Path(path_type=Path),
-              help="Compare this ONNX file of the run's model with the plan, whatever tool has quantized it.")
+@click.option(
+    "--onnx",
+    "onnx_path",
+    type=click.Path(path_type=Path),
+    help="Compare this ONNX file of the run's model with the plan, whatever tool has quantized it.",
+)
 @TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the plan, the ranges and the comparison as JSON.")
 def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
@@ -53,9 +57,11 @@ def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
     if as_json:
         comparison = {"onnx": {"file": str(onnx_path)} | dataclasses.asdict(found)} if found else {}
         choice = {"activation": dataclasses.asdict(swap)} if swap else {}
-        click.echo(json_text(
-            {"plan": json.loads(plan.to_json()), "sha256": plan.sha256, "ranges": ranges} | choice | comparison
-        ))  # fmt: skip
+        click.echo(
+            json_text(
+                {"plan": json.loads(plan.to_json()), "sha256": plan.sha256, "ranges": ranges} | choice | comparison
+            )
+        )
         return
     if found:
         text = explain_file(str(onnx_path), plan, found)

@@ -16,8 +16,19 @@ from edgegd.recipe.schema import Recipe
 
 SWAP_STAGES = ("activation", "adapt")  # of runs whose recipe swaps activations
 SEARCH_STAGE = "search"  # of runs whose recipe has a precision budget
-STAGE_NAMES = ("data", "float", *SWAP_STAGES, SEARCH_STAGE, "ptq", "qat", "export", "verify", "accuracy", "latency",
-               "report")  # fmt: skip
+STAGE_NAMES = (
+    "data",
+    "float",
+    *SWAP_STAGES,
+    SEARCH_STAGE,
+    "ptq",
+    "qat",
+    "export",
+    "verify",
+    "accuracy",
+    "latency",
+    "report",
+)
 
 
 def stages_of(recipe: Recipe, until: str) -> list[str]:
@@ -32,8 +43,7 @@ def stages_of(recipe: Recipe, until: str) -> list[str]:
 @click.command()
 @click.argument("recipe")
 @click.option("--set", "overrides", metavar="SECTION.KEY=VALUE", multiple=True, help="Override one key of the recipe.")
-@click.option("--run-dir", type=click.Path(path_type=Path),
-              help="Where the run's files go.  [default: runs/RECIPE]")  # fmt: skip
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run's files go.  [default: runs/RECIPE]")
 @click.option("--until", type=click.Choice(STAGE_NAMES), default="report", show_default=True, help="Last stage to run.")
 @TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -84,11 +94,16 @@ def show(folder: Any, outcome: dict[str, str], as_json: bool, *, passes: list[di
         _show(folder, outcome, as_json, folder.read_json("report.json"), passes)
 
 
-def _show(folder: Any, outcome: dict[str, str], as_json: bool, report: Any, passes: list[dict[str, Any]] | None
-          ) -> None:
+def _show(
+    folder: Any, outcome: dict[str, str], as_json: bool, report: Any, passes: list[dict[str, Any]] | None
+) -> None:
     if as_json:
-        click.echo(json_text({"run_dir": str(folder.path), "stages": outcome, "report": report}
-                              | ({} if passes is None else {"passes": passes})))
+        click.echo(
+            json_text(
+                {"run_dir": str(folder.path), "stages": outcome, "report": report}
+                | ({} if passes is None else {"passes": passes})
+            )
+        )
     elif report:
         from edgegd.report.markdown import caveats, parity_line, summary_table
         from edgegd.report.ship import ship_lines

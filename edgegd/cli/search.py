@@ -62,11 +62,27 @@ def front_table(result: dict[str, Any]) -> str:
     rows = [["fp32", 0, "", f"{result['fp32_ms']:.2f}", "1.000", "", "", ""]]
     for point in result["points"]:
         mark = {result["chosen"]: "chosen", result["nearest"]: "nearest"}.get(point["name"], "")
-        rows.append([
-            point["name"], point["integer_operations"], f"{point['predicted_ms']:.2f}", f"{point['measured_ms']:.2f}",
-            f"{point['ratio']:.3f}", f"{point['predicted_db']:.1f}", f"{point['head_db']:.1f}", mark,
-        ])  # fmt: skip
-    headers = ["plan", "integer operations", "predicted ms", "measured ms", "of FP32", "predicted dB", "dB at the head",
-               ""]  # fmt: skip
+        rows.append(
+            [
+                point["name"],
+                point["integer_operations"],
+                f"{point['predicted_ms']:.2f}",
+                f"{point['measured_ms']:.2f}",
+                f"{point['ratio']:.3f}",
+                f"{point['predicted_db']:.1f}",
+                f"{point['head_db']:.1f}",
+                mark,
+            ]
+        )
+    headers = [
+        "plan",
+        "integer operations",
+        "predicted ms",
+        "measured ms",
+        "of FP32",
+        "predicted dB",
+        "dB at the head",
+        "",
+    ]
     cpu = one_line(result["fingerprint"]["cpu"])
     return f"{table(rows, headers)}\n\n{cpu}, {result['threads']} threads; {len(result['images'])} images"

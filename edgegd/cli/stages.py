@@ -21,7 +21,7 @@ _HELP = {
     "qat": "Fine-tune the calibrated model by gradient descent under fake quantization.",
     "export": "Write fp32.onnx, ptq.onnx and qat.onnx, or both quantized ones for another kind of CPU.",
     "verify": "Count integer convolutions in onnxruntime, compare every code with torch on real images, catch a silent "
-              "model.",
+    "model.",
     "accuracy": "Measure mAP of all three ONNX files in onnxruntime, with intervals of each and of their differences.",
     "report": "Write report.json and report.md and print the table, and which of PTQ and QAT to ship.",
 }
@@ -44,8 +44,9 @@ def _command(name: str, text: str) -> click.Command:
     @click.option("--force", is_flag=True, help="Run the stage even if nothing changed.")
     @TRUST
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-    def command(run_dir: Path, force: bool, as_json: bool, profile: str | None = None, explain_passes: bool = False
-                ) -> None:
+    def command(
+        run_dir: Path, force: bool, as_json: bool, profile: str | None = None, explain_passes: bool = False
+    ) -> None:
         with contextlib.redirect_stdout(sys.stderr):
             from edgegd.pipeline.pass_gains import pass_gains
             from edgegd.pipeline.profiles import profile_stage

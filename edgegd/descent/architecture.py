@@ -141,13 +141,17 @@ def _is_layer(name: str) -> bool:
 
 def _no_description(source: str, found: str) -> CheckpointUnreadableError:
     return CheckpointUnreadableError(
-        f"{source} does not describe a model.", expected="an Ultralytics architecture file", found=found,
+        f"{source} does not describe a model.",
+        expected="an Ultralytics architecture file",
+        found=found,
         mend="correct the file, or choose another model.weights",
-    )  # fmt: skip
+    )
 
 
 def _untrusted(source: str, where: str, found: object, expected: str) -> UntrustedFileError:
     return UntrustedFileError(
-        f"The architecture {source} holds what Ultralytics would run as code.", expected=f"{where}: {expected}",
-        found=str(found)[:200], mend="correct the file; or, if you know who wrote it, add --trust (SECURITY.md)",
-    )  # fmt: skip
+        f"The architecture {source} holds what Ultralytics would run as code.",
+        expected=f"{where}: {expected}",
+        found=str(found)[:200],
+        mend="correct the file; or, if you know who wrote it, add --trust (SECURITY.md)",
+    )

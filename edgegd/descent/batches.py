@@ -39,13 +39,23 @@ def hyperparameters(settings: TrainSection, imgsz: int | NetworkSize) -> Iterabl
     """
     return get_cfg(  # type: ignore[return-value]
         overrides={
-            "task": "detect", "mode": "train", "imgsz": max(network_size(imgsz)), "epochs": settings.epochs,
-            "batch": settings.batch, "workers": settings.workers, "seed": settings.seed, "mosaic": settings.mosaic,
+            "task": "detect",
+            "mode": "train",
+            "imgsz": max(network_size(imgsz)),
+            "epochs": settings.epochs,
+            "batch": settings.batch,
+            "workers": settings.workers,
+            "seed": settings.seed,
+            "mosaic": settings.mosaic,
             "fliplr": settings.fliplr,
-            "scale": settings.scale, "translate": settings.translate, "hsv_h": settings.hsv_h,
-            "hsv_s": settings.hsv_s, "hsv_v": settings.hsv_v, "erasing": 0.0,
+            "scale": settings.scale,
+            "translate": settings.translate,
+            "hsv_h": settings.hsv_h,
+            "hsv_s": settings.hsv_s,
+            "hsv_v": settings.hsv_v,
+            "erasing": 0.0,
         }
-    )  # fmt: skip
+    )
 
 
 class TrainingBatches:
@@ -58,8 +68,16 @@ class TrainingBatches:
     `imgsz` is the (height, width) of every image of a batch, or the side of a square; `channels` the data set's.
     """
 
-    def __init__(self, data_yaml: Path, names: tuple[str, ...], settings: TrainSection, imgsz: int | NetworkSize,
-                 channels: int = 3, *, unlabelled: bool = False) -> None:
+    def __init__(
+        self,
+        data_yaml: Path,
+        names: tuple[str, ...],
+        settings: TrainSection,
+        imgsz: int | NetworkSize,
+        channels: int = 3,
+        *,
+        unlabelled: bool = False,
+    ) -> None:
         require_shared_memory(settings.workers, settings.batch, imgsz)
         hyp = hyperparameters(settings, imgsz)
         lists, more = [str(data_yaml.with_name("train.txt"))], data_yaml.with_name(UNLABELLED)
@@ -67,18 +85,19 @@ class TrainingBatches:
         if unlabelled and more.exists():
             lists.append(str(more))
             self._unlabelled = frozenset(more.read_text(encoding="utf-8").splitlines())
-        dataset = SizedImages(
-            lists, dict(enumerate(names)), channels, network_size(imgsz), hyp
-        )
+        dataset = SizedImages(lists, dict(enumerate(names)), channels, network_size(imgsz), hyp)
         self.loaded: list[dict[str, Any]] = dataset.labels
         self._order = EpochOrder(len(dataset), min(settings.batch, len(dataset)), settings.seed)
         workers = min(settings.workers, os.cpu_count() or 1, len(self._order))
         self._loader = DataLoader(
-            SeededImages(dataset, settings.seed), batch_sampler=self._order, num_workers=workers,
-            persistent_workers=workers > 0, collate_fn=dataset.collate_fn,
+            SeededImages(dataset, settings.seed),
+            batch_sampler=self._order,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=dataset.collate_fn,
             pin_memory=torch.device(settings.device).type == "cuda",
             generator=torch.Generator(),  # torch's own generator is the model's
-        )  # fmt: skip
+        )
 
     def __len__(self) -> int:
         return len(self._order)

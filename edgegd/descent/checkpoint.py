@@ -42,8 +42,11 @@ class CheckpointFile:
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Stores a checkpoint; NoSpaceError where the disk is full, the former one is then still there."""
-        tensors = {f"{group}/{name}": tensor.detach().cpu().contiguous()
-                   for group, members in checkpoint.tensors.items() for name, tensor in members.items()}  # fmt: skip
+        tensors = {
+            f"{group}/{name}": tensor.detach().cpu().contiguous()
+            for group, members in checkpoint.tensors.items()
+            for name, tensor in members.items()
+        }
         content = {"schema": SCHEMA, "identity": self.identity, "record": checkpoint.record}
         with replaced_atomically(self.path) as temporary:
             save_file(tensors, temporary, {_KEY: json.dumps(content)})
@@ -71,9 +74,10 @@ class CheckpointFile:
             checkpoint = Checkpoint(tensors, content["record"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise self.error(
-                "cannot be read", "a whole file that edgegd wrote",
+                "cannot be read",
+                "a whole file that edgegd wrote",
                 f"{self.path.stat().st_size} bytes; {type(error).__name__}: {str(error)[:200]}",
-            ) from error  # fmt: skip
+            ) from error
         for group in _FINITE:
             for name, tensor in tensors.get(group, {}).items():
                 if not torch.isfinite(tensor).all():
@@ -89,9 +93,11 @@ class CheckpointFile:
     def error(self, what: str, expected: str, found: str) -> QatCheckpointError:
         """The error for this file, with how to mend it."""
         return QatCheckpointError(
-            f"The checkpoint {self.path} {what}.", expected=expected, found=found,
+            f"The checkpoint {self.path} {what}.",
+            expected=expected,
+            found=found,
             mend="put an undamaged copy there to go on from it, or delete the file: training then starts anew",
-        )  # fmt: skip
+        )
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:

@@ -24,8 +24,11 @@ def names_by_id(names: Any, count: int, source: object) -> dict[int, str]:
         if type(index) is not int or index in by_id:
             raise _wrong(source, "ids 0, 1, 2, ... each once", f"the id {one_line(repr(key)[:200], 80)}")
         if not isinstance(name, (str, int, float)) or len(str(name)) > CHARACTERS_OF_A_NAME:
-            raise _wrong(source, f"names of at most {CHARACTERS_OF_A_NAME} characters",
-                         f"class {index} is {one_line(repr(name)[:200], 80)}")
+            raise _wrong(
+                source,
+                f"names of at most {CHARACTERS_OF_A_NAME} characters",
+                f"class {index} is {one_line(repr(name)[:200], 80)}",
+            )
         by_id[index] = str(name).encode(errors="backslashreplace").decode()
     if sorted(by_id) != list(range(len(by_id))):
         raise _wrong(source, "ids 0, 1, 2, ... without a gap", one_line(", ".join(map(str, sorted(by_id))), 80))
@@ -35,6 +38,9 @@ def names_by_id(names: Any, count: int, source: object) -> dict[int, str]:
 
 
 def _wrong(source: object, expected: str, found: str) -> ClassCountError:
-    return ClassCountError(f"The class names in {source} are not one for each class id.", expected=expected,
-                           found=found,
-                           mend="set them (YOLO(FILE).model.names = {0: ..., 1: ...}) and save the checkpoint again")
+    return ClassCountError(
+        f"The class names in {source} are not one for each class id.",
+        expected=expected,
+        found=found,
+        mend="set them (YOLO(FILE).model.names = {0: ..., 1: ...}) and save the checkpoint again",
+    )

@@ -40,9 +40,10 @@ class Distiller:
         elif settings.head > 0:
             raise UnsupportedModelError(
                 "train.distill.head is not possible for RT-DETR: student and teacher each choose their own queries.",
-                expected="train.distill.head 0, train.distill.neck as you like", found=f"{settings.head}",
+                expected="train.distill.head 0, train.distill.neck as you like",
+                found=f"{settings.head}",
                 mend="set train.distill.head to 0 (in an adaptation train.adapt.distill.head) and use neck",
-            )  # fmt: skip
+            )
         self._features: dict[nn.Module, list[torch.Tensor]] = {}
         self._hooks: list[Any] = []
 
@@ -50,8 +51,9 @@ class Distiller:
         self._hooks = [head.register_forward_pre_hook(self._keep) for head in (self._student_head, self._teacher_head)]
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-                 ) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for hook in self._hooks:
             hook.remove()
 
@@ -82,8 +84,9 @@ class Distiller:
     def _head_difference(self, predictions: Any, expected: Any) -> torch.Tensor:
         if not self._branches:
             return head_difference(predictions, expected)
-        differences = [weight * head_difference(predictions[branch], expected[branch])
-                       for branch, weight in self._branches.items()]  # fmt: skip
+        differences = [
+            weight * head_difference(predictions[branch], expected[branch]) for branch, weight in self._branches.items()
+        ]
         return torch.stack(differences).sum()
 
 

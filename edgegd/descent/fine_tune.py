@@ -97,11 +97,20 @@ class _Loop:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             if self.file is None:
                 raise
-            raise self.file.error("does not fit the model", "the tensors of this model and its plan",
-                                  f"{type(error).__name__}: {str(error)[:200]}") from error  # fmt: skip
+            raise self.file.error(
+                "does not fit the model",
+                "the tensors of this model and its plan",
+                f"{type(error).__name__}: {str(error)[:200]}",
+            ) from error
 
-    def epoch(self, number: int, evaluate: Callable[[], float], save_best: Callable[[int], None],
-              progress: Callable[[int, int, str], None] | None, log: StepLog | None) -> Epoch:
+    def epoch(
+        self,
+        number: int,
+        evaluate: Callable[[], float],
+        save_best: Callable[[int], None],
+        progress: Callable[[int, int, str], None] | None,
+        log: StepLog | None,
+    ) -> Epoch:
         """The rest of epoch `number` (from 1) and its evaluation."""
         training, epochs = self.training, self.training.settings.epochs
         first = training.step - (number - 1) * self.per_epoch
@@ -137,8 +146,14 @@ class _Loop:
         with training.average.applied(training.student):
             score = evaluate()
             self._keep_if_best(number, score, save_best)
-        row = Epoch(number, means.pop("loss"), means, training.settings.lr0 * self._rate(training.step - 1), score,
-                    training.oscillation.counts() if training.oscillation else {})  # fmt: skip
+        row = Epoch(
+            number,
+            means.pop("loss"),
+            means,
+            training.settings.lr0 * self._rate(training.step - 1),
+            score,
+            training.oscillation.counts() if training.oscillation else {},
+        )
         training.epochs.append(row)
         training.totals = {}
         self._save()
@@ -159,12 +174,18 @@ class _Loop:
     def descent(self) -> Descent:
         """The record of the finished descent."""
         training = self.training
-        return Descent(training.best_epoch, training.best_map50_95, training.epochs[-1].map50_95,
-                       training.calibrated_map50_95, tuple(training.epochs))  # fmt: skip
+        return Descent(
+            training.best_epoch,
+            training.best_map50_95,
+            training.epochs[-1].map50_95,
+            training.calibrated_map50_95,
+            tuple(training.epochs),
+        )
 
 
 def _nan_loss(value: float, step: int, steps: int, epoch: int, lr: float) -> NaNLossError:
     return NaNLossError(
         f"The loss or its gradient became {value} at step {step} of {steps} (epoch {epoch}), learning rate {lr:.3g}.",
-        expected="a finite loss", mend="lower train.lr0 or train.grad_clip",
-    )  # fmt: skip
+        expected="a finite loss",
+        mend="lower train.lr0 or train.grad_clip",
+    )

@@ -38,8 +38,10 @@ from edgegd.regular_files import require_regular
 _HUB = "https://github.com/ultralytics/assets/releases"
 _RELEASE = "v8.4.0"  # the one whose names GITHUB_ASSETS_NAMES are (ultralytics/utils/downloads.py)
 # What torch says of an object that weights_only does not make (torch/_weights_only_unpickler.py).
-_REFUSED = re.compile(r"nsupported (?:global: )?GLOBAL ([\w.]+)|(unsafe getattr\([^)]*\))|but got (<class [^>]*>)|"
-                      r"unrecognized function ([\w.<> ]+)")
+_REFUSED = re.compile(
+    r"nsupported (?:global: )?GLOBAL ([\w.]+)|(unsafe getattr\([^)]*\))|but got (<class [^>]*>)|"
+    r"unrecognized function ([\w.<> ]+)"
+)
 
 
 _PROBE_PX = 128  # RT-DETR chooses among 300 places of a picture: one of 128 px has 336, one of 96 px too few
@@ -59,8 +61,11 @@ def locate_checkpoint(weights: str) -> Path:
             expected=f"an Ultralytics .pt file at {path}, or a name on Ultralytics' hub such as yolo26n.pt",
             mend="correct model.weights, or give it with --set model.weights=PATH",
         )
-    download_file(f"{_HUB}/download/{_RELEASE}/{weights}", path,
-                  instructions=f"download {weights} from {_HUB} on another machine and put it at {path}")  # fmt: skip
+    download_file(
+        f"{_HUB}/download/{_RELEASE}/{weights}",
+        path,
+        instructions=f"download {weights} from {_HUB} on another machine and put it at {path}",
+    )
     return path
 
 
@@ -76,8 +81,20 @@ def open_checkpoint(path: Path) -> DetectionModel:
         with as_given(), replaced(tasks, "torch_safe_load", within_limits(tasks.torch_safe_load)):
             require_regular(path)
             model: Any = load_checkpoint(path.absolute())[0]
-    except (RuntimeError, EOFError, OSError, KeyError, TypeError, AttributeError, ModuleNotFoundError, ValueError,
-            AssertionError, IndexError, pickle.UnpicklingError, zipfile.BadZipFile) as error:  # fmt: skip
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ModuleNotFoundError,
+        ValueError,
+        AssertionError,
+        IndexError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
         _refuse_code(path, error)
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise CheckpointUnreadableError(
@@ -88,9 +105,11 @@ def open_checkpoint(path: Path) -> DetectionModel:
         ) from error
     if model.task != "detect" or not isinstance(model, DetectionModel):
         raise CheckpointTaskError(
-            f"{path} is no detection model.", expected="task detect", found=f"task {model.task}",
+            f"{path} is no detection model.",
+            expected="task detect",
+            found=f"task {model.task}",
             mend="choose a checkpoint without -seg, -cls, -pose or -obb in its name",
-        )  # fmt: skip
+        )
     _require_fitting_layers(model, path)
     layers: Any = model.model
     model.names = names_by_id(getattr(model, "names", None), int(layers[-1].nc), path)
@@ -112,9 +131,11 @@ def _require_fitting_layers(model: DetectionModel, path: Path) -> None:
         raise
     except Exception as error:  # whatever Ultralytics' layers raise where they do not fit each other
         raise CheckpointUnreadableError(
-            f"{path} holds a model that does not work.", expected="layers that fit each other",
-            found=f"{type(error).__name__}: {error}".splitlines()[0][:200], mend="export or train the checkpoint again",
-        ) from error  # fmt: skip
+            f"{path} holds a model that does not work.",
+            expected="layers that fit each other",
+            found=f"{type(error).__name__}: {error}".splitlines()[0][:200],
+            mend="export or train the checkpoint again",
+        ) from error
 
 
 def _refuse_code(path: Path, error: BaseException) -> None:
@@ -139,9 +160,11 @@ def open_architecture(weights: str) -> DetectionModel:
     task = guess_model_task(description)
     if task != "detect":
         raise CheckpointTaskError(
-            f"{weights} is no detection model.", expected="task detect", found=f"task {task}",
+            f"{weights} is no detection model.",
+            expected="task detect",
+            found=f"task {task}",
             mend="choose an architecture without -seg, -cls, -pose or -obb in its name",
-        )  # fmt: skip
+        )
     try:
         with as_given():
             require_size_of_description(description, weights)
@@ -150,9 +173,11 @@ def open_architecture(weights: str) -> DetectionModel:
         raise
     except Exception as error:  # Ultralytics builds whatever the file says, which can raise anything
         raise CheckpointUnreadableError(
-            f"{weights} does not describe a model.", expected="an Ultralytics architecture file",
-            found=f"{type(error).__name__}: {error}"[:200], mend="correct the file, or choose another model.weights",
-        ) from error  # fmt: skip
+            f"{weights} does not describe a model.",
+            expected="an Ultralytics architecture file",
+            found=f"{type(error).__name__}: {error}"[:200],
+            mend="correct the file, or choose another model.weights",
+        ) from error
 
 
 def knows_classes(model: DetectionModel, names: tuple[str, ...]) -> bool:
@@ -192,9 +217,11 @@ def require_stride(model: DetectionModel, imgsz: int | NetworkSize) -> None:
         above = [-(-side // stride) * stride for side in size]
         found, *near = (str(x[0] if x[0] == x[1] else list(x)) for x in (size, below, above))
         raise ImageSizeError(
-            f"model.imgsz {found} does not fit the model's stride.", expected=f"a multiple of {stride}",
-            found=found, mend=f"set model.imgsz to {' or '.join(dict.fromkeys(near))}",
-        )  # fmt: skip
+            f"model.imgsz {found} does not fit the model's stride.",
+            expected=f"a multiple of {stride}",
+            found=found,
+            mend=f"set model.imgsz to {' or '.join(dict.fromkeys(near))}",
+        )
 
 
 def _shorten(text: str) -> str:

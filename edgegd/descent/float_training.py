@@ -22,9 +22,19 @@ OnData = Callable[[str, list[dict[str, Any]]], None]
 """Called as on_data("train" or "val", the labels of the loader's data set)."""
 
 
-def train_float(weights: str, data_yaml: Path, destination: Path, *, imgsz: int, settings: FloatTraining,
-                train: TrainSection, work_folder: Path, progress: Callable[[int, int, str], None],
-                note: Callable[[str], None], on_data: OnData = lambda split, loaded: None) -> None:
+def train_float(
+    weights: str,
+    data_yaml: Path,
+    destination: Path,
+    *,
+    imgsz: int,
+    settings: FloatTraining,
+    train: TrainSection,
+    work_folder: Path,
+    progress: Callable[[int, int, str], None],
+    note: Callable[[str], None],
+    on_data: OnData = lambda split, loaded: None,
+) -> None:
     """Trains `weights` (a checkpoint, or an architecture .yaml) and copies the best checkpoint to `destination`.
 
     `train` gives device, workers and seed; `work_folder` holds Ultralytics' own output (results.csv, last.pt).
@@ -39,12 +49,29 @@ def train_float(weights: str, data_yaml: Path, destination: Path, *, imgsz: int,
         model.add_callback("on_pretrain_routine_end", lambda trainer: _tell_data(trainer, on_data))
         _show_epochs(model, progress, note)
         model.train(
-            data=str(data_yaml), imgsz=imgsz, epochs=settings.epochs, batch=settings.batch,
-            optimizer=settings.optimizer, lr0=settings.lr0, lrf=settings.lrf, mosaic=settings.mosaic,
-            close_mosaic=settings.close_mosaic, cos_lr=True, device=train.device, workers=train.workers,
-            seed=train.seed, deterministic=True, amp=False, plots=False, patience=0, pretrained=not from_architecture,
-            project=str(work_folder.resolve()), name="ultralytics", exist_ok=True, verbose=False,
-        )  # fmt: skip
+            data=str(data_yaml),
+            imgsz=imgsz,
+            epochs=settings.epochs,
+            batch=settings.batch,
+            optimizer=settings.optimizer,
+            lr0=settings.lr0,
+            lrf=settings.lrf,
+            mosaic=settings.mosaic,
+            close_mosaic=settings.close_mosaic,
+            cos_lr=True,
+            device=train.device,
+            workers=train.workers,
+            seed=train.seed,
+            deterministic=True,
+            amp=False,
+            plots=False,
+            patience=0,
+            pretrained=not from_architecture,
+            project=str(work_folder.resolve()),
+            name="ultralytics",
+            exist_ok=True,
+            verbose=False,
+        )
     trainer = model.trainer
     assert isinstance(trainer, BaseTrainer)
     store_checkpoint(trainer.best, destination)

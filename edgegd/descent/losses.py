@@ -82,8 +82,9 @@ def _rows(value: Any, chosen: torch.Tensor) -> Any:
     return value
 
 
-def label_loss(student: Student, batch: dict[str, Any], predictions: Any
-               ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def label_loss(
+    student: Student, batch: dict[str, Any], predictions: Any
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The criterion's loss as a scalar per image, and its detached parts by name."""
     model: Any = student.model
     losses, parts = model.loss(batch, predictions)

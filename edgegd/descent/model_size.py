@@ -35,9 +35,11 @@ def require_size_of_description(description: Any, source: object) -> None:
         raise
     except Exception as error:  # Ultralytics builds whatever the description says, which can raise anything
         raise CheckpointUnreadableError(
-            f"{source} does not describe a model.", expected="an Ultralytics architecture",
-            found=f"{type(error).__name__}: {error}"[:200], mend="correct the file, or choose another model.weights",
-        ) from error  # fmt: skip
+            f"{source} does not describe a model.",
+            expected="an Ultralytics architecture",
+            found=f"{type(error).__name__}: {error}"[:200],
+            mend="correct the file, or choose another model.weights",
+        ) from error
 
 
 def _require_small(description: Any, source: object) -> None:
@@ -94,13 +96,17 @@ class _Counting(TorchFunctionMode):
         if isinstance(result, torch.Tensor):
             self._values += result.numel()
         if self._values > MAP_VALUES:
-            raise _too_large(self._source, f"layers that make at most {MAP_VALUES // 10**6} million values of a "
-                             f"picture of {_PROBE_PX} px", "more")  # fmt: skip
+            raise _too_large(
+                self._source,
+                f"layers that make at most {MAP_VALUES // 10**6} million values of a picture of {_PROBE_PX} px",
+                "more",
+            )
         return result
 
 
 def within_limits(load: Callable[..., tuple[Any, str]]) -> Callable[..., tuple[Any, str]]:
     """Ultralytics' torch_safe_load, `load`, with the size of the file and of its tensors checked."""
+
     def bounded(weight: str | Path, *arguments: Any, **keywords: Any) -> tuple[Any, str]:
         _require_unpacked_size(Path(weight))
         checkpoint, file = load(weight, *arguments, **keywords)
@@ -140,5 +146,9 @@ def _depths(description: Any) -> list[float]:
 
 
 def _too_large(source: object, expected: str, found: str) -> CheckpointUnreadableError:
-    return CheckpointUnreadableError(f"{source} holds a model that is larger than any detector.", expected=expected,
-                                     found=found, mend="use a smaller model")
+    return CheckpointUnreadableError(
+        f"{source} holds a model that is larger than any detector.",
+        expected=expected,
+        found=found,
+        mend="use a smaller model",
+    )

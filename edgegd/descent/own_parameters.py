@@ -17,7 +17,8 @@ def require_own_parameters(model: nn.Module, source: object) -> None:
         other = first.setdefault(id(parameter), path)
         if other != path:
             raise UnsupportedModelError(
-                f"Modules of {source} share a parameter.", expected="parameters of their own for every module",
+                f"Modules of {source} share a parameter.",
+                expected="parameters of their own for every module",
                 found=f"{other} and {path} are one tensor",
                 mend="give every block a module of its own (copy.deepcopy), train it a little, and save it again",
-            )  # fmt: skip
+            )

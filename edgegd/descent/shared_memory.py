@@ -14,8 +14,9 @@ _BATCHES_AHEAD = 2  # torch's prefetch_factor
 _RESERVE_BYTES = 1 << 20  # of labels, and of what torch shares beside the images
 
 
-def require_shared_memory(workers: int, batch: int, imgsz: int | Sequence[int], *, folder: Path = SHARED_MEMORY
-                          ) -> None:
+def require_shared_memory(
+    workers: int, batch: int, imgsz: int | Sequence[int], *, folder: Path = SHARED_MEMORY
+) -> None:
     """NoSpaceError where `workers` processes cannot hold their batches of (batch, 3, height, width) bytes there.
 
     `imgsz` is a side, or (height, width), in pixels.
@@ -35,6 +36,7 @@ def require_shared_memory(workers: int, batch: int, imgsz: int | Sequence[int], 
     if free < needed:
         raise NoSpaceError(
             f"{folder} is too small for train.workers {workers}: the processes that load images share them through it.",
-            expected=f"{needed >> 20} MiB free", found=f"{free >> 10} KiB free",
+            expected=f"{needed >> 20} MiB free",
+            found=f"{free >> 10} KiB free",
             mend="set train.workers to 0, or a smaller train.batch; for a container: docker run --shm-size=1g ...",
-        )  # fmt: skip
+        )

@@ -28,11 +28,22 @@ class SizedImages(YOLODataset):
     `size` is (H, W). Images are read by edgegd.runtime, as everywhere else. Raises UnreadableImageError for an item.
     """
 
-    def __init__(self, list_files: list[str], names: dict[int, str], channels: int, size: NetworkSize,
-                 hyp: IterableSimpleNamespace) -> None:
+    def __init__(
+        self,
+        list_files: list[str],
+        names: dict[int, str],
+        channels: int,
+        size: NetworkSize,
+        hyp: IterableSimpleNamespace,
+    ) -> None:
         self.network_size = size
         super().__init__(
-            img_path=list_files, imgsz=max(size), batch_size=hyp.batch, augment=True, hyp=hyp, task="detect",
+            img_path=list_files,
+            imgsz=max(size),
+            batch_size=hyp.batch,
+            augment=True,
+            hyp=hyp,
+            task="detect",
             data={"names": names, "nc": len(names), "channels": channels},
         )
         # As if all images were in memory: none is remembered between items, and mosaics draw from all of them instead
@@ -40,15 +51,17 @@ class SizedImages(YOLODataset):
         self.cache = "ram"
         self.transforms = self.build_transforms(hyp)
 
-    def load_image(self, i: int, rect_mode: bool = True, resize_short: bool = False
-                   ) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
+    def load_image(
+        self, i: int, rect_mode: bool = True, resize_short: bool = False
+    ) -> tuple[np.ndarray, tuple[int, int], tuple[int, int]]:
         """Image `i` as large as fits into the size, with its (height, width) before and after."""
         image: np.ndarray = read_image(self.im_files[i], self.channels)
         original = image.shape[:2]
         ratio = min(side / own for side, own in zip(self.network_size, original, strict=True))
         if ratio != 1:
-            height, width = (min(math.ceil(own * ratio), side)
-                             for side, own in zip(self.network_size, original, strict=True))  # fmt: skip
+            height, width = (
+                min(math.ceil(own * ratio), side) for side, own in zip(self.network_size, original, strict=True)
+            )
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
         image = image[..., None] if image.ndim == 2 else image  # OpenCV drops an axis of one channel
         return image, original, image.shape[:2]
@@ -83,10 +96,22 @@ class SizedMosaic(Mosaic):
             left = x - width if number % 2 == 0 else x
             y1, y2 = max(top, 0), min(top + height, 2 * self.size[0])
             x1, x2 = max(left, 0), min(left + width, 2 * self.size[1])
-            params["layout"].append({
-                "labels_patch": patch, "x1a": x1, "y1a": y1, "x2a": x2, "y2a": y2, "padw": left, "padh": top,
-                "x1b": x1 - left, "y1b": y1 - top, "x2b": x2 - left, "y2b": y2 - top, "img_shape": (height, width),
-            })  # fmt: skip
+            params["layout"].append(
+                {
+                    "labels_patch": patch,
+                    "x1a": x1,
+                    "y1a": y1,
+                    "x2a": x2,
+                    "y2a": y2,
+                    "padw": left,
+                    "padh": top,
+                    "x1b": x1 - left,
+                    "y1b": y1 - top,
+                    "x2b": x2 - left,
+                    "y2b": y2 - top,
+                    "img_shape": (height, width),
+                }
+            )
         return params
 
     def apply_image(self, labels: dict[str, Any], params: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -73,8 +73,10 @@ def compare_with_plan(path: Path, plan: QuantPlan, weight_shapes: Mapping[str, t
     convolutions = _convolutions(graph, plan)
     _require_same_model(path, plan, convolutions, weight_shapes)
     integer = {address for address, (kind, _) in _convolutions(optimized, plan).items() if kind != "Conv"}
-    found = tuple(FoundConvolution(op.address, op.decision, INTEGER if op.address in integer else FLOAT)
-                  for op in plan.convolutions(INTEGER, FLOAT))  # fmt: skip
+    found = tuple(
+        FoundConvolution(op.address, op.decision, INTEGER if op.address in integer else FLOAT)
+        for op in plan.convolutions(INTEGER, FLOAT)
+    )
     tensors, unplanned = _tensors(graph, plan)
     return AgainstPlan(found, tensors, unplanned)
 
@@ -83,8 +85,10 @@ def stored_weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Module path -> shape of the weight, from the stored state of a QuantizedModel (safetensors); reads no values."""
     with safetensors.safe_open(path, "np") as state:
         names = [name for name in state.keys() if name.startswith("model.") and name.endswith(".weight")]  # noqa: SIM118
-        return {name.removeprefix("model.").removesuffix(".weight"): tuple(state.get_slice(name).get_shape())
-                for name in names}  # fmt: skip
+        return {
+            name.removeprefix("model.").removesuffix(".weight"): tuple(state.get_slice(name).get_shape())
+            for name in names
+        }
 
 
 def _convolutions(graph: onnx.GraphProto, plan: QuantPlan) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -110,8 +114,12 @@ def _convolutions(graph: onnx.GraphProto, plan: QuantPlan) -> dict[str, tuple[st
     return found
 
 
-def _require_same_model(path: Path, plan: QuantPlan, found: Mapping[str, tuple[str, tuple[int, ...]]],
-                        weight_shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _require_same_model(
+    path: Path,
+    plan: QuantPlan,
+    found: Mapping[str, tuple[str, tuple[int, ...]]],
+    weight_shapes: Mapping[str, tuple[int, ...]],
+) -> None:
     planned = [op.address for op in plan.convolutions(INTEGER, FLOAT)]
     missing = [address for address in planned if address not in found]
     of_other_shape = []
@@ -123,17 +131,21 @@ def _require_same_model(path: Path, plan: QuantPlan, found: Mapping[str, tuple[s
         raise PlanError(
             f"{path} is of another model than the plan.",
             expected=f"the plan's {len(planned)} convolutions, by the names of their weights",
-            found="; ".join([*([f"{len(missing)} of them are missing, first {missing[0]}"] if missing else []),
-                             *of_other_shape[:1]]),
+            found="; ".join(
+                [*([f"{len(missing)} of them are missing, first {missing[0]}"] if missing else []), *of_other_shape[:1]]
+            ),
             mend="compare a file of the run's own model; an optimizer that renames weights must not have run on it",
-        )  # fmt: skip
+        )
 
 
 def _ranges_in(graph: onnx.GraphProto, plan: QuantPlan) -> tuple[dict[str, list[_Range]], list[str]]:
     """Ranges of the planned tensors by address, as the file's QuantizeLinear nodes have them; names of further ones."""
     constants: dict[str, Any] = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
-    constants |= {node.output[0]: numpy_helper.to_array(node.attribute[0].t) for node in graph.node
-                  if node.op_type == "Constant" and node.attribute[0].name == "value"}  # fmt: skip
+    constants |= {
+        node.output[0]: numpy_helper.to_array(node.attribute[0].t)
+        for node in graph.node
+        if node.op_type == "Constant" and node.attribute[0].name == "value"
+    }
     ranges: dict[str, list[_Range]] = {}
     unplanned = []
     for node in graph.node:
@@ -145,10 +157,13 @@ def _ranges_in(graph: onnx.GraphProto, plan: QuantPlan) -> tuple[dict[str, list[
             unplanned.append(name)
             continue
         scale, zero_point = (constants.get(n) for n in [*node.input[1:], ""][:2])
-        ranges.setdefault(address, []).append((
-            "uint8" if zero_point is None else str(zero_point.dtype), None if scale is None else float(scale.flat[0]),
-            0 if zero_point is None else int(zero_point.flat[0]),
-        ))  # fmt: skip
+        ranges.setdefault(address, []).append(
+            (
+                "uint8" if zero_point is None else str(zero_point.dtype),
+                None if scale is None else float(scale.flat[0]),
+                0 if zero_point is None else int(zero_point.flat[0]),
+            )
+        )
     return ranges, unplanned
 
 

@@ -30,8 +30,10 @@ class CodeTolerance:
         return tensor.differing <= few and tensor.largest_distance <= self.largest_distance
 
     def __str__(self) -> str:
-        return (f"{self.equal_share:.1%} of all codes and {self.tensor_share:.1%} of each tensor's equal, none further "
-                f"than {self.largest_distance}")  # fmt: skip
+        return (
+            f"{self.equal_share:.1%} of all codes and {self.tensor_share:.1%} of each tensor's equal, none further "
+            f"than {self.largest_distance}"
+        )
 
 
 EXACT = CodeTolerance(equal_share=1.0, tensor_share=1.0, largest_distance=0)
@@ -50,8 +52,10 @@ class TensorParity:
 
     def __str__(self) -> str:
         share = 1 - self.differing / self.codes
-        return (f"{self.address}: {share:.4%} of {self.codes} codes equal, largest distance {self.largest_distance} "
-                f"(rule {self.rule}: {self.reason})")  # fmt: skip
+        return (
+            f"{self.address}: {share:.4%} of {self.codes} codes equal, largest distance {self.largest_distance} "
+            f"(rule {self.rule}: {self.reason})"
+        )
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,20 @@ class CodeParity:
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; tensors that differ by address, without the plan's words."""
         differing = {
-            tensor.address: {"codes": tensor.codes, "differing": tensor.differing,
-                             "largest_distance": tensor.largest_distance}
+            tensor.address: {
+                "codes": tensor.codes,
+                "differing": tensor.differing,
+                "largest_distance": tensor.largest_distance,
+            }
             for tensor in self.differing
-        }  # fmt: skip
-        return {"tensors": self.tensors, "codes": self.codes, "equal_share": self.equal_share,
-                "largest_distance": self.largest_distance, "differing": differing}  # fmt: skip
+        }
+        return {
+            "tensors": self.tensors,
+            "codes": self.codes,
+            "equal_share": self.equal_share,
+            "largest_distance": self.largest_distance,
+            "differing": differing,
+        }
 
     def first_beyond(self, tolerance: CodeTolerance) -> TensorParity | None:
         """The first tensor in running order that the tolerance does not admit; of too many, the first that differs."""
@@ -97,9 +109,10 @@ class CodeComparison:
         distance = np.maximum(ours, theirs) - np.minimum(ours, theirs)  # no overflow in uint8
         codes, differing, largest = self._counts.get(address, (0, 0, 0))
         self._counts[address] = (
-            codes + distance.size, differing + int(np.count_nonzero(distance)),
+            codes + distance.size,
+            differing + int(np.count_nonzero(distance)),
             max(largest, int(distance.max(initial=0))),
-        )  # fmt: skip
+        )
 
     def result(self) -> CodeParity:
         """What was added so far; ValueError where nothing was."""
@@ -109,8 +122,14 @@ class CodeComparison:
         unequal = sum(differing for _, differing, _ in self._counts.values())
         tensors = tuple(
             TensorParity(address, planned.rule, planned.reason, *counts)
-            for address, counts in self._counts.items() if counts[1]
+            for address, counts in self._counts.items()
+            if counts[1]
             for planned in [self._planned[address.split("#")[0]]]  # a split's further results are ADDRESS#1, ...
-        )  # fmt: skip
-        return CodeParity(len(self._counts), total, 1 - unequal / total,
-                          max((tensor.largest_distance for tensor in tensors), default=0), tensors)  # fmt: skip
+        )
+        return CodeParity(
+            len(self._counts),
+            total,
+            1 - unequal / total,
+            max((tensor.largest_distance for tensor in tensors), default=0),
+            tensors,
+        )

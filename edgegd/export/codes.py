@@ -6,7 +6,6 @@ It also runs where edgegd is not installed: on an emulated CPU. Integer codes in
 were made outputs of the graph beforehand (edgegd/export/graph_forms.py).
 """
 
-
 from __future__ import annotations
 
 import argparse
@@ -19,8 +18,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 import onnxruntime
 
-LEVELS = {"disabled": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED",
-          "all": "ORT_ENABLE_ALL"}  # fmt: skip
+LEVELS = {
+    "disabled": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
 
 
 def load(model: Path, optimization: str) -> onnxruntime.InferenceSession:

@@ -18,8 +18,14 @@ _OPSET = 18  # the first with BitwiseXor, which makes bytes of an image int8 cod
 PASS_NAMES = tuple(kind.name for kind in PASSES)
 
 
-def build_edge(portable: onnx.ModelProto, name: str, *, without: Collection[str] = (), channels: int | None = None,
-               slower_too: bool = False) -> tuple[onnx.ModelProto, tuple[PassReport, ...]]:
+def build_edge(
+    portable: onnx.ModelProto,
+    name: str,
+    *,
+    without: Collection[str] = (),
+    channels: int | None = None,
+    slower_too: bool = False,
+) -> tuple[onnx.ModelProto, tuple[PassReport, ...]]:
     """The edge form of a portable file called `name`, and what every pass did.
 
     `without` names passes to leave out (`PASS_NAMES`). The input images are (1, H, W, C) uint8 of the network's own

@@ -47,9 +47,10 @@ def require_identical(portable: Path, edge: Path, image_paths: Sequence[Path]) -
             differing = int((expected != found).sum()) if expected.shape == found.shape else expected.size
             raise ParityError(
                 f"{edge.name} computes other numbers than {portable.name} on {path.name}.",
-                expected="equal bits", found=f"{differing} of {expected.size} numbers differ",
+                expected="equal bits",
+                found=f"{differing} of {expected.size} numbers differ",
                 mend="use the portable file and report this with both: a pass is not exact on this machine",
-            )  # fmt: skip
+            )
         numbers += expected.size
     return EdgeIdentity(len(image_paths), numbers)
 

@@ -109,8 +109,12 @@ def _unsigned_form(path: Path, graph: Any) -> Any:
         return with_unsigned_activations(graph)
     portable = path.with_name(contract.portable)
     if not portable.is_file():
-        raise EmulationError(f"The portable file of {path.name} is not beside it.", expected=str(portable),
-                             found="no such file", mend="keep both files in one folder")  # fmt: skip
+        raise EmulationError(
+            f"The portable file of {path.name} is not beside it.",
+            expected=str(portable),
+            found="no such file",
+            mend="keep both files in one folder",
+        )
     unsigned = with_unsigned_activations(load_onnx(portable))
     return build_edge(unsigned, contract.portable, channels=contract.preprocessing.channels)[0]
 
@@ -133,8 +137,13 @@ def _compare_codes(names: Sequence[str], here: Path, there: Path, images: int) -
             if distance.any():
                 differing.add(name)
     first = next((name for name in names if name in differing), "")
-    return {"tensors": len(names), "differing": len(differing), "equal_codes": equal / total if total else 1.0,
-            "largest_distance": largest, "first_difference": first.removesuffix(CODES)}  # fmt: skip
+    return {
+        "tensors": len(names),
+        "differing": len(differing),
+        "equal_codes": equal / total if total else 1.0,
+        "largest_distance": largest,
+        "first_difference": first.removesuffix(CODES),
+    }
 
 
 def _compare_outputs(here: Path, there: Path, contract: Any, geometries: Sequence[Any]) -> dict[str, Any]:
@@ -148,9 +157,14 @@ def _compare_outputs(here: Path, there: Path, contract: Any, geometries: Sequenc
         undisturbed &= all(np.array_equal(one, other) for one, other in zip(plain, exposed, strict=True))
         boxes.add(*(detections_from_output(output, contract, geometry, conf=0.0) for output in plain))
     parity = boxes.result()
-    return {"detections": parity.detections, "agreeing_share": parity.agreeing_share,
-            "largest_shift_px": parity.largest_shift_px, "largest_score_change": parity.largest_score_change,
-            "equal_outputs": equal, "undisturbed": undisturbed}  # fmt: skip
+    return {
+        "detections": parity.detections,
+        "agreeing_share": parity.agreeing_share,
+        "largest_shift_px": parity.largest_shift_px,
+        "largest_score_change": parity.largest_score_change,
+        "equal_outputs": equal,
+        "undisturbed": undisturbed,
+    }
 
 
 def to_json(comparisons: Sequence[CpuComparison]) -> list[dict[str, Any]]:

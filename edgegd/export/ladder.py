@@ -92,8 +92,12 @@ class Ladder:
         return {
             "images": self.images,
             "steps": [
-                {"below": step.below, "above": step.above, "boxes": dataclasses.asdict(step.boxes),
-                 "codes": step.codes and step.codes.to_json()}
+                {
+                    "below": step.below,
+                    "above": step.above,
+                    "boxes": dataclasses.asdict(step.boxes),
+                    "codes": step.codes and step.codes.to_json(),
+                }
                 for step in self.steps
             ],
             "one_operation": [
@@ -102,7 +106,7 @@ class Ladder:
             ],
             "median_sqnr_db": self.median_sqnr_db,
             "sqnr_db": self.sqnr_db,
-        }  # fmt: skip
+        }
 
 
 def climb(quantized: QuantizedModel, path: Path, image_paths: Sequence[Path]) -> Ladder:
@@ -131,8 +135,9 @@ class _Sums:
         self._equal_inputs_boxes = {rung: BoxComparison(BOXES_FROM_EQUAL_INPUTS) for rung in RUNGS[2:]}
         self._power: dict[str, tuple[float, float]] = {}  # address -> sums of squares of signal and noise
 
-    def add(self, model: OpenModel, sessions: Mapping[str, onnxruntime.InferenceSession], image: np.ndarray
-            ) -> dict[str, np.ndarray]:
+    def add(
+        self, model: OpenModel, sessions: Mapping[str, onnxruntime.InferenceSession], image: np.ndarray
+    ) -> dict[str, np.ndarray]:
         """Compares the tensors of one image; returns the outputs by rung, and by "torch on RUNG's codes"."""
         outputs, codes = {}, {}
         outputs[FAKE_QUANTIZED], codes[FAKE_QUANTIZED] = model.quantized(image)

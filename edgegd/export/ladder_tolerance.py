@@ -54,9 +54,13 @@ def require_ladder(ladder: Ladder, plan: QuantPlan, name: str, tolerance: Ladder
         _require_one_operation(one, name, tolerance)
     whole = ladder.whole.codes
     first = f"; the first tensor that differs is {whole.differing[0]}" if whole and whole.differing else ""
-    require_agreement(ladder.whole.boxes, f"{name}: torch under fake quantization and onnxruntime disagree.",
-                      tolerance.boxes_past_float_sums if plan.float_sums_become_codes() else tolerance.boxes,
-                      detail=first, mend=_REPORT)  # fmt: skip
+    require_agreement(
+        ladder.whole.boxes,
+        f"{name}: torch under fake quantization and onnxruntime disagree.",
+        tolerance.boxes_past_float_sums if plan.float_sums_become_codes() else tolerance.boxes,
+        detail=first,
+        mend=_REPORT,
+    )
     if ladder.median_sqnr_db < tolerance.median_sqnr_db:
         rules = {tensor.address: f"rule {tensor.rule}: {tensor.reason}" for tensor in plan.tensors}
         address, sqnr_db = next((a, db) for a, db in ladder.sqnr_db.items() if db < tolerance.median_sqnr_db)
@@ -68,7 +72,7 @@ def require_ladder(ladder: Ladder, plan: QuantPlan, name: str, tolerance: Ladder
             f"({rules[address]})",
             mend="calibrate on images like those it is to see (quant.calibration_images), choose another "
             "quant.observer, or leave operations float (quant.float)",
-        )  # fmt: skip
+        )
 
 
 def _require_one_operation(one: OneOperation, name: str, tolerance: LadderTolerance) -> None:
@@ -77,10 +81,12 @@ def _require_one_operation(one: OneOperation, name: str, tolerance: LadderTolera
         raise ParityError(
             f"{name}: torch and {one.rung} differ in {beyond.address} after one operation on equal codes.",
             expected=str(tolerance.codes),
-            found=f"{beyond}; {one.codes.equal_share:.4%} of all codes equal", mend=_REPORT,
-        )  # fmt: skip
-    require_agreement(one.boxes, f"{name}: torch and {one.rung} make other detections of equal codes.",
-                      tolerance.boxes_from_equal_inputs, mend="report it with verify.json: the float operations that "
-                      "decode the boxes were exported wrongly")  # fmt: skip
-
-
+            found=f"{beyond}; {one.codes.equal_share:.4%} of all codes equal",
+            mend=_REPORT,
+        )
+    require_agreement(
+        one.boxes,
+        f"{name}: torch and {one.rung} make other detections of equal codes.",
+        tolerance.boxes_from_equal_inputs,
+        mend="report it with verify.json: the float operations that decode the boxes were exported wrongly",
+    )

@@ -16,8 +16,14 @@ from edgegd.quant.folding import detection_head, input_channels, output_kind
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 
 
-def contract_of(graph: onnx.ModelProto, model: DetectionModel, imgsz: int | NetworkSize, variant: str,
-                plan_sha256: str, profile: str = "") -> ModelContract:
+def contract_of(
+    graph: onnx.ModelProto,
+    model: DetectionModel,
+    imgsz: int | NetworkSize,
+    variant: str,
+    plan_sha256: str,
+    profile: str = "",
+) -> ModelContract:
     """The contract of an exported graph: its preprocessing, the shape of its output, its classes and its origin.
 
     `imgsz` is (height, width), or the side of a square, in pixels; `plan_sha256` and `profile` are those of the

@@ -38,8 +38,9 @@ class OpenModel:
 
         return self._replacing(record, image), codes
 
-    def one_operation(self, image: np.ndarray, given: Mapping[str, np.ndarray]
-                      ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def one_operation(
+        self, image: np.ndarray, given: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """As `quantized`, but every operation reads the `given` codes of the tensors before it, not torch's own."""
         codes: dict[str, np.ndarray] = {}
 

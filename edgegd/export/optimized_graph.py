@@ -32,9 +32,11 @@ def _read_back(optimized_path: Path, path: Path) -> onnx.ModelProto:
         return onnx.load(optimized_path)
     except Exception as error:  # onnx raises ValidationError, which is protobuf's or its own by version
         raise OnnxUnreadableError(
-            f"{path} has weights in a second file.", expected="one file that holds the whole model",
-            found=" ".join(str(error).split())[:200], mend="save it in one file: onnx.save(onnx.load(FILE), NEW)",
-        ) from error  # fmt: skip
+            f"{path} has weights in a second file.",
+            expected="one file that holds the whole model",
+            found=" ".join(str(error).split())[:200],
+            mend="save it in one file: onnx.save(onnx.load(FILE), NEW)",
+        ) from error
 
 
 def element_types(optimized: onnx.ModelProto) -> dict[str, str]:

@@ -50,8 +50,9 @@ class Parity:
 
 
 @torch.no_grad()
-def measure_parity(model: torch.nn.Module, onnx_path: Path, image_paths: Sequence[Path],
-                   tolerance: Tolerance | None = None) -> Parity:
+def measure_parity(
+    model: torch.nn.Module, onnx_path: Path, image_paths: Sequence[Path], tolerance: Tolerance | None = None
+) -> Parity:
     """Runs `model` (torch, evaluation mode) and the exported file, in an exact session, on the same images and matches
     their detections."""
     _, contract = load_portable(onnx_path)
@@ -64,8 +65,9 @@ def measure_parity(model: torch.nn.Module, onnx_path: Path, image_paths: Sequenc
         image, geometry = preprocess(read_for(path, contract.preprocessing), contract.preprocessing)
         in_torch = model(torch.from_numpy(image).to(device)).cpu().numpy()
         (in_onnxruntime,) = session.run([OUTPUT_NAME], {INPUT_NAME: image})
-        boxes.add(*(detections_from_output(output, contract, geometry, conf=0.0)
-                    for output in (in_torch, in_onnxruntime)))  # fmt: skip
+        boxes.add(
+            *(detections_from_output(output, contract, geometry, conf=0.0) for output in (in_torch, in_onnxruntime))
+        )
     model.train(was_training)
     return boxes.result()
 
@@ -96,8 +98,9 @@ class BoxComparison:
     def result(self) -> Parity:
         """What was added so far."""
         share = self._agreeing / self._total if self._total else 1.0
-        return Parity(self._images, self._total, share, self._shift_px, self._score_change, self._best,
-                      self._best_reference)  # fmt: skip
+        return Parity(
+            self._images, self._total, share, self._shift_px, self._score_change, self._best, self._best_reference
+        )
 
 
 def above(detections: Detections, score: float) -> Detections:
@@ -133,8 +136,12 @@ def match_detections(a: Detections, b: Detections) -> Pairs:
 def require_parity(parity: Parity, name: str, tolerance: Tolerance | None = None) -> None:
     """SilentModelError for a model that detects nothing, ParityError beyond the tolerance."""
     require_detections(parity, name)
-    require_agreement(parity, f"{name}: torch and onnxruntime disagree.", tolerance or Tolerance(),
-                      mend="export again; report it with verify.json if it stays so")  # fmt: skip
+    require_agreement(
+        parity,
+        f"{name}: torch and onnxruntime disagree.",
+        tolerance or Tolerance(),
+        mend="export again; report it with verify.json if it stays so",
+    )
 
 
 def require_detections(parity: Parity, name: str) -> None:
@@ -159,4 +166,4 @@ def require_agreement(parity: Parity, what: str, tolerance: Tolerance, *, detail
             found=f"{parity.agreeing_share:.1%} of {parity.detections}; largest shift "
             f"{parity.largest_shift_px:.2f} px, largest score change {parity.largest_score_change:.3f}{detail}",
             mend=mend,
-        )  # fmt: skip
+        )

@@ -36,8 +36,11 @@ def static_facts(path: Path) -> dict[str, Any]:
     model = optimized_model(path, signed_activations=True)
     types, constants = element_types(model), {initializer.name for initializer in model.graph.initializer}
     nodes = model.graph.node
-    in_float = [node for node in nodes if any(types.get(name) in _FLOATS for name in (*node.output, *node.input)
-                                              if name not in constants)]  # fmt: skip
+    in_float = [
+        node
+        for node in nodes
+        if any(types.get(name) in _FLOATS for name in (*node.output, *node.input) if name not in constants)
+    ]
     named = {node.name for node in load_onnx(path, load_external_data=False).graph.node if node.name}
     here = fingerprint()
     return {
@@ -56,8 +59,11 @@ def _counts(nodes: Any) -> dict[str, int]:
 
 def _names(nodes: Any, op_types: frozenset[str], named: set[str]) -> list[str]:
     """The names of convolutions as the file has them: onnxruntime's fusions append to the name of the node."""
-    return sorted(max((name for name in named if node.name.startswith(name)), key=len, default=node.name)
-                  for node in nodes if node.op_type in op_types)  # fmt: skip
+    return sorted(
+        max((name for name in named if node.name.startswith(name)), key=len, default=node.name)
+        for node in nodes
+        if node.op_type in op_types
+    )
 
 
 def facts_of(baseline: Baseline) -> dict[str, Any]:
@@ -69,9 +75,16 @@ def facts_of(baseline: Baseline) -> dict[str, Any]:
     return static_facts(baseline.model)
 
 
-def static_gate(candidate: Path, baseline_facts: Mapping[str, Any], *, model: str = "candidate",
-                reference: str = "baseline", peak_bytes: int | None = None, baseline_peak_bytes: int | None = None,
-                node_allowance: int = 0) -> StaticGate:
+def static_gate(
+    candidate: Path,
+    baseline_facts: Mapping[str, Any],
+    *,
+    model: str = "candidate",
+    reference: str = "baseline",
+    peak_bytes: int | None = None,
+    baseline_peak_bytes: int | None = None,
+    node_allowance: int = 0,
+) -> StaticGate:
     """Compares a candidate with the facts of a baseline (`facts_of`, or `static_facts` of another file).
 
     REGRESSED where a convolution that ran in integers, or one more than before, runs in float; where the optimized
@@ -112,8 +125,9 @@ def _census(facts: Mapping[str, Any]) -> str:
     return f"{len(facts['integer_convolutions'])} integer, {len(facts['float_convolutions'])} float"
 
 
-def _node_counts(key: str, before: Mapping[str, Any], now: Mapping[str, Any], allowance: int
-                 ) -> Iterator[StaticFinding]:
+def _node_counts(
+    key: str, before: Mapping[str, Any], now: Mapping[str, Any], allowance: int
+) -> Iterator[StaticFinding]:
     what = "nodes" if key == "nodes" else "nodes in float"
     for op_type in sorted({*before[key], *now[key]}):
         first, second = before[key].get(op_type, 0), now[key].get(op_type, 0)

@@ -60,13 +60,16 @@ def verify_quantized(quantized: QuantizedModel, path: Path, image_paths: Sequenc
         if first is not None:
             raise ParityError(
                 f"{path.name}: int8 codes are not uint8 codes less 128, first in {first.address}.",
-                expected="equal codes in every tensor", found=str(first), mend="report it with verify.json",
-            )  # fmt: skip
+                expected="equal codes in every tensor",
+                found=str(first),
+                mend="report it with verify.json",
+            )
         return _verify(quantized, unsigned, image_paths, shift)
 
 
-def _verify(quantized: QuantizedModel, path: Path, image_paths: Sequence[Path], shift: CodeParity | None
-            ) -> Verification:
+def _verify(
+    quantized: QuantizedModel, path: Path, image_paths: Sequence[Path], shift: CodeParity | None
+) -> Verification:
     plan = quantized.plan
     census = take_census(path, plan)
     require_planned(census, plan, path.name)
@@ -89,7 +92,10 @@ def compare_unoptimized(path: Path, other: Path, image_paths: Sequence[Path], pl
         for address in codes:
             comparison.add(address, codes[address], other_codes[address])
         if not comparison.result().differing and not np.array_equal(output, other_output):
-            raise ParityError(f"{path.name}: its output differs from that of its uint8 form, from equal codes.",
-                              expected="equal outputs", found=f"a difference on {image_path.name}",
-                              mend="report it with verify.json")  # fmt: skip
+            raise ParityError(
+                f"{path.name}: its output differs from that of its uint8 form, from equal codes.",
+                expected="equal outputs",
+                found=f"a difference on {image_path.name}",
+                mend="report it with verify.json",
+            )
     return comparison.result()

@@ -31,8 +31,9 @@ from edgegd.latency.soundness import unsound
 from edgegd.latency.verdict import AbsoluteGate, Verdict
 
 
-def absolute_gate(measurement: Measurement, model: str, quantile: float, limit_ms: float, confidence: float = 0.99
-                  ) -> AbsoluteGate:
+def absolute_gate(
+    measurement: Measurement, model: str, quantile: float, limit_ms: float, confidence: float = 0.99
+) -> AbsoluteGate:
     """Whether the `quantile` (0.95: p95) of `model`'s inferences in a typical launch is below `limit_ms`.
 
     Looks as those of the default GateRule, 1 - confidence split over them. PASS: the upper bound is below the limit.
@@ -60,11 +61,18 @@ def absolute_gate(measurement: Measurement, model: str, quantile: float, limit_m
         reason = _reason(verdict, used, quantile, limit_ms, confidence, low, high)
     answered = verdict is not Verdict.INVALID
     return AbsoluteGate(
-        verdict=verdict, reason=reason, target=measurement.target, model=model, quantile=quantile, limit_ms=limit_ms,
-        confidence=confidence, samples=sum(len(ms) for ms in used),
+        verdict=verdict,
+        reason=reason,
+        target=measurement.target,
+        model=model,
+        quantile=quantile,
+        limit_ms=limit_ms,
+        confidence=confidence,
+        samples=sum(len(ms) for ms in used),
         estimate_ms=float(np.median([np.quantile(ms, quantile) for ms in used])) if answered else None,
-        low_ms=low if answered and np.isfinite(low) else None, high_ms=high if answered and np.isfinite(high) else None,
-    )  # fmt: skip
+        low_ms=low if answered and np.isfinite(low) else None,
+        high_ms=high if answered and np.isfinite(high) else None,
+    )
 
 
 def samples_ms(measurement: Measurement, model: str) -> list[NDArray[np.float64]]:
@@ -75,7 +83,8 @@ def samples_ms(measurement: Measurement, model: str) -> list[NDArray[np.float64]
     for key, blocks in sorted(quads.items()):
         if key not in discarded and run.count(key[0]) == measurement.design.quads:
             samples.setdefault(key[0], []).extend(
-                np.array(block.durations_ns) / 1e6 for block in blocks if block.model == model)  # fmt: skip
+                np.array(block.durations_ns) / 1e6 for block in blocks if block.model == model
+            )
     return [np.concatenate(durations) for durations in samples.values()]
 
 
@@ -107,25 +116,40 @@ def _sides(ms: NDArray[np.float64], quantile: float) -> tuple[float, float]:
 def _unbounded(measurement: Measurement, launches: list[NDArray[np.float64]], quantile: float, rule: GateRule) -> str:
     discarded, quads = len(measurement.discarded()), measurement.planned_quads()
     if discarded > rule.max_discarded * quads:
-        return (f"{discarded} of {quads} quads had to be discarded; with more than {100 * rule.max_discarded:g} % a "
-                "gate does not answer.")  # fmt: skip
+        return (
+            f"{discarded} of {quads} quads had to be discarded; with more than {100 * rule.max_discarded:g} % a "
+            "gate does not answer."
+        )
     if len(launches) < rule.looks[0]:
-        return (f"Only {len(launches)} launches can be used; to bound the p{100 * quantile:g} of a typical launch "
-                f"{rule.looks[0]} are needed.")  # fmt: skip
+        return (
+            f"Only {len(launches)} launches can be used; to bound the p{100 * quantile:g} of a typical launch "
+            f"{rule.looks[0]} are needed."
+        )
     fewest, needed = min(len(ms) for ms in launches), least_inferences(quantile)
     if fewest < needed:
-        return (f"A launch has only {fewest} inferences; to bound its p{100 * quantile:g} {needed} are needed. "
-                "Measure longer blocks or more quads.")  # fmt: skip
+        return (
+            f"A launch has only {fewest} inferences; to bound its p{100 * quantile:g} {needed} are needed. "
+            "Measure longer blocks or more quads."
+        )
     return ""
 
 
-def _reason(verdict: Verdict, launches: list[NDArray[np.float64]], quantile: float, limit_ms: float,
-            confidence: float, low: float, high: float) -> str:
+def _reason(
+    verdict: Verdict,
+    launches: list[NDArray[np.float64]],
+    quantile: float,
+    limit_ms: float,
+    confidence: float,
+    low: float,
+    high: float,
+) -> str:
     name = f"p{100 * quantile:g}"
     own = [float(np.quantile(ms, quantile)) for ms in launches]
     over = sum(value > limit_ms for value in own)
-    spread = (f"Of {len(own)} launches {over} had a {name} over the limit of {limit_ms:g} ms; the highest was "
-              f"{max(own):.3g} ms.")  # fmt: skip
+    spread = (
+        f"Of {len(own)} launches {over} had a {name} over the limit of {limit_ms:g} ms; the highest was "
+        f"{max(own):.3g} ms."
+    )
     if verdict is Verdict.INVALID:
         return f"The measurement ended before it was complete and before a look decided. {spread}"
     if verdict is Verdict.PASS:
@@ -134,5 +158,7 @@ def _reason(verdict: Verdict, launches: list[NDArray[np.float64]], quantile: flo
         claim = f"at least {low:.4g} ms"
     else:
         claim = f"between {low:.4g} and {high:.4g} ms, which decides nothing about the limit"
-    return (f"The {name} of a typical launch (the median over launches) is {claim}, with {100 * confidence:g} % "
-            f"confidence. {spread}")  # fmt: skip
+    return (
+        f"The {name} of a typical launch (the median over launches) is {claim}, with {100 * confidence:g} % "
+        f"confidence. {spread}"
+    )

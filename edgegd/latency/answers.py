@@ -45,10 +45,11 @@ def check_answer(kind: str, answer: Mapping[str, Any], device: str) -> None:
         if is_sample:
             what = "returned samples that are no durations"
         raise WorkerError(
-            f"{device} {what}.", expected=f"{wrong.where}: {wrong.expected}",
+            f"{device} {what}.",
+            expected=f"{wrong.where}: {wrong.expected}",
             found=one_line(repr(wrong.value)[: 2 * _SHOWN], _SHOWN),
             mend="look for a broken clock, another program or a changed worker on the device",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def problem_of(check: Check, value: Any) -> str:
@@ -68,70 +69,85 @@ def device_of(worker: Any) -> str:
 
 def whole(low: int, high: int) -> Check:
     """A whole number from `low` to `high`; true and false are none."""
+
     def check(value: Any, where: str) -> None:
         if type(value) is not int or not low <= value <= high:
             raise _Wrong(where, f"a whole number from {low} to {high}", value)
+
     return check
 
 
 def number(low: float, high: float) -> Check:
     """A finite number from `low` to `high`."""
+
     def check(value: Any, where: str) -> None:
         if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
             raise _Wrong(where, f"a number from {low:g} to {high:g}", value)
+
     return check
 
 
 def text(longest: int, pattern: str = r"(?s).*") -> Check:
     """Text of at most `longest` characters that can be written as UTF-8 and fits `pattern`."""
+
     def check(value: Any, where: str) -> None:
         if not isinstance(value, str) or len(value) > longest:
             raise _Wrong(where, f"text of at most {longest} characters", value)
         if not re.fullmatch(pattern, value) or any("\ud800" <= char <= "\udfff" for char in value):
             raise _Wrong(where, f"text like {pattern}" if pattern != r"(?s).*" else "whole characters", value)
+
     return check
 
 
 def one_of(*values: Any) -> Check:
     """Exactly one of these values, and of its type."""
+
     def check(value: Any, where: str) -> None:
         if not any(type(value) is type(known) and value == known for known in values):
             raise _Wrong(where, f"one of {', '.join(map(repr, values))}", value)
+
     return check
 
 
 def or_none(check_other: Check) -> Check:
     """null, or as described."""
+
     def check(value: Any, where: str) -> None:
         if value is not None:
             check_other(value, where)
+
     return check
 
 
 def many(check_one: Check, least: int, most: int) -> Check:
     """A list of `least` to `most` values as described."""
+
     def check(value: Any, where: str) -> None:
         if not isinstance(value, list) or not least <= len(value) <= most:
             found = f"a list of {len(value)}" if isinstance(value, list) else value
             raise _Wrong(where, f"a list of {least} to {most} values", found)
         for place, one in enumerate(value):
             check_one(one, f"{where}[{place}]")
+
     return check
 
 
 def by_name(check_one: Check, most: int) -> Check:
     """An object of at most `most` names, whose values are as described."""
+
     def check(value: Any, where: str) -> None:
         if not isinstance(value, Mapping) or len(value) > most:
             raise _Wrong(where, f"an object of at most {most} names", value)
         for name, one in value.items():
             _NAME(name, f"a name in {where}")
             check_one(one, f"{where}.{one_line(name, _SHOWN)}")
+
     return check
 
 
 def record(required: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
     """An object with these keys."""
+
     def check(value: Any, where: str) -> None:
         if not isinstance(value, Mapping):
             raise _Wrong(where, f"an object with {', '.join(required) or 'keys'}", value)
@@ -141,6 +157,7 @@ def record(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
                 check_one(value[key], inside)
             elif key in required:
                 raise _Wrong(inside, "this key", list(value)[:20])
+
     return check
 
 
@@ -163,28 +180,58 @@ def _shape(value: Any, where: str) -> None:
         whole(0, 1 << 40)(side, f"{where}[{place}]")
 
 
-STATE = record({"clocks_ns": record({"monotonic": _CLOCK}, {"boottime": _CLOCK, "wall": _CLOCK})}, {
-    "frequency_khz": many(whole(0, 1_000_000_000), 0, _CORES), "temperature_c": by_name(number(-273.15, 1000), 1000),
-    "governor": _NAME, "throttled_flags": whole(0, (1 << 64) - 1), "throttle_count": _COUNT,
-    "cgroup_throttled_us": _COUNT, "load1": number(0, 1e6), "busy_ticks": _COUNT, "steal_ticks": _COUNT,
-    "own_ticks": _COUNT, "ticks_per_s": whole(1, 1_000_000),
-})  # fmt: skip
-MACHINE = record({
-    "cpuinfo": _LONG, "architecture": _NAME, "kernel": _NAME, "logical_cores": whole(1, _CORES),
-    "usable_cores": whole(1, _CORES), "core_mask": many(whole(0, _CORES), 1, _CORES), "governor": _NAME,
-    "python": _VERSION, "max_frequency_khz": text(20, r"[0-9]*"), "onnxruntime_build": or_none(_WORDS),
-    "numpy": or_none(_VERSION), "onnxruntime": or_none(_VERSION),
-})  # fmt: skip
-_NODE = record({"op_type": _NAME, "name": _WORDS, "provider": _NAME, "median_us": number(0, HOUR_NS / 1e3),
-                "inputs": many(_shape, 0, 10_000), "outputs": many(_shape, 1, 10_000)})  # fmt: skip
+STATE = record(
+    {"clocks_ns": record({"monotonic": _CLOCK}, {"boottime": _CLOCK, "wall": _CLOCK})},
+    {
+        "frequency_khz": many(whole(0, 1_000_000_000), 0, _CORES),
+        "temperature_c": by_name(number(-273.15, 1000), 1000),
+        "governor": _NAME,
+        "throttled_flags": whole(0, (1 << 64) - 1),
+        "throttle_count": _COUNT,
+        "cgroup_throttled_us": _COUNT,
+        "load1": number(0, 1e6),
+        "busy_ticks": _COUNT,
+        "steal_ticks": _COUNT,
+        "own_ticks": _COUNT,
+        "ticks_per_s": whole(1, 1_000_000),
+    },
+)
+MACHINE = record(
+    {
+        "cpuinfo": _LONG,
+        "architecture": _NAME,
+        "kernel": _NAME,
+        "logical_cores": whole(1, _CORES),
+        "usable_cores": whole(1, _CORES),
+        "core_mask": many(whole(0, _CORES), 1, _CORES),
+        "governor": _NAME,
+        "python": _VERSION,
+        "max_frequency_khz": text(20, r"[0-9]*"),
+        "onnxruntime_build": or_none(_WORDS),
+        "numpy": or_none(_VERSION),
+        "onnxruntime": or_none(_VERSION),
+    }
+)
+_NODE = record(
+    {
+        "op_type": _NAME,
+        "name": _WORDS,
+        "provider": _NAME,
+        "median_us": number(0, HOUR_NS / 1e3),
+        "inputs": many(_shape, 0, 10_000),
+        "outputs": many(_shape, 1, 10_000),
+    }
+)
 
-_PROFILE = record({"nodes": many(_NODE, 1, 1_000_000), "run_us": number(1e-3, HOUR_NS / 1e3),
-                   "plain_us": number(1e-3, HOUR_NS / 1e3)})  # fmt: skip
+_PROFILE = record(
+    {"nodes": many(_NODE, 1, 1_000_000), "run_us": number(1e-3, HOUR_NS / 1e3), "plain_us": number(1e-3, HOUR_NS / 1e3)}
+)
 # Very generous: between two medians a machine may be given to somebody else, and a profile makes short nodes longer.
 _NODES_TO_RUN, _PLAIN_TO_RUN, _RUN_TO_PLAIN = 100, 1000, 1000
 
-_BLOCK = record({"first_ns": _DURATION, "durations_ns": many(_DURATION, 1, 50_000_000), "before": STATE,
-                 "after": STATE})  # fmt: skip
+_BLOCK = record(
+    {"first_ns": _DURATION, "durations_ns": many(_DURATION, 1, 50_000_000), "before": STATE, "after": STATE}
+)
 
 
 def _block(value: Any, where: str) -> None:
@@ -206,21 +253,38 @@ def _profile(value: Any, where: str) -> None:
 
 
 ANSWERS: dict[str, Check] = {
-    "hello": record({"protocol": whole(0, 1000), "machine": MACHINE, "state": STATE, "free_bytes": _COUNT},
-                    {"pid": whole(1, 1 << 31)}),
-    "configure": record({
-        "protocol": whole(0, 1000), "load_ms": _MS, "machine": MACHINE, "inputs": by_name(_shape, 1000),
-        "session": record({"threads": whole(0, 100_000), "spinning": _BOOL, "providers": many(_NAME, 1, 100)},
-                          {"optimization": _NAME, "execution_mode": _NAME, "inter_op_threads": whole(0, 100_000)}),
-    }, {"model_sha256": text(64, r"[0-9a-f]{64}"), "ready": one_of(True)}),
-    "warm_up": record({"stable": _BOOL}, {"seconds": number(0, 100_000), "inferences": whole(1, 1 << 40),
-                                          "window_medians_ms": many(number(1e-6, HOUR_NS / 1e6), 0, 1_000_000)}),
+    "hello": record(
+        {"protocol": whole(0, 1000), "machine": MACHINE, "state": STATE, "free_bytes": _COUNT},
+        {"pid": whole(1, 1 << 31)},
+    ),
+    "configure": record(
+        {
+            "protocol": whole(0, 1000),
+            "load_ms": _MS,
+            "machine": MACHINE,
+            "inputs": by_name(_shape, 1000),
+            "session": record(
+                {"threads": whole(0, 100_000), "spinning": _BOOL, "providers": many(_NAME, 1, 100)},
+                {"optimization": _NAME, "execution_mode": _NAME, "inter_op_threads": whole(0, 100_000)},
+            ),
+        },
+        {"model_sha256": text(64, r"[0-9a-f]{64}"), "ready": one_of(True)},
+    ),
+    "warm_up": record(
+        {"stable": _BOOL},
+        {
+            "seconds": number(0, 100_000),
+            "inferences": whole(1, 1 << 40),
+            "window_medians_ms": many(number(1e-6, HOUR_NS / 1e6), 0, 1_000_000),
+        },
+    ),
     "run": _block,
     "burst": record({"durations_ns": many(_DURATION, 1, 50_000_000)}),
     "memory": record({"peak_bytes": whole(1, 1 << 50)}),
     "profile": _profile,
-    "lock": lambda value, where: record(*(({"held_by": _WORDS},) if "held_by" in value else
-                                          ({"locked": one_of(True)},)))(value, where),
+    "lock": lambda value, where: record(
+        *(({"held_by": _WORDS},) if "held_by" in value else ({"locked": one_of(True)},))
+    )(value, where),
     "unlock": record({"locked": one_of(False)}),
     "error": record({"error": _LONG}, {"about": one_of("model", "hash", "onnxruntime", "protocol", "worker")}),
-}  # fmt: skip
+}

@@ -1,8 +1,8 @@
 """Baselines: stored model files that are run again beside a candidate, in folders meant for version control.
 
-    baselines/NAME/model.onnx       the model that was accepted
-    baselines/NAME/baseline.json    what it is, where it came from, on which devices it was accepted
-    baselines/NAME/history.jsonl    a line a gate (edgegd.latency.history)
+baselines/NAME/model.onnx       the model that was accepted
+baselines/NAME/baseline.json    what it is, where it came from, on which devices it was accepted
+baselines/NAME/history.jsonl    a line a gate (edgegd.latency.history)
 """
 
 from __future__ import annotations
@@ -65,8 +65,16 @@ class Baseline:
         return self.folder / MODEL
 
     @classmethod
-    def set(cls, model: Path, name: str, *, static: Mapping[str, Any], root: Path = ROOT, note: str = "",
-            force: bool = False) -> Baseline:
+    def set(
+        cls,
+        model: Path,
+        name: str,
+        *,
+        static: Mapping[str, Any],
+        root: Path = ROOT,
+        note: str = "",
+        force: bool = False,
+    ) -> Baseline:
         """Copies a model into `root`/`name`. `force` replaces a baseline; its history stays, its devices do not.
 
         Raises WouldOverwriteError where one exists and `force` is not given, BaselineNotFoundError for a name that is
@@ -75,8 +83,12 @@ class Baseline:
         """
         folder = root / _checked(name)
         if (folder / FACTS).exists() and not force:
-            raise WouldOverwriteError(f"There is a baseline {name} in {root} already.", expected="a new name",
-                                      found=str(folder / FACTS), mend="choose another name, or replace it by --force")
+            raise WouldOverwriteError(
+                f"There is a baseline {name} in {root} already.",
+                expected="a new name",
+                found=str(folder / FACTS),
+                mend="choose another name, or replace it by --force",
+            )
         refuse_link(folder)
         content = read_model(model)
         signature = _runnable_alone(model, content)
@@ -97,21 +109,30 @@ class Baseline:
         if not (folder / FACTS).is_file():
             known = baseline_names(root)
             raise BaselineNotFoundError(
-                f"There is no baseline {name} in {root}.", expected="one of those that exist",
+                f"There is no baseline {name} in {root}.",
+                expected="one of those that exist",
                 found=", ".join(known) or "none at all",
                 mend=f"edgegd baseline set MODEL.onnx --name {name}" + ("" if root == ROOT else f" --dir {root}"),
-            )  # fmt: skip
+            )
         try:
             stored = read_json(folder / FACTS)
             if wrong := problem_of(_STORED, stored):
                 raise ValueError(wrong)
             if stored["schema"] != SCHEMA:
                 raise ValueError(f"schema {stored['schema']}, this edgegd reads {SCHEMA}")
-            baseline = cls(folder, ModelSignature.from_json(stored["model"]), stored["source"], stored["note"],
-                           stored["created"], stored["accepted_on"], stored["static"])  # fmt: skip
+            baseline = cls(
+                folder,
+                ModelSignature.from_json(stored["model"]),
+                stored["source"],
+                stored["note"],
+                stored["created"],
+                stored["accepted_on"],
+                stored["static"],
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _damaged(folder / FACTS, "what `edgegd baseline set` writes", f"{type(error).__name__}: {error}"
-                           ) from error
+            raise _damaged(
+                folder / FACTS, "what `edgegd baseline set` writes", f"{type(error).__name__}: {error}"
+            ) from error
         expected = f"the accepted model, SHA-256 {baseline.signature.sha256}"
         if not baseline.model.is_file():
             raise _damaged(baseline.model, expected, "no such file")
@@ -131,9 +152,10 @@ class Baseline:
         if differing:
             raise BaselineShapeError(
                 f"{candidate} cannot be gated against the baseline {self.name}: its {' and '.join(differing)} differ.",
-                expected=_shown(self.signature, differing), found=_shown(other, differing),
+                expected=_shown(self.signature, differing),
+                found=_shown(other, differing),
                 mend=_file_to_gate(self, other, candidate),
-            )  # fmt: skip
+            )
         return other
 
     def accepted(self, target: str, fingerprint: Mapping[str, Any]) -> Baseline:
@@ -143,16 +165,31 @@ class Baseline:
         return baseline
 
     def _write(self) -> None:
-        stored = {"schema": SCHEMA, "model": self.signature.to_json(), "source": self.source, "note": self.note,
-                  "created": self.created, "accepted_on": self.accepted_on, "static": self.static}  # fmt: skip
+        stored = {
+            "schema": SCHEMA,
+            "model": self.signature.to_json(),
+            "source": self.source,
+            "note": self.note,
+            "created": self.created,
+            "accepted_on": self.accepted_on,
+            "static": self.static,
+        }
         write_atomically(self.folder / FACTS, (json.dumps(stored, indent=1) + "\n").encode())
 
 
 _ANY = by_name(lambda value, where: None, 10_000)
 _TEXT = text(100_000)
 _NAMES, _COUNTS = many(_TEXT, 0, 1_000_000), by_name(whole(0, 1 << 40), 10_000)
-_MEASURED = record({"made_by": _ANY, "bytes": whole(0, 1 << 63), "nodes": _COUNTS, "float_nodes": _COUNTS,
-                    "integer_convolutions": _NAMES, "float_convolutions": _NAMES})  # fmt: skip
+_MEASURED = record(
+    {
+        "made_by": _ANY,
+        "bytes": whole(0, 1 << 63),
+        "nodes": _COUNTS,
+        "float_nodes": _COUNTS,
+        "integer_convolutions": _NAMES,
+        "float_convolutions": _NAMES,
+    }
+)
 
 
 def _static(value: Any, where: str) -> None:
@@ -163,12 +200,26 @@ def _static(value: Any, where: str) -> None:
 
 
 _TENSORS = many(record({"name": _TEXT, "dtype": _TEXT, "shape": many(lambda value, where: None, 0, 100)}), 0, 1000)
-_STORED = record({
-    "schema": whole(0, 1000), "source": _TEXT, "note": _TEXT, "created": _TEXT, "accepted_on": by_name(_ANY, 10_000),
-    "static": _static, "model": record({
-        "sha256": text(64, "[0-9a-f]{64}"), "size_bytes": whole(0, 1 << 63), "inputs": _TENSORS, "outputs": _TENSORS,
-        "imgsz": or_none(many(whole(1, 1 << 20), 2, 2)), "portable": _TEXT}),
-})  # fmt: skip
+_STORED = record(
+    {
+        "schema": whole(0, 1000),
+        "source": _TEXT,
+        "note": _TEXT,
+        "created": _TEXT,
+        "accepted_on": by_name(_ANY, 10_000),
+        "static": _static,
+        "model": record(
+            {
+                "sha256": text(64, "[0-9a-f]{64}"),
+                "size_bytes": whole(0, 1 << 63),
+                "inputs": _TENSORS,
+                "outputs": _TENSORS,
+                "imgsz": or_none(many(whole(1, 1 << 20), 2, 2)),
+                "portable": _TEXT,
+            }
+        ),
+    }
+)
 
 
 def baseline_names(root: Path = ROOT) -> list[str]:
@@ -187,31 +238,43 @@ def _runnable_alone(model: Path, content: bytes) -> ModelSignature:
             read_signature(model)  # where the file is at fault, its own error says so
             raise OnnxUnreadableError(
                 f"{model} cannot be a baseline: it has weights in a second file, which would not be stored with it.",
-                expected="one file that runs by itself", found=error.found,
+                expected="one file that runs by itself",
+                found=error.found,
                 mend="save it in one file: onnx.save(onnx.load(FILE), NEW)",
-            ) from error  # fmt: skip
-    wrong = [str(tensor) for tensor in signature.inputs if tensor.dtype not in _TIMED or not all(
-        isinstance(side, int) and side > 0 for side in tensor.shape)]  # fmt: skip
+            ) from error
+    wrong = [
+        str(tensor)
+        for tensor in signature.inputs
+        if tensor.dtype not in _TIMED or not all(isinstance(side, int) and side > 0 for side in tensor.shape)
+    ]
     if wrong or not signature.inputs:
         raise OnnxUnreadableError(
-            f"{model} cannot be a baseline: no gate could run it.", found="; ".join(wrong) or "no input",
-            expected=f"inputs of {' or '.join(_TIMED)} whose sides are all fixed", mend="export it with a fixed size",
-        )  # fmt: skip
+            f"{model} cannot be a baseline: no gate could run it.",
+            found="; ".join(wrong) or "no input",
+            expected=f"inputs of {' or '.join(_TIMED)} whose sides are all fixed",
+            mend="export it with a fixed size",
+        )
     return signature
 
 
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise BaselineNotFoundError(f"{name!r} is no name of a baseline.", found=repr(name), mend="choose another name",
-                                    expected="letters, digits, `.`, `_` and `-`, the first a letter or digit")
+        raise BaselineNotFoundError(
+            f"{name!r} is no name of a baseline.",
+            found=repr(name),
+            mend="choose another name",
+            expected="letters, digits, `.`, `_` and `-`, the first a letter or digit",
+        )
     return name
 
 
 def _damaged(path: Path, expected: str, found: str) -> BaselineDamagedError:
     return BaselineDamagedError(
-        f"{path} is not as it was accepted.", expected=expected, found=found,
+        f"{path} is not as it was accepted.",
+        expected=expected,
+        found=found,
         mend="restore it from version control (with Git LFS: git lfs pull), or set the baseline anew with --force",
-    )  # fmt: skip
+    )
 
 
 def _shown(signature: ModelSignature, sides: tuple[str, ...]) -> str:

@@ -65,24 +65,41 @@ def calibrate(measurement: Measurement) -> Calibration:
     """
     hashes = [file.sha256 for file in measurement.models.values()]
     if len(hashes) != 2 or len(set(hashes)) != 1:
-        raise InvalidMeasurementError("A calibration needs a measurement of two copies of one model.",
-                                      expected="two models with the same SHA-256", found=", ".join(hashes),
-                                      mend="run `edgegd latency calibrate`")
+        raise InvalidMeasurementError(
+            "A calibration needs a measurement of two copies of one model.",
+            expected="two models with the same SHA-256",
+            found=", ".join(hashes),
+            mend="run `edgegd latency calibrate`",
+        )
     reason = unsound(measurement)
     discarded, quads = len(measurement.discarded()), measurement.planned_quads()
     if not reason and discarded > GateRule.max_discarded * quads:
         reason = f"{discarded} of {quads} quads had to be discarded."
     if reason:
-        raise InvalidMeasurementError(f"{measurement.target} cannot be calibrated from this measurement.", found=reason,
-                                      mend="let nothing else run on the device, cool it, and calibrate again")
+        raise InvalidMeasurementError(
+            f"{measurement.target} cannot be calibrated from this measurement.",
+            found=reason,
+            mend="let nothing else run on the device, cool it, and calibrate again",
+        )
     ratios = measurement.launch_ratios(list(measurement.models)[1])
     if len(ratios) < LEAST_LAUNCHES:
-        raise InvalidMeasurementError(f"{measurement.target} cannot be calibrated from so few launches.",
-                                      expected=f"at least {LEAST_LAUNCHES} that can be used", found=str(len(ratios)),
-                                      mend="calibrate again with more launches")
+        raise InvalidMeasurementError(
+            f"{measurement.target} cannot be calibrated from so few launches.",
+            expected=f"at least {LEAST_LAUNCHES} that can be used",
+            found=str(len(ratios)),
+            mend="calibrate again with more launches",
+        )
     design = measurement.design
-    return Calibration(measurement.target, dict(measurement.launches[0].fingerprint), design.threads, design.spinning,
-                       design.quads, design.block_s, tuple(ratios.tolist()), measurement.started)
+    return Calibration(
+        measurement.target,
+        dict(measurement.launches[0].fingerprint),
+        design.threads,
+        design.spinning,
+        design.quads,
+        design.block_s,
+        tuple(ratios.tolist()),
+        measurement.started,
+    )
 
 
 def detectable(calibration: Calibration, rule: GateRule) -> float:
@@ -131,11 +148,18 @@ def _bootstrap(launch_ratios: tuple[float, ...], rule: GateRule) -> NDArray[np.f
 
 
 _TEXT, _COUNT = text(10_000), whole(0, 1_000_000)
-_STORED = record({
-    "target": _TEXT, "fingerprint": by_name(lambda value, where: None, 1000),
-    "threads": _COUNT, "spinning": one_of(True, False), "quads": _COUNT, "block_s": number(0, 1e6), "made": _TEXT,
-    "launch_ratios": many(number(-20, 20), LEAST_LAUNCHES, 100_000),  # logarithms
-})  # fmt: skip
+_STORED = record(
+    {
+        "target": _TEXT,
+        "fingerprint": by_name(lambda value, where: None, 1000),
+        "threads": _COUNT,
+        "spinning": one_of(True, False),
+        "quads": _COUNT,
+        "block_s": number(0, 1e6),
+        "made": _TEXT,
+        "launch_ratios": many(number(-20, 20), LEAST_LAUNCHES, 100_000),  # logarithms
+    }
+)
 
 
 def from_json(fields: Any) -> Calibration:
@@ -168,10 +192,12 @@ def load(target: str, threads: int, spinning: bool, folder: Path) -> Calibration
             raise ValueError(f"not of schema {SCHEMA}")
         return from_json(fields)
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DeviceCalibrationError(f"The calibration of {target} cannot be read.",
-                                     expected=f"a file of schema {SCHEMA} that `edgegd latency calibrate` wrote",
-                                     found=f"{path}: {type(error).__name__}: {error}",
-                                     mend="calibrate the device again") from error
+        raise DeviceCalibrationError(
+            f"The calibration of {target} cannot be read.",
+            expected=f"a file of schema {SCHEMA} that `edgegd latency calibrate` wrote",
+            found=f"{path}: {type(error).__name__}: {error}",
+            mend="calibrate the device again",
+        ) from error
 
 
 def _path(target: str, threads: int, spinning: bool, folder: Path) -> Path:

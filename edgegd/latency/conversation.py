@@ -24,16 +24,32 @@ def configure(worker: Worker, model: str, design: Design, sha256: str | None = N
     that runs with other options than asked for, ProtocolError for a worker of another version; otherwise as `ask`.
     """
     asked = {"threads": design.threads, "spinning": design.spinning, "provider": design.provider}
-    ready = ask(worker, {"configure": {**asked, "model": model, "sha256": sha256, "optimization": design.optimization,
-                                        "seed": INPUT_SEED, "input": None}}, 0)
+    ready = ask(
+        worker,
+        {
+            "configure": {
+                **asked,
+                "model": model,
+                "sha256": sha256,
+                "optimization": design.optimization,
+                "seed": INPUT_SEED,
+                "input": None,
+            }
+        },
+        0,
+    )
     device = device_of(worker)
     if sha256 is not None and ready.get("model_sha256", sha256) != sha256:
         raise _other_file(device, f"SHA-256 {ready['model_sha256']}")
     session = ready["session"]
     runs_with = {"threads": session["threads"], "spinning": session["spinning"], "provider": session["providers"][0]}
     if runs_with != asked:
-        raise WorkerError(f"{device}: onnxruntime did not take the session options it was given.", expected=str(asked),
-                          found=str(runs_with), mend="run `edgegd doctor` and install a tested onnxruntime")
+        raise WorkerError(
+            f"{device}: onnxruntime did not take the session options it was given.",
+            expected=str(asked),
+            found=str(runs_with),
+            mend="run `edgegd doctor` and install a tested onnxruntime",
+        )
     return ready
 
 
@@ -54,35 +70,56 @@ def ask(worker: Worker, message: dict[str, Any], duration_s: float) -> dict[str,
         raise _protocol_error(device, one_line(answer["protocol"]))
     check_answer(kind, answer, device)
     if kind == "burst" and len(answer["durations_ns"]) != message["burst"]:
-        raise WorkerError(f"{device} answered for another number of inferences.", expected=str(message["burst"]),
-                          found=str(len(answer["durations_ns"])), mend="use the same edgegd everywhere")
+        raise WorkerError(
+            f"{device} answered for another number of inferences.",
+            expected=str(message["burst"]),
+            found=str(len(answer["durations_ns"])),
+            mend="use the same edgegd everywhere",
+        )
     return answer
 
 
 def _reported(kind: str, device: str, about: str, found: str) -> EdgegdError:
     """The error that a worker's own report of a failure stands for."""
     if about == "model":
-        return OnnxUnreadableError(f"{device}: onnxruntime cannot time this model.", found=found,
-                                   expected="an ONNX model with static float32 or uint8 inputs",
-                                   mend="export the model again")
+        return OnnxUnreadableError(
+            f"{device}: onnxruntime cannot time this model.",
+            found=found,
+            expected="an ONNX model with static float32 or uint8 inputs",
+            mend="export the model again",
+        )
     if about == "onnxruntime":
-        return DeviceSoftwareError(f"{device} lacks what a worker needs.", found=found,
-                                   expected="Python 3.9 or later with numpy and onnxruntime 1.23 or later",
-                                   mend="install them on the device; `edgegd target check` shows the command")
+        return DeviceSoftwareError(
+            f"{device} lacks what a worker needs.",
+            found=found,
+            expected="Python 3.9 or later with numpy and onnxruntime 1.23 or later",
+            mend="install them on the device; `edgegd target check` shows the command",
+        )
     if about == "protocol":
         return _protocol_error(device, found)
     if about == "hash":
         return _other_file(device, found)
-    return WorkerError(f"{device}: the latency worker reports a failure.", expected=f"an answer to {kind}",
-                       found=found, mend="run `edgegd doctor` on the machine that is measured")
+    return WorkerError(
+        f"{device}: the latency worker reports a failure.",
+        expected=f"an answer to {kind}",
+        found=found,
+        mend="run `edgegd doctor` on the machine that is measured",
+    )
 
 
 def _other_file(device: str, found: str) -> WorkerError:
-    return WorkerError(f"The file on the device is not the model that was sent ({device}).", found=found,
-                       expected="the same SHA-256", mend="run it again: the file is copied anew")
+    return WorkerError(
+        f"The file on the device is not the model that was sent ({device}).",
+        found=found,
+        expected="the same SHA-256",
+        mend="run it again: the file is copied anew",
+    )
 
 
 def _protocol_error(device: str, found: str) -> ProtocolError:
-    return ProtocolError(f"The worker on the device speaks another protocol ({device}).", found=found,
-                         expected=f"version {PROTOCOL}",
-                         mend="use the same edgegd everywhere: an image may hold an old worker")
+    return ProtocolError(
+        f"The worker on the device speaks another protocol ({device}).",
+        found=found,
+        expected=f"version {PROTOCOL}",
+        mend="use the same edgegd everywhere: an image may hold an old worker",
+    )

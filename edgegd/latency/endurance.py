@@ -35,8 +35,10 @@ class Burst:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of every field, and the medians over the launches."""
-        return asdict(self) | {"median_load_ms": median(self.load_ms),
-                               "median_ms": [median(column) for column in zip(*self.durations_ms, strict=True)]}
+        return asdict(self) | {
+            "median_load_ms": median(self.load_ms),
+            "median_ms": [median(column) for column in zip(*self.durations_ms, strict=True)],
+        }
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Sustained:
     @property
     def last_ms(self) -> float:
         """Median latency at the end, in ms."""
-        return median(block.median_ms for block in self.blocks[-max(1, len(self.blocks) // 10):])
+        return median(block.median_ms for block in self.blocks[-max(1, len(self.blocks) // 10) :])
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of every field, with both medians."""
@@ -92,8 +94,13 @@ def measure_burst(model: Path, design: Design, target: Target, inferences: int =
     return Burst(target.name, tuple(loads), tuple(durations))
 
 
-def measure_sustained(model: Path, design: Design, target: Target, limit_s: float,
-                      progress: Callable[[SustainedBlock], None] = lambda block: None) -> Sustained:
+def measure_sustained(
+    model: Path,
+    design: Design,
+    target: Target,
+    limit_s: float,
+    progress: Callable[[SustainedBlock], None] = lambda block: None,
+) -> Sustained:
     """One worker's blocks, without a pause, until the hottest zone stayed within 1 Celsius for 60 s, or `limit_s`.
 
     A device without thermal zones runs for `limit_s`, and is not steady. Errors as `run_launch`.

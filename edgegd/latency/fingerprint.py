@@ -104,5 +104,8 @@ def fingerprint(facts: dict[str, Any] | None = None, ready: Mapping[str, Any] | 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[str, ...]:
     """What is unlike in two fingerprints, each as `key: one, other`; empty where latencies may be compared."""
-    return tuple(f"{key}: {first.get(key, 'not recorded')}, {second.get(key, 'not recorded')}"
-                 for key in dict.fromkeys([*first, *second]) if first.get(key) != second.get(key))  # fmt: skip
+    return tuple(
+        f"{key}: {first.get(key, 'not recorded')}, {second.get(key, 'not recorded')}"
+        for key in dict.fromkeys([*first, *second])
+        if first.get(key) != second.get(key)
+    )

@@ -17,8 +17,9 @@ from edgegd.latency.verdict import RelativeGate, Verdict
 OTHER_CPU = 0.1  # cores that others take: worth a word to who asks why nothing could be decided
 
 
-def relative_gate(measurement: Measurement, model: str, rule: GateRule, calibration: Calibration | None = None
-                  ) -> RelativeGate:
+def relative_gate(
+    measurement: Measurement, model: str, rule: GateRule, calibration: Calibration | None = None
+) -> RelativeGate:
     """`model` against the measurement's first model: the looks are replayed in their order from the raw data.
 
     INVALID beside what `decide` calls so: a device that changed between launches, samples that are no durations, a
@@ -32,16 +33,24 @@ def relative_gate(measurement: Measurement, model: str, rule: GateRule, calibrat
     discarded, quads = len(measurement.discarded()), measurement.planned_quads()
     reason = unsound(measurement)
     observed = np.array([]) if reason else measurement.launch_ratios(model)
-    decision = Decision(Verdict.INVALID, reason) if reason else decide(
-        observed, rule, discarded_quads=discarded, quads=quads, complete=measurement.complete)  # fmt: skip
+    decision = (
+        Decision(Verdict.INVALID, reason)
+        if reason
+        else decide(observed, rule, discarded_quads=discarded, quads=quads, complete=measurement.complete)
+    )
     if decision.verdict is None:
-        decision = _invalid(decision, "The measurement ended before it was complete and before a look decided: "
-                                      f"{decision.reason} Measure again.")
+        decision = _invalid(
+            decision,
+            f"The measurement ended before it was complete and before a look decided: {decision.reason} Measure again.",
+        )
     unlike = calibration.unlike(measurement) if calibration is not None else ()
     least = equal_passes = None
     if calibration is None or unlike:
-        note = ("The calibration of the device does not count for this measurement: " + "; ".join(unlike) + "."
-                if unlike else "The device is not calibrated.")  # fmt: skip
+        note = (
+            "The calibration of the device does not count for this measurement: " + "; ".join(unlike) + "."
+            if unlike
+            else "The device is not calibrated."
+        )
         note += " Which regression this gate would find is not known (`edgegd latency calibrate`)."
     else:
         least, equal_passes = detectable(calibration, rule), pass_probability(calibration, rule)
@@ -54,12 +63,23 @@ def relative_gate(measurement: Measurement, model: str, rule: GateRule, calibrat
         if busy is not None and busy >= OTHER_CPU:
             note = f"Other processes, or the hypervisor, took {busy:.1f} cores. {note}"
     return RelativeGate(
-        verdict=decision.verdict or Verdict.INVALID, reason=f"{decision.reason} {note}".strip(),
-        target=measurement.target, model=model, reference=reference, margin=rule.margin, alpha=rule.alpha,
-        ratio=decision.ratio, low=decision.low, high=decision.high, looks=decision.looks,
-        launch_ratios=tuple(np.exp(observed[np.isfinite(observed)]).tolist()), discarded_quads=discarded, quads=quads,
-        detectable=least, pass_probability=equal_passes,
-    )  # fmt: skip
+        verdict=decision.verdict or Verdict.INVALID,
+        reason=f"{decision.reason} {note}".strip(),
+        target=measurement.target,
+        model=model,
+        reference=reference,
+        margin=rule.margin,
+        alpha=rule.alpha,
+        ratio=decision.ratio,
+        low=decision.low,
+        high=decision.high,
+        looks=decision.looks,
+        launch_ratios=tuple(np.exp(observed[np.isfinite(observed)]).tolist()),
+        discarded_quads=discarded,
+        quads=quads,
+        detectable=least,
+        pass_probability=equal_passes,
+    )
 
 
 def refusal(calibration: Calibration, rule: GateRule) -> str:
@@ -67,9 +87,11 @@ def refusal(calibration: Calibration, rule: GateRule) -> str:
     least = detectable(calibration, rule)
     if least <= 1 + rule.budget:
         return ""
-    return (f"Launches differ so much on this device that only a candidate {slowdown(least)} or more would be found "
-            f"with 95 % probability, but the budget is {slowdown(1 + rule.budget)}: no answer. Quieten the device, "
-            "measure longer blocks or more quads, or raise the budget.")  # fmt: skip
+    return (
+        f"Launches differ so much on this device that only a candidate {slowdown(least)} or more would be found "
+        f"with 95 % probability, but the budget is {slowdown(1 + rule.budget)}: no answer. Quieten the device, "
+        "measure longer blocks or more quads, or raise the budget."
+    )
 
 
 def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
@@ -103,15 +125,19 @@ def adjust(gates: Sequence[RelativeGate]) -> tuple[RelativeGate, ...]:
         return tuple(adjusted)
     for verdict in (Verdict.REGRESSED, Verdict.PASS):
         last = [gates[index].looks[-1] for index in judged]
-        p_values = [(look.p_regressed if verdict is Verdict.REGRESSED else look.p_pass)
-                    * gates[index].alpha / look.alpha for index, look in zip(judged, last, strict=True)]  # fmt: skip
+        p_values = [
+            (look.p_regressed if verdict is Verdict.REGRESSED else look.p_pass) * gates[index].alpha / look.alpha
+            for index, look in zip(judged, last, strict=True)
+        ]
         rejected = holm(p_values, gates[judged[0]].alpha)
         for index, p_value, kept in zip(judged, p_values, rejected, strict=True):
             if gates[index].verdict is verdict and not kept:
                 adjusted[index] = replace(
-                    gates[index], verdict=Verdict.INCONCLUSIVE,
+                    gates[index],
+                    verdict=Verdict.INCONCLUSIVE,
                     reason=f"{verdict.value} alone (p = {p_value:.4f} over its looks), but with {len(judged)} devices "
-                           f"judged together it does not hold. {gates[index].reason}")  # fmt: skip
+                    f"judged together it does not hold. {gates[index].reason}",
+                )
     return tuple(adjusted)
 
 

@@ -33,9 +33,12 @@ def candidate_file(path: Path) -> Path:
     """The model to gate: the file itself, or the QAT edge file of a run folder."""
     file = path / GATED if path.is_dir() else path
     if not file.is_file():
-        raise OnnxUnreadableError(f"There is no model {file} to gate.", found="nothing there",
-                                  expected=f"an ONNX file, or a run folder with {GATED}",
-                                  mend="run `edgegd export RUN_DIR`, or correct the path")
+        raise OnnxUnreadableError(
+            f"There is no model {file} to gate.",
+            found="nothing there",
+            expected=f"an ONNX file, or a run folder with {GATED}",
+            mend="run `edgegd export RUN_DIR`, or correct the path",
+        )
     return file
 
 
@@ -45,28 +48,36 @@ def reference(name: str, candidate: Path, root: Path = ROOT) -> Reference:
     Raises BaselineNotFoundError, BaselineDamagedError, BaselineShapeError or OnnxUnreadableError.
     """
     if not name:
-        raise BaselineNotFoundError("A gate needs something to hold the candidate against.", found="no baseline",
-                                    expected="the name of a baseline, or an ONNX file",
-                                    mend="give --baseline, or gate.baseline in the recipe")
+        raise BaselineNotFoundError(
+            "A gate needs something to hold the candidate against.",
+            found="no baseline",
+            expected="the name of a baseline, or an ONNX file",
+            mend="give --baseline, or gate.baseline in the recipe",
+        )
     if name.endswith(".onnx"):
         file = candidate_file(Path(name))
         differing = shape_differences(read_signature(file), read_signature(candidate))
         if differing:
-            raise BaselineShapeError(f"{candidate} cannot be gated against {file}: it has another shape.",
-                                     found="; ".join(differing), mend="gate the file of the same kind",
-                                     expected="inputs and outputs of the same shapes and types")
+            raise BaselineShapeError(
+                f"{candidate} cannot be gated against {file}: it has another shape.",
+                found="; ".join(differing),
+                mend="gate the file of the same kind",
+                expected="inputs and outputs of the same shapes and types",
+            )
         return Reference(file, None)
     baseline = Baseline.load(name, root)
     baseline.require_same_shape(candidate)
     return Reference(baseline.folder / MODEL, baseline)
 
 
-def question(against: Reference, candidate: Path, gate: GateSection, latency: LatencySection, devices: int = 1,
-             seed: int = 0) -> Question:
+def question(
+    against: Reference, candidate: Path, gate: GateSection, latency: LatencySection, devices: int = 1, seed: int = 0
+) -> Question:
     """The question of the recipe's sections `gate` and `latency` (threads, spinning) on so many devices."""
     rule = GateRule(margin=gate.margin, budget=gate.detectable, devices=devices)
-    design = Design(rule.looks[-1], gate.quads, gate.block_s, gate.warmup_s, latency.threads, latency.spinning,
-                    seed=seed)
+    design = Design(
+        rule.looks[-1], gate.quads, gate.block_s, gate.warmup_s, latency.threads, latency.spinning, seed=seed
+    )
     limit = Limit(gate.limit_ms, gate.limit_quantile) if gate.limit_ms else None
     return Question(against.model, candidate, design, rule, limit)
 
@@ -81,8 +92,9 @@ def calibrations_of(targets: Sequence[Target], design: Design) -> Mapping[str, C
 
     Raises DeviceCalibrationError for a damaged file.
     """
-    found = {target.name: load(target.name, design.threads, design.spinning, calibration_folder())
-             for target in targets}  # fmt: skip
+    found = {
+        target.name: load(target.name, design.threads, design.spinning, calibration_folder()) for target in targets
+    }
     return {name: calibration for name, calibration in found.items() if calibration is not None}
 
 
@@ -93,10 +105,19 @@ def remember(baseline: Baseline, run: GateRun) -> None:
         fingerprint = measurement.launches[0].fingerprint if measurement.launches else {}
         medians = measurement.medians_ms()
         files = measurement.models
-        append_history(baseline, HistoryEntry(
-            measurement.started, gate.target, fingerprint_hash(fingerprint), medians.get(gate.reference),
-            medians.get(gate.model), gate.ratio, gate.verdict.value, files[gate.model].sha256,
-            files[gate.reference].sha256,
-        ))  # fmt: skip
+        append_history(
+            baseline,
+            HistoryEntry(
+                measurement.started,
+                gate.target,
+                fingerprint_hash(fingerprint),
+                medians.get(gate.reference),
+                medians.get(gate.model),
+                gate.ratio,
+                gate.verdict.value,
+                files[gate.model].sha256,
+                files[gate.reference].sha256,
+            ),
+        )
         if gate.verdict.value == "PASS" and gate.target not in baseline.accepted_on:
             baseline = baseline.accepted(gate.target, fingerprint)

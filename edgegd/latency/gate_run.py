@@ -63,13 +63,20 @@ class GateRun:
             "verdict": self.verdict.value,
             "relative": [gate.to_json() for gate in self.relative],
             "absolute": [gate.to_json() for gate in self.absolute],
-            "errors": {name: {"error": type(error).__name__, "exit_code": error.exit_code, "message": error.message()}
-                       for name, error in self.errors.items()},
-        }  # fmt: skip
+            "errors": {
+                name: {"error": type(error).__name__, "exit_code": error.exit_code, "message": error.message()}
+                for name, error in self.errors.items()
+            },
+        }
 
 
-def run_gate(question: Question, targets: Sequence[Target], folder: Path, calibrations: Mapping[str, Calibration],
-             progress: Callable[[str, int, int], None] = lambda target, done, total: None) -> GateRun:
+def run_gate(
+    question: Question,
+    targets: Sequence[Target],
+    folder: Path,
+    calibrations: Mapping[str, Calibration],
+    progress: Callable[[str, int, int], None] = lambda target, done, total: None,
+) -> GateRun:
     """Measures on all targets at once, raw data in `folder`/TARGET.jsonl, and judges.
 
     `calibrations` are by the target's name. `progress(target, launches done, launches at most)` is called from the
@@ -91,8 +98,14 @@ def run_gate(question: Question, targets: Sequence[Target], folder: Path, calibr
             verdict = relative_gate(measurement, CANDIDATE, question.rule, calibration).verdict
             return unsound(measurement) or ("decided" if verdict in (Verdict.PASS, Verdict.REGRESSED) else "")
 
-        return sample(models, question.design, target, raw_file(folder, target.name), enough=enough,
-                      progress=lambda done, total: progress(target.name, done, total))
+        return sample(
+            models,
+            question.design,
+            target,
+            raw_file(folder, target.name),
+            enough=enough,
+            progress=lambda done, total: progress(target.name, done, total),
+        )
 
     results = on_each(targets, measured)
     measurements = {name: result for name, result in results.items() if isinstance(result, Measurement)}
@@ -100,14 +113,25 @@ def run_gate(question: Question, targets: Sequence[Target], folder: Path, calibr
     return assemble(measurements, errors, question, calibrations)
 
 
-def assemble(measurements: Mapping[str, Measurement], errors: Mapping[str, EdgegdError], question: Question,
-             calibrations: Mapping[str, Calibration]) -> GateRun:
+def assemble(
+    measurements: Mapping[str, Measurement],
+    errors: Mapping[str, EdgegdError],
+    question: Question,
+    calibrations: Mapping[str, Calibration],
+) -> GateRun:
     """The answers from raw data, the same whenever it is asked; Holm's correction over the targets."""
-    relative = [relative_gate(measurement, CANDIDATE, question.rule, calibrations.get(name))
-                for name, measurement in measurements.items()]  # fmt: skip
+    relative = [
+        relative_gate(measurement, CANDIDATE, question.rule, calibrations.get(name))
+        for name, measurement in measurements.items()
+    ]
     limit = question.limit
-    absolute = () if limit is None else tuple(
-        absolute_gate(measurement, CANDIDATE, limit.quantile, limit.ms) for measurement in measurements.values())
+    absolute = (
+        ()
+        if limit is None
+        else tuple(
+            absolute_gate(measurement, CANDIDATE, limit.quantile, limit.ms) for measurement in measurements.values()
+        )
+    )
     return GateRun(adjust(relative), absolute, errors, measurements)
 
 

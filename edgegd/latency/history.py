@@ -49,7 +49,10 @@ class HistoryEntry:
     def continues(self, before: HistoryEntry) -> bool:
         """Whether its latencies may be compared with those of an earlier entry."""
         return (self.target, self.fingerprint, self.baseline_sha256) == (
-            before.target, before.fingerprint, before.baseline_sha256)  # fmt: skip
+            before.target,
+            before.fingerprint,
+            before.baseline_sha256,
+        )
 
 
 def fingerprint_hash(fingerprint: Mapping[str, Any]) -> str:
@@ -72,8 +75,9 @@ def append_history(baseline: Baseline, entry: HistoryEntry) -> None:
         finally:
             os.close(descriptor)
     if written != len(line):
-        raise NoSpaceError(f"{path} got only {written} of the {len(line)} bytes of a line.",
-                           mend="free some space and remove the line")
+        raise NoSpaceError(
+            f"{path} got only {written} of the {len(line)} bytes of a line.", mend="free some space and remove the line"
+        )
 
 
 def require_history(baseline: Baseline) -> None:
@@ -90,15 +94,23 @@ def read_history(baseline: Baseline) -> tuple[HistoryEntry, ...]:
     try:
         lines = list(read_lines(path, JSON_BYTES)) if path.exists() else []
     except JsonProblem as error:
-        raise BaselineDamagedError(f"{path} is no history.", expected="lines that gates appended", found=str(error),
-                                   mend="restore it from version control") from error
+        raise BaselineDamagedError(
+            f"{path} is no history.",
+            expected="lines that gates appended",
+            found=str(error),
+            mend="restore it from version control",
+        ) from error
     entries = []
     for place, (line, _) in enumerate(lines, start=1):
         try:
             entries.append(_entry(load_json(line)))
         except ValueError as error:
-            raise BaselineDamagedError(f"Line {place} of {path} is no entry.", expected="a line that a gate appended",
-                                       found=line[:80], mend="remove or mend the line") from error
+            raise BaselineDamagedError(
+                f"Line {place} of {path} is no entry.",
+                expected="a line that a gate appended",
+                found=line[:80],
+                mend="remove or mend the line",
+            ) from error
     return tuple(entries)
 
 

@@ -18,8 +18,15 @@ Enough = Callable[[Measurement], str]
 """Asked after each launch: why nothing more need be measured, or an empty text."""
 
 
-def sample(models: Mapping[str, Path], design: Design, target: Target, path: Path, *,
-           enough: Enough = lambda measurement: "", progress: Progress = lambda done, total: None) -> Measurement:
+def sample(
+    models: Mapping[str, Path],
+    design: Design,
+    target: Target,
+    path: Path,
+    *,
+    enough: Enough = lambda measurement: "",
+    progress: Progress = lambda done, total: None,
+) -> Measurement:
     """Runs launches of `models` (name -> ONNX file; the first is the reference) on `target`, stored in `path`.
 
     It ends when `enough` says so, when `design.launches` launches can be used, or when so many had to be discarded that

@@ -55,10 +55,17 @@ class GateRule:
 
     def __post_init__(self) -> None:
         # Written so that NaN is refused, which every comparison denies.
-        if not (0 <= self.margin <= LARGEST_MARGIN and 0 < self.alpha < 0.5 and 0 <= self.max_discarded < 1
-                and 0 < self.budget <= LARGEST_MARGIN and self.devices >= 1):  # fmt: skip
-            raise ValueError(f"a gate needs margin and budget within 0 and {LARGEST_MARGIN}, 0 < alpha < 0.5, "
-                             "0 <= max_discarded < 1 and devices >= 1")  # fmt: skip
+        if not (
+            0 <= self.margin <= LARGEST_MARGIN
+            and 0 < self.alpha < 0.5
+            and 0 <= self.max_discarded < 1
+            and 0 < self.budget <= LARGEST_MARGIN
+            and self.devices >= 1
+        ):
+            raise ValueError(
+                f"a gate needs margin and budget within 0 and {LARGEST_MARGIN}, 0 < alpha < 0.5, "
+                "0 <= max_discarded < 1 and devices >= 1"
+            )
         if not self.looks or list(self.looks) != sorted(set(self.looks)) or self.looks[0] < 1:
             raise ValueError(f"looks are numbers of launches, each greater than the one before, not {self.looks}")
         if len(self.split) != len(self.looks) or not (min(self.split) > 0 and sum(self.split) <= 1 + 1e-9):
@@ -77,8 +84,11 @@ class GateRule:
         Of a complete measurement the last look is made at what there is, if that is less than planned.
         """
         alphas = [self.alpha * share for share in self.split]
-        made = [(count, alpha, alpha / self.devices) for count, alpha in zip(self.looks[:-1], alphas, strict=False)
-                if count <= launches]  # fmt: skip
+        made = [
+            (count, alpha, alpha / self.devices)
+            for count, alpha in zip(self.looks[:-1], alphas, strict=False)
+            if count <= launches
+        ]
         if launches >= self.looks[-1] or complete:
             made.append((min(launches, self.looks[-1]), alphas[-1], alphas[-1]))
         return made
@@ -100,8 +110,9 @@ class Decision:
     high: float | None = None
 
 
-def decide(log_ratios: NDArray[np.float64], rule: GateRule, *, discarded_quads: int, quads: int,
-           complete: bool = False) -> Decision:
+def decide(
+    log_ratios: NDArray[np.float64], rule: GateRule, *, discarded_quads: int, quads: int, complete: bool = False
+) -> Decision:
     """The looks at (launches,) log ratios in the order they were measured; `complete` where no more will come.
 
     INVALID: a ratio that is not finite; from the first look on, more discarded quads than the rule allows; a complete
@@ -113,11 +124,17 @@ def decide(log_ratios: NDArray[np.float64], rule: GateRule, *, discarded_quads: 
     if launches < rule.looks[0] and not complete:
         return Decision(None, f"{launches} of the {rule.looks[0]} launches of the first look have been measured.")
     if discarded_quads > rule.max_discarded * quads:
-        return Decision(Verdict.INVALID, f"{discarded_quads} of {quads} quads had to be discarded; with more than "
-                                         f"{_percent(rule.max_discarded, 0)} a gate does not answer.")
+        return Decision(
+            Verdict.INVALID,
+            f"{discarded_quads} of {quads} quads had to be discarded; with more than "
+            f"{_percent(rule.max_discarded, 0)} a gate does not answer.",
+        )
     if launches < rule.looks[0]:
-        return Decision(Verdict.INVALID, f"Only {launches} launches can be used; the first look needs "
-                                         f"{rule.looks[0]}. Measure again with more launches.")
+        return Decision(
+            Verdict.INVALID,
+            f"Only {launches} launches can be used; the first look needs "
+            f"{rule.looks[0]}. Measure again with more launches.",
+        )
     looks: list[Look] = []
     verdict = None
     for count, alpha, decisive in rule.planned(launches, complete):
@@ -174,5 +191,7 @@ def _reason(verdict: Verdict | None, rule: GateRule, look: Look, low: float, hig
     if not isfinite(high):
         return f"{look.launches} launches are too few for any claim at alpha {look.alpha:.2g}."
     state = "no look is left" if verdict is Verdict.INCONCLUSIVE else "the next look has to be waited for"
-    return (f"The candidate is between {slowdown(low)} and {slowdown(high)} than the reference, each bound {sure}; "
-            f"{margin}, so that neither claim can be made, and {state}.")
+    return (
+        f"The candidate is between {slowdown(low)} and {slowdown(high)} than the reference, each bound {sure}; "
+        f"{margin}, so that neither claim can be made, and {state}."
+    )

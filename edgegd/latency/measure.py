@@ -21,12 +21,25 @@ Progress = Callable[[Block, int, int], None]
 
 def design_of(settings: LatencySection, seed: int = 0) -> Design:
     """The design of the recipe's section `latency`."""
-    return Design(settings.launches, settings.quads, settings.block_s, settings.warmup_s, settings.threads,
-                  settings.spinning, seed=seed)  # fmt: skip
+    return Design(
+        settings.launches,
+        settings.quads,
+        settings.block_s,
+        settings.warmup_s,
+        settings.threads,
+        settings.spinning,
+        seed=seed,
+    )
 
 
-def measure(models: Mapping[str, Path], settings: LatencySection, target: Target, *, seed: int = 0,
-            progress: Progress | None = None) -> LatencyResult:
+def measure(
+    models: Mapping[str, Path],
+    settings: LatencySection,
+    target: Target,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> LatencyResult:
     """Times `models` (name -> ONNX file; the first is the reference) on `target` in all of the launches.
 
     A warm-up that does not become stable, or a throttled block, is told in the result and counts all the same: these

@@ -50,11 +50,18 @@ class ModelSignature:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ModelSignature:
         """What `to_json` gave. Raises KeyError or TypeError where something is missing."""
-        tensors = {key: tuple(Tensor(t["name"], t["dtype"], tuple(t["shape"])) for t in data[key])
-                   for key in ("inputs", "outputs")}  # fmt: skip
+        tensors = {
+            key: tuple(Tensor(t["name"], t["dtype"], tuple(t["shape"])) for t in data[key])
+            for key in ("inputs", "outputs")
+        }
         imgsz = data["imgsz"]
-        return cls(data["sha256"], data["size_bytes"], **tensors, imgsz=tuple(imgsz) if imgsz else None,
-                   portable=data["portable"])  # fmt: skip
+        return cls(
+            data["sha256"],
+            data["size_bytes"],
+            **tensors,
+            imgsz=tuple(imgsz) if imgsz else None,
+            portable=data["portable"],
+        )
 
 
 def read_signature(path: Path) -> ModelSignature:
@@ -65,9 +72,13 @@ def read_signature(path: Path) -> ModelSignature:
     contract = ModelContract.from_metadata(metadata) if "edgegd.schema" in metadata else None
     content = read_model(path)
     return ModelSignature(
-        sha256(content).hexdigest(), len(content), _tensors(session.get_inputs()), _tensors(session.get_outputs()),
-        imgsz=contract.preprocessing.imgsz if contract else None, portable=contract.portable if contract else "",
-    )  # fmt: skip
+        sha256(content).hexdigest(),
+        len(content),
+        _tensors(session.get_inputs()),
+        _tensors(session.get_outputs()),
+        imgsz=contract.preprocessing.imgsz if contract else None,
+        portable=contract.portable if contract else "",
+    )
 
 
 def read_model(path: Path) -> bytes:
@@ -76,10 +87,14 @@ def read_model(path: Path) -> bytes:
         if path.stat().st_size <= MODEL_BYTES:
             return path.read_bytes()
     except OSError as error:
-        raise OnnxUnreadableError(f"there is no ONNX file {path}", found=str(error),
-                                  mend="check the path, or export the model first") from error
-    raise OnnxUnreadableError(f"{path} is too long for an ONNX file.", expected=f"at most {MODEL_BYTES >> 30} GiB",
-                              found=f"{path.stat().st_size >> 30} GiB")
+        raise OnnxUnreadableError(
+            f"there is no ONNX file {path}", found=str(error), mend="check the path, or export the model first"
+        ) from error
+    raise OnnxUnreadableError(
+        f"{path} is too long for an ONNX file.",
+        expected=f"at most {MODEL_BYTES >> 30} GiB",
+        found=f"{path.stat().st_size >> 30} GiB",
+    )
 
 
 def _tensors(nodes: Any) -> tuple[Tensor, ...]:
@@ -91,6 +106,8 @@ def _tensors(nodes: Any) -> tuple[Tensor, ...]:
 
 def shape_differences(first: ModelSignature, second: ModelSignature) -> tuple[str, ...]:
     """Which of `inputs` and `outputs` are unlike in number, order, shape or type; their names do not matter."""
-    return tuple(what for what in ("inputs", "outputs")
-                 if [(t.dtype, t.shape) for t in getattr(first, what)]
-                 != [(t.dtype, t.shape) for t in getattr(second, what)])  # fmt: skip
+    return tuple(
+        what
+        for what in ("inputs", "outputs")
+        if [(t.dtype, t.shape) for t in getattr(first, what)] != [(t.dtype, t.shape) for t in getattr(second, what)]
+    )

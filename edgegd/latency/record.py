@@ -117,10 +117,16 @@ class Measurement:
 
     def discarded(self) -> dict[tuple[int, int], tuple[str, ...]]:
         """The quads that must not count, and why: a fault in any of their blocks, or a launch that was not stable."""
-        found = {key: tuple(sorted({fault for block in blocks for fault in block.faults}))
-                 for key, blocks in self.quads().items()}  # fmt: skip
-        found |= {(launch.launch, quad): (UNSTABLE,) for launch in self.launches if not launch.stable
-                  for quad in range(self.design.quads)}  # fmt: skip
+        found = {
+            key: tuple(sorted({fault for block in blocks for fault in block.faults}))
+            for key, blocks in self.quads().items()
+        }
+        found |= {
+            (launch.launch, quad): (UNSTABLE,)
+            for launch in self.launches
+            if not launch.stable
+            for quad in range(self.design.quads)
+        }
         return {key: faults for key, faults in found.items() if faults}
 
     def planned_quads(self) -> int:
@@ -149,11 +155,13 @@ class Measurement:
             run[launch] = run.get(launch, 0) + 1
             if (launch, quad) in discarded:
                 continue
-            mean = {name: np.mean([np.log(b.median_ms) for b in blocks if b.model == name])
-                    for name in (model, reference)}  # fmt: skip
+            mean = {
+                name: np.mean([np.log(b.median_ms) for b in blocks if b.model == name]) for name in (model, reference)
+            }
             ratios.setdefault(launch, []).append(float(mean[model] - mean[reference]))
-        return {launch: np.array(values) for launch, values in sorted(ratios.items())
-                if run[launch] == self.design.quads}  # fmt: skip
+        return {
+            launch: np.array(values) for launch, values in sorted(ratios.items()) if run[launch] == self.design.quads
+        }
 
     def launch_ratios(self, model: str) -> NDArray[np.float64]:
         """(launches,) the median log ratio of each launch's quads: one independent observation a launch."""

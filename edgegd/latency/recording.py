@@ -36,14 +36,23 @@ class Recording:
         with explaining_full_disk(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("x", encoding="utf-8")
-            self._write({"kind": "header", "schema": SCHEMA, "target": target, "started": self._started,
-                         "design": asdict(design), "models": {name: asdict(f) for name, f in models.items()}})
+            self._write(
+                {
+                    "kind": "header",
+                    "schema": SCHEMA,
+                    "target": target,
+                    "started": self._started,
+                    "design": asdict(design),
+                    "models": {name: asdict(f) for name, f in models.items()},
+                }
+            )
 
     def __enter__(self) -> Recording:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-                 ) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with explaining_full_disk(self.path.parent):
             if error is not None and not self._complete:
                 self._write({"kind": "end", "complete": False, "reason": f"{type(error).__name__}: {error}"})
@@ -67,8 +76,15 @@ class Recording:
 
     def measurement(self) -> Measurement:
         """What has been measured until now."""
-        return Measurement(self._target, self._design, self._models, tuple(self._launches), tuple(self._blocks),
-                           self._complete, self._started)
+        return Measurement(
+            self._target,
+            self._design,
+            self._models,
+            tuple(self._launches),
+            tuple(self._blocks),
+            self._complete,
+            self._started,
+        )
 
     def _write(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
@@ -76,14 +92,28 @@ class Recording:
 
 
 _COUNT, _TEXT = whole(0, 1_000_000), text(10_000)
-DESIGN = record({"launches": _COUNT, "quads": _COUNT, "block_s": number(0, 1e6), "warmup_s": number(0, 1e6),
-                 "threads": _COUNT, "spinning": one_of(True, False)}, {"seed": whole(0, 1 << 63)})  # fmt: skip
+DESIGN = record(
+    {
+        "launches": _COUNT,
+        "quads": _COUNT,
+        "block_s": number(0, 1e6),
+        "warmup_s": number(0, 1e6),
+        "threads": _COUNT,
+        "spinning": one_of(True, False),
+    },
+    {"seed": whole(0, 1 << 63)},
+)
 """A stored Design (edgegd.latency.record)."""
-_HEADER = record({
-    "kind": _TEXT, "schema": whole(0, 1000), "target": _TEXT, "started": _TEXT,
-    "design": DESIGN,
-    "models": by_name(record({"file": _TEXT, "sha256": _TEXT, "size_bytes": whole(0, 1 << 63)}), 50),
-})  # fmt: skip
+_HEADER = record(
+    {
+        "kind": _TEXT,
+        "schema": whole(0, 1000),
+        "target": _TEXT,
+        "started": _TEXT,
+        "design": DESIGN,
+        "models": by_name(record({"file": _TEXT, "sha256": _TEXT, "size_bytes": whole(0, 1 << 63)}), 50),
+    }
+)
 _OBJECT = by_name(lambda value, where: None, 1000)
 
 
@@ -94,13 +124,28 @@ def _state(value: Any, where: str) -> None:
 
 
 _LINES = {
-    "launch": record({"launch": _COUNT, "fingerprint": _OBJECT,
-                      "workers": by_name(record({"warm_up": record({"stable": one_of(True, False)})}), 1000)}),
-    "block": record({"launch": _COUNT, "quad": _COUNT, "place": _COUNT, "model": _TEXT,
-                     "first_ns": whole(1, HOUR_NS), "durations_ns": many(whole(1, HOUR_NS), 1, 50_000_000),
-                     "before": _state, "after": _state, "faults": many(_TEXT, 0, 1000)}),
+    "launch": record(
+        {
+            "launch": _COUNT,
+            "fingerprint": _OBJECT,
+            "workers": by_name(record({"warm_up": record({"stable": one_of(True, False)})}), 1000),
+        }
+    ),
+    "block": record(
+        {
+            "launch": _COUNT,
+            "quad": _COUNT,
+            "place": _COUNT,
+            "model": _TEXT,
+            "first_ns": whole(1, HOUR_NS),
+            "durations_ns": many(whole(1, HOUR_NS), 1, 50_000_000),
+            "before": _state,
+            "after": _state,
+            "faults": many(_TEXT, 0, 1000),
+        }
+    ),
     "end": record({"complete": one_of(True, False), "reason": _TEXT}),
-}  # fmt: skip
+}
 
 
 def load_measurement(path: Path) -> Measurement:
@@ -129,14 +174,16 @@ def load_measurement(path: Path) -> Measurement:
             if kind == "launch":
                 launches.append(Launch(**line))
             elif kind == "block":
-                blocks.append(Block(**line | {"durations_ns": tuple(line["durations_ns"]),
-                                              "faults": tuple(line["faults"])}))
+                blocks.append(
+                    Block(**line | {"durations_ns": tuple(line["durations_ns"]), "faults": tuple(line["faults"])})
+                )
             elif kind == "end":
                 complete = bool(line["complete"])
             else:
                 raise ValueError(f"a line of kind {kind}")
-        return Measurement(header["target"], design, models, tuple(launches), tuple(blocks), complete,
-                           header["started"])
+        return Measurement(
+            header["target"], design, models, tuple(launches), tuple(blocks), complete, header["started"]
+        )
     except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
 
@@ -161,6 +208,9 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _damaged(path: Path, found: str) -> MeasurementFileError:
-    return MeasurementFileError(f"{path} cannot be read as a latency measurement.",
-                                expected=f"JSON lines of schema {SCHEMA} that `edgegd latency` or `edgegd gate` wrote",
-                                found=found, mend="measure again; a file that was cut off at its end can be read")
+    return MeasurementFileError(
+        f"{path} cannot be read as a latency measurement.",
+        expected=f"JSON lines of schema {SCHEMA} that `edgegd latency` or `edgegd gate` wrote",
+        found=found,
+        mend="measure again; a file that was cut off at its end can be read",
+    )

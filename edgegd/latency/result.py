@@ -48,8 +48,16 @@ class LatencyResult:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict; of each block the median in ms and the count are kept, not the single durations."""
-        blocks = [{"launch": b.launch, "quad": b.quad, "model": b.model, "median_ms": b.median_ms,
-                   "inferences": len(b.durations_ns)} for b in self.blocks]
+        blocks = [
+            {
+                "launch": b.launch,
+                "quad": b.quad,
+                "model": b.model,
+                "median_ms": b.median_ms,
+                "inferences": len(b.durations_ns),
+            }
+            for b in self.blocks
+        ]
         return {
             "schema": 1,
             "target": self.target,
@@ -91,8 +99,9 @@ def summarize(measurement: Measurement, settings: LatencySection) -> LatencyResu
         durations_ms = np.concatenate([b.durations_ns for b in blocks if b.model == name]) / 1e6
         median, p90, p99 = np.percentile(durations_ms, [50, 90, 99])
         ratio, low, high = speedup(np.log(reference / medians[name]))
-        latencies[name] = ModelLatency(float(median), float(p90), float(p99), len(durations_ms), ratio, low, high,
-                                       file.sha256)
+        latencies[name] = ModelLatency(
+            float(median), float(p90), float(p99), len(durations_ms), ratio, low, high, file.sha256
+        )
     faults = tuple(sorted({fault for block in blocks for fault in block.faults}))
     stable = all(launch.stable for launch in measurement.launches)
     machine = dict(measurement.launches[0].fingerprint)

@@ -78,12 +78,18 @@ def machine_facts() -> dict[str, Any]:
             modules[name] = __import__(name)
     build_info = getattr(modules.get("onnxruntime"), "get_build_info", lambda: None)
     return {
-        "cpuinfo": read_text("/proc/cpuinfo"), "architecture": os.uname().machine, "kernel": os.uname().release,
-        "logical_cores": os.cpu_count() or 1, "usable_cores": len(cores), "core_mask": cores,
-        "governor": read_text(frequency + "scaling_governor"), "python": sys.version.split()[0],
-        "max_frequency_khz": read_text(frequency + "scaling_max_freq"), "onnxruntime_build": build_info(),
+        "cpuinfo": read_text("/proc/cpuinfo"),
+        "architecture": os.uname().machine,
+        "kernel": os.uname().release,
+        "logical_cores": os.cpu_count() or 1,
+        "usable_cores": len(cores),
+        "core_mask": cores,
+        "governor": read_text(frequency + "scaling_governor"),
+        "python": sys.version.split()[0],
+        "max_frequency_khz": read_text(frequency + "scaling_max_freq"),
+        "onnxruntime_build": build_info(),
         **{name: getattr(modules.get(name), "__version__", None) for name in ("numpy", "onnxruntime")},
-    }  # fmt: skip
+    }
 
 
 def device_state(root: str = "/") -> dict[str, Any]:
@@ -92,10 +98,13 @@ def device_state(root: str = "/") -> dict[str, Any]:
     `frequency_khz` has a value a core, `temperature_c` one a type of zone (the hottest); `throttled_flags` are those of
     a Raspberry Pi, `throttle_count` is x86's; ticks are all cores', `own_ticks` this process'.
     """
+
     def read(pattern: str) -> list[str]:
         return [read_text(path) for path in sorted(glob.glob(os.path.join(root, pattern)), key=lambda p: (len(p), p))]
+
     def whole(texts: list[str], base: int = 10) -> list[int]:
         return [int(text, base) for text in texts if re.fullmatch(r"-?\d+" if base == 10 else "[0-9a-f]+", text)]
+
     cpu, zone = "sys/devices/system/cpu/cpu[0-9]*/", "sys/class/thermal/thermal_zone[0-9]*/"
     temperatures: dict[str, float] = {}
     for kind, text in zip(read(zone + "type"), read(zone + "temp")):  # noqa: B905 -- `strict` is of Python 3.10
@@ -105,9 +114,13 @@ def device_state(root: str = "/") -> dict[str, Any]:
     ticks, load = (" ".join(read(f"proc/{name}")).split() for name in ("stat", "loadavg"))
     own = " ".join(read("proc/self/stat")).rpartition(")")[2].split()  # the program's name may hold blanks
     state = {
-        "clocks_ns": {"monotonic": time.monotonic_ns(), "boottime": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
-                      "wall": time.time_ns()},
-        "frequency_khz": whole(read(cpu + "cpufreq/scaling_cur_freq")), "temperature_c": temperatures,
+        "clocks_ns": {
+            "monotonic": time.monotonic_ns(),
+            "boottime": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+            "wall": time.time_ns(),
+        },
+        "frequency_khz": whole(read(cpu + "cpufreq/scaling_cur_freq")),
+        "temperature_c": temperatures,
         "governor": " + ".join(sorted(set(read(cpu + "cpufreq/scaling_governor")))),
         "throttled_flags": (*whole(read("sys/devices/platform/soc/soc:firmware/get_throttled"), 16), None)[0],
         "throttle_count": sum(throttles) if throttles else None,
@@ -115,8 +128,9 @@ def device_state(root: str = "/") -> dict[str, Any]:
         "load1": float(load[0]) if load else None,
         "busy_ticks": sum(int(ticks[i]) for i in (1, 2, 3, 6, 7)) if ticks else None,  # not idle, iowait, steal
         "steal_ticks": int(ticks[8]) if ticks else None,
-        "own_ticks": int(own[11]) + int(own[12]) if own else None, "ticks_per_s": os.sysconf("SC_CLK_TCK"),
-    }  # fmt: skip
+        "own_ticks": int(own[11]) + int(own[12]) if own else None,
+        "ticks_per_s": os.sysconf("SC_CLK_TCK"),
+    }
     return {key: value for key, value in state.items() if value not in (None, "", [], {})}
 
 
@@ -139,6 +153,7 @@ def make_feed(inputs: list[Any], seed: int, file: str | None) -> dict[str, Any]:
     Raises Refusal for dynamic shapes, for other dtypes, and for a .npy that does not fit the model.
     """
     import numpy as np
+
     random, feed = np.random.default_rng(seed), {}
     for node in inputs:
         if not all(isinstance(side, int) and side > 0 for side in node.shape):
@@ -147,8 +162,11 @@ def make_feed(inputs: list[Any], seed: int, file: str | None) -> dict[str, Any]:
             raise Refusal(f"input {node.name} is {node.type}; only tensor(float) and tensor(uint8) are timed")
         if math.prod(node.shape) * 4 > INPUT_BYTES:
             raise Refusal(f"input {node.name} {node.shape} has more than {INPUT_BYTES >> 22} million values")
-        feed[node.name] = (random.random(node.shape, dtype=np.float32) if node.type == "tensor(float)"
-                           else random.integers(0, 256, node.shape, dtype=np.uint8))  # fmt: skip
+        feed[node.name] = (
+            random.random(node.shape, dtype=np.float32)
+            if node.type == "tensor(float)"
+            else random.integers(0, 256, node.shape, dtype=np.uint8)
+        )
     if file is not None:
         name, made = next(iter(feed.items()))
         array = np.load(file)
@@ -174,6 +192,7 @@ def open_session(model: str, threads: int, spinning: bool, optimization: str, pr
     try:
         import numpy  # noqa: F401
         import onnxruntime as ort
+
         if tuple(map(int, ort.__version__.split(".")[:2])) < OLDEST_ONNXRUNTIME:
             raise ImportError(f"onnxruntime {ort.__version__} is too old")
     except Exception as error:  # also a library for another CPU, or half an installation
@@ -209,11 +228,20 @@ def summarize_profile(events: list[dict[str, Any]], runs: int) -> dict[str, Any]
     nodes = []
     for (_, name), times in found.items():
         last = times[-1]["args"]
-        inputs, outputs = ([[kind, *shape] for one in last[key] for kind, shape in one.items()]
-                           for key in ("input_type_shape", "output_type_shape"))  # fmt: skip
-        nodes.append({"op_type": last["op_name"], "name": name, "provider": last["provider"],
-                      "median_us": statistics.median(event["dur"] for event in times[-runs:]),
-                      "inputs": inputs, "outputs": outputs})  # fmt: skip
+        inputs, outputs = (
+            [[kind, *shape] for one in last[key] for kind, shape in one.items()]
+            for key in ("input_type_shape", "output_type_shape")
+        )
+        nodes.append(
+            {
+                "op_type": last["op_name"],
+                "name": name,
+                "provider": last["provider"],
+                "median_us": statistics.median(event["dur"] for event in times[-runs:]),
+                "inputs": inputs,
+                "outputs": outputs,
+            }
+        )
     whole = [event["dur"] for event in events if event["name"] == "model_run"]
     return {"nodes": nodes, "run_us": statistics.median(whole[-runs:])}
 
@@ -221,8 +249,17 @@ def summarize_profile(events: list[dict[str, Any]], runs: int) -> dict[str, Any]
 class LoadedModel:
     """One onnxruntime session with explicit options, its input, and the clock around single inferences."""
 
-    def __init__(self, model: str, threads: int, spinning: bool, optimization: str, seed: int, input: str | None,
-                 sha256: str | None = None, provider: str = "CPUExecutionProvider") -> None:
+    def __init__(
+        self,
+        model: str,
+        threads: int,
+        spinning: bool,
+        optimization: str,
+        seed: int,
+        input: str | None,
+        sha256: str | None = None,
+        provider: str = "CPUExecutionProvider",
+    ) -> None:
         self.sha256 = checked_sha256(model, sha256)
         self._asked = (model, threads, spinning, optimization, provider)
         start = time.perf_counter_ns()
@@ -234,14 +271,21 @@ class LoadedModel:
         """The answer to `configure`; the options are read back from the session, not repeated from the request."""
         options = self.session.get_session_options()
         return {
-            "ready": True, "protocol": PROTOCOL, "load_ms": self.load_ms, "model_sha256": self.sha256,
-            "machine": machine_facts(), "session": {
-                "threads": options.intra_op_num_threads, "inter_op_threads": options.inter_op_num_threads,
+            "ready": True,
+            "protocol": PROTOCOL,
+            "load_ms": self.load_ms,
+            "model_sha256": self.sha256,
+            "machine": machine_facts(),
+            "session": {
+                "threads": options.intra_op_num_threads,
+                "inter_op_threads": options.inter_op_num_threads,
                 "spinning": options.get_session_config_entry("session.intra_op.allow_spinning") == "1",
-                "optimization": options.graph_optimization_level.name, "execution_mode": options.execution_mode.name,
-                "providers": self.session.get_providers()},
+                "optimization": options.graph_optimization_level.name,
+                "execution_mode": options.execution_mode.name,
+                "providers": self.session.get_providers(),
+            },
             "inputs": {name: [str(array.dtype), *array.shape] for name, array in self.feed.items()},
-        }  # fmt: skip
+        }
 
     def time_once(self) -> int:
         """Duration of one inference in ns."""
@@ -294,8 +338,9 @@ class LoadedModel:
         return {**summary, "plain_us": statistics.median(plain_ns[-runs:]) / 1000}
 
 
-def serve(lines: Iterable[str | bytes], send: Callable[[dict[str, Any]], None],
-          load: Callable[..., LoadedModel] = LoadedModel) -> None:
+def serve(
+    lines: Iterable[str | bytes], send: Callable[[dict[str, Any]], None], load: Callable[..., LoadedModel] = LoadedModel
+) -> None:
     """Answer each line until `quit`; an exception becomes an answer. `load` is another runtime's model, if any."""
     model: LoadedModel | None = None
     for line in lines:
@@ -308,8 +353,15 @@ def serve(lines: Iterable[str | bytes], send: Callable[[dict[str, Any]], None],
                 if value != PROTOCOL:
                     raise Refusal(f"this worker speaks version {PROTOCOL}, not {value}", "protocol")
                 disk = os.statvfs(_FOLDER)
-                send({"protocol": PROTOCOL, "machine": machine_facts(), "state": device_state(), "pid": os.getpid(),
-                      "free_bytes": disk.f_bavail * disk.f_frsize})  # fmt: skip
+                send(
+                    {
+                        "protocol": PROTOCOL,
+                        "machine": machine_facts(),
+                        "state": device_state(),
+                        "pid": os.getpid(),
+                        "free_bytes": disk.f_bavail * disk.f_frsize,
+                    }
+                )
             elif kind == "memory":
                 send({"peak_bytes": 1024 * int(re.findall(r"VmHWM:\s*(\d+) kB", read_text("/proc/self/status"))[0])})
             elif kind == "configure":
@@ -329,6 +381,7 @@ def serve(lines: Iterable[str | bytes], send: Callable[[dict[str, Any]], None],
 def heard() -> Iterator[bytes]:
     """The lines of stdin. The thread that waits for them ends the process with stdin, whatever it is doing then."""
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
     def listen() -> None:
         for line in open(0, "rb", buffering=0):  # noqa: SIM115 -- the process ends with it
             lines.put(line)

@@ -33,9 +33,15 @@ from edgegd.recipe.schema import TrainSection
 from edgegd.targets.local import LocalTarget
 
 ADAPTATION = DescentKind(
-    result="adapted.pt", record="adaptation.json", steps="adaptation.jsonl", last_good="adapt-last-good.pt",
-    checkpoint="adapt-checkpoint.safetensors", start="swapped", how="in float", rate="train.adapt.lr0",
-)  # fmt: skip
+    result="adapted.pt",
+    record="adaptation.json",
+    steps="adaptation.jsonl",
+    last_good="adapt-last-good.pt",
+    checkpoint="adapt-checkpoint.safetensors",
+    start="swapped",
+    how="in float",
+    rate="train.adapt.lr0",
+)
 _IMAGES = 8  # a few real ones: noise differs by orders of magnitude between layers, by little between images
 _BATCH = 4  # images at a time: little memory
 
@@ -53,10 +59,17 @@ def run_activation(folder: RunFolder, progress: Progress) -> None:
         measured, conditions = _measure(folder, progress)
         units = choose(measured, section.activation_saving)
         chosen = {path for unit in units if unit.swapped for path in unit.paths}
-        swap = replace(swap, relu=tuple(path for path in paths if path in chosen),
-                       silu=tuple(path for path in paths if path not in chosen), units=units, conditions=conditions)
-        progress.note(f"{sum(unit.saved_ms for unit in units if unit.swapped):.2f} of the "
-                      f"{sum(unit.saved_ms for unit in units):.2f} ms of all SiLUs go")  # fmt: skip
+        swap = replace(
+            swap,
+            relu=tuple(path for path in paths if path in chosen),
+            silu=tuple(path for path in paths if path not in chosen),
+            units=units,
+            conditions=conditions,
+        )
+        progress.note(
+            f"{sum(unit.saved_ms for unit in units if unit.swapped):.2f} of the "
+            f"{sum(unit.saved_ms for unit in units):.2f} ms of all SiLUs go"
+        )
     progress.note(f"{len(swap.relu)} of {len(paths)} SiLUs become ReLU")
     folder.write_json("activation.json", dataclasses.asdict(swap))
 
@@ -74,13 +87,19 @@ def _measure(folder: RunFolder, progress: Progress) -> tuple[list[SwapUnit], dic
     times: dict[str, float] = {}
     for address, ms in profile.operations_ms().items():
         times[silu_path(address)] = times.get(silu_path(address), 0.0) + ms
-    measured = [SwapUnit(unit, sum(times.get(path, 0.0) for path in unit), noise)
-                for unit, noise in zip(units, noises, strict=True)]  # fmt: skip
+    measured = [
+        SwapUnit(unit, sum(times.get(path, 0.0) for path in unit), noise)
+        for unit, noise in zip(units, noises, strict=True)
+    ]
     return measured, {
-        "images": sum(map(len, images)), "run_ms": profile.run_ms, "cpu": profile.fingerprint["cpu"],
-        "onnxruntime": profile.fingerprint["onnxruntime"], "threads": recipe.latency.threads,
-        "profile": recipe.target.profile, "imgsz": recipe.model.imgsz,
-    }  # fmt: skip
+        "images": sum(map(len, images)),
+        "run_ms": profile.run_ms,
+        "cpu": profile.fingerprint["cpu"],
+        "onnxruntime": profile.fingerprint["onnxruntime"],
+        "threads": recipe.latency.threads,
+        "profile": recipe.target.profile,
+        "imgsz": recipe.model.imgsz,
+    }
 
 
 def _images(folder: RunFolder, model: DetectionModel) -> list[torch.Tensor]:
@@ -88,8 +107,9 @@ def _images(folder: RunFolder, model: DetectionModel) -> list[torch.Tensor]:
     return [torch.from_numpy(batch) for batch in batches(paths, run_preprocessing(folder, model), _BATCH)]
 
 
-def _profile_of_silu_model(folder: RunFolder, progress: Progress, model: DetectionModel, plan: QuantPlan,
-                           images: list[torch.Tensor]) -> Profile:
+def _profile_of_silu_model(
+    folder: RunFolder, progress: Progress, model: DetectionModel, plan: QuantPlan, images: list[torch.Tensor]
+) -> Profile:
     """The profile of the model as it would be quantized without a swap; its ranges, of few images, cost no time."""
     recipe = folder.recipe
     path = folder.artifact(f".silu.onnx.{os.getpid()}.tmp")  # a name that the folder's next lock removes after a kill
@@ -98,8 +118,12 @@ def _profile_of_silu_model(folder: RunFolder, progress: Progress, model: Detecti
     content = build_graph(quantized, plan, recipe.model.size, recipe.export.opset).SerializeToString()
     write_atomically(path, content)
     try:
-        return profile_models({"silu": path}, LocalTarget(), recipe.latency,
-                              progress=lambda done, total: progress.update(done, total, "timing SiLUs"))["silu"]
+        return profile_models(
+            {"silu": path},
+            LocalTarget(),
+            recipe.latency,
+            progress=lambda done, total: progress.update(done, total, "timing SiLUs"),
+        )["silu"]
     finally:
         path.unlink()
 
@@ -121,10 +145,15 @@ def run_adapt(folder: RunFolder, progress: Progress) -> None:
         store_model(fresh, folder.artifact(ADAPTATION.last_good))
 
     descent = descend(
-        folder, progress, student, settings, ADAPTATION, keep=keep,
+        folder,
+        progress,
+        student,
+        settings,
+        ADAPTATION,
+        keep=keep,
         identity={name: sha256_of(folder.artifact(name)) for name in ("float.pt", "activation.json")},
         teacher=lambda: float_model(folder).to(settings.device),
-    )  # fmt: skip
+    )
     if descent.best_epoch == 0:
         progress.note("no epoch was better than the swapped model before the first step: that one is kept")
 
@@ -135,17 +164,27 @@ def adaptation_settings(train: TrainSection) -> TrainSection:
     There are no ranges and no codes, so what is about them is off; biases learn at the rate of the weights.
     """
     adapt = train.adapt
-    return replace(train, epochs=adapt.epochs, lr0=adapt.lr0, bias_lr=None, warmup_epochs=adapt.warmup_epochs,
-                   distill=adapt.distill, freeze_ranges_epochs=0, oscillation="off")
+    return replace(
+        train,
+        epochs=adapt.epochs,
+        lr0=adapt.lr0,
+        bias_lr=None,
+        warmup_epochs=adapt.warmup_epochs,
+        distill=adapt.distill,
+        freeze_ranges_epochs=0,
+        oscillation="off",
+    )
 
 
 def _swapped(folder: RunFolder, swap: ActivationSwap) -> DetectionModel:
     model = open_checkpoint(folder.require("float.pt", "float"))
     if set(silu_paths(model)) != {*swap.relu, *swap.silu}:
         raise ActivationError(
-            "activation.json was made for another model.", expected=f"the {len(silu_paths(model))} SiLUs of float.pt",
-            found=f"{len(swap.relu) + len(swap.silu)} others", mend=f"choose anew: `edgegd activation {folder.path}`",
-        )  # fmt: skip
+            "activation.json was made for another model.",
+            expected=f"the {len(silu_paths(model))} SiLUs of float.pt",
+            found=f"{len(swap.relu) + len(swap.silu)} others",
+            mend=f"choose anew: `edgegd activation {folder.path}`",
+        )
     swap_to_relu(model, swap.relu)
     return model
 
@@ -154,9 +193,10 @@ def _require_swap(folder: RunFolder) -> None:
     if folder.recipe.quant.activation == "silu":
         raise ActivationError(
             "The recipe keeps its SiLUs, so there is nothing to choose or to adapt.",
-            expected="quant.activation relu or auto", found="quant.activation silu",
+            expected="quant.activation relu or auto",
+            found="quant.activation silu",
             mend=f"`edgegd run {folder.owner()} --run-dir {folder.path} --set quant.activation=relu`",
-        )  # fmt: skip
+        )
 
 
 def _choice_reads(folder: RunFolder) -> dict[str, str]:
@@ -168,13 +208,31 @@ def _machine(folder: RunFolder) -> Any:
     return fingerprint()["cpu"] if folder.recipe.quant.activation == "auto" else None
 
 
-ACTIVATION = Stage("activation", "which SiLUs become ReLU", {"data.json": "data", "float.pt": "float"},
-                   ("activation.json",),
-                   ("model.imgsz", "model.end2end", "quant.activation", "quant.activation_saving", "target",
-                    "latency.threads", "latency.spinning", "export.opset", "train.seed"),
-                   run_activation, _machine)  # fmt: skip
-ADAPT = Stage("adapt", "float training of the swapped model",
-              {"data.json": "data", "float.pt": "float"},
-              (ADAPTATION.result, ADAPTATION.record, ADAPTATION.steps),
-              ("model.imgsz", "model.end2end", "quant.activation", "quant.activation_saving", "train", "accuracy"),
-              run_adapt, reads_also=_choice_reads)  # fmt: skip
+ACTIVATION = Stage(
+    "activation",
+    "which SiLUs become ReLU",
+    {"data.json": "data", "float.pt": "float"},
+    ("activation.json",),
+    (
+        "model.imgsz",
+        "model.end2end",
+        "quant.activation",
+        "quant.activation_saving",
+        "target",
+        "latency.threads",
+        "latency.spinning",
+        "export.opset",
+        "train.seed",
+    ),
+    run_activation,
+    _machine,
+)
+ADAPT = Stage(
+    "adapt",
+    "float training of the swapped model",
+    {"data.json": "data", "float.pt": "float"},
+    (ADAPTATION.result, ADAPTATION.record, ADAPTATION.steps),
+    ("model.imgsz", "model.end2end", "quant.activation", "quant.activation_saving", "train", "accuracy"),
+    run_adapt,
+    reads_also=_choice_reads,
+)

@@ -12,10 +12,19 @@ from contextlib import contextmanager
 from edgegd.pipeline.run_folder import RunFolder
 
 MAKERS = {
-    "data.json": "data", "activation.json": "activation", "adaptation.json": "adapt", "precision.json": "search",
-    "plan.json": "ptq", "calibration.json": "ptq", "descent.json": "qat", "passes.json": "export",
-    "verify.json": "verify", "accuracy.json": "accuracy", "latency.json": "latency", "report.json": "report",
-}  # fmt: skip
+    "data.json": "data",
+    "activation.json": "activation",
+    "adaptation.json": "adapt",
+    "precision.json": "search",
+    "plan.json": "ptq",
+    "calibration.json": "ptq",
+    "descent.json": "qat",
+    "passes.json": "export",
+    "verify.json": "verify",
+    "accuracy.json": "accuracy",
+    "latency.json": "latency",
+    "report.json": "report",
+}
 """Artifact -> the stage that makes it."""
 
 

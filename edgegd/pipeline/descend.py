@@ -50,9 +50,18 @@ class DescentKind:
     rate: str
 
 
-def descend(folder: RunFolder, progress: Progress, student: Student, settings: TrainSection, kind: DescentKind, *,
-            identity: Mapping[str, Any], keep: Callable[[], None], teacher: Callable[[], nn.Module],
-            before_validation: Callable[[], object] | None = None) -> Descent:
+def descend(
+    folder: RunFolder,
+    progress: Progress,
+    student: Student,
+    settings: TrainSection,
+    kind: DescentKind,
+    *,
+    identity: Mapping[str, Any],
+    keep: Callable[[], None],
+    teacher: Callable[[], nn.Module],
+    before_validation: Callable[[], object] | None = None,
+) -> Descent:
     """Trains `student`, on `settings.device`, and writes `kind.result` (the best epoch's), `kind.record`, `kind.steps`.
 
     `keep()` stores the student as it is then as `kind.last_good`. `identity` is plain data on what else decides the
@@ -64,11 +73,16 @@ def descend(folder: RunFolder, progress: Progress, student: Student, settings: T
     """
     recipe, dataset = folder.recipe, stored_dataset(folder)
     size = recipe.model.size
-    file = CheckpointFile(folder.artifact(kind.checkpoint), {
-        **identity, "model.imgsz": list(size), "data.json": sha256_of(folder.artifact("data.json")),
-        "train": {key: value for key, value in dataclasses.asdict(settings).items() if key not in _NO_INFLUENCE},
-        "accuracy": dataclasses.asdict(recipe.accuracy),
-    })  # fmt: skip
+    file = CheckpointFile(
+        folder.artifact(kind.checkpoint),
+        {
+            **identity,
+            "model.imgsz": list(size),
+            "data.json": sha256_of(folder.artifact("data.json")),
+            "train": {key: value for key, value in dataclasses.asdict(settings).items() if key not in _NO_INFLUENCE},
+            "accuracy": dataclasses.asdict(recipe.accuracy),
+        },
+    )
     resume = _resumable(file, progress)
     seed_everything(settings.seed)
     prepare_loss(student.model, hyperparameters(settings, size))
@@ -86,19 +100,31 @@ def descend(folder: RunFolder, progress: Progress, student: Student, settings: T
         progress.note(f"{kind.start}, before the first step: mAP50-95 {percent(map50_95)} {kind.how}")
 
     def tell(epoch: Epoch) -> None:
-        progress.note(f"epoch {epoch.epoch}/{settings.epochs}: loss {epoch.loss:.4f}, learning rate {epoch.lr:.2e}, "
-                      f"mAP50-95 {percent(epoch.map50_95)} {kind.how}")  # fmt: skip
+        progress.note(
+            f"epoch {epoch.epoch}/{settings.epochs}: loss {epoch.loss:.4f}, learning rate {epoch.lr:.2e}, "
+            f"mAP50-95 {percent(epoch.map50_95)} {kind.how}"
+        )
 
     try:
         descent = fine_tune(
-            student, batches, settings, validate, lambda epoch: keep(), teacher=teacher() if distils else None,
-            progress=progress.update, on_start=tell_start, on_epoch=tell,
-            file=file, resume=resume, log=folder.artifact(kind.steps),
-        )  # fmt: skip
+            student,
+            batches,
+            settings,
+            validate,
+            lambda epoch: keep(),
+            teacher=teacher() if distils else None,
+            progress=progress.update,
+            on_start=tell_start,
+            on_epoch=tell,
+            file=file,
+            resume=resume,
+            log=folder.artifact(kind.steps),
+        )
     except NaNLossError as error:
         kept = f"the best model so far is kept in {folder.artifact(kind.last_good)}"
-        raise NaNLossError(error.what, expected=error.expected, found=error.found,
-                           mend=f"lower {kind.rate} or train.grad_clip; {kept}") from error  # fmt: skip
+        raise NaNLossError(
+            error.what, expected=error.expected, found=error.found, mend=f"lower {kind.rate} or train.grad_clip; {kept}"
+        ) from error
     folder.write(kind.result, folder.artifact(kind.last_good).read_bytes())
     folder.write_json(kind.record, dataclasses.asdict(descent))
     folder.artifact(kind.last_good).unlink()
@@ -123,8 +149,9 @@ def _resumable(file: CheckpointFile, progress: Progress) -> Checkpoint | None:
         return None
     if changes:
         aside = file.set_aside()
-        progress.note(f"training starts anew, its checkpoint (kept as {aside.name}) is of other inputs: "
-                      f"{', '.join(changes)}")  # fmt: skip
+        progress.note(
+            f"training starts anew, its checkpoint (kept as {aside.name}) is of other inputs: {', '.join(changes)}"
+        )
         return None
     progress.note(f"going on after step {checkpoint.record['step']} of an interrupted training")
     return checkpoint

@@ -31,8 +31,12 @@ def require_possible(folder: RunFolder, model: DetectionModel) -> None:
     recipe = folder.recipe
     require_plan_section(recipe)
     if recipe.quant.plan and recipe.precision.has_budget:
-        raise PlanError("The recipe has a plan of its own, which leaves nothing to search.", expected="no quant.plan",
-                        found=f"quant.plan {recipe.quant.plan}", mend="leave quant.plan or precision out")
+        raise PlanError(
+            "The recipe has a plan of its own, which leaves nothing to search.",
+            expected="no quant.plan",
+            found=f"quant.plan {recipe.quant.plan}",
+            mend="leave quant.plan or precision out",
+        )
     require_shared_memory(recipe.train.workers, recipe.train.batch, recipe.model.imgsz)
     require_plain_name(folder.artifact("view").absolute())
     require_own_parameters(model, recipe.model.weights)
@@ -45,16 +49,21 @@ def require_possible(folder: RunFolder, model: DetectionModel) -> None:
         raise UnsupportedModelError(
             "train.distill.head is not possible for RT-DETR: student and teacher each choose their own queries.",
             expected="train.distill.head 0, and train.adapt.distill.head 0 where activations are swapped",
-            found=f"{weight:g}", mend="set it to 0, and use neck",
-        )  # fmt: skip
+            found=f"{weight:g}",
+            mend="set it to 0, and use neck",
+        )
     distills = [recipe.train.distill, *([recipe.train.adapt.distill] if swaps else [])]
-    if isinstance(head, RTDETRDecoder) and recipe.data.unlabelled_images and any(
-            one.asks and one.labels for one in distills):  # fmt: skip
+    if (
+        isinstance(head, RTDETRDecoder)
+        and recipe.data.unlabelled_images
+        and any(one.asks and one.labels for one in distills)
+    ):
         raise UnsupportedModelError(
             "RT-DETR cannot learn from labelled and unlabelled images in one step: its queries are made of labels.",
             expected="train.distill.labels false, or no data.unlabelled_images",
-            found="both", mend="set it to false (in an adaptation train.adapt.distill.labels), or leave the images out",
-        )  # fmt: skip
+            found="both",
+            mend="set it to false (in an adaptation train.adapt.distill.labels), or leave the images out",
+        )
     if not swaps and not recipe.quant.plan and recipe.target.profile in TABLES:
         _require_plan(folder, model)
 

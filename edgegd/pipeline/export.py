@@ -73,8 +73,9 @@ def profile_file(variant: str, profile: str) -> str:
     return f"{variant}-{profile}.onnx"
 
 
-def finished_graph(folder: RunFolder, model: torch.nn.Module, detector: Any, plan: QuantPlan, variant: str
-                   ) -> onnx.ModelProto:
+def finished_graph(
+    folder: RunFolder, model: torch.nn.Module, detector: Any, plan: QuantPlan, variant: str
+) -> onnx.ModelProto:
     """The portable file of a run's model: `detector` is the deployed model inside `model`, which is it for fp32."""
     size = folder.recipe.model.size
     graph = build_graph(model, plan, size, folder.recipe.export.opset)

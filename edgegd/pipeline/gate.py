@@ -1,9 +1,9 @@
 """A gate from end to end: the files, the targets, the measurement, the verdicts, and the folder that keeps them.
 
-    FOLDER/TARGET.jsonl     every sample (edgegd.latency.record)
-    FOLDER/gate.json        what was asked, the calibrations that counted, every gate
-    FOLDER/gate.md          the tables, for a pull request
-    FOLDER/TARGET.png       ratios, latencies, temperature and frequency
+FOLDER/TARGET.jsonl     every sample (edgegd.latency.record)
+FOLDER/gate.json        what was asked, the calibrations that counted, every gate
+FOLDER/gate.md          the tables, for a pull request
+FOLDER/TARGET.png       ratios, latencies, temperature and frequency
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ from edgegd.targets.registry import find_target
 RESULT, MARKDOWN = "gate.json", "gate.md"
 SCHEMA = 1
 _ERRORS: Mapping[Verdict, type[EdgegdError]] = {
-    Verdict.REGRESSED: RegressedError, Verdict.INCONCLUSIVE: InconclusiveError,
+    Verdict.REGRESSED: RegressedError,
+    Verdict.INCONCLUSIVE: InconclusiveError,
     Verdict.INVALID: InvalidMeasurementError,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -81,25 +82,44 @@ class GateOutcome:
         """Raises RegressedError, InconclusiveError or InvalidMeasurementError for another verdict than PASS."""
         if self.verdict not in _ERRORS:
             return
-        reasons = [gate.reason for gate in self.gates
-                   if not isinstance(gate, StaticGate) and gate.verdict is self.verdict]  # fmt: skip
+        reasons = [
+            gate.reason for gate in self.gates if not isinstance(gate, StaticGate) and gate.verdict is self.verdict
+        ]
         if self.static and self.static.verdict is self.verdict:
             reasons += [f"{one.name}: {one.reason}" for one in self.static.findings if not one.passed]
         reasons += [f"{name}: {error.what}" for name, error in (self.run.errors if self.run else {}).items()]
-        raise _ERRORS[self.verdict](f"{self.candidate} against {self.baseline}: {self.verdict.value}.",
-                                    expected="PASS", found="\n".join(reasons))  # fmt: skip
+        raise _ERRORS[self.verdict](
+            f"{self.candidate} against {self.baseline}: {self.verdict.value}.",
+            expected="PASS",
+            found="\n".join(reasons),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of the verdict and every gate."""
         timed = self.run.to_json() if self.run else {"relative": [], "absolute": [], "errors": {}}
-        return {"verdict": self.verdict.value, "exit_code": self.exit_code, "candidate": self.candidate,
-                "baseline": self.baseline, **{key: timed[key] for key in ("relative", "absolute", "errors")},
-                "static": self.static.to_json() if self.static else None}  # fmt: skip
+        return {
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "candidate": self.candidate,
+            "baseline": self.baseline,
+            **{key: timed[key] for key in ("relative", "absolute", "errors")},
+            "static": self.static.to_json() if self.static else None,
+        }
 
 
-def gate(candidate: Path, baseline: str, targets: Sequence[str], section: GateSection, latency: LatencySection,
-         folder: Path, *, root: Path, static: bool = True, seed: int = 0,
-         progress: Callable[[str, int, int], None] = lambda target, done, total: None) -> GateOutcome:
+def gate(
+    candidate: Path,
+    baseline: str,
+    targets: Sequence[str],
+    section: GateSection,
+    latency: LatencySection,
+    folder: Path,
+    *,
+    root: Path,
+    static: bool = True,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] = lambda target, done, total: None,
+) -> GateOutcome:
     """Gates `candidate` (a model, or a run folder) against a baseline: without a clock, unless `static` is False, and
     by latency on `targets`, if there are any.
 
@@ -133,16 +153,28 @@ def gate(candidate: Path, baseline: str, targets: Sequence[str], section: GateSe
 
 
 _NAME = text(10_000)
-_RULE = record({
-    **{key: number(0, LARGEST_MARGIN) for key in ("margin", "budget", "alpha", "max_discarded")},
-    "looks": many(whole(1, 1000), 1, 100), "split": many(number(0, 1), 1, 100), "devices": whole(1, 1000),
-})  # fmt: skip
-_STORED = record({
-    "asked": record({"design": DESIGN, "rule": _RULE, "limit": or_none(record({
-        "ms": number(1e-6, 1e6), "quantile": number(0.5, 0.999)}))}),
-    "targets": many(_NAME, 0, 1000), "outcome": record({"candidate": _NAME, "baseline": _NAME}),
-    "calibrations": by_name(lambda value, where: None, 1000),
-})  # fmt: skip
+_RULE = record(
+    {
+        **{key: number(0, LARGEST_MARGIN) for key in ("margin", "budget", "alpha", "max_discarded")},
+        "looks": many(whole(1, 1000), 1, 100),
+        "split": many(number(0, 1), 1, 100),
+        "devices": whole(1, 1000),
+    }
+)
+_STORED = record(
+    {
+        "asked": record(
+            {
+                "design": DESIGN,
+                "rule": _RULE,
+                "limit": or_none(record({"ms": number(1e-6, 1e6), "quantile": number(0.5, 0.999)})),
+            }
+        ),
+        "targets": many(_NAME, 0, 1000),
+        "outcome": record({"candidate": _NAME, "baseline": _NAME}),
+        "calibrations": by_name(lambda value, where: None, 1000),
+    }
+)
 
 
 def replay(folder: Path) -> GateOutcome:
@@ -158,21 +190,31 @@ def replay(folder: Path) -> GateOutcome:
             raise ValueError(wrong)
         asked, outcome = stored["asked"], stored["outcome"]
         lists = {key: tuple(asked["rule"][key]) for key in ("looks", "split")}
-        wanted = Question(Path(), Path(), Design(**asked["design"]), GateRule(**asked["rule"] | lists),
-                          Limit(**asked["limit"]) if asked["limit"] else None)  # fmt: skip
+        wanted = Question(
+            Path(),
+            Path(),
+            Design(**asked["design"]),
+            GateRule(**asked["rule"] | lists),
+            Limit(**asked["limit"]) if asked["limit"] else None,
+        )
         calibrations = {name: from_json(fields) for name, fields in stored["calibrations"].items()}
         names = stored["targets"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MeasurementFileError(f"{folder} holds no gate that can be replayed.",
-                                   found=f"{type(error).__name__}: {error}",
-                                   expected=f"a folder with {RESULT} and raw data that `edgegd gate` wrote",
-                                   mend="name the folder that the gate printed") from error
+        raise MeasurementFileError(
+            f"{folder} holds no gate that can be replayed.",
+            found=f"{type(error).__name__}: {error}",
+            expected=f"a folder with {RESULT} and raw data that `edgegd gate` wrote",
+            mend="name the folder that the gate printed",
+        ) from error
     measurements = {name: load_measurement(raw_file(folder, name)) for name in names}
     try:
         run = assemble(measurements, {}, wanted, calibrations)
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        raise MeasurementFileError(f"{folder} holds numbers that no gate can be made of.", found=str(error),
-                                   expected=f"{RESULT} as `edgegd gate` wrote it") from error
+        raise MeasurementFileError(
+            f"{folder} holds numbers that no gate can be made of.",
+            found=str(error),
+            expected=f"{RESULT} as `edgegd gate` wrote it",
+        ) from error
     return GateOutcome(outcome["candidate"], outcome["baseline"], None, run)
 
 
@@ -193,8 +235,14 @@ def new_folder(parent: Path) -> Path:
 def _without_time(against: Reference, candidate: Path) -> StaticGate:
     facts = static_facts(against.model) if against.baseline is None else facts_of(against.baseline)
     peaks = _peak_bytes({BASELINE: against.model, CANDIDATE: candidate})
-    return static_gate(candidate, facts, model=CANDIDATE, reference=BASELINE, peak_bytes=peaks[CANDIDATE],
-                       baseline_peak_bytes=peaks[BASELINE])  # fmt: skip
+    return static_gate(
+        candidate,
+        facts,
+        model=CANDIDATE,
+        reference=BASELINE,
+        peak_bytes=peaks[CANDIDATE],
+        baseline_peak_bytes=peaks[BASELINE],
+    )
 
 
 def _peak_bytes(models: Mapping[str, Path]) -> dict[str, int]:
@@ -211,8 +259,13 @@ def _store(folder: Path, outcome: GateOutcome, asked: Question | None, calibrati
     measurements = outcome.run.measurements if outcome.run else {}
     stored = {
         "schema": SCHEMA,
-        "asked": None if asked is None else {"design": asdict(asked.design), "rule": asdict(asked.rule),
-                                             "limit": asdict(asked.limit) if asked.limit else None},
+        "asked": None
+        if asked is None
+        else {
+            "design": asdict(asked.design),
+            "rule": asdict(asked.rule),
+            "limit": asdict(asked.limit) if asked.limit else None,
+        },
         "targets": list(measurements),
         "calibrations": {name: asdict(one) for name, one in calibrations.items()},
         "outcome": outcome.to_json(),

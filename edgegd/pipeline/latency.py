@@ -34,8 +34,9 @@ def run_latency(folder: RunFolder, progress: Progress) -> None:
     folder.write_json("latency.json", latency_json(result, folder.recipe.target.profile))
 
 
-def latency_on(folder: RunFolder, targets: Sequence[str], progress: Progress
-               ) -> tuple[dict[str, LatencyResult], dict[str, EdgegdError]]:
+def latency_on(
+    folder: RunFolder, targets: Sequence[str], progress: Progress
+) -> tuple[dict[str, LatencyResult], dict[str, EdgegdError]]:
     """The same on several targets at once, stored as latency-TARGET.json: results and errors by target.
 
     Raises the error of a target that is unknown or emulated, and of a result that could not be stored, before anything
@@ -79,15 +80,31 @@ def latency_table(results: Mapping[str, LatencyResult]) -> str:
     """A line a target and file: medians and percentiles in ms, and how many times faster than FP32."""
     from edgegd.report.table import table
 
-    rows = [[target, name, f"{one.median_ms:.2f}", f"{one.p90_ms:.2f}", f"{one.p99_ms:.2f}",
-             f"{one.speedup_vs_fp32:.2f}x [{one.speedup_low:.2f}, {one.speedup_high:.2f}]",
-             "" if result.stable and not result.faults else "; ".join(result.faults) or "not stable"]
-            for target, result in results.items() for name, one in result.models.items()]  # fmt: skip
+    rows = [
+        [
+            target,
+            name,
+            f"{one.median_ms:.2f}",
+            f"{one.p90_ms:.2f}",
+            f"{one.p99_ms:.2f}",
+            f"{one.speedup_vs_fp32:.2f}x [{one.speedup_low:.2f}, {one.speedup_high:.2f}]",
+            "" if result.stable and not result.faults else "; ".join(result.faults) or "not stable",
+        ]
+        for target, result in results.items()
+        for name, one in result.models.items()
+    ]
     return table(rows, ["target", "file", "median ms", "p90 ms", "p99 ms", "speed vs FP32", "disturbed"])
 
 
-def calibrate_device(model: Path, target: Target, gate: GateSection, latency: LatencySection, launches: int,
-                     folder: Path, progress: Progress) -> tuple[Calibration, Path]:
+def calibrate_device(
+    model: Path,
+    target: Target,
+    gate: GateSection,
+    latency: LatencySection,
+    launches: int,
+    folder: Path,
+    progress: Progress,
+) -> tuple[Calibration, Path]:
     """Measures `model` against itself on `target` by the design of a gate; the calibration, and its file in `folder`.
 
     The raw data is kept beside it, the newest only. Raises InvalidMeasurementError where the device was too disturbed.
@@ -96,8 +113,13 @@ def calibrate_device(model: Path, target: Target, gate: GateSection, latency: La
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         raw = Path(scratch) / "raw.jsonl"
-        measurement = sample({"first": model, "second": model}, design, target, raw,
-                             progress=lambda done, total: progress.update(done, total, f"launches on {target.name}"))
+        measurement = sample(
+            {"first": model, "second": model},
+            design,
+            target,
+            raw,
+            progress=lambda done, total: progress.update(done, total, f"launches on {target.name}"),
+        )
         made = calibrate(measurement)
         file = save(made, folder)
         raw.replace(file.with_suffix(".jsonl"))
@@ -107,5 +129,6 @@ def calibrate_device(model: Path, target: Target, gate: GateSection, latency: La
 def _measured(folder: RunFolder, target: Target, progress: Progress) -> LatencyResult:
     models = {name.removesuffix(".onnx"): folder.require(name, "export") for name in MODELS}
     text = f"measuring latency on {target.name}"
-    return measure(models, folder.recipe.latency, target,
-                   progress=lambda block, done, total: progress.update(done, total, text))
+    return measure(
+        models, folder.recipe.latency, target, progress=lambda block, done, total: progress.update(done, total, text)
+    )

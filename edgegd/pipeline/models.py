@@ -37,10 +37,14 @@ def stored_dataset(folder: RunFolder) -> Dataset:
         data = folder.read_json("data.json")
         unlabelled = tuple(map(Path, data.get("unlabelled_images", ())))
         return Dataset(
-            Path(data["root"]), Path(data["yaml_path"]), tuple(data["names"]),
-            tuple(map(Path, data["train_images"])), tuple(map(Path, data["val_images"])), data.get("channels", 3),
+            Path(data["root"]),
+            Path(data["yaml_path"]),
+            tuple(data["names"]),
+            tuple(map(Path, data["train_images"])),
+            tuple(map(Path, data["val_images"])),
+            data.get("channels", 3),
             unlabelled,
-        )  # fmt: skip
+        )
 
 
 def validation_truth(folder: RunFolder) -> GroundTruth:
@@ -55,8 +59,11 @@ def validation_truth(folder: RunFolder) -> GroundTruth:
     truth = GroundTruth.from_yolo(images, dataset.names, dataset.channels)
     for image, boxes in zip(images, truth.boxes, strict=True):
         if len(boxes) != contents[image].boxes:
-            raise LabelError(f"{image} is measured with other boxes than stage `data` recorded.",
-                             expected=str(contents[image].boxes), found=str(len(boxes)))  # fmt: skip
+            raise LabelError(
+                f"{image} is measured with other boxes than stage `data` recorded.",
+                expected=str(contents[image].boxes),
+                found=str(len(boxes)),
+            )
     return truth
 
 
@@ -109,7 +116,7 @@ def stored_swap(folder: RunFolder) -> ActivationSwap:
             expected=f"quant.activation {asked[0]}, quant.activation_saving {asked[1]}",
             found=f"quant.activation {swap.activation}, quant.activation_saving {swap.saving}",
             mend=f"choose anew: `edgegd activation {folder.path}`, then `edgegd adapt {folder.path}`",
-        )  # fmt: skip
+        )
     return swap
 
 
@@ -141,8 +148,9 @@ def store_state(folder: RunFolder, name: str, quantized: QuantizedModel) -> None
     folder.write(name, safetensors.torch.save(state, {"plan_sha256": quantized.plan.sha256}))
 
 
-def torch_detections(model: torch.nn.Module, detector: DetectionModel, folder: RunFolder, paths: Sequence[Path]
-                     ) -> Iterator[Detections]:
+def torch_detections(
+    model: torch.nn.Module, detector: DetectionModel, folder: RunFolder, paths: Sequence[Path]
+) -> Iterator[Detections]:
     """What `model` detects in each image in torch, with the runtime's own pre- and postprocessing.
 
     `detector` is the deployed model inside `model`; thresholds are those of the recipe's accuracy section. Images run
@@ -165,6 +173,12 @@ def torch_detections(model: torch.nn.Module, detector: DetectionModel, folder: R
         )
         for output, geometry in zip(outputs, geometries, strict=True):
             yield detections_from_output(
-                output[None], contract, geometry, conf=settings.conf, iou=settings.iou, max_det=settings.max_det,
-                multi_label=True, clip=False,
-            )  # fmt: skip
+                output[None],
+                contract,
+                geometry,
+                conf=settings.conf,
+                iou=settings.iou,
+                max_det=settings.max_det,
+                multi_label=True,
+                clip=False,
+            )

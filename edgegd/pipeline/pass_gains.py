@@ -35,8 +35,12 @@ def pass_gains(folder: RunFolder, progress: Progress, variant: str = "qat") -> l
         for name in [name for name in PASS_NAMES if name in worked]:
             files[name] = Path(temporary) / f"{name}.onnx"
             onnx.save(build_edge(portable, f"{variant}.onnx", without=left_out_with(name))[0], files[name])
-        result = measure(files, folder.recipe.latency, LocalTarget(),
-                         progress=lambda block, done, total: progress.update(done, total, "measuring passes"))
+        result = measure(
+            files,
+            folder.recipe.latency,
+            LocalTarget(),
+            progress=lambda block, done, total: progress.update(done, total, "measuring passes"),
+        )
     measured = result.to_json()["models"]
     return [report | _gain(measured, report["name"]) for report in reports]
 
@@ -45,5 +49,9 @@ def _gain(measured: dict[str, Any], name: str) -> dict[str, Any]:
     if name not in measured:
         return {"without_ms": None, "gain": None, "gain_low": None, "gain_high": None}
     of_pass = measured[name]
-    return {"without_ms": of_pass["median_ms"], "gain": 1 / of_pass["speedup_vs_fp32"],
-            "gain_low": 1 / of_pass["speedup_high"], "gain_high": 1 / of_pass["speedup_low"]}  # fmt: skip
+    return {
+        "without_ms": of_pass["median_ms"],
+        "gain": 1 / of_pass["speedup_vs_fp32"],
+        "gain_low": 1 / of_pass["speedup_high"],
+        "gain_high": 1 / of_pass["speedup_low"],
+    }

@@ -75,16 +75,25 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
         f"{one_line(', '.join(map(one_line, dataset.names)))}"
     )
     if section.unlabelled_images:
-        progress.note(f"{check.unlabelled_images} unlabelled images that are no training images: for calibration, and "
-                      "for training where it learns from the float model")
-    folder.write_json("data.json", {
-        "root": str(dataset.root), "yaml_path": str(dataset.yaml_path), "names": dataset.names,
-        "channels": dataset.channels, "check": dataclasses.asdict(check), "files": _files_of(dataset),
-        "train_images": [str(path) for path in dataset.train_images],
-        "val_images": [str(path) for path in dataset.val_images],
-        "unlabelled_images": [str(path) for path in dataset.unlabelled_images],
-        "contents": [dataclasses.astuple(content) for content in contents],
-    })  # fmt: skip
+        progress.note(
+            f"{check.unlabelled_images} unlabelled images that are no training images: for calibration, and "
+            "for training where it learns from the float model"
+        )
+    folder.write_json(
+        "data.json",
+        {
+            "root": str(dataset.root),
+            "yaml_path": str(dataset.yaml_path),
+            "names": dataset.names,
+            "channels": dataset.channels,
+            "check": dataclasses.asdict(check),
+            "files": _files_of(dataset),
+            "train_images": [str(path) for path in dataset.train_images],
+            "val_images": [str(path) for path in dataset.val_images],
+            "unlabelled_images": [str(path) for path in dataset.unlabelled_images],
+            "contents": [dataclasses.astuple(content) for content in contents],
+        },
+    )
 
 
 def _require_channels(folder: RunFolder, model: DetectionModel, dataset: Dataset) -> None:
@@ -125,9 +134,10 @@ def _require_weights(folder: RunFolder, model: DetectionModel, names: tuple[str,
     if is_architecture(section.weights):
         raise CheckpointNotFoundError(
             f"{section.weights} is an architecture without weights, and model.float.epochs is 0.",
-            expected="a checkpoint (.pt), or epochs of float training", found="neither",
+            expected="a checkpoint (.pt), or epochs of float training",
+            found="neither",
             mend="set model.float.epochs, or set model.weights to a checkpoint",
-        )  # fmt: skip
+        )
     if names is not None:
         require_classes(model, names, section.weights)
 
@@ -154,14 +164,29 @@ def run_float(folder: RunFolder, progress: Progress) -> None:
     with tempfile.TemporaryDirectory(dir=folder.path, prefix=TRAINING) as work:
         best = Path(work) / "best.pt"
         # Ultralytics trains on squares; in that of the longer side, images have the scale of the rectangle.
-        train_float(weights, data_yaml, best, imgsz=max(section.size), settings=section.float,
-                    train=folder.recipe.train, work_folder=Path(work), progress=progress.update, note=progress.note,
-                    on_data=lambda split, loaded: require_as_recorded(folder, split, loaded))  # fmt: skip
+        train_float(
+            weights,
+            data_yaml,
+            best,
+            imgsz=max(section.size),
+            settings=section.float,
+            train=folder.recipe.train,
+            work_folder=Path(work),
+            progress=progress.update,
+            note=progress.note,
+            on_data=lambda split, loaded: require_as_recorded(folder, split, loaded),
+        )
         open_checkpoint(best)
         folder.write("float.pt", best.read_bytes())
 
 
 DATA = Stage("data", "open and check the data set", {}, ("data.json",), ("data",), run_data, _data_now)
-FLOAT = Stage("float", "the float checkpoint", {"data.json": "data"}, ("float.pt",),
-              ("model.weights", "model.imgsz", "model.float", "train.device", "train.workers", "train.seed"),
-              run_float, _weights_now)  # fmt: skip
+FLOAT = Stage(
+    "float",
+    "the float checkpoint",
+    {"data.json": "data"},
+    ("float.pt",),
+    ("model.weights", "model.imgsz", "model.float", "train.device", "train.workers", "train.seed"),
+    run_float,
+    _weights_now,
+)

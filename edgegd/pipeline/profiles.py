@@ -26,10 +26,15 @@ def _export(profile: str) -> Stage:
         export_profile(folder, progress, profile)
 
     portable = [profile_file(variant, profile) for variant in QUANTIZED]
-    return Stage(profile_stage("export", profile), f"PTQ and QAT for {profile}", _MODEL_READS,
-                 (*portable, *map(edge_file, portable)),
-                 ("model.imgsz", "model.end2end", "export", "quant.weight_scales", "target.profile"), run,
-                 reads_also=adapted_reads)  # fmt: skip
+    return Stage(
+        profile_stage("export", profile),
+        f"PTQ and QAT for {profile}",
+        _MODEL_READS,
+        (*portable, *map(edge_file, portable)),
+        ("model.imgsz", "model.end2end", "export", "quant.weight_scales", "target.profile"),
+        run,
+        reads_also=adapted_reads,
+    )
 
 
 def _verify(profile: str) -> Stage:
@@ -50,9 +55,16 @@ def _verify(profile: str) -> Stage:
         return {"cpu": fingerprint()["cpu"]} | {name: sha256_of(folder.artifact(name)) for name in present}
 
     reads = {"data.json": "data"} | _MODEL_READS | {f"{variant}.onnx": "export" for variant in QUANTIZED}
-    return Stage(profile_stage("verify", profile), f"whether files suit {profile}", reads, (f"verify-{profile}.json",),
-                 ("model.imgsz", "model.end2end", "quant.weight_scales", "target.profile"), run, outside,
-                 adapted_reads)  # fmt: skip
+    return Stage(
+        profile_stage("verify", profile),
+        f"whether files suit {profile}",
+        reads,
+        (f"verify-{profile}.json",),
+        ("model.imgsz", "model.end2end", "quant.weight_scales", "target.profile"),
+        run,
+        outside,
+        adapted_reads,
+    )
 
 
 PROFILE_STAGES = {stage.name: stage for profile in TABLES for stage in (_export(profile), _verify(profile))}

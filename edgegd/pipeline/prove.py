@@ -38,10 +38,14 @@ def run_accuracy(folder: RunFolder, progress: Progress) -> None:
     def measured(variant: str) -> AccuracyResult:
         path = folder.require(f"{variant}.onnx", "export")
         return evaluate_onnx(
-            path, truth, conf=settings.conf, iou=settings.iou, max_det=settings.max_det,
+            path,
+            truth,
+            conf=settings.conf,
+            iou=settings.iou,
+            max_det=settings.max_det,
             session=load_exact(path, threads=_ACCURACY_THREADS),
             progress=lambda done, total: progress.update(done, total, f"mAP of {variant}"),
-        )  # fmt: skip
+        )
 
     results = {variant: measured(variant) for variant in VARIANTS}
     progress.update(0, 1, "intervals of mAP")
@@ -62,8 +66,10 @@ def _write_report(folder: RunFolder) -> None:
     stages = {name: folder.read_json(f"{name}.json") for name in _REPORTED}
     stages["profiles"] = {profile: folder.read_json(f"verify-{profile}.json") for profile in verified_profiles(folder)}
     if _swap_reads(folder):
-        stages["swap"] = {"choice": folder.read_json("activation.json"),
-                          "adaptation": folder.read_json("adaptation.json")}  # fmt: skip
+        stages["swap"] = {
+            "choice": folder.read_json("activation.json"),
+            "adaptation": folder.read_json("adaptation.json"),
+        }
     report = build_report(folder.recipe, folder.owner(), stages, folder.target.to_json())
     folder.write_json("report.json", report)
     folder.write("report.md", to_markdown(report).encode())
@@ -75,26 +81,64 @@ def _swap_reads(folder: RunFolder) -> dict[str, str]:
 
 def _report_sources(folder: RunFolder) -> Any:
     # The report's own sources, which the code version of the other stages leaves out, and what it shows where it is.
-    return {"sources": sources_hash(only="report"), "profiles": verified_profiles(folder),
-            "target": folder.target.to_json()}  # fmt: skip
+    return {
+        "sources": sources_hash(only="report"),
+        "profiles": verified_profiles(folder),
+        "target": folder.target.to_json(),
+    }
 
 
-EXPORT = Stage("export", "FP32, PTQ and QAT as ONNX files",
-               {"float.pt": "float", "plan.json": "ptq", "ptq.safetensors": "ptq", "qat.safetensors": "qat"},
-               (*MODELS, "passes.json"), ("model.imgsz", "model.end2end", "export", "quant.weight_scales"), run_export,
-               reads_also=adapted_reads)  # fmt: skip
-VERIFY = Stage("verify", "census, parity and canary",
-               {"data.json": "data", "plan.json": "ptq", "float.pt": "float", "ptq.safetensors": "ptq",
-                "qat.safetensors": "qat"} | dict.fromkeys(MODELS, "export"),
-               ("verify.json",), ("model.imgsz", "model.end2end", "quant.weight_scales", "target.profile"),
-               run_verify, lambda folder: fingerprint()["cpu"], adapted_reads)  # fmt: skip
-ACCURACY = Stage("accuracy", "mAP in onnxruntime", {"data.json": "data"} | dict.fromkeys(PORTABLE, "export"),
-                 ("accuracy.json",), ("accuracy",), run_accuracy)  # fmt: skip
-LATENCY = Stage("latency", "paired latency on the target", dict.fromkeys(MODELS, "export"),
-                ("latency.json",), ("latency", "target.host"), run_latency,
-                lambda folder: fingerprint()["cpu"])  # fmt: skip
-REPORT = Stage("report", "report.json and report.md",
-               {"data.json": "data", "calibration.json": "ptq", "descent.json": "qat", "verify.json": "verify",
-                "accuracy.json": "accuracy", "latency.json": "latency"},
-               ("report.json", "report.md"), tuple(field.name for field in dataclasses.fields(Recipe)), run_report,
-               _report_sources, _swap_reads)  # fmt: skip
+EXPORT = Stage(
+    "export",
+    "FP32, PTQ and QAT as ONNX files",
+    {"float.pt": "float", "plan.json": "ptq", "ptq.safetensors": "ptq", "qat.safetensors": "qat"},
+    (*MODELS, "passes.json"),
+    ("model.imgsz", "model.end2end", "export", "quant.weight_scales"),
+    run_export,
+    reads_also=adapted_reads,
+)
+VERIFY = Stage(
+    "verify",
+    "census, parity and canary",
+    {"data.json": "data", "plan.json": "ptq", "float.pt": "float", "ptq.safetensors": "ptq", "qat.safetensors": "qat"}
+    | dict.fromkeys(MODELS, "export"),
+    ("verify.json",),
+    ("model.imgsz", "model.end2end", "quant.weight_scales", "target.profile"),
+    run_verify,
+    lambda folder: fingerprint()["cpu"],
+    adapted_reads,
+)
+ACCURACY = Stage(
+    "accuracy",
+    "mAP in onnxruntime",
+    {"data.json": "data"} | dict.fromkeys(PORTABLE, "export"),
+    ("accuracy.json",),
+    ("accuracy",),
+    run_accuracy,
+)
+LATENCY = Stage(
+    "latency",
+    "paired latency on the target",
+    dict.fromkeys(MODELS, "export"),
+    ("latency.json",),
+    ("latency", "target.host"),
+    run_latency,
+    lambda folder: fingerprint()["cpu"],
+)
+REPORT = Stage(
+    "report",
+    "report.json and report.md",
+    {
+        "data.json": "data",
+        "calibration.json": "ptq",
+        "descent.json": "qat",
+        "verify.json": "verify",
+        "accuracy.json": "accuracy",
+        "latency.json": "latency",
+    },
+    ("report.json", "report.md"),
+    tuple(field.name for field in dataclasses.fields(Recipe)),
+    run_report,
+    _report_sources,
+    _swap_reads,
+)

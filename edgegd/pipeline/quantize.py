@@ -38,9 +38,15 @@ from edgegd.recipe.paths import resolve_path
 from edgegd.recipe.schema import QuantSection, Recipe
 
 QAT_DESCENT = DescentKind(
-    result="qat.safetensors", record="descent.json", steps="descent.jsonl", last_good="qat-last-good.safetensors",
-    checkpoint="qat-checkpoint.safetensors", start="calibrated", how="under fake quantization", rate="train.lr0",
-)  # fmt: skip
+    result="qat.safetensors",
+    record="descent.json",
+    steps="descent.jsonl",
+    last_good="qat-last-good.safetensors",
+    checkpoint="qat-checkpoint.safetensors",
+    start="calibrated",
+    how="under fake quantization",
+    rate="train.lr0",
+)
 _MOST_REFINED, _REFINED_PIXELS = 64, 32 * 640 * 640  # images, and their pixels together, that refinement takes
 _CALIBRATION_BATCH = 4  # images at a time: enough to keep the histograms cheap, little memory
 
@@ -65,18 +71,23 @@ def _read_plan(section: QuantSection) -> QuantPlan:
     path = resolve_path(section.plan)
     if section.float or section.rules:
         raise PlanError(
-            "The recipe has both a plan of its own and changes to the rules' plan.", expected="quant.plan, or "
-            "quant.float and quant.rules", found=f"quant.plan {path} and the others",
+            "The recipe has both a plan of its own and changes to the rules' plan.",
+            expected="quant.plan, or quant.float and quant.rules",
+            found=f"quant.plan {path} and the others",
             mend="make the changes in the plan's file, or leave quant.plan out",
-        )  # fmt: skip
+        )
     try:
         content = read_bounded(path, JSON_BYTES)
         if content is None:
             raise ValueError(f"more than {JSON_BYTES >> 20} MiB")
         text = content.decode()
     except (OSError, ValueError) as error:
-        raise PlanError(f"The plan {path} cannot be read.", expected="a plan.json that the stage `ptq` wrote",
-                        found=str(error), mend="correct quant.plan") from error  # fmt: skip
+        raise PlanError(
+            f"The plan {path} cannot be read.",
+            expected="a plan.json that the stage `ptq` wrote",
+            found=str(error),
+            mend="correct quant.plan",
+        ) from error
     return QuantPlan.from_json(text)
 
 
@@ -106,9 +117,12 @@ def run_ptq(folder: RunFolder, progress: Progress) -> None:
     preprocessing = run_preprocessing(folder, model)
     stream = batches(paths, preprocessing, _CALIBRATION_BATCH)
     ranges = calibrate(
-        quantized, map(torch.from_numpy, stream), section.observer,
-        lambda done: progress.update(done, len(paths), "calibrating"), percentile=section.percentile,
-    )  # fmt: skip
+        quantized,
+        map(torch.from_numpy, stream),
+        section.observer,
+        lambda done: progress.update(done, len(paths), "calibrating"),
+        percentile=section.percentile,
+    )
     for group in settle_ranges(quantized):
         ranges[group] = dataclasses.replace(ranges[group], scale=quantized.range_of(group).scale_value)
     refined = None
@@ -117,14 +131,23 @@ def run_ptq(folder: RunFolder, progress: Progress) -> None:
         height, width = recipe.model.size
         count = max(1, min(_MOST_REFINED, _REFINED_PIXELS // (height * width)))  # they are all in memory at once
         images = np.concatenate(list(batches(paths[:count], preprocessing, count)))
-        refined = dataclasses.asdict(refine(
-            quantized, torch.from_numpy(images), lambda done, total: progress.update(done, total, "refining"),
-        ))  # fmt: skip
+        refined = dataclasses.asdict(
+            refine(
+                quantized,
+                torch.from_numpy(images),
+                lambda done, total: progress.update(done, total, "refining"),
+            )
+        )
     folder.write("plan.json", plan.to_json().encode())
-    folder.write_json("calibration.json", {
-        "images": [str(p) for p in paths], "observer": section.observer, "refinement": refined,
-        "ranges": {group: dataclasses.asdict(chosen) for group, chosen in ranges.items()},
-    })  # fmt: skip
+    folder.write_json(
+        "calibration.json",
+        {
+            "images": [str(p) for p in paths],
+            "observer": section.observer,
+            "refinement": refined,
+            "ranges": {group: dataclasses.asdict(chosen) for group, chosen in ranges.items()},
+        },
+    )
     store_state(folder, "ptq.safetensors", quantized)
 
 
@@ -139,21 +162,36 @@ def run_qat(folder: RunFolder, progress: Progress) -> None:
     read = ("ptq.safetensors", "float.pt", *adapted_reads(folder))
     hashes = {name: sha256_of(folder.artifact(name)) for name in read}
     descent = descend(
-        folder, progress, quantized, settings, QAT_DESCENT, identity={"plan": quantized.plan.sha256, **hashes},
+        folder,
+        progress,
+        quantized,
+        settings,
+        QAT_DESCENT,
+        identity={"plan": quantized.plan.sha256, **hashes},
         keep=lambda: store_state(folder, QAT_DESCENT.last_good, quantized),
         before_validation=lambda: settle_ranges(quantized),
         teacher=lambda: float_model(folder).to(settings.device),
-    )  # fmt: skip
+    )
     if descent.best_epoch == 0:
         progress.note("no epoch was better than the calibrated model: it is kept as the QAT model")
 
 
-PTQ = Stage("ptq", "plan and calibration", {"data.json": "data", "float.pt": "float"},
-            ("plan.json", "calibration.json", "ptq.safetensors"),
-            ("model.imgsz", "model.end2end", "quant", "target.profile", "train.seed"), run_ptq, _plan_now,
-            lambda folder: adapted_reads(folder) | searched_reads(folder))  # fmt: skip
-QAT = Stage("qat", "gradient descent under fake quantization",
-            {"data.json": "data", "float.pt": "float", "plan.json": "ptq", "ptq.safetensors": "ptq"},
-            (QAT_DESCENT.result, QAT_DESCENT.record, QAT_DESCENT.steps),
-            ("model.imgsz", "model.end2end", "quant.weight_scales", "train", "accuracy"), run_qat,
-            reads_also=adapted_reads)  # fmt: skip
+PTQ = Stage(
+    "ptq",
+    "plan and calibration",
+    {"data.json": "data", "float.pt": "float"},
+    ("plan.json", "calibration.json", "ptq.safetensors"),
+    ("model.imgsz", "model.end2end", "quant", "target.profile", "train.seed"),
+    run_ptq,
+    _plan_now,
+    lambda folder: adapted_reads(folder) | searched_reads(folder),
+)
+QAT = Stage(
+    "qat",
+    "gradient descent under fake quantization",
+    {"data.json": "data", "float.pt": "float", "plan.json": "ptq", "ptq.safetensors": "ptq"},
+    (QAT_DESCENT.result, QAT_DESCENT.record, QAT_DESCENT.steps),
+    ("model.imgsz", "model.end2end", "quant.weight_scales", "train", "accuracy"),
+    run_qat,
+    reads_also=adapted_reads,
+)

@@ -56,13 +56,18 @@ def run_search(folder: RunFolder, progress: Progress) -> None:
     own, and what measuring raises.
     """
     if folder.recipe.quant.plan:
-        raise PlanError("The recipe has a plan of its own, which leaves nothing to search.", expected="no quant.plan",
-                        found=f"quant.plan {folder.recipe.quant.plan}", mend="leave quant.plan or precision out")
+        raise PlanError(
+            "The recipe has a plan of its own, which leaves nothing to search.",
+            expected="no quant.plan",
+            found=f"quant.plan {folder.recipe.quant.plan}",
+            mend="leave quant.plan or precision out",
+        )
     made_from = {
-        "data": sha256_of(folder.artifact("data.json")), "sources": code_version()["sources"],
+        "data": sha256_of(folder.artifact("data.json")),
+        "sources": code_version()["sources"],
         "model": sha256_of(folder.artifact("adapted.pt" if adapted_reads(folder) else "float.pt")),
         "recipe": section_hash(folder.recipe, *_MEASURED),
-    }  # fmt: skip
+    }
     result = _kept(folder, made_from)
     if result is None:
         result = _search(folder, made_from, progress)
@@ -76,10 +81,15 @@ def run_search(folder: RunFolder, progress: Progress) -> None:
             chosen = choose(result.points, budget).name
         except PrecisionBudgetError as error:
             refused = error
-    folder.write_json(RESULT, {
-        **result.to_json(), "budget": dataclasses.asdict(budget), "chosen": chosen,
-        "nearest": nearest(result.points, budget).name if refused else None,
-    })  # fmt: skip
+    folder.write_json(
+        RESULT,
+        {
+            **result.to_json(),
+            "budget": dataclasses.asdict(budget),
+            "chosen": chosen,
+            "nearest": nearest(result.points, budget).name if refused else None,
+        },
+    )
     if refused:
         raise refused
 
@@ -106,20 +116,36 @@ def _search(folder: RunFolder, made_from: dict[str, str], progress: Progress) ->
         return plan_detector(model, imgsz, profile, float_patterns=(*section.float, *addresses), rules=section.rules)
 
     quantized = QuantizedModel(model, replan(()))
-    paths = calibration_images(stored_dataset(folder), max(section.calibration_images, recipe.precision.images),
-                               recipe.train.seed)  # fmt: skip
+    paths = calibration_images(
+        stored_dataset(folder), max(section.calibration_images, recipe.precision.images), recipe.train.seed
+    )
     preprocessing = run_preprocessing(folder, model)
     calibrate(
-        quantized, map(torch.from_numpy, batches(paths, preprocessing, _BATCH)), section.observer,
-        lambda done: progress.update(done, len(paths), "calibrating"), percentile=section.percentile,
-    )  # fmt: skip
+        quantized,
+        map(torch.from_numpy, batches(paths, preprocessing, _BATCH)),
+        section.observer,
+        lambda done: progress.update(done, len(paths), "calibrating"),
+        percentile=section.percentile,
+    )
     shown = paths[: recipe.precision.images]
     ops = trace_detector(model, imgsz)
-    subject = Subject(quantized.eval(), ops, head_tensors(ops, head_paths(model)),
-                      [torch.from_numpy(batch) for batch in batches(shown, preprocessing, _BATCH)], replan,
-                      recipe.export.opset)  # fmt: skip
+    subject = Subject(
+        quantized.eval(),
+        ops,
+        head_tensors(ops, head_paths(model)),
+        [torch.from_numpy(batch) for batch in batches(shown, preprocessing, _BATCH)],
+        replan,
+        recipe.export.opset,
+    )
     return search(subject, LocalTarget(), recipe.latency, progress, images=tuple(map(str, shown)), made_from=made_from)
 
 
-SEARCH = Stage("search", "precision by measurement", {"data.json": "data", "float.pt": "float"}, (RESULT,),
-               (*_MEASURED, "precision"), run_search, reads_also=adapted_reads)  # fmt: skip
+SEARCH = Stage(
+    "search",
+    "precision by measurement",
+    {"data.json": "data", "float.pt": "float"},
+    (RESULT,),
+    (*_MEASURED, "precision"),
+    run_search,
+    reads_also=adapted_reads,
+)

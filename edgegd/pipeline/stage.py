@@ -135,7 +135,11 @@ def _read_manifest(folder: RunFolder, stage_name: str) -> Any:
 
 def _is_current(stage: Stage, folder: RunFolder, inputs: dict[str, Any]) -> bool:
     recorded = _read_manifest(folder, stage.name)
-    return recorded is not None and recorded["inputs"] == inputs and all(
-        folder.artifact(name).exists() and sha256_of(folder.artifact(name)) == digest
-        for name, digest in recorded["outputs"].items()
+    return (
+        recorded is not None
+        and recorded["inputs"] == inputs
+        and all(
+            folder.artifact(name).exists() and sha256_of(folder.artifact(name)) == digest
+            for name, digest in recorded["outputs"].items()
+        )
     )

@@ -68,8 +68,12 @@ def resolve(section: TargetSection, kept: TargetProfile | None = None) -> Target
     if kept is not None:
         return replace(kept, host=host, cpu=machine.cpu, needs=machine.profile)
     if machine.profile is None:
-        raise ProfileError(f"The CPU of {host} is of no kind that has a target profile.", found=machine.cpu,
-                           expected="x86-64 or 64-bit ARM", mend=_MEND)  # fmt: skip
+        raise ProfileError(
+            f"The CPU of {host} is of no kind that has a target profile.",
+            found=machine.cpu,
+            expected="x86-64 or 64-bit ARM",
+            mend=_MEND,
+        )
     return TargetProfile(machine.profile, False, host, machine.cpu, machine.profile)
 
 
@@ -111,9 +115,11 @@ def _ask(host: str) -> Machine:
         raise
     except EdgegdError as error:
         raise type(error)(
-            f"The CPU of {host} decides the profile, and cannot be asked. {error.what}", expected=error.expected,
-            found=error.found, mend=f"{error.mend}; or {_MEND}" if error.mend else _MEND,
-        ) from error  # fmt: skip
+            f"The CPU of {host} decides the profile, and cannot be asked. {error.what}",
+            expected=error.expected,
+            found=error.found,
+            mend=f"{error.mend}; or {_MEND}" if error.mend else _MEND,
+        ) from error
 
 
 def _asked_in_vain(host: str) -> Machine:

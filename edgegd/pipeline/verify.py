@@ -45,10 +45,15 @@ def _verify_profile(folder: RunFolder, progress: Progress, profile: str, paths: 
     proof = proof_here(profile)
     images = stored_dataset(folder).val_images[:_IMAGES]
     result: dict[str, Any] = {
-        "profile": profile, "proof": dataclasses.asdict(proof), "tolerance": dataclasses.asdict(LadderTolerance()),
-        "files": {variant: path.name for variant, path in paths.items()}, "census": {}, "parity": {}, "ladder": {},
+        "profile": profile,
+        "proof": dataclasses.asdict(proof),
+        "tolerance": dataclasses.asdict(LadderTolerance()),
+        "files": {variant: path.name for variant, path in paths.items()},
+        "census": {},
+        "parity": {},
+        "ladder": {},
         "edge": {},
-    }  # fmt: skip
+    }
     for done, (variant, path) in enumerate(paths.items(), 1):
         progress.update(done, len(paths) + 1, f"verifying {path.name}")
         verification = verify_quantized(for_profile(quantized_model(folder, variant), profile), path, images)

@@ -35,8 +35,9 @@ def head_tensors(ops: Sequence[TracedOp], head: HeadPaths) -> Addresses:
     For YOLO these are the last convolutions of all branches, for RT-DETR what its query decoder reads.
     """
     decoding = {op.address for op in ops if head.path and _decodes(op.module, head)}
-    entering = dict.fromkeys(source for op in ops if op.address in decoding for source in op.inputs
-                             if source not in decoding)  # fmt: skip
+    entering = dict.fromkeys(
+        source for op in ops if op.address in decoding for source in op.inputs if source not in decoding
+    )
     return tuple(entering) or (ops[-1].address,)
 
 

@@ -28,10 +28,11 @@ def require_silu(model: nn.Module) -> tuple[str, ...]:
     if not paths:
         kinds = sorted({type(module).__name__ for module in model.modules() if _is_activation(module)})
         raise ActivationError(
-            "The model has no SiLU to replace.", expected="a detector with SiLUs (YOLOv8, v9, v10, 11, 12, 26)",
+            "The model has no SiLU to replace.",
+            expected="a detector with SiLUs (YOLOv8, v9, v10, 11, 12, 26)",
             found=f"activations {', '.join(kinds)}" if kinds else "no activation module",
             mend="leave quant.activation at silu: nothing is then replaced",
-        )  # fmt: skip
+        )
     return paths
 
 
@@ -47,9 +48,11 @@ def swap_to_relu(model: nn.Module, paths: Iterable[str]) -> None:
     chosen, known = list(paths), set(silu_paths(model))
     if unknown := [path for path in chosen if path not in known]:
         raise ActivationError(
-            f"The model has no SiLU at {unknown[0]}.", expected=f"paths among its {len(known)} SiLUs",
-            found=f"{len(unknown)} others", mend="choose the activations anew: `edgegd activation --force RUN`",
-        )  # fmt: skip
+            f"The model has no SiLU at {unknown[0]}.",
+            expected=f"paths among its {len(known)} SiLUs",
+            found=f"{len(unknown)} others",
+            mend="choose the activations anew: `edgegd activation --force RUN`",
+        )
     for path in chosen:
         set_activation(model, path, nn.ReLU(inplace=True))  # in place as Ultralytics sets its own when it loads a model
 
@@ -106,9 +109,11 @@ class ActivationSwap:
             return ActivationSwap(**{**data, "relu": tuple(data["relu"]), "silu": tuple(data["silu"]), "units": units})
         except (KeyError, TypeError) as error:
             raise ActivationError(
-                "activation.json is malformed.", expected="the file as the stage `activation` writes it",
-                found=f"{type(error).__name__}: {error}", mend="choose anew: `edgegd activation --force RUN`",
-            ) from error  # fmt: skip
+                "activation.json is malformed.",
+                expected="the file as the stage `activation` writes it",
+                found=f"{type(error).__name__}: {error}",
+                mend="choose anew: `edgegd activation --force RUN`",
+            ) from error
 
 
 def require_swapped(model: nn.Module, swap: ActivationSwap) -> None:
@@ -116,12 +121,13 @@ def require_swapped(model: nn.Module, swap: ActivationSwap) -> None:
     left, modules = silu_paths(model), dict(model.named_modules(remove_duplicate=False))
     wrong = [f"{path} is a SiLU" for path in left if path not in swap.silu]
     wrong += [f"{path} is no SiLU" for path in swap.silu if path not in left]
-    wrong += [f"{path} is no ReLU" for path in swap.relu
-              if path not in left and not isinstance(modules.get(path), nn.ReLU)]  # fmt: skip
+    wrong += [
+        f"{path} is no ReLU" for path in swap.relu if path not in left and not isinstance(modules.get(path), nn.ReLU)
+    ]
     if wrong:
         raise ActivationError(
             "The adapted model does not have the activations that were chosen.",
             expected=f"{len(swap.relu)} ReLUs in place of SiLUs, {len(swap.silu)} SiLUs",
             found="; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else ""),
             mend="adapt it anew: `edgegd adapt --force RUN`",
-        )  # fmt: skip
+        )

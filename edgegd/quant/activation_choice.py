@@ -64,8 +64,9 @@ def choose(units: Iterable[SwapUnit], share: float) -> tuple[SwapUnit, ...]:
     return tuple(result)
 
 
-def swap_noise(model: DetectionModel, images: Sequence[torch.Tensor], units: Sequence[tuple[str, ...]]
-               ) -> Iterator[float]:
+def swap_noise(
+    model: DetectionModel, images: Sequence[torch.Tensor], units: Sequence[tuple[str, ...]]
+) -> Iterator[float]:
     """For each unit in turn `SwapUnit.noise` of the deployed float model, everything else as it was.
 
     `images` are batches (N, C, H, W) float32. The model is as before after each unit.
@@ -75,9 +76,13 @@ def swap_noise(model: DetectionModel, images: Sequence[torch.Tensor], units: Seq
     for unit in units:
         before = {path: set_activation(model, path, nn.ReLU()) for path in unit}
         try:
-            changes = [[float((own - was).double().square().sum()) for own, was in
-                        zip(head_outputs(model, batch), maps, strict=True)]
-                       for batch, maps in zip(images, expected, strict=True)]  # fmt: skip
+            changes = [
+                [
+                    float((own - was).double().square().sum())
+                    for own, was in zip(head_outputs(model, batch), maps, strict=True)
+                ]
+                for batch, maps in zip(images, expected, strict=True)
+            ]
         finally:
             for path, activation in before.items():
                 set_activation(model, path, activation)

@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 
 # Operations of an exact attention, as a plan names them.
 SCALE, TRANSPOSE, SCORES, SOFTMAX, VALUES = (
-    "attention_scale", "attention_transpose", "attention_scores", "attention_softmax", "attention_values",
-)  # fmt: skip
+    "attention_scale",
+    "attention_transpose",
+    "attention_scores",
+    "attention_softmax",
+    "attention_values",
+)
 PARTS = (SCALE, TRANSPOSE, SCORES, SOFTMAX, VALUES)
 EXPONENT = "exponent"  # the tensor E inside the softmax
 EXPONENT_SCALE = float(np.float32(6.247 / 255))
@@ -57,8 +61,14 @@ class Attention:
     @property
     def parts(self) -> dict[str, str]:
         """Address -> what the operation is in a plan."""
-        return {self.scale: SCALE, self.query_transpose: TRANSPOSE, self.scores: SCORES, self.softmax: SOFTMAX,
-                self.weight_transpose: TRANSPOSE, self.values: VALUES}  # fmt: skip
+        return {
+            self.scale: SCALE,
+            self.query_transpose: TRANSPOSE,
+            self.scores: SCORES,
+            self.softmax: SOFTMAX,
+            self.weight_transpose: TRANSPOSE,
+            self.values: VALUES,
+        }
 
 
 def find_attentions(ops: Sequence[TracedOp]) -> list[Attention]:
@@ -83,13 +93,28 @@ def find_attentions(ops: Sequence[TracedOp]) -> list[Attention]:
         if query_transpose is None or scores is None or softmax is None or weight_transpose is None or values is None:
             continue
         if (
-            _is_scale(scale) and _swaps_last(query_transpose) and _is_product(scores, 0, query_transpose)
-            and _is_softmax(softmax) and _swaps_last(weight_transpose) and _is_product(values, 1, weight_transpose)
-            and scores.inputs[1] in by_address and values.inputs[0] in by_address
-        ):  # fmt: skip
-            found.append(Attention(scale.inputs[0], scores.inputs[1], values.inputs[0], scale.address,
-                                   query_transpose.address, scores.address, softmax.address,
-                                   weight_transpose.address, values.address))  # fmt: skip
+            _is_scale(scale)
+            and _swaps_last(query_transpose)
+            and _is_product(scores, 0, query_transpose)
+            and _is_softmax(softmax)
+            and _swaps_last(weight_transpose)
+            and _is_product(values, 1, weight_transpose)
+            and scores.inputs[1] in by_address
+            and values.inputs[0] in by_address
+        ):
+            found.append(
+                Attention(
+                    scale.inputs[0],
+                    scores.inputs[1],
+                    values.inputs[0],
+                    scale.address,
+                    query_transpose.address,
+                    scores.address,
+                    softmax.address,
+                    weight_transpose.address,
+                    values.address,
+                )
+            )
     return found
 
 
@@ -124,9 +149,19 @@ def planned_attentions(plan: QuantPlan) -> list[Attention]:
             chain.append(before)
         else:
             _, weight_transpose, softmax, scores, query_transpose, scale = chain
-            found.append(Attention(scale.inputs[0], scores.inputs[-1], values.inputs[0], scale.address,
-                                   query_transpose.address, scores.address, softmax.address,
-                                   weight_transpose.address, values.address))  # fmt: skip
+            found.append(
+                Attention(
+                    scale.inputs[0],
+                    scores.inputs[-1],
+                    values.inputs[0],
+                    scale.address,
+                    query_transpose.address,
+                    scores.address,
+                    softmax.address,
+                    weight_transpose.address,
+                    values.address,
+                )
+            )
     return found
 
 

@@ -46,8 +46,9 @@ class AttentionSteps:
             return next(operand for operand in args if isinstance(operand, torch.Tensor))
         return (self._exported if exporting else self._evaluated)(op, *args[:2])
 
-    def _observed(self, op: PlannedOp, result: torch.Tensor, x: torch.Tensor,
-                  show: Callable[[str, torch.Tensor], None]) -> torch.Tensor:
+    def _observed(
+        self, op: PlannedOp, result: torch.Tensor, x: torch.Tensor, show: Callable[[str, torch.Tensor], None]
+    ) -> torch.Tensor:
         if op.operation == SOFTMAX:
             below = (x - x.amax(-1, keepdim=True)).clamp(min=_LOWEST_EXPONENT).mT  # keys as rows
             show(f"{op.address}/{EXPONENT}", below)

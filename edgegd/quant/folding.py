@@ -23,8 +23,15 @@ from edgegd.quant.planning import build_plan
 from edgegd.quant.rules.table import HeadPaths
 from edgegd.quant.tracing import TracedOp, trace
 
-_QUERY_DECODERS = ("decoder", "query_pos_head", "enc_output", "enc_score_head", "enc_bbox_head", "dec_score_head",
-                   "dec_bbox_head")  # fmt: skip
+_QUERY_DECODERS = (
+    "decoder",
+    "query_pos_head",
+    "enc_output",
+    "enc_score_head",
+    "enc_bbox_head",
+    "dec_score_head",
+    "dec_bbox_head",
+)
 
 
 def detection_head(model: DetectionModel) -> Detect | RTDETRDecoder:
@@ -69,8 +76,9 @@ def _fold_all(model: DetectionModel) -> None:
     if left:
         raise UnsupportedModelError(
             f"The model has a BatchNorm that no convolution precedes: {left[0]}.",
-            expected="BatchNorm right after a convolution", mend="use a detector as Ultralytics ships it",
-        )  # fmt: skip
+            expected="BatchNorm right after a convolution",
+            mend="use a detector as Ultralytics ships it",
+        )
 
 
 def _require_unfused(head: Any, end2end: bool | None) -> None:
@@ -144,17 +152,27 @@ def input_channels(model: nn.Module) -> int:
     return next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d))
 
 
-def plan_detector(model: DetectionModel, imgsz: int | NetworkSize, profile: str, *,
-                  float_patterns: Sequence[str] = (), rules: Mapping[str, str] | None = None) -> QuantPlan:
+def plan_detector(
+    model: DetectionModel,
+    imgsz: int | NetworkSize,
+    profile: str,
+    *,
+    float_patterns: Sequence[str] = (),
+    rules: Mapping[str, str] | None = None,
+) -> QuantPlan:
     """The plan of a deployed detector for images of `imgsz`, (height, width) or the side of a square in px, and a
     runtime profile.
 
     `float_patterns` and `rules` are a recipe's quant.float and quant.rules (see build_plan, also for PlanError).
     """
     return build_plan(
-        trace_detector(model, imgsz), head_paths(model), profile,
-        imgsz=network_size(imgsz), float_patterns=float_patterns, rules=rules,
-    )  # fmt: skip
+        trace_detector(model, imgsz),
+        head_paths(model),
+        profile,
+        imgsz=network_size(imgsz),
+        float_patterns=float_patterns,
+        rules=rules,
+    )
 
 
 def trace_detector(model: DetectionModel, imgsz: int | NetworkSize) -> tuple[TracedOp, ...]:

@@ -35,8 +35,9 @@ _THRESHOLDS = 64  # candidates of `entropy`
 _SMALLEST_THRESHOLD = 128  # in bins, as in get_entropy_threshold: narrower, each bin would have a code of its own
 
 
-def choose_range(histogram: Histogram, observer: str, percentile: float = PERCENTILE,
-                 reader: Reader = VALUE) -> tuple[float, int, str]:
+def choose_range(
+    histogram: Histogram, observer: str, percentile: float = PERCENTILE, reader: Reader = VALUE
+) -> tuple[float, int, str]:
     """Scale, zero point, and the observer that they are from (`constant` where no observer had a choice).
 
     `reader` says what is made of the values: `mse` and `auto` go by the error behind it.
@@ -49,8 +50,10 @@ def choose_range(histogram: Histogram, observer: str, percentile: float = PERCEN
         scale = min(max(abs(low) / 128, SMALLEST_SCALE), LARGEST_SCALE) if low else float(np.float32(1 / QMAX))
         return scale, 128 if low < 0 else 0, "constant"
     errors = CodeErrors.of(histogram, reader)
-    chosen = {candidate: _range_of(errors, candidate, percentile)
-              for candidate in (CANDIDATES if observer == "auto" else (observer,))}  # fmt: skip
+    chosen = {
+        candidate: _range_of(errors, candidate, percentile)
+        for candidate in (CANDIDATES if observer == "auto" else (observer,))
+    }
     winner = min(chosen, key=lambda candidate: errors.of_range(*chosen[candidate]))
     return *chosen[winner], winner
 

@@ -108,11 +108,17 @@ class QuantPlan:
 
         Their codes depend on the order of a float sum, which is another in every library.
         """
+
         def is_float_sum(address: str) -> bool:
             op = self.by_address.get(address)
-            return op is not None and op.decision == FLOAT and (
-                op.operation == "conv2d" or any(is_float_sum(source) for source in op.inputs
-                                                if source not in self.groups))
+            return (
+                op is not None
+                and op.decision == FLOAT
+                and (
+                    op.operation == "conv2d"
+                    or any(is_float_sum(source) for source in op.inputs if source not in self.groups)
+                )
+            )
 
         return tuple(tensor.address for tensor in self.tensors if is_float_sum(tensor.address))
 
@@ -124,13 +130,13 @@ class QuantPlan:
 
     def to_json(self) -> str:
         """The plan as JSON with one line an entry, fit for diff."""
+
         def lines(items: tuple[Any, ...]) -> str:
             return ",\n".join("  " + json.dumps(dataclasses.asdict(item)) for item in items)
 
         head = {"schema": PLAN_SCHEMA, "profile": self.profile, "imgsz": self.imgsz, "model": self.model}
         return (
-            f'{json.dumps(head)[:-1]},\n "ops": [\n{lines(self.ops)}\n ],\n'
-            f' "tensors": [\n{lines(self.tensors)}\n ]}}\n'
+            f'{json.dumps(head)[:-1]},\n "ops": [\n{lines(self.ops)}\n ],\n "tensors": [\n{lines(self.tensors)}\n ]}}\n'
         )
 
     @staticmethod
@@ -148,8 +154,9 @@ class QuantPlan:
                 raise PlanError(
                     "The plan is of another schema or for an unknown profile.",
                     expected=f"schema {PLAN_SCHEMA}, a profile of {', '.join(TABLES)}",
-                    found=f"schema {head['schema']}, profile {head['profile']}", mend=_REGENERATE,
-                )  # fmt: skip
+                    found=f"schema {head['schema']}, profile {head['profile']}",
+                    mend=_REGENERATE,
+                )
             ops = tuple(PlannedOp(**{**op, "inputs": tuple(op["inputs"])}) for op in data.pop("ops"))
             tensors = tuple(PlannedTensor(**tensor) for tensor in data.pop("tensors"))
             height, width = data.pop("imgsz")
@@ -157,9 +164,11 @@ class QuantPlan:
             _require_types(plan)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise PlanError(
-                "The plan is malformed.", expected=f"JSON of schema {PLAN_SCHEMA} as the stage `ptq` writes",
-                found=f"{type(error).__name__}: {error}", mend=_REGENERATE,
-            ) from error  # fmt: skip
+                "The plan is malformed.",
+                expected=f"JSON of schema {PLAN_SCHEMA} as the stage `ptq` writes",
+                found=f"{type(error).__name__}: {error}",
+                mend=_REGENERATE,
+            ) from error
         _require_consistent(plan)
         return plan
 
@@ -201,24 +210,29 @@ def require_plan_fits(plan: QuantPlan, ops: tuple[TracedOp, ...], imgsz: tuple[i
             expected="; ".join(["addresses of this model", *close]),
             found=", ".join(missing[:3]) + (", ..." if len(missing) > 3 else ""),
             mend="correct the addresses, or use the plan with the model that it was made for",
-        )  # fmt: skip
+        )
     if plan.model != model_hash(ops):
         raise PlanError(
-            "The plan was made for another model.", expected=f"the trace {plan.model[:12]}",
-            found=f"the trace {model_hash(ops)[:12]}", mend="use the plan with the model that it was made for",
-        )  # fmt: skip
+            "The plan was made for another model.",
+            expected=f"the trace {plan.model[:12]}",
+            found=f"the trace {model_hash(ops)[:12]}",
+            mend="use the plan with the model that it was made for",
+        )
     if other:
         told, made = plan.by_address[other[0]], known[other[0]]
         raise PlanError(
             f"The plan says of {len(other)} operations what they are not, {other[0]} first.",
             expected=f"{made.operation} of {', '.join(made.inputs)}",
-            found=f"{told.operation} of {', '.join(told.inputs)}", mend="change decisions and tensors only",
-        )  # fmt: skip
+            found=f"{told.operation} of {', '.join(told.inputs)}",
+            mend="change decisions and tensors only",
+        )
     if plan.imgsz != tuple(imgsz):
         raise PlanError(
-            "The plan was traced for another image size.", expected=f"{plan.imgsz[0]}x{plan.imgsz[1]} px",
-            found=f"{imgsz[0]}x{imgsz[1]} px", mend="set model.imgsz to the plan's, or make the plan again",
-        )  # fmt: skip
+            "The plan was traced for another image size.",
+            expected=f"{plan.imgsz[0]}x{plan.imgsz[1]} px",
+            found=f"{imgsz[0]}x{imgsz[1]} px",
+            mend="set model.imgsz to the plan's, or make the plan again",
+        )
 
 
 def _is_of(planned: PlannedOp, traced: TracedOp) -> bool:
@@ -248,8 +262,11 @@ def _require_consistent(plan: QuantPlan) -> None:
     checks: list[Callable[[QuantPlan], Iterable[str]]] = [_wrong_names, _wrong_tensors, _wrong_ops]
     for check in checks:
         if problems := list(check(plan)):
-            raise PlanError("The plan contradicts itself or names what there is not.", found="; ".join(problems[:5]),
-                            mend="undo the change, or leave it to quant.float and quant.rules")  # fmt: skip
+            raise PlanError(
+                "The plan contradicts itself or names what there is not.",
+                found="; ".join(problems[:5]),
+                mend="undo the change, or leave it to quant.float and quant.rules",
+            )
 
 
 def _wrong_names(plan: QuantPlan) -> Iterable[str]:
@@ -283,8 +300,11 @@ def _wrong_tensors(plan: QuantPlan) -> Iterable[str]:
 def _wrong_ops(plan: QuantPlan) -> Iterable[str]:
     attentions = planned_attentions(plan)
     whole = {address for attention in attentions for address in attention.parts}
-    needed = {a for attention in attentions for a in (attention.query, attention.key, attention.value,
-                                                      attention.values, *fixed_ranges([attention]))}  # fmt: skip
+    needed = {
+        a
+        for attention in attentions
+        for a in (attention.query, attention.key, attention.value, attention.values, *fixed_ranges([attention]))
+    }
     yield from (f"an exact attention needs {address} quantized" for address in needed - plan.groups.keys())
     for op in plan.ops:
         if op.decision == EXACT and op.address not in whole:
@@ -293,8 +313,11 @@ def _wrong_ops(plan: QuantPlan) -> Iterable[str]:
             if source != INPUT and source not in plan.by_address:
                 yield f"{op.address} reads {source}, which is no operation"
         if op.decision in (INTEGER, MOVE):
-            yield from (f"{op.address} runs as {op.decision} and reads {source}, which is not quantized"
-                        for source in op.inputs if source not in plan.groups)  # fmt: skip
+            yield from (
+                f"{op.address} runs as {op.decision} and reads {source}, which is not quantized"
+                for source in op.inputs
+                if source not in plan.groups
+            )
         if op.decision == INTEGER and op.result not in plan.groups:
             yield f"{op.address} runs in integers and its result {op.result!r} is not quantized"
         if op.decision == MOVE and len({plan.groups.get(a) for a in (op.address, *op.inputs)}) > 1:

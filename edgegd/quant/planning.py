@@ -20,8 +20,15 @@ from edgegd.quant.tracing import INPUT, TracedOp, trace
 _SIGNED, _NON_NEGATIVE, _KNOWN = "range", "scale", "nothing"  # PlannedTensor.learns of a tensor by itself
 
 
-def build_plan(ops: tuple[TracedOp, ...], head: HeadPaths, profile: str, *, imgsz: tuple[int, int],
-               float_patterns: Sequence[str] = (), rules: Mapping[str, str] | None = None) -> QuantPlan:
+def build_plan(
+    ops: tuple[TracedOp, ...],
+    head: HeadPaths,
+    profile: str,
+    *,
+    imgsz: tuple[int, int],
+    float_patterns: Sequence[str] = (),
+    rules: Mapping[str, str] | None = None,
+) -> QuantPlan:
     """Applies a profile's rule table, and a recipe's changes to it, to a traced model.
 
     A float operation whose result an integer operation reads has its result quantized too (rule `boundary`).
@@ -40,8 +47,14 @@ def build_plan(ops: tuple[TracedOp, ...], head: HeadPaths, profile: str, *, imgs
     return QuantPlan(profile, imgsz, model_hash(ops), tuple(map(planner.planned, ops)), tuple(tensors))
 
 
-def plan_module(model: nn.Module, image: torch.Tensor, profile: str, *, float_patterns: Sequence[str] = (),
-                rules: Mapping[str, str] | None = None) -> QuantPlan:
+def plan_module(
+    model: nn.Module,
+    image: torch.Tensor,
+    profile: str,
+    *,
+    float_patterns: Sequence[str] = (),
+    rules: Mapping[str, str] | None = None,
+) -> QuantPlan:
     """The plan of any module that computes the same operations at every call; no part of it is a detection head.
 
     `image` is float32 of shape (N, C, H, W). Operations without a rule stay float, with the rule `no-rule` and a reason
@@ -56,12 +69,14 @@ def plan_module(model: nn.Module, image: torch.Tensor, profile: str, *, float_pa
     if [op.address for op in ops] != [op.address for op in doubled]:
         raise UnsupportedModelError(
             "The model's operations depend on the batch size or differ from call to call.",
-            expected=f"{len(ops)} operations at every call", found=f"{len(doubled)} operations for twice the images",
+            expected=f"{len(ops)} operations at every call",
+            found=f"{len(doubled)} operations for twice the images",
             mend="make the forward pass static",
-        )  # fmt: skip
+        )
     height, width = image.shape[-2:]
-    return build_plan(ops, HeadPaths("", frozenset()), profile, imgsz=(height, width),
-                      float_patterns=float_patterns, rules=rules)  # fmt: skip
+    return build_plan(
+        ops, HeadPaths("", frozenset()), profile, imgsz=(height, width), float_patterns=float_patterns, rules=rules
+    )
 
 
 def changed_rules(table: RuleTable, decisions: Mapping[str, str]) -> RuleTable:
@@ -69,17 +84,23 @@ def changed_rules(table: RuleTable, decisions: Mapping[str, str]) -> RuleTable:
     known = {rule.name: rule for rule in table.rules}
     for name, decision in decisions.items():
         if name not in known:
-            raise PlanError(f"quant.rules names {name}, which is no rule of {table.profile}.",
-                            expected=f"one of {', '.join(known)}", found=name,
-                            mend=f"did you mean {nearest(name, known)}?" if nearest(name, known) else "")  # fmt: skip
+            raise PlanError(
+                f"quant.rules names {name}, which is no rule of {table.profile}.",
+                expected=f"one of {', '.join(known)}",
+                found=name,
+                mend=f"did you mean {nearest(name, known)}?" if nearest(name, known) else "",
+            )
         rule = known[name]
         if decision not in (FLOAT, INTEGER) or (
             decision == INTEGER and rule.decision != INTEGER and not rule.may_be_integer
         ):
             possible = [FLOAT, INTEGER] if rule.decision == INTEGER or rule.may_be_integer else [FLOAT]
-            raise PlanError(f"The rule {name} cannot be {decision}: {rule.reason}.",
-                            expected=" or ".join(possible), found=f"{name}: {decision}",
-                            mend=f"take quant.rules.{name} out")  # fmt: skip
+            raise PlanError(
+                f"The rule {name} cannot be {decision}: {rule.reason}.",
+                expected=" or ".join(possible),
+                found=f"{name}: {decision}",
+                mend=f"take quant.rules.{name} out",
+            )
         if decision != rule.decision:
             known[name] = replace(rule, decision=decision, reason=f"quant.rules: {name}: {decision}")
     return replace(table, rules=tuple(known.values()))
@@ -92,9 +113,12 @@ def pattern_of(ops: Sequence[TracedOp], patterns: Sequence[str]) -> dict[str, st
         matched = [op.address for op in ops if fnmatchcase(op.address, pattern)]
         if not matched:
             close = nearest(pattern, [op.address for op in ops] + [op.module for op in ops])
-            raise PlanError(f"The pattern {pattern} of quant.float matches no operation of the model.",
-                            expected="a pattern of addresses, such as model.2.*", found=pattern,
-                            mend=f"did you mean {close}?" if close else "see `edgegd explain` for the addresses")
+            raise PlanError(
+                f"The pattern {pattern} of quant.float matches no operation of the model.",
+                expected="a pattern of addresses, such as model.2.*",
+                found=pattern,
+                mend=f"did you mean {close}?" if close else "see `edgegd explain` for the addresses",
+            )
         for address in matched:
             found.setdefault(address, pattern)
     return found
@@ -120,8 +144,14 @@ class _Groups:
 class _Planner:
     """One pass of planning: decisions, then quantized tensors (`why`), their kinds, their groups."""
 
-    def __init__(self, ops: tuple[TracedOp, ...], head: HeadPaths, table: RuleTable, changed: RuleTable,
-                 pattern: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        ops: tuple[TracedOp, ...],
+        head: HeadPaths,
+        table: RuleTable,
+        changed: RuleTable,
+        pattern: Mapping[str, str],
+    ) -> None:
         self.ops = ops
         self.by_address = {op.address: op for op in ops}
         self.readers: dict[str, list[TracedOp]] = defaultdict(list)
@@ -177,13 +207,16 @@ class _Planner:
 
     def _make_exact(self, attention: Attention, head: HeadPaths, table: RuleTable, pattern: Mapping[str, str]) -> None:
         """Makes an attention exact as a whole: what it reads is codes, what it makes is wanted, no recipe objects."""
-        rules = {address: table.rule_for(replace(self.by_address[address], operation=part), head)
-                 for address, part in attention.parts.items()}  # fmt: skip
+        rules = {
+            address: table.rule_for(replace(self.by_address[address], operation=part), head)
+            for address, part in attention.parts.items()
+        }
         if (
-            attention.values in self.wanted and not rules.keys() & pattern.keys()
+            attention.values in self.wanted
+            and not rules.keys() & pattern.keys()
             and all(rule.decision == EXACT for rule in rules.values())
             and all(self._is_codes(source) for source in (attention.query, attention.key, attention.value))
-        ):  # fmt: skip
+        ):
             self.rule |= rules
             self.nature |= rules
             self.part |= attention.parts

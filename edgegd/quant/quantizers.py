@@ -186,16 +186,12 @@ class WeightQuantizer(nn.Module):
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Fake-quantizes a weight of shape (C_out, C_in / groups, kH, kW)."""
-        result: torch.Tensor = FakeQuantizeWeight.apply(
-            weight.float(), self.log_scale, self.scale, self.format.qmax
-        )  # type: ignore[no-untyped-call]
+        result: torch.Tensor = FakeQuantizeWeight.apply(weight.float(), self.log_scale, self.scale, self.format.qmax)  # type: ignore[no-untyped-call]
         return result
 
     def exported(self, weight: torch.Tensor, address: str) -> torch.Tensor:
         """The Q/DQ pair of an export, before edgegd.export.graph stores the codes instead of the weight."""
-        result: torch.Tensor = QuantizeDequantizeWeight.apply(
-            weight, self.scale, f"{address}/weight"
-        )  # type: ignore[no-untyped-call]
+        result: torch.Tensor = QuantizeDequantizeWeight.apply(weight, self.scale, f"{address}/weight")  # type: ignore[no-untyped-call]
         return result
 
 

@@ -49,8 +49,9 @@ class Refinement:
 
 
 @torch.no_grad()
-def refine(quantized: QuantizedModel, images: torch.Tensor, progress: Callable[[int, int], None] | None = None
-           ) -> Refinement:
+def refine(
+    quantized: QuantizedModel, images: torch.Tensor, progress: Callable[[int, int], None] | None = None
+) -> Refinement:
     """Rounds the weights and corrects the biases of a calibrated model, for float images (N, C, H, W) in 0..1.
 
     Weights become multiples of their scales, which are kept from then on. `progress(convolutions done, all)` is called

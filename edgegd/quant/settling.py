@@ -30,8 +30,13 @@ _SIGMOID_STEP = 2.0**-14  # 255 codes move by a sixtieth of a code
 _SIGMOID_MARGIN = 1e-6  # six times onnxruntime's error on x86
 
 
-def fixed_point_add(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tensor, b_range: ActivationQuantizer,
-                    result: ActivationQuantizer) -> torch.Tensor | None:
+def fixed_point_add(
+    a: torch.Tensor,
+    a_range: ActivationQuantizer,
+    b: torch.Tensor,
+    b_range: ActivationQuantizer,
+    result: ActivationQuantizer,
+) -> torch.Tensor | None:
     """The codes that QLinearAdd makes on ARM of raw codes `a` and `b` (int64); None where it leaves fixed point.
 
     Source: core/mlas/lib/qladd.cpp, MlasCalcQLinearAddParameters and MlasQLinearAddKernelHelper.
@@ -40,7 +45,7 @@ def fixed_point_add(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tens
     shift = 21 - (math.frexp(max(ratios))[1] - 1)
     if not all(2.0**-14 <= ratio < 2.0**8 for ratio in ratios) or not 13 <= shift <= 31:
         return None
-    multiplier_a, multiplier_b = (round(ratio * 2.0 ** shift) for ratio in ratios)
+    multiplier_a, multiplier_b = (round(ratio * 2.0**shift) for ratio in ratios)
     if not 1 << 21 <= max(multiplier_a, multiplier_b) < 1 << 22:
         return None
     total = (a - int(a_range.zero_point)) * multiplier_a + (b - int(b_range.zero_point)) * multiplier_b

@@ -42,10 +42,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
         "bootstrap": accuracy["bootstrap"],
         "ship": ship(accuracy, stages["descent"]),
         "proof": {"codes": verify["proof"], "accuracy": accuracy["proof"]},
-        "census": {
-            variant: {key: verify["census"][variant][key] for key in CENSUS_KEYS}
-            for variant in ("ptq", "qat")
-        },
+        "census": {variant: {key: verify["census"][variant][key] for key in CENSUS_KEYS} for variant in ("ptq", "qat")},
         "parity": verify["parity"],
         "ladder": {variant: _ladder(verify["ladder"][variant]) for variant in ("ptq", "qat")},
         "tolerance": verify["tolerance"],
@@ -54,13 +51,16 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
         "latency": {name: latency["models"][name] for name in (*VARIANTS, *EDGE.values())},
         "edge": verify["edge"],
         "latency_conditions": {
-            "stable": latency["stable"], "faults": latency["faults"], "settings": latency["settings"],
-            "fingerprint": latency["fingerprint"], "machine_profile": latency["machine_profile"],
+            "stable": latency["stable"],
+            "faults": latency["faults"],
+            "settings": latency["settings"],
+            "fingerprint": latency["fingerprint"],
+            "machine_profile": latency["machine_profile"],
         },
         "descent": stages["descent"],
         "refinement": stages["calibration"].get("refinement"),
         "weakest_ranges": [{"group": group, **ranges[group]} for group in weakest],
-    } | ({"swap": stages["swap"]} if "swap" in stages else {})  # fmt: skip
+    } | ({"swap": stages["swap"]} if "swap" in stages else {})
 
 
 def _ladder(ladder: dict[str, Any]) -> dict[str, Any]:
@@ -84,13 +84,21 @@ def _torch_agreement(descent: dict[str, Any], in_onnxruntime: float) -> dict[str
     """mAP50-95 of the kept model in torch under fake quantization beside that of qat.onnx in onnxruntime."""
     in_torch = descent["best_map50_95"]
     points = 100 * abs(in_torch - in_onnxruntime)
-    return {"torch": in_torch, "onnxruntime": in_onnxruntime, "difference_points": points,
-            "agree": points <= MAP_AGREEMENT_POINTS}  # fmt: skip
+    return {
+        "torch": in_torch,
+        "onnxruntime": in_onnxruntime,
+        "difference_points": points,
+        "agree": points <= MAP_AGREEMENT_POINTS,
+    }
 
 
 def _profile(result: dict[str, Any]) -> dict[str, Any]:
     return {
-        variant: {"file": name, "parity": result["parity"][variant], "ladder": _ladder(result["ladder"][variant]),
-                  "proof": result["proof"]}
+        variant: {
+            "file": name,
+            "parity": result["parity"][variant],
+            "ladder": _ladder(result["ladder"][variant]),
+            "proof": result["proof"],
+        }
         for variant, name in result["files"].items()
-    }  # fmt: skip
+    }

@@ -9,8 +9,18 @@ from edgegd.latency.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdi
 from edgegd.report.table import table
 
 Gate = RelativeGate | AbsoluteGate | StaticGate
-_RELATIVE = ["verdict", "target", "model", "change of latency", "margin", "detectable", "launches", "p regressed",
-             "p pass", "quads discarded"]  # fmt: skip
+_RELATIVE = [
+    "verdict",
+    "target",
+    "model",
+    "change of latency",
+    "margin",
+    "detectable",
+    "launches",
+    "p regressed",
+    "p pass",
+    "quads discarded",
+]
 _ABSOLUTE = ["verdict", "target", "model", "quantile", "ms", "limit ms", "samples"]
 
 
@@ -29,8 +39,11 @@ def gates_table(gates: Sequence[Gate], style: str = "simple") -> str:
     if absolute:
         parts.append(table([_absolute_row(gate) for gate in absolute], _ABSOLUTE, style))
     parts += [_static_part(gate, style) for gate in gates if isinstance(gate, StaticGate)]
-    reasons = [cell(f"- {gate.verdict.value}: {describe(gate)}: {gate.reason}", style) for gate in gates
-               if not isinstance(gate, StaticGate) and gate.verdict is not Verdict.PASS]  # fmt: skip
+    reasons = [
+        cell(f"- {gate.verdict.value}: {describe(gate)}: {gate.reason}", style)
+        for gate in gates
+        if not isinstance(gate, StaticGate) and gate.verdict is not Verdict.PASS
+    ]
     if reasons:
         parts.append("\n".join(reasons))
     return "\n\n".join(parts)
@@ -47,9 +60,12 @@ def gates_markdown(gates: Sequence[Gate], title: str = "Latency gate") -> str:
     lines = [f"## {title}: {overall.value}", "", gates_table(gates, "github"), ""]
     if any(isinstance(gate, RelativeGate) for gate in gates):
         alphas = " / ".join(sorted({f"{gate.alpha:g}" for gate in gates if isinstance(gate, RelativeGate)}))
-        lines += [f"Error rate of each side over all looks: {alphas}. *p regressed*: how likely data like these "
-                  "are of a model that is at most the margin slower; *p pass*: of one that is slower by the margin or "
-                  "more. *detectable*: flagged with 95 % probability on this device.", ""]  # fmt: skip
+        lines += [
+            f"Error rate of each side over all looks: {alphas}. *p regressed*: how likely data like these "
+            "are of a model that is at most the margin slower; *p pass*: of one that is slower by the margin or "
+            "more. *detectable*: flagged with 95 % probability on this device.",
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -70,17 +86,32 @@ def change(ratio: float | None) -> str:
 def _relative_row(gate: RelativeGate) -> list[str]:
     last = gate.looks[-1] if gate.looks else None
     bounds = "" if gate.low is None or gate.high is None else f" [{change(gate.low)}, {change(gate.high)}]"
-    return [gate.verdict.value, gate.target, gate.model, change(gate.ratio) + bounds, change(1 + gate.margin),
-            "not calibrated" if gate.detectable is None else change(gate.detectable), str(len(gate.launch_ratios)),
-            f"{last.p_regressed:.2g}" if last else "-", f"{last.p_pass:.2g}" if last else "-",
-            f"{gate.discarded_quads} of {gate.quads}"]  # fmt: skip
+    return [
+        gate.verdict.value,
+        gate.target,
+        gate.model,
+        change(gate.ratio) + bounds,
+        change(1 + gate.margin),
+        "not calibrated" if gate.detectable is None else change(gate.detectable),
+        str(len(gate.launch_ratios)),
+        f"{last.p_regressed:.2g}" if last else "-",
+        f"{last.p_pass:.2g}" if last else "-",
+        f"{gate.discarded_quads} of {gate.quads}",
+    ]
 
 
 def _absolute_row(gate: AbsoluteGate) -> list[str]:
     bounds = "" if gate.low_ms is None or gate.high_ms is None else f" [{gate.low_ms:.2f}, {gate.high_ms:.2f}]"
     estimate = "-" if gate.estimate_ms is None else f"{gate.estimate_ms:.2f}"
-    return [gate.verdict.value, gate.target, gate.model, f"{_quantile(gate)} at {100 * gate.confidence:g} %",
-            estimate + bounds, f"{gate.limit_ms:g}", str(gate.samples)]  # fmt: skip
+    return [
+        gate.verdict.value,
+        gate.target,
+        gate.model,
+        f"{_quantile(gate)} at {100 * gate.confidence:g} %",
+        estimate + bounds,
+        f"{gate.limit_ms:g}",
+        str(gate.samples),
+    ]
 
 
 def _quantile(gate: AbsoluteGate) -> str:

@@ -80,8 +80,9 @@ def read_contract(session: onnxruntime.InferenceSession, path: str | Path) -> Mo
     image = contract.preprocessing
     image_type = "tensor(uint8)" if image.takes_pixels else "tensor(float)"
     _require_tensor(path, "inputs", session.get_inputs(), _describe(INPUT_NAME, image.input_shape, image_type))
-    _require_tensor(path, "outputs", session.get_outputs(),
-                    _describe(OUTPUT_NAME, contract.output.shape, "tensor(float)"))
+    _require_tensor(
+        path, "outputs", session.get_outputs(), _describe(OUTPUT_NAME, contract.output.shape, "tensor(float)")
+    )
     return contract
 
 

@@ -30,7 +30,8 @@ def machine_of(target: Target) -> Machine:
     if target.emulated and profile not in (None, "arm64"):
         raise ProfileError(
             f"The target {target.name} is an emulated x86 CPU, which cannot be asked for its instruction sets.",
-            expected="a real device, or a profile given in the recipe", found=facts["cpu"],
+            expected="a real device, or a profile given in the recipe",
+            found=facts["cpu"],
             mend="give the profile: --set target.profile=x86-avx2",
-        )  # fmt: skip
+        )
     return Machine(one_line(facts["cpu"], LONGEST_CPU), profile)

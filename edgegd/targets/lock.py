@@ -43,19 +43,24 @@ def device_lock(target: Starts) -> Iterator[None]:
         answer = keeper.receive(_ANSWER_S)
         check_answer("lock", answer, device_of(keeper))
         if "held_by" in answer:
-            raise DeviceBusyError(f"{device_of(keeper)} is busy: another measurement runs on it.",
-                                  expected="one measurement at a time",
-                                  found=f"it is held by {one_line(answer['held_by'])}",
-                                  mend="wait for it, or ask its owner")
+            raise DeviceBusyError(
+                f"{device_of(keeper)} is busy: another measurement runs on it.",
+                expected="one measurement at a time",
+                found=f"it is held by {one_line(answer['held_by'])}",
+                mend="wait for it, or ask its owner",
+            )
         with _heartbeats(keeper):
             yield
         try:
             keeper.send({"lock": None})
             check_answer("unlock", keeper.receive(_ANSWER_S), device_of(keeper))  # only now the next one finds it free
         except WorkerError as error:
-            raise WorkerError(f"{device_of(keeper)}: the lock on the device was lost while it was measured.",
-                              found=error.message(), expected="no other measurement beside this one",
-                              mend="measure again") from error
+            raise WorkerError(
+                f"{device_of(keeper)}: the lock on the device was lost while it was measured.",
+                found=error.message(),
+                expected="no other measurement beside this one",
+                mend="measure again",
+            ) from error
 
 
 @contextmanager

@@ -95,10 +95,16 @@ def test_agrees_with_ultralytics_metrics(
         iou = box_iou(torch.from_numpy(boxes).float(), torch.from_numpy(found.xyxy))
         predicted, actual = torch.from_numpy(found.class_ids), torch.from_numpy(class_ids)
         correct = BaseValidator.match_predictions(thresholds, predicted, actual, iou)  # type: ignore[arg-type]
-        metrics.update_stats({
-            "tp": correct.numpy(), "conf": found.scores, "pred_cls": found.class_ids, "target_cls": class_ids,
-            "target_img": np.unique(class_ids), "im_name": path.name,
-        })  # fmt: skip
+        metrics.update_stats(
+            {
+                "tp": correct.numpy(),
+                "conf": found.scores,
+                "pred_cls": found.class_ids,
+                "target_cls": class_ids,
+                "target_img": np.unique(class_ids),
+                "im_name": path.name,
+            }
+        )
     metrics.process()
     assert result.map50_95 == pytest.approx(metrics.box.map, abs=TOLERANCE["ultralytics"])
     assert result.map50 == pytest.approx(metrics.box.map50, abs=TOLERANCE["ultralytics"])
@@ -119,13 +125,21 @@ def test_agrees_with_ultralytics_own_validation_of_the_file(
     from ultralytics import YOLO
 
     images = tuple(bccd_truth.image_paths)
-    dataset = Dataset(root=tmp_path, yaml_path=tmp_path / "data.yaml", names=bccd_truth.names, train_images=images,
-                      val_images=images)  # fmt: skip
+    dataset = Dataset(
+        root=tmp_path, yaml_path=tmp_path / "data.yaml", names=bccd_truth.names, train_images=images, val_images=images
+    )
     data = ultralytics_yaml(dataset, tmp_path / "view")  # its loader writes a label cache beside what it is shown
     theirs = YOLO(bccd_onnx, task="detect").val(
-        data=str(data), imgsz=320, batch=1, rect=False, plots=False, verbose=False,
-        project=str(tmp_path), device="cpu", workers=0,
-    )  # fmt: skip
+        data=str(data),
+        imgsz=320,
+        batch=1,
+        rect=False,
+        plots=False,
+        verbose=False,
+        project=str(tmp_path),
+        device="cpu",
+        workers=0,
+    )
     assert real[0].map50_95 == pytest.approx(theirs.box.map, abs=TOLERANCE["ultralytics"])
     assert real[0].map50 == pytest.approx(theirs.box.map50, abs=TOLERANCE["ultralytics"])
 
@@ -138,8 +152,13 @@ def iter_over(detections: list[Detections]) -> Any:
 
 def _annotations(truth: GroundTruth) -> list[dict[str, Any]]:
     return [
-        {"image_id": image, "category_id": int(class_id), "bbox": [x1, y1, x2 - x1, y2 - y1],
-         "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+        {
+            "image_id": image,
+            "category_id": int(class_id),
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": (x2 - x1) * (y2 - y1),
+            "iscrowd": 0,
+        }
         for image, (boxes, class_ids) in enumerate(zip(truth.boxes, truth.class_ids, strict=True))
         for (x1, y1, x2, y2), class_id in zip(boxes, class_ids, strict=True)
-    ]  # fmt: skip
+    ]

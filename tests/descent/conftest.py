@@ -40,11 +40,21 @@ def _batch(seed: int) -> dict[str, Any]:
 # Two levels, 22 convolutions: a step takes a fifth of yolov8n's.
 SMALL = {
     "nc": 3,
-    "backbone": [[-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [24, 3, 2]], [-1, 1, "C2f", [24, True]],
-                 [-1, 1, "Conv", [32, 3, 2]], [-1, 1, "Conv", [32, 3, 2]]],
-    "head": [[-1, 1, "SPPF", [32, 5]], [-1, 1, "nn.Upsample", [None, 2, "nearest"]], [[-1, 3], 1, "Concat", [1]],
-             [-1, 1, "C2f", [32]], [[8, 5], 1, "Detect", ["nc"]]],
-}  # fmt: skip
+    "backbone": [
+        [-1, 1, "Conv", [16, 3, 2]],
+        [-1, 1, "Conv", [24, 3, 2]],
+        [-1, 1, "C2f", [24, True]],
+        [-1, 1, "Conv", [32, 3, 2]],
+        [-1, 1, "Conv", [32, 3, 2]],
+    ],
+    "head": [
+        [-1, 1, "SPPF", [32, 5]],
+        [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+        [[-1, 3], 1, "Concat", [1]],
+        [-1, 1, "C2f", [32]],
+        [[8, 5], 1, "Detect", ["nc"]],
+    ],
+}
 ARCHITECTURES: dict[str, Any] = {"small": SMALL, "small-end2end": {**SMALL, "end2end": True, "reg_max": 1}}
 
 
@@ -83,6 +93,7 @@ def unfolded(architecture: str, batches: list[dict[str, Any]]) -> Any:
 @pytest.fixture(scope="session")
 def swapped(batches: list[dict[str, Any]]) -> Callable[[], FloatStudent]:
     """swapped(): a new float student, BatchNorm live, every SiLU replaced by ReLU; all of them equal."""
+
     def make() -> FloatStudent:
         model = unfolded("small-end2end", batches)
         swap_to_relu(model, silu_paths(model))

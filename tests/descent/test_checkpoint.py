@@ -21,8 +21,12 @@ from edgegd.errors import QatCheckpointError
 from edgegd.recipe.schema import TrainSection
 
 IDENTITY = {"plan": "a" * 64, "train": {"epochs": 2, "distill": {"head": 0.0}}, "accuracy": {"conf": 0.001}}
-TENSORS = {"student": {"model.w": torch.arange(3.0)}, "average": {"0": torch.ones(2)}, "best": {},
-           "random": {"torch": torch.arange(5, dtype=torch.uint8)}}  # fmt: skip
+TENSORS = {
+    "student": {"model.w": torch.arange(3.0)},
+    "average": {"0": torch.ones(2)},
+    "best": {},
+    "random": {"torch": torch.arange(5, dtype=torch.uint8)},
+}
 WHOLE = Checkpoint(TENSORS, {"step": 7, "loss": 0.1 + 0.2})
 
 
@@ -36,9 +40,13 @@ def file(tmp_path: Path) -> CheckpointFile:
 def test_what_is_written_is_read(file: CheckpointFile) -> None:
     read, changes = file.read()
     assert read is not None and changes == [] and read.record == WHOLE.record
-    assert {group: {name: (t.dtype, t.tolist()) for name, t in members.items()} for group, members in
-            read.tensors.items()} == {group: {name: (t.dtype, t.tolist()) for name, t in members.items()}
-                                      for group, members in TENSORS.items() if members}  # fmt: skip
+    assert {
+        group: {name: (t.dtype, t.tolist()) for name, t in members.items()} for group, members in read.tensors.items()
+    } == {
+        group: {name: (t.dtype, t.tolist()) for name, t in members.items()}
+        for group, members in TENSORS.items()
+        if members
+    }
     assert [path.name for path in file.path.parent.iterdir()] == [file.path.name]
     assert CheckpointFile(file.path.with_name("none"), IDENTITY).read() == (None, [])
 
@@ -87,14 +95,22 @@ def test_a_bad_checkpoint_is_refused_and_left(file: CheckpointFile, spoiled: str
     assert file.path.read_bytes() == before
 
 
-def test_a_checkpoint_of_another_model_does_not_fit(calibrated: Callable[..., Any], batches: Any, tmp_path: Path
-                                                    ) -> None:
+def test_a_checkpoint_of_another_model_does_not_fit(
+    calibrated: Callable[..., Any], batches: Any, tmp_path: Path
+) -> None:
     settings, file = TrainSection(epochs=1), CheckpointFile(tmp_path / "c.safetensors", {})
     fine_tune(calibrated(), batches, settings, lambda: 0.0, lambda epoch: None, file=file)
     resume, _ = file.read()
     with pytest.raises(QatCheckpointError, match=r"c\.safetensors does not fit the model"):
-        fine_tune(calibrated("small-end2end", True), batches, settings, lambda: 0.0, lambda epoch: None, file=file,
-                  resume=resume)
+        fine_tune(
+            calibrated("small-end2end", True),
+            batches,
+            settings,
+            lambda: 0.0,
+            lambda epoch: None,
+            file=file,
+            resume=resume,
+        )
 
 
 def test_a_finished_descent_is_not_repeated(calibrated: Callable[..., Any], batches: Any, tmp_path: Path) -> None:

@@ -43,8 +43,11 @@ def test_the_loss_falls_the_best_epoch_is_stored_and_the_training_repeats(calibr
     assert descent.epochs[0].parts.keys() == {"box_loss", "cls_loss", "dfl_loss"}
     assert (descent.last_map50_95, descent.calibrated_map50_95) == (0.1, 0.1)
     for part in ("scales", "zero_points"):
-        assert any(not torch.equal(parameter, before[name]) for name, parameter in quantized.named_parameters()
-                   if any(parameter is other for other in quantized.range_parameters()[part]))  # fmt: skip
+        assert any(
+            not torch.equal(parameter, before[name])
+            for name, parameter in quantized.named_parameters()
+            if any(parameter is other for other in quantized.range_parameters()[part])
+        )
     again, repeated, _ = _train(calibrated(), batches, settings, scores)
     assert repeated == losses and again == descent
 

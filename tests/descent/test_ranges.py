@@ -46,10 +46,15 @@ def test_frozen_ranges_stay_at_their_averages_in_training_evaluation_and_export(
         evaluated.append(range_values(quantized))
         return 0.1 * len(evaluated)
 
-    fine_tune(quantized, batches, settings, evaluate, lambda epoch: None,
-              progress=lambda *_: trained.append(range_values(quantized)))  # fmt: skip
-    moving = [{name for name in one if not torch.equal(one[name], other[name])}
-              for one, other in pairwise(evaluated)]  # fmt: skip
+    fine_tune(
+        quantized,
+        batches,
+        settings,
+        evaluate,
+        lambda epoch: None,
+        progress=lambda *_: trained.append(range_values(quantized)),
+    )
+    moving = [{name for name in one if not torch.equal(one[name], other[name])} for one, other in pairwise(evaluated)]
     assert all("scale" in " ".join(names) and "zero_point" in " ".join(names) for names in moving[:2])
     assert moving[2:] == [set(), set()]
     assert all(torch.equal(value, evaluated[-1][name]) for after in trained[4:] for name, value in after.items())

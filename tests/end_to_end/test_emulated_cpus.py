@@ -105,8 +105,9 @@ def test_arm_computes_the_codes_of_this_machine(exported: Callable[..., Path], i
 
 
 @pytest.mark.parametrize("edge", [False, True], ids=["portable", "edge"])
-def test_haswell_computes_the_codes_of_this_machine_with_7_bit_weights(exported: Callable[..., Path],
-                                                                        images: list[Path], edge: bool) -> None:
+def test_haswell_computes_the_codes_of_this_machine_with_7_bit_weights(
+    exported: Callable[..., Path], images: list[Path], edge: bool
+) -> None:
     (comparison,) = compare(exported("x86-avx2", edge), images, "haswell")
     assert comparison.identical, comparison
     assert comparison.undisturbed
@@ -142,8 +143,13 @@ def _sums_on(cpu: str, folder: Path, models: dict[str, onnx.ModelProto], option:
     for name, model in models.items():
         onnx.save(model, folder / f"{name}.onnx")
         np.save(folder / f"{name}.x.npy", CASES[name]().x)
-    subprocess.run([*command, "-c", SUM_ON_THAT_CPU, str(folder), option, *models], check=True, timeout=600,
-                   env={**os.environ, **environment}, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        [*command, "-c", SUM_ON_THAT_CPU, str(folder), option, *models],
+        check=True,
+        timeout=600,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+    )
     return {name: np.array_equal(np.load(folder / f"{name}.npy"), CASES[name]().expected) for name in models}
 
 
@@ -193,13 +199,23 @@ def _additions_graph(additions: list[Any]) -> onnx.ModelProto:
         inputs = []
         for side, range_ in zip(("a", "b", ""), ranges, strict=True):
             names = [f"{side or 'sum'}{index}_{kind}" for kind in ("scale", "zero")]
-            constants += [helper.make_tensor(names[0], TensorProto.FLOAT, [], [range_.scale_value]),
-                          helper.make_tensor(names[1], TensorProto.UINT8, [], [int(range_.zero_point)])]  # fmt: skip
+            constants += [
+                helper.make_tensor(names[0], TensorProto.FLOAT, [], [range_.scale_value]),
+                helper.make_tensor(names[1], TensorProto.UINT8, [], [int(range_.zero_point)]),
+            ]
             inputs += [side, *names] if side else names
         nodes.append(helper.make_node("QLinearAdd", inputs, [f"sum{index}"], domain="com.microsoft"))
-    outputs = [helper.make_tensor_value_info(f"sum{index}", TensorProto.UINT8, [1, 1, 256, 256])
-               for index in range(len(additions))]  # fmt: skip
-    graph = helper.make_graph(nodes, "additions", [
-        helper.make_tensor_value_info("pairs", TensorProto.UINT8, [1, 2, 256, 256])], outputs, constants)  # fmt: skip
-    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17),
-                                                                 helper.make_opsetid("com.microsoft", 1)])  # fmt: skip
+    outputs = [
+        helper.make_tensor_value_info(f"sum{index}", TensorProto.UINT8, [1, 1, 256, 256])
+        for index in range(len(additions))
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "additions",
+        [helper.make_tensor_value_info("pairs", TensorProto.UINT8, [1, 2, 256, 256])],
+        outputs,
+        constants,
+    )
+    return helper.make_model(
+        graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    )

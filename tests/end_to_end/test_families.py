@@ -30,10 +30,16 @@ from edgegd.runtime.contract import Preprocessing
 
 # architecture, end-to-end head, image side
 FAMILIES = [
-    ("yolov8n", None, 64), ("yolov9t", None, 64), ("yolov10n", False, 64), ("yolov10n", True, 64),
-    ("yolo11n", None, 64), ("yolo12n", None, 64), ("yolo26n", False, 64), ("yolo26n", True, 64),
+    ("yolov8n", None, 64),
+    ("yolov9t", None, 64),
+    ("yolov10n", False, 64),
+    ("yolov10n", True, 64),
+    ("yolo11n", None, 64),
+    ("yolo12n", None, 64),
+    ("yolo26n", False, 64),
+    ("yolo26n", True, 64),
     ("rtdetr-l", None, 128),
-]  # fmt: skip
+]
 
 
 def _detector(architecture: str) -> Any:
@@ -53,9 +59,11 @@ def _batch(imgsz: int) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(1)
     corner = torch.rand(8, 2, generator=generator) * 0.5 + 0.25
     return {
-        "img": torch.rand(2, 3, imgsz, imgsz, generator=generator), "cls": torch.arange(8.0).view(-1, 1),
-        "bboxes": torch.cat([corner, torch.full((8, 2), 0.4)], 1), "batch_idx": torch.arange(2.0).repeat_interleave(4),
-    }  # fmt: skip
+        "img": torch.rand(2, 3, imgsz, imgsz, generator=generator),
+        "cls": torch.arange(8.0).view(-1, 1),
+        "bboxes": torch.cat([corner, torch.full((8, 2), 0.4)], 1),
+        "batch_idx": torch.arange(2.0).repeat_interleave(4),
+    }
 
 
 def _require_gradients(quantized: QuantizedModel) -> None:

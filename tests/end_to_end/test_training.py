@@ -17,8 +17,13 @@ torch = pytest.importorskip("torch")
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["checkpoint of other classes", "architecture"])
 def test_float_training_is_shown_and_writes_only_into_the_run(
-    edgegd_command: Command, tiny_recipe: Path, tiny_set: Path, tmp_path: Path, contents: Callable[[Path], Any],
-    monkeypatch: pytest.MonkeyPatch, weights: str,
+    edgegd_command: Command,
+    tiny_recipe: Path,
+    tiny_set: Path,
+    tmp_path: Path,
+    contents: Callable[[Path], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    weights: str,
 ) -> None:
     from ultralytics import YOLO
 

@@ -108,8 +108,9 @@ def exported(images: torch.Tensor, tmp_path_factory: pytest.TempPathFactory) -> 
         model = deploy(random_model(architecture, images), end2end=end2end)
         quantized = quantize(model, images)
         fp32 = _write(folder / "fp32.onnx", model, model, quantized.plan, "fp32")
-        return Exported(model, quantized, quantized.plan, fp32, _write(folder / "ptq.onnx", quantized, model,
-                                                                      quantized.plan, "ptq"))  # fmt: skip
+        return Exported(
+            model, quantized, quantized.plan, fp32, _write(folder / "ptq.onnx", quantized, model, quantized.plan, "ptq")
+        )
 
     return make
 

@@ -34,7 +34,8 @@ def test_our_own_file_does_what_the_plan_says(exported):
     one = exported("yolov8n")
     found = compare_with_plan(one.ptq, one.plan, _shapes(one))
     assert {c.address: c.runs_in for c in found.convolutions} == {
-        op.address: op.decision for op in one.plan.convolutions("integer", "float")}  # fmt: skip
+        op.address: op.decision for op in one.plan.convolutions("integer", "float")
+    }
     assert {t.address for t in found.tensors} == one.plan.groups.keys() and not found.unplanned
     for tensor in found.tensors:
         quantizer = one.quantized.range_of(one.plan.groups[tensor.address])
@@ -95,8 +96,16 @@ def test_a_file_of_onnxruntimes_own_tool(exported, images, tmp_path):
             return self.left.pop() if self.left else None
 
     one = exported("yolov8n")
-    quantize_static(one.fp32, tmp_path / "static.onnx", OneImage(), quant_format=QuantFormat.QDQ, per_channel=True,
-                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=["Conv"])
+    quantize_static(
+        one.fp32,
+        tmp_path / "static.onnx",
+        OneImage(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["Conv"],
+    )
     found = compare_with_plan(tmp_path / "static.onnx", one.plan, _shapes(one))
     # The tool quantizes the result of every convolution too: those of the boxes, which the plan keeps float, as well.
     assert {(c.planned, c.runs_in) for c in found.convolutions} == {("integer", "integer"), ("float", "integer")}

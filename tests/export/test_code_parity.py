@@ -11,9 +11,7 @@ from edgegd.export.code_parity import EXACT, CodeComparison, CodeTolerance, Tens
 
 
 def _plan(*addresses):
-    return SimpleNamespace(
-        tensors=[SimpleNamespace(address=a, rule="silu", reason="because") for a in addresses]
-    )
+    return SimpleNamespace(tensors=[SimpleNamespace(address=a, rule="silu", reason="because") for a in addresses])
 
 
 def test_counts_are_numpys_over_all_images():
@@ -33,9 +31,16 @@ def test_counts_are_numpys_over_all_images():
     assert result.to_json()["differing"]["c"]["largest_distance"] == distance[:, 2].max()
 
 
-@pytest.mark.parametrize(("codes", "differing", "distance", "admitted"), [
-    (10_000, 100, 1, True), (10_000, 101, 1, False), (10_000, 1, 2, False), (50, 8, 1, True), (50, 9, 1, False),
-])
+@pytest.mark.parametrize(
+    ("codes", "differing", "distance", "admitted"),
+    [
+        (10_000, 100, 1, True),
+        (10_000, 101, 1, False),
+        (10_000, 1, 2, False),
+        (50, 8, 1, True),
+        (50, 9, 1, False),
+    ],
+)
 def test_a_tensor_may_differ_in_a_hundredth_of_its_codes_by_one(codes, differing, distance, admitted):
     assert CodeTolerance().admits(TensorParity("a", "silu", "because", codes, differing, distance)) is admitted
     assert not EXACT.admits(TensorParity("a", "silu", "because", codes, 1, 1))

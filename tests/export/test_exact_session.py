@@ -52,8 +52,9 @@ def test_weights_without_a_zero_point_are_refused():
     node = onnx.helper.make_node("MatMulInteger", ["x", "w"], ["y"], name="product")
     weights = onnx.numpy_helper.from_array(np.ones((4, 4), np.int8), "w")
     value = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph([node], "g", [value("x", onnx.TensorProto.UINT8, [1, 4])],
-                                   [value("y", onnx.TensorProto.INT32, None)], [weights])
+    graph = onnx.helper.make_graph(
+        [node], "g", [value("x", onnx.TensorProto.UINT8, [1, 4])], [value("y", onnx.TensorProto.INT32, None)], [weights]
+    )
     with pytest.raises(ValueError, match="product has int8 weights without a zero point"):
         with_unsigned_weights(onnx.helper.make_model(graph))
 
@@ -80,13 +81,20 @@ def test_a_whole_file_and_its_edge_file_give_the_same_bits_in_uint8_form(exporte
     np.testing.assert_array_equal(results[0], load_exact(portable).run(None, x)[0])
 
 
-@pytest.mark.parametrize(("profile", "machine", "arithmetic", "left"), [
-    ("x86-vnni", "x86-vnni", "own kernels", False), ("x86-vnni", "x86-avx2", "exact sessions", True),
-    ("x86-avx2", "x86-avx2", "own kernels", False), ("x86-avx2", "x86-vnni", "own kernels", True),
-    ("arm64", "x86-avx2", "exact sessions (weights as uint8) on the uint8 form", True),
-    ("arm64", "x86-vnni", "own kernels on the uint8 form", True), ("arm64", "arm64", "own kernels", False),
-    ("x86-vnni", "arm64", "own kernels", True), ("x86-vnni", None, "own kernels", True),
-])
+@pytest.mark.parametrize(
+    ("profile", "machine", "arithmetic", "left"),
+    [
+        ("x86-vnni", "x86-vnni", "own kernels", False),
+        ("x86-vnni", "x86-avx2", "exact sessions", True),
+        ("x86-avx2", "x86-avx2", "own kernels", False),
+        ("x86-avx2", "x86-vnni", "own kernels", True),
+        ("arm64", "x86-avx2", "exact sessions (weights as uint8) on the uint8 form", True),
+        ("arm64", "x86-vnni", "own kernels on the uint8 form", True),
+        ("arm64", "arm64", "own kernels", False),
+        ("x86-vnni", "arm64", "own kernels", True),
+        ("x86-vnni", None, "own kernels", True),
+    ],
+)
 def test_what_is_proved_where_is_said(profile, machine, arithmetic, left, monkeypatch):
     monkeypatch.setattr(proof, "this_machine", lambda: Machine("a CPU", machine))
     found = proof.proof_here(profile)

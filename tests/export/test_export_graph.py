@@ -94,11 +94,10 @@ def test_quantized_file_is_checked_static_and_stores_integers_only(exported, arc
         codes = numpy_helper.to_array(stored[0]).astype(int)
         assert codes.shape == tuple(module.weight.shape) and np.abs(codes).max((1, 2, 3)).max() == 127
         quantized_weights.add(module.weight.numel())
-    float_sizes = {
-        int(np.prod(tensor.dims)) for tensor in constants.values() if tensor.data_type == TensorProto.FLOAT
-    }  # fmt: skip
-    float_weights = {one.model.get_submodule(op.address.split(":")[0]).weight.numel()
-                     for op in one.plan.convolutions("float")}  # fmt: skip
+    float_sizes = {int(np.prod(tensor.dims)) for tensor in constants.values() if tensor.data_type == TensorProto.FLOAT}
+    float_weights = {
+        one.model.get_submodule(op.address.split(":")[0]).weight.numel() for op in one.plan.convolutions("float")
+    }
     large = {size for size in quantized_weights - float_weights if size > 2000}
     assert not large & float_sizes  # no float32 copy of a quantized weight is left
     assert one.ptq.stat().st_size < 0.45 * one.fp32.stat().st_size
@@ -129,9 +128,13 @@ def test_metadata_has_both_contracts(exported, architecture, end2end):
     for path, variant in ((one.fp32, "fp32"), (one.ptq, "ptq")):
         keys = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
         assert {key: keys[key] for key in ("task", "stride", "batch", "imgsz", "channels", "end2end")} == {
-            "task": "detect", "stride": "32", "batch": "1", "imgsz": "[96, 96]", "channels": "3",
+            "task": "detect",
+            "stride": "32",
+            "batch": "1",
+            "imgsz": "[96, 96]",
+            "channels": "3",
             "end2end": str(bool(end2end)),
-        }  # fmt: skip
+        }
         assert keys["names"] == "{0: 'ant', 1: 'bee', 2: 'cat', 3: 'dog'}"
         _, contract = load_model(path)
         assert contract.variant == variant and contract.output.kind == ("end2end" if end2end else "raw")

@@ -33,8 +33,7 @@ def climbed(request, exported, pictures):
 def test_a_right_file_keeps_every_bar(climbed):
     one, ladder = climbed
     require_ladder(ladder, one.plan, "ptq.onnx")
-    assert [(step.below, step.above) for step in ladder.steps] == [
-        *pairwise(RUNGS), (RUNGS[1], OPTIMIZED)]  # fmt: skip
+    assert [(step.below, step.above) for step in ladder.steps] == [*pairwise(RUNGS), (RUNGS[1], OPTIMIZED)]
     assert [step.codes is None for step in ladder.steps] == [True, False, False, False]
     unoptimized, optimized = ladder.one_operation
     assert (unoptimized.rung, optimized.rung) == (UNOPTIMIZED, OPTIMIZED)

@@ -36,8 +36,9 @@ def _codes(path, image, folder):
 
 
 def _weights(path):
-    return {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer
-            if t.name.endswith("/weight_int8")}  # fmt: skip
+    return {
+        t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer if t.name.endswith("/weight_int8")
+    }
 
 
 @pytest.mark.parametrize("kind", ["picture", "random"])
@@ -87,10 +88,13 @@ def test_metadata_names_the_profile(files):
     assert [load_model(path)[1].profile for _, path in files.values()] == list(files)
 
 
-@pytest.mark.parametrize(("file", "profile", "fragments"), [
-    ("x86-vnni", "x86-avx2", ("could saturate on x86-avx2", "-63..63", "codes up to 127", "--profile x86-avx2")),
-    ("arm64", "x86-vnni", ("int8 activations", "runs in float on x86-vnni")),
-])
+@pytest.mark.parametrize(
+    ("file", "profile", "fragments"),
+    [
+        ("x86-vnni", "x86-avx2", ("could saturate on x86-avx2", "-63..63", "codes up to 127", "--profile x86-avx2")),
+        ("arm64", "x86-vnni", ("int8 activations", "runs in float on x86-vnni")),
+    ],
+)
 def test_a_file_that_does_not_suit_a_profile_is_refused(files, pictures, file, profile, fragments):
     with pytest.raises(ProfileError) as caught:
         verify_quantized(files[profile][0], files[file][1], pictures[:1])
@@ -118,9 +122,7 @@ def test_an_int8_file_with_one_other_zero_point_is_found(files, pictures, tmp_pa
     (constant,) = [n for n in proto.graph.node if node.input[2] in n.output]
     value = constant.attribute[0].t
     node.input[2] = "another"
-    proto.graph.initializer.append(
-        numpy_helper.from_array(numpy_helper.to_array(value) + np.int8(3), node.input[2])
-    )
+    proto.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value) + np.int8(3), node.input[2]))
     onnx.save(proto, tmp_path / "broken.onnx")
     with pytest.raises(ParityError, match=address):
         verify_quantized(model, tmp_path / "broken.onnx", pictures[:1])

@@ -23,8 +23,12 @@ Change = Callable[[onnx.GraphProto], None]
 def build(convolutions: int = CONVOLUTIONS) -> onnx.ModelProto:
     """A chain of Q/DQ convolutions conv0, conv1, ... of uint8 activations and int8 weights."""
     random, shape = np.random.default_rng(0), (1, CHANNELS, SIDE, SIDE)
-    constants = {"scale": np.float32(0.02), "zero": np.uint8(128), "weight_scale": np.float32(0.01),
-                 "weight_zero": np.int8(0)}  # fmt: skip
+    constants = {
+        "scale": np.float32(0.02),
+        "zero": np.uint8(128),
+        "weight_scale": np.float32(0.01),
+        "weight_zero": np.int8(0),
+    }
     nodes = []
 
     def pair(tensor: str) -> str:
@@ -36,19 +40,26 @@ def build(convolutions: int = CONVOLUTIONS) -> onnx.ModelProto:
     for index in range(convolutions):
         constants[f"w{index}"] = random.integers(-127, 128, (CHANNELS, CHANNELS, 3, 3), dtype=np.int8)
         nodes.append(helper.make_node("DequantizeLinear", [f"w{index}", "weight_scale", "weight_zero"], [f"f{index}"]))
-        nodes.append(helper.make_node("Conv", [tensor, f"f{index}"], [f"c{index}"], name=f"conv{index}",
-                                      pads=[1, 1, 1, 1]))  # fmt: skip
+        nodes.append(
+            helper.make_node("Conv", [tensor, f"f{index}"], [f"c{index}"], name=f"conv{index}", pads=[1, 1, 1, 1])
+        )
         tensor = pair(f"c{index}")
     nodes[-1].output[0] = "output0"
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("images", "output0")]
-    graph = helper.make_graph(nodes, "chain", values[:1], values[1:],
-                              [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()])
+    graph = helper.make_graph(
+        nodes,
+        "chain",
+        values[:1],
+        values[1:],
+        [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., Path]:
     """save(change, convolutions): the chain, changed, as a file."""
+
     def write(change: Change = lambda graph: None, convolutions: int = CONVOLUTIONS) -> Path:
         model = build(convolutions)
         change(model.graph)
@@ -79,8 +90,10 @@ def negated(graph: onnx.GraphProto) -> None:
 
 def codes_pooled(graph: onnx.GraphProto) -> None:
     graph.node[-1].input[0] = "pooled"
-    graph.node.insert(len(graph.node) - 1, helper.make_node("MaxPool", ["c2/codes"], ["pooled"], kernel_shape=[3, 3],
-                                                            pads=[1, 1, 1, 1]))  # fmt: skip
+    graph.node.insert(
+        len(graph.node) - 1,
+        helper.make_node("MaxPool", ["c2/codes"], ["pooled"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+    )
 
 
 def failed(gate: StaticGate) -> dict[str, str]:
@@ -117,11 +130,15 @@ def test_a_float_convolution_that_is_new_fails_without_names(save: Callable[...,
     assert failed(gate)["convolutions"] == "2 more convolutions in float"
 
 
-@pytest.mark.parametrize(("change", "expected"), [
-    (padded, {"model bytes"}),
-    (negated, {"nodes: Neg", "nodes in float: Neg"}),
-    (codes_pooled, {"nodes: NhwcMaxPool"}),
-], ids=["initializer padded", "node in float added", "node on codes added"])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (padded, {"model bytes"}),
+        (negated, {"nodes: Neg", "nodes in float: Neg"}),
+        (codes_pooled, {"nodes: NhwcMaxPool"}),
+    ],
+    ids=["initializer padded", "node in float added", "node on codes added"],
+)
 def test_each_change_fails_its_own_findings(save: Callable[..., Path], change: Change, expected: set[str]) -> None:
     gate = static_gate(save(change), static_facts(save()))
     assert gate.verdict is Verdict.REGRESSED and set(failed(gate)) == expected
@@ -139,9 +156,14 @@ def test_an_allowance_lets_nodes_pass_but_not_in_float(save: Callable[..., Path]
     assert failed(static_gate(save(negated), facts, node_allowance=1)).keys() == {"nodes in float: Neg"}
 
 
-@pytest.mark.parametrize(("peak_bytes", "reason"), [
-    (105_000_000, ""), (105_000_001, "grew by 5.0 %, 5 % allowed"), (130_000_000, "grew by 30.0 %, 5 % allowed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("peak_bytes", "reason"),
+    [
+        (105_000_000, ""),
+        (105_000_001, "grew by 5.0 %, 5 % allowed"),
+        (130_000_000, "grew by 30.0 %, 5 % allowed"),
+    ],
+)
 def test_peak_memory_may_grow_by_five_per_cent(save: Callable[..., Path], peak_bytes: int, reason: str) -> None:
     path = save()
     gate = static_gate(path, static_facts(path), peak_bytes=peak_bytes, baseline_peak_bytes=100_000_000)
@@ -180,6 +202,7 @@ def test_addresses_of_a_real_export_are_found_under_the_names_that_fusions_give(
     gate = static_gate(one.fp32, static_facts(one.ptq))
     facts = static_facts(one.ptq)
     assert set(facts["integer_convolutions"]) | set(facts["float_convolutions"]) == {
-        op.address for op in one.plan.convolutions("integer") + one.plan.convolutions("float")}  # fmt: skip
+        op.address for op in one.plan.convolutions("integer") + one.plan.convolutions("float")
+    }
     assert failed(gate)["convolutions"].startswith("in integers before, in float now: model.0.conv:conv2d:0, ")
     assert static_gate(one.ptq, facts).verdict is Verdict.PASS

@@ -54,8 +54,9 @@ def test_a_fault_of_ours_is_not_hidden() -> None:
 
 
 def test_an_interrupt_ends_the_workers_of_all_targets() -> None:
-    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               preexec_fn=hears_interrupts)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hears_interrupts
+    )
     assert process.stdout is not None
     workers = [int(process.stdout.readline()) for _ in range(2)]
     assert all(Path(f"/proc/{pid}").exists() for pid in workers)

@@ -24,8 +24,9 @@ def _replace(run: Path, name: str, content: str) -> None:
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"models": 1}', "{" * 50_000, "\x00", '{"a": nul}'])
 @pytest.mark.parametrize("name", ["verify.json", "accuracy.json", "latency.json", "descent.json", "calibration.json"])
-def test_report_names_what_it_cannot_use(name: str, content: str, run_copy: Path, edgegd_command: Callable[..., Any]
-                                         ) -> None:
+def test_report_names_what_it_cannot_use(
+    name: str, content: str, run_copy: Path, edgegd_command: Callable[..., Any]
+) -> None:
     before = (run_copy / "report.json").read_bytes()
     _replace(run_copy, name, content)
     outcome = edgegd_command("report", run_copy)
@@ -55,8 +56,9 @@ def test_json_output_has_a_word_for_every_number(run_copy: Path, edgegd_command:
 
 
 @pytest.mark.parametrize("change", [{"outputs": 1}, {"outputs": []}, {"inputs": None}, {"inputs": {"artifacts": "x"}}])
-def test_a_manifest_of_another_form_counts_as_none(change: dict[str, Any], run_copy: Path,
-                                                   edgegd_command: Callable[..., Any]) -> None:
+def test_a_manifest_of_another_form_counts_as_none(
+    change: dict[str, Any], run_copy: Path, edgegd_command: Callable[..., Any]
+) -> None:
     manifest = run_copy / "manifests/ptq.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
     outcome = edgegd_command("explain", run_copy)

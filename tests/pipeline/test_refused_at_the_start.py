@@ -12,9 +12,15 @@ from edgegd.recipe.load import parse_recipe
 START = "version: 1\ndata: {source: yaml, path: x.yaml}\ntarget: {profile: x86-vnni}\n"
 
 
-@pytest.mark.parametrize("override", [
-    "train.momentum=1", "train.seed=4294967296", "model.float.optimizer=adamw2", "train.optimizer=Lion",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train.momentum=1",
+        "train.seed=4294967296",
+        "model.float.optimizer=adamw2",
+        "train.optimizer=Lion",
+    ],
+)
 def test_recipes(override: str) -> None:
     with pytest.raises(RecipeError, match=override.split("=")[0]):
         parse_recipe(START, [override])
@@ -24,8 +30,11 @@ def test_rules_and_plans(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from edgegd.pipeline.quantize import require_plan_section
 
-    for overrides in (["quant.rules={no-such-rule: float}"], [f"quant.plan={tmp_path / 'none.json'}"],
-                      [f"quant.plan={tmp_path / 'none.json'}", "quant.float=[a]"]):  # fmt: skip
+    for overrides in (
+        ["quant.rules={no-such-rule: float}"],
+        [f"quant.plan={tmp_path / 'none.json'}"],
+        [f"quant.plan={tmp_path / 'none.json'}", "quant.float=[a]"],
+    ):
         with pytest.raises(PlanError):
             require_plan_section(parse_recipe(START, overrides))
     (tmp_path / "deep.json").write_text("[" * 100_000)
@@ -67,12 +76,18 @@ def test_families_have_parameters_of_their_own(name: str) -> None:
     require_own_parameters(DetectionModel(f"{name}.yaml", verbose=False), name)
 
 
-@pytest.mark.parametrize(("overrides", "fragment"), [
-    (["quant.float=[no.such.operation*]"], "matches no operation"), (["quant.rules={nothing: float}"], "is no rule"),
-    (["precision.latency_ratio=0.5", "quant.plan={plan}"], "nothing to search"),
-], ids=["pattern", "rule", "plan and budget"])  # fmt: skip
-def test_stage_data_refuses_what_ptq_would(tiny_checkpoint: Path, tmp_path: Path, overrides: list[str], fragment: str
-                                           ) -> None:
+@pytest.mark.parametrize(
+    ("overrides", "fragment"),
+    [
+        (["quant.float=[no.such.operation*]"], "matches no operation"),
+        (["quant.rules={nothing: float}"], "is no rule"),
+        (["precision.latency_ratio=0.5", "quant.plan={plan}"], "nothing to search"),
+    ],
+    ids=["pattern", "rule", "plan and budget"],
+)
+def test_stage_data_refuses_what_ptq_would(
+    tiny_checkpoint: Path, tmp_path: Path, overrides: list[str], fragment: str
+) -> None:
     from edgegd.pipeline.early_checks import require_possible
     from edgegd.pipeline.prepare import open_weights
     from edgegd.pipeline.quantize import make_plan

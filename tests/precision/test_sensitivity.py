@@ -40,8 +40,9 @@ def test_the_head_is_the_last_convolution_of_every_branch(small: Any, head: tupl
     assert head == tuple(f"model.23.{branch}.{i}.2:conv2d:0" for branch in ("cv2", "cv3") for i in range(3))
 
 
-def test_one_operation_reads_codes_and_makes_codes(small: Any, pictures: torch.Tensor, noise: HeadNoise,
-                                                   head: tuple[str, ...]) -> None:
+def test_one_operation_reads_codes_and_makes_codes(
+    small: Any, pictures: torch.Tensor, noise: HeadNoise, head: tuple[str, ...]
+) -> None:
     """The last class convolution alone: its result is that of the planned kernel on the codes of the float input."""
     plan, last = small.quantized.plan, head[-1]
     model = PartlyQuantized.like(small.quantized, plan, (*head, *plan.by_address[last].inputs))

@@ -98,10 +98,18 @@ class QdqGraph:
     def conv(self, x: str, scale: float = 0.05) -> str:
         """A convolution of 8 to 16 channels with int8 weights and int32 biases for an input of this scale."""
         rng = np.random.default_rng(0)
-        weight = self.op("DequantizeLinear", self.constant(rng.integers(-60, 60, (16, 8, 3, 3)).astype(np.int8)),
-                         self.constant(np.full(16, 0.01, np.float32)), axis=0)  # fmt: skip
-        bias = self.op("DequantizeLinear", self.constant(rng.integers(-99, 99, 16).astype(np.int32)),
-                       self.constant(np.full(16, 0.01 * scale, np.float32)), axis=0)  # fmt: skip
+        weight = self.op(
+            "DequantizeLinear",
+            self.constant(rng.integers(-60, 60, (16, 8, 3, 3)).astype(np.int8)),
+            self.constant(np.full(16, 0.01, np.float32)),
+            axis=0,
+        )
+        bias = self.op(
+            "DequantizeLinear",
+            self.constant(rng.integers(-99, 99, 16).astype(np.int32)),
+            self.constant(np.full(16, 0.01 * scale, np.float32)),
+            axis=0,
+        )
         return self.op("Conv", x, weight, bias, pads=[1] * 4)
 
     def session(self, *outputs: str) -> tuple[onnxruntime.InferenceSession, Counter[str]]:

@@ -56,8 +56,9 @@ def test_pieces_change_no_value(monkeypatch):
 
 
 def _silu(x, gate, result):
-    return FakeQuantizeSiLU.apply(x, result.log_scale, result.shift, result.scale, result.scale_value, result.bounds,
-                                  gate.scale, gate.bounds)  # fmt: skip
+    return FakeQuantizeSiLU.apply(
+        x, result.log_scale, result.shift, result.scale, result.scale_value, result.bounds, gate.scale, gate.bounds
+    )
 
 
 def test_the_silu_is_its_parts_and_its_gradient_is_the_float_one_where_nothing_saturates(monkeypatch):

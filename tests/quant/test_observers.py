@@ -40,9 +40,13 @@ def _error(values, scale, zero_point):
 def _values(kind, seed=0, count=40000):
     normal = np.random.default_rng(seed).standard_normal(count).astype(np.float32)
     return {
-        "normal": normal, "relu": np.maximum(normal, 0), "silu": (3 * normal / (1 + np.exp(-3 * normal))),
-        "heavy": normal**3, "outlier": np.append(normal, np.float32(40)), "negative": -np.abs(normal) - 1,
-    }[kind]  # fmt: skip
+        "normal": normal,
+        "relu": np.maximum(normal, 0),
+        "silu": (3 * normal / (1 + np.exp(-3 * normal))),
+        "heavy": normal**3,
+        "outlier": np.append(normal, np.float32(40)),
+        "negative": -np.abs(normal) - 1,
+    }[kind]
 
 
 KINDS = ("normal", "relu", "silu", "heavy", "outlier", "negative")
@@ -51,8 +55,10 @@ KINDS = ("normal", "relu", "silu", "heavy", "outlier", "negative")
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.floats(-30, 14), st.integers(1, 300), st.integers(0, 2**31)), min_size=1, max_size=6))
 def test_no_value_is_lost_or_moved_when_the_bins_double(batches):
-    drawn = [np.float32(2.0**power) * np.random.default_rng(seed).standard_normal(count, np.float32)
-             for power, count, seed in batches]  # fmt: skip
+    drawn = [
+        np.float32(2.0**power) * np.random.default_rng(seed).standard_normal(count, np.float32)
+        for power, count, seed in batches
+    ]
     histogram, values = _histogram(*drawn), np.concatenate(drawn).astype(np.float64)
     edges = (np.arange(8193) - 4096) * histogram.width
     expected, _ = np.histogram(values, edges)
@@ -71,7 +77,9 @@ def test_values_on_the_outermost_edge_count():
 def test_memory_does_not_grow_with_what_is_counted():
     histogram = _histogram(*(np.random.default_rng(i).standard_normal(1000) * 2.0**i for i in range(30)))
     assert {name: len(held) for name, held in vars(histogram).items() if isinstance(held, torch.Tensor)} == {
-        "counts": 8192, "residuals": 8192}  # fmt: skip
+        "counts": 8192,
+        "residuals": 8192,
+    }
 
 
 def test_merged_histograms_are_the_histogram_of_all_values():

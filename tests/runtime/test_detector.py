@@ -67,10 +67,18 @@ def mean_color_model(path: Path, preprocessing: Preprocessing) -> Path:
     helper, pixels = onnx.helper, preprocessing.takes_pixels
     area, channel = ([1, 2], 3) if pixels else ([2, 3], 1)
     first, last, step = (2, -5, -1) if pixels else (0, 3, 1)  # BGR[X] or RGB
-    numbers = {"factor": np.float32(1 if pixels else 255), "rest": np.array([[0.9, 0]], np.float32),
-               "from": np.array([first]), "to": np.array([last]), "step": np.array([step]),
-               "axis": np.array([channel]), "whole": np.array([1, 1, 6]),
-               "corner": np.array([40, 3]), "corner_end": np.array([41, 4]), "area": np.array(area)}  # fmt: skip
+    numbers = {
+        "factor": np.float32(1 if pixels else 255),
+        "rest": np.array([[0.9, 0]], np.float32),
+        "from": np.array([first]),
+        "to": np.array([last]),
+        "step": np.array([step]),
+        "axis": np.array([channel]),
+        "whole": np.array([1, 1, 6]),
+        "corner": np.array([40, 3]),
+        "corner_end": np.array([41, 4]),
+        "area": np.array(area),
+    }
     nodes = [
         helper.make_node("Cast", ["images"], ["values"], to=onnx.TensorProto.FLOAT),
         helper.make_node("Mul", ["values", "factor"], ["scaled"]),
@@ -85,10 +93,12 @@ def mean_color_model(path: Path, preprocessing: Preprocessing) -> Path:
     arrays = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in numbers.items()]
     image_type = onnx.TensorProto.UINT8 if pixels else onnx.TensorProto.FLOAT
     graph = helper.make_graph(
-        nodes, "colors", [helper.make_tensor_value_info("images", image_type, preprocessing.input_shape)],
+        nodes,
+        "colors",
+        [helper.make_tensor_value_info("images", image_type, preprocessing.input_shape)],
         [helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, (1, 1, 6))],
         [*arrays, onnx.numpy_helper.from_array(np.array([2]), "two")],
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     portable = "portable.onnx" if pixels else ""
     promised = ModelContract(preprocessing, OutputContract("end2end", (1, 1, 6)), NAMES, 32, portable=portable)

@@ -102,8 +102,13 @@ def test_bgr_networks_keep_the_channels() -> None:
 
 @pytest.mark.parametrize(
     "image",
-    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32),
-     np.zeros((0, 8, 3), np.uint8), [[1]]],
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((0, 8, 3), np.uint8),
+        [[1]],
+    ],
     ids=["grey", "four channels", "float", "empty", "list"],
 )
 def test_other_arrays_are_refused(image: np.ndarray) -> None:

@@ -46,14 +46,22 @@ def _infer_shapes(graph: ir.Graph, node: ir.Node) -> None:
     if node.domain or any(shape_of(value) is None for value in known.values()):
         return
     opset = graph.opset_imports[""]
-    types = {name: onnx.helper.make_tensor_type_proto(int(value.dtype or 0), shape_of(value))
-             for name, value in known.items()}  # fmt: skip
-    data = {name: ir.serde.serialize_tensor(value.const_value) for name, value in known.items()
-            if value.const_value is not None}  # fmt: skip
+    types = {
+        name: onnx.helper.make_tensor_type_proto(int(value.dtype or 0), shape_of(value))
+        for name, value in known.items()
+    }
+    data = {
+        name: ir.serde.serialize_tensor(value.const_value)
+        for name, value in known.items()
+        if value.const_value is not None
+    }
     inferred = onnx.shape_inference.infer_node_outputs(
-        onnx.defs.get_schema(node.op_type, opset), ir.serde.serialize_node(node), types, data,
+        onnx.defs.get_schema(node.op_type, opset),
+        ir.serde.serialize_node(node),
+        types,
+        data,
         opset_imports=[onnx.helper.make_opsetid("", opset)],
-    )  # fmt: skip
+    )
     for output in node.outputs:
         dimensions = inferred[output.name].tensor_type.shape.dim if output.name in inferred else []
         if dimensions and all(dimension.HasField("dim_value") for dimension in dimensions):

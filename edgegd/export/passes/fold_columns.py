@@ -86,10 +86,13 @@ def _fold(graph: ir.Graph, node: ir.Node, weight: np.ndarray, columns: int) -> N
     tiled = [_tiled(graph, value, columns) for value in node.inputs]
     weights = constant(graph, folded, f"{node.inputs[3].name}/columns{columns}")  # type: ignore[union-attr]
     attributes = dict(node.attributes) | {
-        "kernel_shape": folded.shape[2:], "strides": (strides[0], 1), "pads": (pads[0], -first, pads[2], last),
-    }  # fmt: skip
-    conv = ir.node("QLinearConv", [view.outputs[0], *tiled[1:3], weights, *tiled[4:]], attributes,
-                   domain=node.domain, name=name)  # fmt: skip
+        "kernel_shape": folded.shape[2:],
+        "strides": (strides[0], 1),
+        "pads": (pads[0], -first, pads[2], last),
+    }
+    conv = ir.node(
+        "QLinearConv", [view.outputs[0], *tiled[1:3], weights, *tiled[4:]], attributes, domain=node.domain, name=name
+    )
     back = _reshaped(graph, conv.outputs[0], after, f"{name}/columns_out")
     graph.insert_before(node, [view, conv, back])
     view.outputs[0].type, conv.outputs[0].type = source.type, result.type  # type: ignore[union-attr]

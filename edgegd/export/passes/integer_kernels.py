@@ -20,8 +20,14 @@ import onnx_ir as ir
 
 from edgegd.export.passes.base import MICROSOFT, ExactPass, numbers, sole_reader, take_place
 
-_ARITHMETIC = {"Add": "QLinearAdd", "Mul": "QLinearMul", "Sigmoid": "QLinearSigmoid", "LeakyRelu": "QLinearLeakyRelu",
-               "AveragePool": "QLinearAveragePool", "GlobalAveragePool": "QLinearGlobalAveragePool"}  # fmt: skip
+_ARITHMETIC = {
+    "Add": "QLinearAdd",
+    "Mul": "QLinearMul",
+    "Sigmoid": "QLinearSigmoid",
+    "LeakyRelu": "QLinearLeakyRelu",
+    "AveragePool": "QLinearAveragePool",
+    "GlobalAveragePool": "QLinearGlobalAveragePool",
+}
 MOVES = ("MaxPool", "Resize", "Split", "Slice", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Expand", "Flatten")
 
 
@@ -112,8 +118,14 @@ def _on_codes(node: ir.Node, results: Sequence[Codes]) -> ir.Node | None:
 def _moved(node: ir.Node, operands: list[Codes], results: Sequence[Codes], name: str) -> ir.Node | None:
     if len(operands) != 1 or not all(operands[0].same_range(result) for result in results):
         return None
-    return ir.node(node.op_type, [operands[0].codes, *node.inputs[1:]], dict(node.attributes), name=name,
-                   num_outputs=len(results), version=node.version)  # fmt: skip
+    return ir.node(
+        node.op_type,
+        [operands[0].codes, *node.inputs[1:]],
+        dict(node.attributes),
+        name=name,
+        num_outputs=len(results),
+        version=node.version,
+    )
 
 
 def _convolution(node: ir.Node, operands: list[Codes], result: Codes, name: str) -> ir.Node | None:

@@ -84,8 +84,13 @@ def _tail(output: ir.Value) -> _Tail | str:
     levels = [_level(value) for value in logits.inputs]
     if any(level is None for level in levels):
         return "its class scores are no codes"
-    return _Tail(first, readers["GatherElements"], boxes, both.inputs[0],  # type: ignore[arg-type]
-                 [level for level in levels if level is not None])  # fmt: skip
+    return _Tail(
+        first,
+        readers["GatherElements"],
+        boxes,
+        both.inputs[0],  # type: ignore[arg-type]
+        [level for level in levels if level is not None],
+    )
 
 
 def _made_by(value: ir.Value | None, op_type: str) -> ir.Node | None:
@@ -122,8 +127,9 @@ class _Builder:
         self.graph, self.tail = graph, tail
         self.prefix = (tail.first.name or "head").rpartition(":")[0]
 
-    def node(self, before: ir.Node, op_type: str, inputs: Sequence[ir.Value], dtype: ir.DataType, **attributes: object
-             ) -> ir.Value:
+    def node(
+        self, before: ir.Node, op_type: str, inputs: Sequence[ir.Value], dtype: ir.DataType, **attributes: object
+    ) -> ir.Value:
         """The result of a new node."""
         made = ir.node(op_type, inputs, attributes)  # type: ignore[arg-type]
         self.graph.insert_before(before, made)
@@ -145,8 +151,11 @@ class _Builder:
             flat = self.node(first, "Reshape", [top, self.number(f"flat{index}", np.array([1, level.anchors]))], kind)
             zero = np.array(level.zero_point, kind.numpy())
             scale = self.number(f"scale{index}", np.array(level.scale, np.float32))
-            best.append(self.node(first, "DequantizeLinear", [flat, scale, self.number(f"zero{index}", zero)],
-                                  ir.DataType.FLOAT))  # fmt: skip
+            best.append(
+                self.node(
+                    first, "DequantizeLinear", [flat, scale, self.number(f"zero{index}", zero)], ir.DataType.FLOAT
+                )
+            )
             shape = self.number(f"rows{index}", np.array([1, level.anchors, classes]))
             by_anchor.append(self.node(first, "Reshape", [level.codes, shape], kind))
         logits = self.node(first, "Concat", best, ir.DataType.FLOAT, axis=1)
@@ -176,8 +185,12 @@ class _Builder:
         """The boxes (1, K, 4) of the detections that are left, None where an operation is not one an anchor."""
         gather, anchors = self.tail.boxes, sum(level.anchors for level in self.tail.levels)
         unsqueeze = _made_by(_made_by(gather.inputs[1], "Expand").inputs[0], "Unsqueeze")  # type: ignore[union-attr]
-        index = self.node(gather, "Reshape", [unsqueeze.inputs[0], self.number("index", np.array([-1]))],  # type: ignore[union-attr, list-item]
-                          ir.DataType.INT64)  # fmt: skip
+        index = self.node(
+            gather,
+            "Reshape",
+            [unsqueeze.inputs[0], self.number("index", np.array([-1]))],  # type: ignore[union-attr, list-item]
+            ir.DataType.INT64,
+        )
         made: dict[ir.Value, ir.Value] = {}
 
         def of_the_left(value: ir.Value) -> ir.Value | None:

@@ -64,8 +64,9 @@ def _taken(node: ir.Node, old: int, new: int) -> np.ndarray:
     return np.array([]) if rounded is None else rounded.clip(0, old - 1)
 
 
-def _repeated(graph: ir.Graph, node: ir.Node, value: ir.Value, factor: int, axis: int, shape: tuple[int, ...]
-              ) -> ir.Value:
+def _repeated(
+    graph: ir.Graph, node: ir.Node, value: ir.Value, factor: int, axis: int, shape: tuple[int, ...]
+) -> ir.Value:
     name = f"{node.name}/repeat{axis}"
     joined = ir.node("Concat", [value] * factor, {"axis": axis}, name=name)
     target = constant(graph, np.array(shape, np.int64), f"{name}/shape")

@@ -7,5 +7,16 @@ from edgegd.quant.rules.x86_vnni import X86_VNNI
 
 TABLES = {table.profile: table for table in (X86_VNNI, X86_AVX2, ARM64)}
 
-__all__ = ["ABSORBED", "ARM64", "EXACT", "FLOAT", "INTEGER", "MOVE", "TABLES", "X86_AVX2", "X86_VNNI", "Rule",
-           "RuleTable"]  # fmt: skip
+__all__ = [
+    "ABSORBED",
+    "ARM64",
+    "EXACT",
+    "FLOAT",
+    "INTEGER",
+    "MOVE",
+    "TABLES",
+    "X86_AVX2",
+    "X86_VNNI",
+    "Rule",
+    "RuleTable",
+]

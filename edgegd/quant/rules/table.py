@@ -74,6 +74,4 @@ class RuleTable:
 
         `absorbed=False` passes over rules that need a kernel before the operation which takes it in.
         """
-        return next(
-            rule for rule in self.rules if rule.applies(op, head) and (absorbed or rule.decision != ABSORBED)
-        )
+        return next(rule for rule in self.rules if rule.applies(op, head) and (absorbed or rule.decision != ABSORBED))
