@@ -19,12 +19,13 @@ REMAINING = (
     ("A mistake in edgegd", "Every input that was found to cause one has an error of its own; nobody has tried all."),
     (
         "A fault inside torch or Ultralytics while a model computes or trains, such as a driver's on a GPU",
-        "They raise RuntimeError for whatever goes wrong. What a checkpoint, a data set or a recipe can cause is refused "
-        "when these are read: a model must run a picture before it is taken.",
+        "They raise RuntimeError for whatever goes wrong. What a checkpoint, a data set or a recipe can cause is "
+        "refused when these are read: a model must run a picture before it is taken.",
     ),
     (
         "A fault inside onnxruntime while a session runs that was loaded",
-        "A file is refused where it cannot be loaded, or has another contract; what a kernel may do later is not known.",
+        "A file is refused where it cannot be loaded, or has another contract; what a kernel may do later is "
+        "not known.",
     ),
     (
         "A library of a version that was not tested",

@@ -59,8 +59,8 @@ def explain_plan(plan: QuantPlan, ranges: dict[str, dict[str, Any]]) -> str:
             "",
             table(rules, ["rule", "runs in", "why", "mirrors"]),
             "",
-            f"{len(plan.tensors)} quantized tensors in {len(set(plan.groups.values()))} scale groups; zero points as of "
-            "uint8 codes; SQNR on the calibration images",
+            f"{len(plan.tensors)} quantized tensors in {len(set(plan.groups.values()))} scale groups; zero points as "
+            "of uint8 codes; SQNR on the calibration images",
             "",
             table(tensors, headers),
             "",

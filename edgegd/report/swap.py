@@ -24,12 +24,12 @@ def explain_swap(swap: ActivationSwap, style: str = "simple") -> str:
     conditions = swap.conditions
     return "\n\n".join(
         [
-            f"{count}: {saved:.2f} of the {whole:.2f} ms that SiLUs took in an inference of {conditions['run_ms']:.2f} ms "
-            f"at {size_in_words(conditions['imgsz'])} px, where {100 * swap.saving:.0f} % were asked for "
+            f"{count}: {saved:.2f} of the {whole:.2f} ms that SiLUs took in an inference of {conditions['run_ms']:.2f} "
+            f"ms at {size_in_words(conditions['imgsz'])} px, where {100 * swap.saving:.0f} % were asked for "
             f"(quant.activation_saving). Times: onnxruntime {cell(conditions['onnxruntime'], style)} on "
             f"{cell(conditions['cpu'], style)}, "
-            f"{conditions['threads']} thread(s), profiled. SNR: signal-to-noise ratio of the head's outputs in float on "
-            f"{conditions['images']} images when only this unit is swapped, before any training.",
+            f"{conditions['threads']} thread(s), profiled. SNR: signal-to-noise ratio of the head's outputs in float "
+            f"on {conditions['images']} images when only this unit is swapped, before any training.",
             table(
                 [_row(unit, whole) for unit in swap.units],
                 headers,
