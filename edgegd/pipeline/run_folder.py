@@ -19,7 +19,7 @@ from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import MissingArtifactError, RunFolderBusyError, RunFolderMismatchError
 from edgegd.file_locks import lock
 from edgegd.json_files import json_bytes, read_json
-from edgegd.pipeline.artifacts import Artifact
+from edgegd.pipeline.artifacts import Artifact, current_names
 from edgegd.pipeline.target_profile import TargetProfile, resolve, resolved
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
@@ -192,7 +192,7 @@ class RunFolder:
 
     def read_json(self, name: str) -> Any:
         """An artifact's JSON; raises JsonProblem (a ValueError) for a file that is none."""
-        return read_json(self.artifact(name))
+        return current_names(read_json(self.artifact(name)))
 
 
 class _Identity(NamedTuple):
