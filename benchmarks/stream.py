@@ -3,8 +3,8 @@
     python benchmarks/stream.py --models yolo26n yolo11n
 
 Rounds alternate between all of them, so that a drift of the machine meets each alike. Images (720 x 1280) are
-letterboxed, and boxes decoded. An entry of benchmarks/results/stream/CPU-PROFILE.json is one file: seconds of each round, and the
-median ratio to one worker with a 95 % bootstrap interval over rounds.
+letterboxed, and boxes decoded. An entry of benchmarks/results/stream/CPU-PROFILE.json is one file: seconds of each
+round, and the median ratio to one worker with a 95 % bootstrap interval over rounds.
 """
 
 from __future__ import annotations
