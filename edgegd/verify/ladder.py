@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,11 @@ import onnxruntime
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant.attach import QuantizedModel
 from edgegd.runtime.detector import Detections, detections_from_output
-from edgegd.runtime.images import read_for
-from edgegd.runtime.letterbox import preprocess
-from edgegd.runtime.session import load_portable
 from edgegd.signal_to_noise import decibel
 from edgegd.verify.code_parity import CodeComparison, CodeParity
-from edgegd.verify.inner_tensors import load_exposed, run_exposed
+from edgegd.verify.inner_tensors import run_exposed
 from edgegd.verify.open_model import OpenModel
+from edgegd.verify.opened import OnnxFile, Pictures
 from edgegd.verify.parity import BoxComparison, Parity, Tolerance
 
 FLOAT, FAKE_QUANTIZED = "torch float", "torch fake-quantized"
@@ -108,21 +105,20 @@ class Ladder:
         }
 
 
-def climb(quantized: QuantizedModel, path: Path, image_paths: Sequence[Path]) -> Ladder:
+def climb(quantized: QuantizedModel, file: OnnxFile, pictures: Pictures) -> Ladder:
     """Runs `quantized` (on the CPU) and the file exported from it on all rungs of the ladder.
 
     The file's codes are uint8 or int8; ValueError where there is no image.
     """
-    _, contract = load_portable(path)
-    sessions = {UNOPTIMIZED: load_exposed(path, optimization="disabled"), OPTIMIZED: load_exposed(path)}
-    ladder = _Sums(quantized.plan)
-    for image_path in image_paths:
-        image, geometry = preprocess(read_for(image_path, contract.preprocessing), contract.preprocessing)
-        outputs = ladder.add(OpenModel(quantized), sessions, image)
+    contract = file.portable_contract
+    sessions = {UNOPTIMIZED: file.with_codes("disabled"), OPTIMIZED: file.with_codes()}
+    ladder, model = _Sums(quantized.plan), OpenModel(quantized)
+    for _, _, image, geometry in pictures.of(contract.preprocessing):
+        outputs = ladder.add(model, sessions, image)
         ladder.add_boxes(
             {name: detections_from_output(output, contract, geometry, conf=0.0) for name, output in outputs.items()}
         )
-    return ladder.result(len(image_paths))
+    return ladder.result(len(pictures))
 
 
 class _Sums:
