@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoint
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
@@ -18,7 +19,7 @@ from edgegd.data.download import download_file
 from edgegd.data.ultralytics_as_given import as_given, replaced
 from edgegd.detectors.architecture import read_architecture
 from edgegd.detectors.checkpoint_classes import names_by_id
-from edgegd.detectors.deployment import input_channels
+from edgegd.detectors.deployment import class_names, input_channels, model_stride
 from edgegd.detectors.model_size import require_size_of_description, require_size_of_maps, within_limits
 from edgegd.errors import (
     ChannelCountError,
@@ -180,24 +181,25 @@ def open_architecture(weights: str) -> DetectionModel:
         ) from error
 
 
-def knows_classes(model: DetectionModel, names: tuple[str, ...]) -> bool:
+def knows_classes(model: nn.Module, names: tuple[str, ...]) -> bool:
     """Whether the checkpoint's classes are the data set's, by number and name."""
-    return tuple(model.names[index] for index in sorted(model.names)) == names
+    return class_names(model) == names
 
 
-def require_classes(model: DetectionModel, names: tuple[str, ...], source: str) -> None:
+def require_classes(model: nn.Module, names: tuple[str, ...], source: str) -> None:
     """ClassCountError where the checkpoint's classes are not the data set's in number and name."""
     if not knows_classes(model, names):
-        found = one_line(", ".join(model.names[index] for index in sorted(model.names)))
+        own = class_names(model)
+        found = one_line(", ".join(own))
         raise ClassCountError(
             f"The classes of {source} are not the data set's.",
             expected=f"{len(names)}: {_shorten(', '.join(names))}",
-            found=f"{len(model.names)}: {_shorten(found)}",
+            found=f"{len(own)}: {_shorten(found)}",
             mend="use a checkpoint trained on this data set, or set model.float.epochs to train one first",
         )
 
 
-def require_channels(model: DetectionModel, channels: int, source: str) -> None:
+def require_channels(model: nn.Module, channels: int, source: str) -> None:
     """ChannelCountError where the checkpoint takes images of other channels than the data set has."""
     own = input_channels(model)
     if own != channels:
@@ -209,9 +211,9 @@ def require_channels(model: DetectionModel, channels: int, source: str) -> None:
         )
 
 
-def require_stride(model: DetectionModel, imgsz: int | NetworkSize) -> None:
+def require_stride(model: nn.Module, imgsz: int | NetworkSize) -> None:
     """ImageSizeError where imgsz, (height, width) or the side of a square, is no multiple of the model's stride."""
-    stride, size = int(model.stride.max()), network_size(imgsz)
+    stride, size = model_stride(model), network_size(imgsz)
     if any(side % stride for side in size):
         below = [max(side // stride, 1) * stride for side in size]
         above = [-(-side // stride) * stride for side in size]

@@ -1,0 +1,27 @@
+"""The families that are known. A new one is a module beside this one and a line here."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from edgegd.detectors.families.family import Family
+from edgegd.detectors.families.rtdetr import Rtdetr
+from edgegd.detectors.families.ultralytics_detect import UltralyticsDetect
+from edgegd.errors import UnsupportedModelError
+
+FAMILIES: tuple[Family, ...] = (UltralyticsDetect(), Rtdetr())
+
+
+def family_of(model: nn.Module) -> Family:
+    """The family of a detector, deployed or not; UnsupportedModelError, which names it, for a model of none."""
+    for family in FAMILIES:
+        if family.recognises(model):
+            return family
+    layers = getattr(model, "model", None)
+    head = type(layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else model).__name__
+    raise UnsupportedModelError(
+        f"The model's last layer is a {head}.",
+        expected="the head of an Ultralytics detector (YOLOv8, v9, v10, 11, 12, 26, RT-DETR)",
+        found=head,
+        mend="choose a checkpoint of one of these families",
+    )
