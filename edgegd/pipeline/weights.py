@@ -15,6 +15,7 @@ from edgegd.detectors.float_checkpoint import (
     open_checkpoint,
     require_channels,
     require_classes,
+    require_float_training,
     require_stride,
 )
 from edgegd.detectors.own_parameters import require_own_parameters
@@ -52,10 +53,11 @@ def weights_now(folder: RunFolder) -> Any:
 
 
 def require_weights(folder: RunFolder, model: nn.Module, names: tuple[str, ...] | None = None) -> None:
-    """Where nothing is trained in float: CheckpointNotFoundError for an architecture, ClassCountError for a checkpoint
-    of other classes than `names`."""
+    """UnsupportedModelError where model.float is to train a model that it cannot. Where nothing is trained in float:
+    CheckpointNotFoundError for an architecture, ClassCountError for a checkpoint of other classes than `names`."""
     section = folder.recipe.model
     if section.float.epochs > 0:
+        require_float_training(model, section.weights, section.float.epochs)
         return
     if is_architecture(section.weights):
         raise CheckpointNotFoundError(

@@ -91,7 +91,7 @@ def test_heads_that_cannot_be_compared_say_why() -> None:
 
 def _tells_heads_apart(node: ast.AST) -> bool:
     """Whether a piece of code knows a head's class, a criterion's class, or the name of a second head."""
-    known = {"Detect", "RTDETRDecoder", "RTDETRDetectionModel", "E2ELoss", "v10Detect", "SSD"}
+    known = {"Detect", "RTDETRDecoder", "RTDETRDetectionModel", "E2ELoss", "v10Detect", "SsdDetector", "TorchvisionSsd"}
     if isinstance(node, (ast.Name, ast.Attribute, ast.alias)):
         name = {ast.Name: "id", ast.Attribute: "attr", ast.alias: "name"}[type(node)]
         return getattr(node, name) in known

@@ -22,13 +22,16 @@ class Family(ABC):
     """One kind of detector. Models are given as `Any`: only the family knows their attributes.
 
     `name` is how messages call it. `no_head_distillation` says why the predictions of two heads cannot be compared one
-    by one; it is empty where they can. A deployed model returns one float32 tensor of the contract `output_kind` for
-    images (N, C, H, W) float32 in 0..1 in evaluation mode, by operations that do not depend on the images. In training
-    mode it returns what `label_loss` takes.
+    by one, `no_float_training` why model.float cannot train the model; both are empty where it is possible.
+
+    A deployed model returns one float32 tensor of the contract `output_kind` for images (N, C, H, W) float32 in 0..1 in
+    evaluation mode, by operations that do not depend on the images. In training mode it returns what `label_loss`
+    takes.
     """
 
     name: str
     no_head_distillation: str = ""
+    no_float_training: str = ""
 
     @abstractmethod
     def recognises(self, model: nn.Module) -> bool:

@@ -6,10 +6,11 @@ from torch import nn
 
 from edgegd.detectors.families.family import Family
 from edgegd.detectors.families.rtdetr import Rtdetr
+from edgegd.detectors.families.torchvision_ssd import TorchvisionSsd
 from edgegd.detectors.families.ultralytics_detect import UltralyticsDetect
 from edgegd.errors import UnsupportedModelError
 
-FAMILIES: tuple[Family, ...] = (UltralyticsDetect(), Rtdetr())
+FAMILIES: tuple[Family, ...] = (UltralyticsDetect(), Rtdetr(), TorchvisionSsd())
 
 
 def family_of(model: nn.Module) -> Family:
