@@ -74,9 +74,7 @@ def store_torchvision(model: nn.Module, names: tuple[str, ...] | list[str], path
         )
     state = {key: value.detach().cpu().contiguous() for key, value in own.float().state_dict().items()}
     metadata = {ARCHITECTURE: _SSDLITE, NAMES: json.dumps(list(names))}
-    write_atomically(
-        Path(path), safetensors.torch.save(state, metadata)
-    )
+    write_atomically(Path(path), safetensors.torch.save(state, metadata))
 
 
 def open_torchvision(path: Path) -> Any:
