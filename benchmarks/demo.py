@@ -2,7 +2,7 @@
 
     python benchmarks/demo.py
 
-Writes benchmarks/results/demo.json: the run's report.json with the seconds of each stage. The README shows this table.
+Writes benchmarks/results/demo.json: the run's report.json with the seconds of each stage. docs/results.md shows it.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from edgegd.accuracy.evaluate import score
 from edgegd.cli.progress import TerminalProgress
 from edgegd.data.view import ultralytics_yaml
 from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.listener import Functions
 from edgegd.descent.random_state import seed_everything
 from edgegd.detectors.batches import TrainingBatches, hyperparameters
 from edgegd.detectors.float_checkpoint import open_checkpoint
@@ -73,11 +74,11 @@ def train(folder: RunFolder, simulated: str, progress: TerminalProgress) -> dict
         progress.update(done, total, text)
 
     stream = TrainingBatches(ultralytics_yaml(dataset, folder.artifact("view")), dataset.names, settings, imgsz)
-    descent = fine_tune(quantized, stream, settings, evaluate, lambda epoch: None, progress=tell)
+    descent = fine_tune(quantized, stream, settings, Functions(evaluate, on_step=tell))
     steps = [later - earlier for earlier, later in itertools.pairwise(moments)]
     by_epoch = [epoch.map50_95 for epoch in descent.epochs]
     return {
-        "calibrated": descent.calibrated_map50_95,
+        "calibrated": descent.start_map50_95,
         "by_epoch": by_epoch,
         "best": max(by_epoch),
         "last": by_epoch[-1],

@@ -54,6 +54,7 @@ from edgegd.runtime.letterbox import preprocess
 from edgegd.targets.local import LocalTarget
 from edgegd.verify.census import require_planned, take_census
 from edgegd.verify.ladder import OPTIMIZED, climb
+from edgegd.verify.opened import OnnxFile, Pictures
 from edgegd.verify.parity import above
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,7 +163,7 @@ def agreement(quantized: QuantizedModel, file: Path, paths: Sequence[Path]) -> d
 
 def parity(quantized: QuantizedModel, file: Path, paths: Sequence[Path]) -> dict[str, Any]:
     """The parity ladder's onnxruntime rungs after one operation from equal inputs, and the free run's detections."""
-    ladder = climb(quantized, file, paths)
+    ladder = climb(quantized, OnnxFile(file), Pictures(paths))
     rungs = {}
     for rung in ladder.one_operation:
         worst = [str(tensor) for tensor in sorted(rung.codes.differing, key=lambda t: -t.differing / t.codes)[:3]]
@@ -205,7 +206,7 @@ def measure_family(architecture: str, images: Sequence[Path], folder: Path) -> d
     quantized.eval()
     fp32 = export(float_model, float_model, quantized, "fp32", folder)
     int8 = export(quantized, quantized.model, quantized, "ptq", folder)
-    census = take_census(int8, quantized.plan)
+    census = take_census(OnnxFile(int8), quantized.plan)
     require_planned(census, quantized.plan, architecture)
     latency = measure({"fp32": fp32, "int8": int8}, SETTINGS, LocalTarget()).to_json()
     latency.pop("blocks")
@@ -237,7 +238,7 @@ def table(entries: list[dict[str, Any]]) -> str:
                 str(codes["largest_distance"]),
                 f"{100 * entry['parity']['detections']['agreeing_share']:.2f} %",
                 f"{100 * (agreed['torch'] - agreed['onnxruntime']):.3f}",
-                f"{speed['speedup_vs_fp32']:.2f}",
+                f"{speed['speedup']:.2f}",
                 f"{speed['speedup_low']:.2f}-{speed['speedup_high']:.2f}",
             ]
         )

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from doc_tables import loss_table
 from observers import evaluate
-from readme_tables import loss_table
 from result_file import ResultFile
 from torch.nn import functional as F
 

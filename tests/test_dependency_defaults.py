@@ -18,7 +18,7 @@ ROOT = Path(edgegd.__file__).parents[1]
 MODEL = ROOT / "tests/latency/baselines/streets-yolo26n/model.onnx"
 SESSION = f"from edgegd.runtime.session import load_model; load_model({str(MODEL)!r}); "
 WORKER = (
-    f"import subprocess, sys; from edgegd.latency import worker; "
+    f"import subprocess, sys; from edgegd.device import latency_worker as worker; "
     f"subprocess.run([sys.executable, worker.__file__], check=True, text=True, input="
     f'\'{{"configure": {{"model": "{MODEL}", "sha256": null, "threads": 1, "spinning": false, '
     f'"optimization": "all", "seed": 0, "input": null}}}}\\n{{"quit": true}}\\n\'); '

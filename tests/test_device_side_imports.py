@@ -16,7 +16,7 @@ class Blocker:
 
 sys.meta_path.insert(0, Blocker())
 imported = []
-for package in ("edgegd.runtime", "edgegd.latency", "edgegd.targets"):
+for package in ("edgegd.plan", "edgegd.device", "edgegd.runtime", "edgegd.latency", "edgegd.targets"):
     module = importlib.import_module(package)
     imported.append(package)
     for found in pkgutil.walk_packages(module.__path__, package + "."):
@@ -24,7 +24,19 @@ for package in ("edgegd.runtime", "edgegd.latency", "edgegd.targets"):
         imported.append(found.name)
 print(json.dumps({"imported": imported, "edgegd": sorted(name for name in sys.modules if name.startswith("edgegd."))}))
 """
-TRAINING_SIDE = ("accuracy", "data", "descent", "export", "pipeline", "quant", "report", "cli")
+TRAINING_SIDE = (
+    "accuracy",
+    "cli",
+    "data",
+    "descent",
+    "detectors",
+    "export",
+    "pipeline",
+    "precision",
+    "quant",
+    "report",
+    "verify",
+)
 
 
 def test_runtime_latency_and_targets_import_without_the_training_packages() -> None:

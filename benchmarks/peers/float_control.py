@@ -22,6 +22,7 @@ from edgegd.accuracy.evaluate import score
 from edgegd.cli.progress import TerminalProgress
 from edgegd.data.view import ultralytics_yaml
 from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.listener import Functions
 from edgegd.descent.random_state import seed_everything
 from edgegd.detectors.batches import TrainingBatches, hyperparameters
 from edgegd.detectors.deployment import plan_detector
@@ -57,7 +58,7 @@ def train(folder: RunFolder, progress: TerminalProgress) -> tuple[Any, dict[str,
 
     view = ultralytics_yaml(dataset, folder.artifact("view"))
     stream = TrainingBatches(view, dataset.names, recipe.train, recipe.model.imgsz)
-    descent = fine_tune(student, stream, recipe.train, evaluate, keep, progress=progress.update)
+    descent = fine_tune(student, stream, recipe.train, Functions(evaluate, keep, progress.update))
     return model, states, dataclasses.asdict(descent)
 
 

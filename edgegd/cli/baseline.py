@@ -49,8 +49,8 @@ def set_baseline(model: Path, name: str, file: str | None, root: Path, note: str
     """
     from edgegd.errors import MissingArtifactError
     from edgegd.latency.baseline.baseline import Baseline
-    from edgegd.latency.gate.static_gate import static_facts
     from edgegd.pipeline.gate_request import GATED
+    from edgegd.verify.static_gate import static_facts
 
     if model.is_dir():
         folder, model = model, model / (file or GATED)
@@ -108,9 +108,9 @@ def diff(name: str, model: Path, root: Path, as_json: bool) -> None:
     edgegd baseline diff shipped runs/try2/qat.edge.onnx
     """
     from edgegd.latency.baseline.baseline import Baseline
-    from edgegd.latency.gate.static_gate import facts_of, static_gate
     from edgegd.latency.measuring.model_signature import read_signature
     from edgegd.report.baseline_table import differences_table, file_differences
+    from edgegd.verify.static_gate import facts_of, static_gate
 
     stored = Baseline.load(name, root)
     signature = read_signature(model)

@@ -169,7 +169,7 @@ def burst(model: Path, target: str, threads: int, launches: int, inferences: int
         from edgegd.latency.measuring.endurance import measure_burst
         from edgegd.latency.measuring.record import Design
 
-        design = Design(launches, 1, 0, 0, threads, spinning=False)
+        design = Design(launches=launches, quads=1, block_s=0, warmup_s=0, threads=threads, spinning=False)
         result = measure_burst(model, design, device, inferences).to_json()
     if as_json:
         click.echo(json_text(result))
@@ -204,7 +204,7 @@ def sustained(model: Path, target: str, threads: int, limit_s: float, as_json: b
         from edgegd.latency.measuring.endurance import measure_sustained
         from edgegd.latency.measuring.record import Design
 
-        design = Design(1, 1, 1.0, 0, threads, spinning=False)
+        design = Design(launches=1, quads=1, block_s=1.0, warmup_s=0, threads=threads, spinning=False)
         result = measure_sustained(
             model,
             design,

@@ -12,8 +12,8 @@ import click
 from edgegd.cli.json_output import json_text
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.trust import TRUST
-from edgegd.pipeline.artifacts import LATENCY, REPORT, REPORT_TEXT, as_made
-from edgegd.pipeline.registry import STAGES, stages_of
+from edgegd.pipeline.artifacts import REPORT, REPORT_TEXT, as_made
+from edgegd.pipeline.registry import STAGES
 
 
 @click.command()
@@ -33,28 +33,12 @@ def run(recipe: str, overrides: tuple[str, ...], run_dir: Path | None, until: st
     \b
     edgegd run recipes/bccd/yolo26n.yaml --set train.epochs=3 --run-dir runs/try1
     """
-    from edgegd.recipe.load import load_recipe
-    from edgegd.recipe.shipped import find_recipe, recipe_name
-
-    path = find_recipe(recipe)
-    loaded, name = load_recipe(path, overrides), recipe_name(path)
-    folder_path = run_dir or Path("runs") / name.replace("/", "-")
     # Ultralytics prints on stdout; what this command promises there is the table, or JSON.
     with contextlib.redirect_stdout(sys.stderr):
-        from edgegd.descent.device import require_device
-        from edgegd.pipeline.run import run_stages
-        from edgegd.pipeline.run_folder import RunFolder
-        from edgegd.targets.base import require_real
-        from edgegd.targets.registry import find_target
+        from edgegd.pipeline.whole_run import run_recipe_file
 
-        require_device(loaded.train.device)  # hours before it would be used, and before there is a folder
-        stages = stages_of(loaded, until)
-        if "latency" in stages and not (folder_path / LATENCY).exists():
-            with contextlib.closing(find_target(loaded.target.host)) as target:  # hours before it is needed
-                require_real(target)
-        folder = RunFolder.create(folder_path, loaded, name)
         with TerminalProgress() as progress:
-            outcome = run_stages(folder, stages, progress)
+            folder, outcome = run_recipe_file(recipe, overrides, run_dir, until, progress)
     show(folder, outcome, as_json)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from edgegd.variants import QUANTIZED, VARIANTS, edge_file
+
 if TYPE_CHECKING:
     from edgegd.pipeline.run_folder import RunFolder
 
@@ -26,21 +28,6 @@ class Artifact(str):
 
     def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
         return str(self), self.stage
-
-
-VARIANTS = ("fp32", "ptq", "qat")
-"""The models of a run."""
-QUANTIZED = VARIANTS[1:]
-
-
-def edge_file(portable: str) -> str:
-    """The name of the edge file that is made from a portable file of this name."""
-    return portable.removesuffix(".onnx") + ".edge.onnx"
-
-
-def profile_file(variant: str, profile: str) -> str:
-    """The name of a portable file exported for a profile that is not the recipe's."""
-    return f"{variant}-{profile}.onnx"
 
 
 DATA = Artifact("data.json", "data")

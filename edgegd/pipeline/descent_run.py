@@ -13,6 +13,7 @@ from edgegd.accuracy.evaluate import score
 from edgegd.data.view import ultralytics_yaml
 from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
 from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.listener import Storage
 from edgegd.descent.random_state import seed_everything
 from edgegd.descent.record import Descent, Epoch
 from edgegd.detectors.batches import TrainingBatches, hyperparameters
@@ -23,9 +24,9 @@ from edgegd.pipeline.artifacts import DATA
 from edgegd.pipeline.as_recorded import require_as_recorded
 from edgegd.pipeline.models import stored_dataset, torch_detections, validation_truth
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
-from edgegd.pipeline.stage import Progress
+from edgegd.progress import Progress
 from edgegd.recipe.schema import TrainSection
-from edgegd.report.markdown import percent
+from edgegd.report.words import percent
 from edgegd.runtime.detector import Detections
 
 # Of train: what a resumed training may change, and what is another training's (its result is in the identity).
@@ -70,7 +71,7 @@ def descend(
     distils from, where the settings ask for it; `before_validation()` is called before each mAP.
     A killed training goes on from its checkpoint, unless something that decides its result has changed since: it then
     starts anew, and the old checkpoint is kept under another name.
-    Raises QatCheckpointError for a checkpoint that cannot be read, NaNLossError.
+    Raises TrainingCheckpointError for a checkpoint that cannot be read, NaNLossError.
     """
     recipe, dataset = folder.recipe, stored_dataset(folder)
     size = recipe.model.size
@@ -92,34 +93,15 @@ def descend(
     require_as_recorded(folder, "train", batches.loaded)
     distils = settings.distill.head > 0 or settings.distill.neck > 0
 
-    def validate() -> float:
-        if before_validation:
-            before_validation()
-        return _validate(student, folder, progress, kind.how)
-
-    def tell_start(map50_95: float) -> None:
-        progress.note(f"{kind.start}, before the first step: mAP50-95 {percent(map50_95)} {kind.how}")
-
-    def tell(epoch: Epoch) -> None:
-        progress.note(
-            f"epoch {epoch.epoch}/{settings.epochs}: loss {epoch.loss:.4f}, learning rate {epoch.lr:.2e}, "
-            f"mAP50-95 {percent(epoch.map50_95)} {kind.how}"
-        )
-
+    listener = _StageListener(folder, progress, student, settings.epochs, kind, keep, before_validation)
     try:
         descent = fine_tune(
             student,
             batches,
             settings,
-            validate,
-            lambda epoch: keep(),
+            listener,
             teacher=teacher() if distils else None,
-            progress=progress.update,
-            on_start=tell_start,
-            on_epoch=tell,
-            file=file,
-            resume=resume,
-            log=folder.artifact(kind.steps),
+            storage=Storage(file, resume, folder.artifact(kind.steps)),
         )
     except NaNLossError as error:
         kept = f"the best model so far is kept in {folder.artifact(kind.last_good)}"
@@ -133,15 +115,48 @@ def descend(
     return descent
 
 
-def _validate(student: Student, folder: RunFolder, progress: Progress, how: str) -> float:
-    """mAP50-95 of the student, through the pre- and postprocessing of the accuracy stage."""
-    student.eval()
-    truth, detector = validation_truth(folder), student.model
-    found: list[Detections] = []
-    for detections in torch_detections(student, detector, folder, truth.image_paths):  # type: ignore[arg-type]
-        found.append(detections)
-        progress.update(len(found), len(truth.image_paths), f"mAP {how}")
-    return score(found, truth, max_det=folder.recipe.accuracy.max_det).map50_95
+@dataclass(frozen=True)
+class _StageListener:
+    """Evaluates through the pre- and postprocessing of the accuracy stage, and shows progress."""
+
+    folder: RunFolder
+    progress: Progress
+    student: Student
+    epochs: int
+    kind: DescentKind
+    store: Callable[[], None]
+    before_validation: Callable[[], object] | None
+
+    def evaluate(self) -> float:
+        """mAP50-95 of the student."""
+        if self.before_validation:
+            self.before_validation()
+        self.student.eval()
+        truth, detector = validation_truth(self.folder), self.student.model
+        found: list[Detections] = []
+        for detections in torch_detections(self.student, detector, self.folder, truth.image_paths):  # type: ignore[arg-type]
+            found.append(detections)
+            self.progress.update(len(found), len(truth.image_paths), f"mAP {self.kind.how}")
+        return score(found, truth, max_det=self.folder.recipe.accuracy.max_det).map50_95
+
+    def keep(self, epoch: int) -> None:
+        """Stores the student as the best so far."""
+        self.store()
+
+    def on_start(self, map50_95: float) -> None:
+        """One line."""
+        self.progress.note(f"{self.kind.start}, before the first step: mAP50-95 {percent(map50_95)} {self.kind.how}")
+
+    def on_step(self, step: int, steps: int, text: str) -> None:
+        """The bar."""
+        self.progress.update(step, steps, text)
+
+    def on_epoch(self, row: Epoch) -> None:
+        """One line per epoch."""
+        self.progress.note(
+            f"epoch {row.epoch}/{self.epochs}: loss {row.loss:.4f}, learning rate {row.lr:.2e}, "
+            f"mAP50-95 {percent(row.map50_95)} {self.kind.how}"
+        )
 
 
 def _resumable(file: CheckpointFile, progress: Progress) -> Checkpoint | None:

@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 from edgegd.errors import EdgegdError
 from edgegd.latency.gate.calibration import Calibration, calibrate, save
+from edgegd.latency.gate.sampling import sample
 from edgegd.latency.measuring.parallel import on_each
-from edgegd.latency.measuring.record import Design
 from edgegd.latency.measuring.result import LatencyResult
-from edgegd.latency.measuring.sampling import sample
+from edgegd.pipeline.gate_request import gate_design
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress
 from edgegd.pipeline.stages.latency import latency_json, measure_run, profile_of_machine
+from edgegd.progress import Progress
 from edgegd.recipe.schema import GateSection, LatencySection
 from edgegd.safe_outputs import require_appendable
 from edgegd.targets.base import Target, require_real
@@ -69,7 +69,7 @@ def calibrate_device(
 
     The raw data is kept beside it, the newest only. Raises InvalidMeasurementError where the device was too disturbed.
     """
-    design = Design(launches, gate.quads, gate.block_s, gate.warmup_s, latency.threads, latency.spinning)
+    design = gate_design(gate, latency, launches)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         raw = Path(scratch) / "raw.jsonl"

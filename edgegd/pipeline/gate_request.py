@@ -22,6 +22,25 @@ from edgegd.targets.base import Target
 GATED = EDGE["qat"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class GateRequest:
+    """What is asked of a gate.
+
+    `candidate` is a model, or a run folder; `baseline` a name below `root`, or a path of an ONNX file. `section` and
+    `latency` are those of a recipe. It is timed on `targets`, if there are any, and compared without a clock unless
+    `static` is False.
+    """
+
+    candidate: Path
+    baseline: str
+    root: Path
+    section: GateSection
+    latency: LatencySection
+    targets: Sequence[str] = ()
+    static: bool = True
+    seed: int = 0
+
+
 @dataclass(frozen=True)
 class Reference:
     """What a candidate is held against: a stored baseline, or (`baseline` None) any model file."""
@@ -71,14 +90,24 @@ def reference(name: str, candidate: Path, root: Path = ROOT) -> Reference:
     return Reference(baseline.folder / MODEL, baseline)
 
 
-def question(
-    against: Reference, candidate: Path, gate: GateSection, latency: LatencySection, devices: int = 1, seed: int = 0
-) -> Question:
-    """The question of the recipe's sections `gate` and `latency` (threads, spinning) on so many devices."""
-    rule = GateRule(margin=gate.margin, budget=gate.detectable, devices=devices)
-    design = Design(
-        rule.looks[-1], gate.quads, gate.block_s, gate.warmup_s, latency.threads, latency.spinning, seed=seed
+def gate_design(gate: GateSection, latency: LatencySection, launches: int, seed: int = 0) -> Design:
+    """How a gate measures, by the recipe's sections: blocks as short as can be, threads and spinning as in a run."""
+    return Design(
+        launches=launches,
+        quads=gate.quads,
+        block_s=gate.block_s,
+        warmup_s=gate.warmup_s,
+        threads=latency.threads,
+        spinning=latency.spinning,
+        seed=seed,
     )
+
+
+def question(against: Reference, candidate: Path, request: GateRequest, devices: int = 1) -> Question:
+    """What the request asks of so many devices, of the model files."""
+    gate, latency = request.section, request.latency
+    rule = GateRule(margin=gate.margin, budget=gate.detectable, devices=devices)
+    design = gate_design(gate, latency, rule.looks[-1], request.seed)
     limit = Limit(gate.limit_ms, gate.limit_quantile) if gate.limit_ms else None
     return Question(against.model, candidate, design, rule, limit)
 

@@ -13,7 +13,7 @@ from edgegd.export.load_onnx import load_onnx
 from edgegd.latency.measuring.measure import measure
 from edgegd.pipeline.artifacts import EDGE, PASSES, PORTABLE, as_made
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress
+from edgegd.progress import Progress
 from edgegd.targets.local import LocalTarget
 
 _COMPLETE = "complete"
@@ -50,7 +50,7 @@ def _gain(measured: dict[str, Any], name: str) -> dict[str, Any]:
     of_pass = measured[name]
     return {
         "without_ms": of_pass["median_ms"],
-        "gain": 1 / of_pass["speedup_vs_fp32"],
+        "gain": 1 / of_pass["speedup"],
         "gain_low": 1 / of_pass["speedup_high"],
         "gain_high": 1 / of_pass["speedup_low"],
     }

@@ -7,9 +7,10 @@ from edgegd.descent.device import require_device
 from edgegd.errors import InterruptedRunError
 from edgegd.pipeline.registry import STAGES
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress, run_stage
+from edgegd.pipeline.stage import run_stage
 from edgegd.pipeline.stages.profiles import PROFILE_STAGES
 from edgegd.pipeline.target_profile import remarks
+from edgegd.progress import Progress
 
 
 def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force: bool = False) -> dict[str, str]:

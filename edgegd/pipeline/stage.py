@@ -8,35 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import edgegd
 from edgegd.pipeline.artifacts import Artifact
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
+from edgegd.progress import Progress
 from edgegd.recipe.dump import section_hash
 from edgegd.safe_outputs import own_folder
 
 _PACKAGES = ("torch", "ultralytics", "onnx", "onnxruntime", "numpy", "opencv-python", "pycocotools")
-
-
-class Progress(Protocol):
-    """Where a stage tells how far it is."""
-
-    def update(self, done: int, total: int, text: str) -> None:
-        """`done` of `total` steps of what `text` names."""
-
-    def note(self, text: str) -> None:
-        """One line worth keeping on the screen."""
-
-
-class Silent:
-    """A Progress that tells nothing."""
-
-    def update(self, done: int, total: int, text: str) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from scipy.cluster.hierarchy import DisjointSet
+
 from edgegd.addresses import INPUT, inner_of, owner_of
 from edgegd.errors import PlanError
 from edgegd.plan.attention import SOFTMAX, VALUES, Attention, find_attentions
@@ -39,7 +41,7 @@ def build_plan(
     table = TABLES[profile]
     planner = _Planner(ops, head, table, changed_rules(table, rules or {}), pattern_of(ops, float_patterns))
     tensors = (
-        PlannedTensor(address, table.activation.name, planner.groups.find(address), planner.kind[address], *why)
+        PlannedTensor(address, table.activation.name, planner.group_of(address), planner.kind[address], *why)
         for address, why in planner.in_running_order()
     )
     return QuantPlan(profile, imgsz, model_hash(ops), tuple(map(planner.planned, ops)), tuple(tensors))
@@ -90,23 +92,6 @@ def pattern_of(ops: Sequence[TracedOp], patterns: Sequence[str]) -> dict[str, st
     return found
 
 
-class _Groups:
-    """Union-find over tensor addresses; a group is named by its earliest member."""
-
-    def __init__(self, addresses: Sequence[str]) -> None:
-        self.parent = {address: address for address in addresses}
-        self.order = {address: index for index, address in enumerate(addresses)}
-
-    def find(self, address: str) -> str:
-        while self.parent[address] != address:
-            address = self.parent[address]
-        return address
-
-    def tie(self, a: str, b: str) -> None:
-        first, second = sorted((self.find(a), self.find(b)), key=self.order.__getitem__)
-        self.parent[second] = first
-
-
 class _Planner:
     """One pass of planning: decisions, then quantized tensors (`why`), their kinds, their groups."""
 
@@ -138,7 +123,8 @@ class _Planner:
         self.why: dict[str, tuple[str, str]] = {}
         self._quantize()
         self.kind: dict[str, str] = {}
-        self.groups = _Groups([address for address, _ in self.in_running_order()])
+        self.order = {address: position for position, (address, _) in enumerate(self.in_running_order())}
+        self.groups = DisjointSet(self.order)
         self._tie()
 
     def _wanted(self) -> set[str]:
@@ -235,14 +221,14 @@ class _Planner:
                 self.kind[address] = _KNOWN
                 continue
             kinds = {self.kind.get(source, _SIGNED) for source in op.inputs}
-            sources = {self.groups.find(source) for source in op.inputs if source in self.why}
+            sources = {self.groups[source] for source in op.inputs if source in self.why}
             self.kind[address] = self._kind(address, kinds)
             rule = self.rule[address]
             one_range = len(sources) == 1 or (len(kinds) == 1 and _KNOWN not in kinds)
             if rule.ties and rule.decision in (INTEGER, MOVE) and one_range:
                 self.kind[address] = self.kind[op.inputs[0]]
                 for source in op.inputs:
-                    self.groups.tie(source, address)
+                    self.groups.merge(source, address)
 
     def _kind(self, address: str, sources: set[str]) -> str:
         nature = self.nature[address]
@@ -256,6 +242,10 @@ class _Planner:
         """The quantized tensors with rule and reason; what lies inside an operation comes before its result."""
         order = {INPUT: -1} | {op.address: index for index, op in enumerate(self.ops)}
         return sorted(self.why.items(), key=lambda item: (order[owner_of(item[0])], not inner_of(item[0])))
+
+    def group_of(self, address: str) -> str:
+        """The scale group of a quantized tensor, which is named by its first member."""
+        return min(self.groups.subset(address), key=self.order.__getitem__)
 
     def planned(self, op: TracedOp) -> PlannedOp:
         """The operation with what was decided."""

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,19 +23,13 @@ from edgegd.precision.result import Point, SearchResult
 from edgegd.precision.sensitivity import HeadNoise, PartlyQuantized, to_db
 from edgegd.precision.solver import STEPS_DB, Choice, pareto_front
 from edgegd.precision.timing import Profile, profile_models
+from edgegd.progress import Progress
 from edgegd.quant.attach import QuantizedModel
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.base import Target
 
 RULES = "rules"  # the point that is the rules' own plan
 _FP32 = "fp32"
-
-
-class Progress(Protocol):
-    """Where the search tells how far it is."""
-
-    def update(self, done: int, total: int, text: str) -> None:
-        """`done` of `total` steps of what `text` names."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +109,7 @@ def search(
             c.float_addresses,
             problem.total_ms(c.choice),
             measured.models[c.name].median_ms,
-            1 / measured.models[c.name].speedup_vs_fp32,
+            1 / measured.models[c.name].speedup,
             to_db(problem.noise(c.choice)),
             head_db,
         )

@@ -12,12 +12,16 @@ from typing import Any
 
 from edgegd.limits import IMAGE_FILES, LARGEST_SEED, SIDE_PX, THREADS
 from edgegd.network_size import NetworkSize, network_size
+from edgegd.plan.profiles import TABLES
 from edgegd.recipe.device import canonical_device
 
 SCHEMA_VERSION = 1
-PROFILES = ("x86-vnni", "x86-avx2", "arm64")
-"""The target profiles: one rule table each (edgegd.plan.profiles)."""
+PROFILES = tuple(TABLES)
+"""The target profiles."""
 AUTO_PROFILE = "auto"
+OBSERVERS = ("minmax", "percentile", "mse", "entropy")
+"""How a range may be chosen: a module below edgegd.quant.observers each."""
+AUTO_OBSERVER = "auto"
 LOCAL_HOST = "local"
 
 
@@ -125,7 +129,7 @@ class QuantSection:
     observer: str = option(
         "mse",
         "how an activation's range is chosen; auto: for each, the one of these whose codes have the least error",
-        choices=("minmax", "percentile", "mse", "entropy", "auto"),
+        choices=(*OBSERVERS, AUTO_OBSERVER),
     )
     percentile: float = option(
         99.99, "percentile: the share of values in the range, in percent", minimum=50, maximum=100

@@ -136,7 +136,7 @@ def latency_table(results: Mapping[str, LatencyResult]) -> str:
             f"{one.median_ms:.2f}",
             f"{one.p90_ms:.2f}",
             f"{one.p99_ms:.2f}",
-            f"{one.speedup_vs_fp32:.2f}x [{one.speedup_low:.2f}, {one.speedup_high:.2f}]",
+            f"{one.speedup:.2f}x [{one.speedup_low:.2f}, {one.speedup_high:.2f}]",
             "" if result.stable and not result.faults else "; ".join(result.faults) or "not stable",
         ]
         for target, result in results.items()

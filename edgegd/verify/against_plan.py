@@ -22,7 +22,7 @@ from edgegd.errors import PlanError
 from edgegd.export.load_onnx import load_onnx
 from edgegd.plan.profiles import FLOAT, INTEGER
 from edgegd.plan.quant_plan import QuantPlan
-from edgegd.verify.optimized_graph import optimized_model
+from edgegd.verify.optimized_graph import load_with_graph
 
 AS_PLANNED = "as planned"
 _Range = tuple[str, float | None, int | None]  # type of the codes, scale, zero point
@@ -68,7 +68,7 @@ def compare_with_plan(path: Path, plan: QuantPlan, weight_shapes: Mapping[str, t
         OnnxUnreadableError: the file is missing, or onnxruntime cannot load it.
         PlanError: the file is of another model: a planned convolution is missing, or its weight has another shape.
     """
-    optimized = optimized_model(path).graph
+    optimized = load_with_graph(path)[1].graph
     graph = load_onnx(path).graph
     convolutions = _convolutions(graph, plan)
     _require_same_model(path, plan, convolutions, weight_shapes)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgegd.errors import CensusError
 from edgegd.plan.profiles import FLOAT, INTEGER
 from edgegd.plan.quant_plan import QuantPlan
-from edgegd.verify.optimized_graph import FLOAT_CONVOLUTIONS, INTEGER_CONVOLUTIONS, optimized_model
+from edgegd.verify.opened import OnnxFile
+from edgegd.verify.optimized_graph import FLOAT_CONVOLUTIONS, INTEGER_CONVOLUTIONS
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Census:
     operators: dict[str, int]
 
 
-def take_census(path: Path, plan: QuantPlan) -> Census:
-    """Loads an exported model in onnxruntime with all optimizations and counts what became of its convolutions."""
-    nodes = optimized_model(path).graph.node
+def take_census(file: OnnxFile, plan: QuantPlan) -> Census:
+    """Counts what became of an exported model's convolutions in onnxruntime with all optimizations."""
+    nodes = file.optimized.graph.node
     integer = [node for node in nodes if node.op_type in INTEGER_CONVOLUTIONS]
     weights = {name.removesuffix("/weight_int8") for node in integer for name in node.input}
     return Census(

@@ -13,12 +13,10 @@ Between the two onnxruntime graphs torch is the judge: each is compared with it 
 from __future__ import annotations
 
 import dataclasses
-import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,12 +25,11 @@ import onnxruntime
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant.attach import QuantizedModel
 from edgegd.runtime.detector import Detections, detections_from_output
-from edgegd.runtime.images import read_for
-from edgegd.runtime.letterbox import preprocess
-from edgegd.runtime.session import load_portable
+from edgegd.signal_to_noise import decibel
 from edgegd.verify.code_parity import CodeComparison, CodeParity
-from edgegd.verify.inner_tensors import load_exposed, run_exposed
+from edgegd.verify.inner_tensors import run_exposed
 from edgegd.verify.open_model import OpenModel
+from edgegd.verify.opened import OnnxFile, Pictures
 from edgegd.verify.parity import BoxComparison, Parity, Tolerance
 
 FLOAT, FAKE_QUANTIZED = "torch float", "torch fake-quantized"
@@ -41,7 +38,6 @@ RUNGS = (FLOAT, FAKE_QUANTIZED, UNOPTIMIZED, OPTIMIZED)
 # From equal codes only the float decoding of boxes is left: float32 sums in another order. Scores made of equal codes
 # are equal, and which of them a top-k keeps is up to the runtime: hence the share.
 BOXES_FROM_EQUAL_INPUTS = Tolerance(shift_px=0.05, score_change=1e-3, agreeing_share=0.95)
-_LARGEST_SQNR_DB = 999.0  # of a tensor that quantization does not change at all
 
 
 @dataclass(frozen=True)
@@ -109,21 +105,20 @@ class Ladder:
         }
 
 
-def climb(quantized: QuantizedModel, path: Path, image_paths: Sequence[Path]) -> Ladder:
+def climb(quantized: QuantizedModel, file: OnnxFile, pictures: Pictures) -> Ladder:
     """Runs `quantized` (on the CPU) and the file exported from it on all rungs of the ladder.
 
     The file's codes are uint8 or int8; ValueError where there is no image.
     """
-    _, contract = load_portable(path)
-    sessions = {UNOPTIMIZED: load_exposed(path, optimization="disabled"), OPTIMIZED: load_exposed(path)}
-    ladder = _Sums(quantized.plan)
-    for image_path in image_paths:
-        image, geometry = preprocess(read_for(image_path, contract.preprocessing), contract.preprocessing)
-        outputs = ladder.add(OpenModel(quantized), sessions, image)
+    contract = file.portable_contract
+    sessions = {UNOPTIMIZED: file.with_codes("disabled"), OPTIMIZED: file.with_codes()}
+    ladder, model = _Sums(quantized.plan), OpenModel(quantized)
+    for _, _, image, geometry in pictures.of(contract.preprocessing):
+        outputs = ladder.add(model, sessions, image)
         ladder.add_boxes(
             {name: detections_from_output(output, contract, geometry, conf=0.0) for name, output in outputs.items()}
         )
-    return ladder.result(len(image_paths))
+    return ladder.result(len(pictures))
 
 
 class _Sums:
@@ -175,7 +170,7 @@ class _Sums:
         """All sums as one ladder."""
         return Ladder(
             images,
-            {address: _decibel(*power) for address, power in self._power.items()},
+            {address: round(decibel(*power), 2) for address, power in self._power.items()},
             tuple(
                 Step(*pair, self._boxes[pair].result(), self._codes[pair].result() if pair in self._codes else None)
                 for pair in self._pairs
@@ -194,9 +189,3 @@ def _on_codes_of(rung: str) -> str:
 def _sum_of_squares(values: np.ndarray) -> float:
     flat = values.ravel()
     return float(np.dot(flat, flat))
-
-
-def _decibel(signal: float, noise: float) -> float:
-    if noise == 0:
-        return _LARGEST_SQNR_DB
-    return round(max(10 * math.log10(max(signal, 1e-300) / noise), -_LARGEST_SQNR_DB), 2)

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import onnx
+import onnxruntime
 
 from edgegd.errors import OnnxUnreadableError
 from edgegd.runtime.session import load_session
@@ -15,15 +16,17 @@ FLOAT_CONVOLUTIONS = frozenset({"Conv", "FusedConv", "NhwcFusedConv", "NhwcConv"
 INTEGER_CONVOLUTIONS = frozenset({"QLinearConv", "ConvInteger"})
 
 
-def optimized_model(path: Path, *, signed_activations: bool = False) -> onnx.ModelProto:
-    """Loads a model in onnxruntime with all optimizations and returns the graph that it wrote back.
+def load_with_graph(
+    path: Path, *, signed_activations: bool = False
+) -> tuple[onnxruntime.InferenceSession, onnx.ModelProto]:
+    """A session with all optimizations, and the graph that onnxruntime made for it.
 
     `signed_activations` as for load_session. Raises OnnxUnreadableError.
     """
     with tempfile.TemporaryDirectory() as folder:
         optimized_path = Path(folder) / "optimized.onnx"
-        load_session(path, optimized_path=optimized_path, signed_activations=signed_activations)
-        return _read_back(optimized_path, path)
+        session = load_session(path, optimized_path=optimized_path, signed_activations=signed_activations)
+        return session, _read_back(optimized_path, path)
 
 
 def _read_back(optimized_path: Path, path: Path) -> onnx.ModelProto:

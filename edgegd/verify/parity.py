@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,10 +10,7 @@ import torch
 from edgegd.errors import ParityError, SilentModelError
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME
 from edgegd.runtime.detector import Detections, detections_from_output
-from edgegd.runtime.images import read_for
-from edgegd.runtime.letterbox import preprocess
-from edgegd.runtime.session import load_portable
-from edgegd.verify.exact_session import load_exact
+from edgegd.verify.opened import OnnxFile, Pictures
 
 COMPARED_SCORE = 0.05  # detections below this score are noise of both sides
 # A detector whose best score is below the compared ones detects nothing; above, at least one detection is compared.
@@ -51,18 +46,16 @@ class Parity:
 
 @torch.no_grad()
 def measure_parity(
-    model: torch.nn.Module, onnx_path: Path, image_paths: Sequence[Path], tolerance: Tolerance | None = None
+    model: torch.nn.Module, file: OnnxFile, pictures: Pictures, tolerance: Tolerance | None = None
 ) -> Parity:
     """Runs `model` (torch, evaluation mode) and the exported file, in an exact session, on the same images and matches
     their detections."""
-    _, contract = load_portable(onnx_path)
-    session = load_exact(onnx_path)
+    contract, session = file.portable_contract, file.exact
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     boxes = BoxComparison(tolerance)
-    for path in image_paths:
-        image, geometry = preprocess(read_for(path, contract.preprocessing), contract.preprocessing)
+    for _, _, image, geometry in pictures.of(contract.preprocessing):
         in_torch = model(torch.from_numpy(image).to(device)).cpu().numpy()
         (in_onnxruntime,) = session.run([OUTPUT_NAME], {INPUT_NAME: image})
         boxes.add(

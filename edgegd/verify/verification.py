@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import onnx
 
-from edgegd.device.profile import this_machine
+from edgegd.device.profile import is_signed, this_machine
 from edgegd.errors import ParityError
-from edgegd.export.graph_forms import has_signed_activations, with_unsigned_activations
-from edgegd.export.load_onnx import load_onnx
 from edgegd.export.profile import require_suits
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant.attach import QuantizedModel
-from edgegd.runtime.images import read_for
-from edgegd.runtime.letterbox import preprocess
-from edgegd.runtime.session import load_portable
 from edgegd.verify.census import Census, require_planned, take_census
 from edgegd.verify.code_parity import EXACT, CodeComparison, CodeParity
-from edgegd.verify.inner_tensors import load_exposed, run_exposed
+from edgegd.verify.inner_tensors import run_exposed
 from edgegd.verify.ladder import Ladder, climb
 from edgegd.verify.ladder_tolerance import require_ladder
+from edgegd.verify.opened import OnnxFile, Pictures
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class Verification:
     shift: CodeParity | None
 
 
-def verify_quantized(quantized: QuantizedModel, path: Path, image_paths: Sequence[Path]) -> Verification:
+def verify_quantized(quantized: QuantizedModel, file: OnnxFile, pictures: Pictures) -> Verification:
     """Checks the file that was exported from `quantized` (on the CPU), for the profile of its plan.
 
     Codes are those of exact sessions (edgegd.verify.exact_session), so any CPU can check any profile's files; the
@@ -48,54 +40,51 @@ def verify_quantized(quantized: QuantizedModel, path: Path, image_paths: Sequenc
     was found to be the uint8 form's less 128.
     Raises ProfileError, CensusError, SilentModelError and ParityError.
     """
-    plan, graph = quantized.plan, load_onnx(path)
-    require_suits(graph, plan.profile, path.name)
-    if not has_signed_activations(graph) or this_machine().profile == "arm64":
-        return _verify(quantized, path, image_paths, None)
-    with tempfile.TemporaryDirectory() as folder:
-        unsigned = Path(folder) / path.name
-        onnx.save(with_unsigned_activations(graph), unsigned)
-        shift = compare_unoptimized(path, unsigned, image_paths, plan)
+    plan = quantized.plan
+    require_suits(file.graph, plan.profile, file.name)
+    if not file.has_signed_activations or is_signed(this_machine().profile):
+        return _verify(quantized, file, pictures, None)
+    with file.in_uint8() as unsigned:
+        shift = compare_unoptimized(file, unsigned, pictures, plan)
         first = shift.first_beyond(EXACT)
         if first is not None:
             raise ParityError(
-                f"{path.name}: int8 codes are not uint8 codes less 128, first in {first.address}.",
+                f"{file.name}: int8 codes are not uint8 codes less 128, first in {first.address}.",
                 expected="equal codes in every tensor",
                 found=str(first),
                 mend="report it with verify.json",
             )
-        return _verify(quantized, unsigned, image_paths, shift)
+        return _verify(quantized, unsigned, pictures, shift)
 
 
-def _verify(
-    quantized: QuantizedModel, path: Path, image_paths: Sequence[Path], shift: CodeParity | None
-) -> Verification:
+def _verify(quantized: QuantizedModel, file: OnnxFile, pictures: Pictures, shift: CodeParity | None) -> Verification:
     plan = quantized.plan
-    census = take_census(path, plan)
-    require_planned(census, plan, path.name)
-    ladder = climb(quantized, path, image_paths)
-    require_ladder(ladder, plan, path.name)
+    census = take_census(file, plan)
+    require_planned(census, plan, file.name)
+    ladder = climb(quantized, file, pictures)
+    require_ladder(ladder, plan, file.name)
     return Verification(census, ladder, shift)
 
 
-def compare_unoptimized(path: Path, other: Path, image_paths: Sequence[Path], plan: QuantPlan) -> CodeParity:
+def compare_unoptimized(file: OnnxFile, other: OnnxFile, pictures: Pictures, plan: QuantPlan) -> CodeParity:
     """All codes of two files of one plan, as uint8, each run by itself in onnxruntime without optimizations.
 
     Raises ParityError where the outputs differ in spite of equal codes.
     """
-    _, contract = load_portable(path)
-    sessions = [load_exposed(one, optimization="disabled") for one in (path, other)]
+    contract = file.portable_contract
+    sessions = [one.with_codes("disabled") for one in (file, other)]
     comparison = CodeComparison(plan)
-    for image_path in image_paths:
-        image, _ = preprocess(read_for(image_path, contract.preprocessing), contract.preprocessing)
-        (output, codes), (other_output, other_codes) = (run_exposed(session, image) for session in sessions)
+    for picture in pictures.of(contract.preprocessing):
+        (output, codes), (other_output, other_codes) = (
+            run_exposed(session, picture.network_input) for session in sessions
+        )
         for address in codes:
             comparison.add(address, codes[address], other_codes[address])
         if not comparison.result().differing and not np.array_equal(output, other_output):
             raise ParityError(
-                f"{path.name}: its output differs from that of its uint8 form, from equal codes.",
+                f"{file.name}: its output differs from that of its uint8 form, from equal codes.",
                 expected="equal outputs",
-                found=f"a difference on {image_path.name}",
+                found=f"a difference on {picture.path.name}",
                 mend="report it with verify.json",
             )
     return comparison.result()

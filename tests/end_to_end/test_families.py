@@ -28,6 +28,7 @@ from edgegd.runtime.contract import Preprocessing
 from edgegd.verify.census import require_planned, take_census
 from edgegd.verify.ladder import climb
 from edgegd.verify.ladder_tolerance import LadderTolerance
+from edgegd.verify.opened import OnnxFile, Pictures
 
 # architecture, end-to-end head, image side
 FAMILIES = [
@@ -116,9 +117,9 @@ def test_a_family_from_trace_to_parity(
     set_metadata(graph, model, contract_of(graph, model, imgsz, "qat", plan.sha256, plan.profile))
     path = tmp_path / "model.onnx"
     onnx.save(graph, path)
-    require_planned(take_census(path, plan), plan, path.name)
+    require_planned(take_census(OnnxFile(path), plan), plan, path.name)
 
-    ladder = climb(quantized, path, sorted((tiny_set / "images/val").iterdir())[:2])
+    ladder = climb(quantized, OnnxFile(path), Pictures(sorted((tiny_set / "images/val").iterdir())[:2]))
     tolerance = LadderTolerance()
     for one in ladder.one_operation:
         assert one.codes.tensors >= len(plan.tensors) // 2

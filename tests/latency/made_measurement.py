@@ -24,7 +24,7 @@ def made_measurement(
     fingerprints: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> Measurement:
     """`log_ratios` (launches,) of `candidate` to `baseline`; `throttled` are (launch, quad) with a fault."""
-    design = Design(len(log_ratios), quads, 0.2, 5.0, 1, False)
+    design = Design(launches=len(log_ratios), quads=quads, block_s=0.2, warmup_s=5.0, threads=1, spinning=False)
     names = ("baseline", "candidate")
     models = {name: ModelFile(f"{name}.onnx", sha256, 1) for name, sha256 in zip(names, hashes, strict=True)}
     blocks = []

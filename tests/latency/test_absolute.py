@@ -36,7 +36,7 @@ def measured(launches_ms: list[Samples], *, complete: bool = True, throttled: tu
     launches = tuple(
         Launch(number, FINGERPRINT, {"model": {"warm_up": {"stable": True}}}) for number in range(len(launches_ms))
     )
-    design = Design(len(launches_ms), 1, 0.2, 5.0, 1, False)
+    design = Design(launches=len(launches_ms), quads=1, block_s=0.2, warmup_s=5.0, threads=1, spinning=False)
     return Measurement("board", design, {"model": ModelFile("m.onnx", "a", 1)}, launches, tuple(blocks), complete)
 
 

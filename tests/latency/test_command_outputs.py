@@ -106,7 +106,7 @@ def test_latency_on_a_target_is_not_measured_where_it_cannot_be_stored(
 ) -> None:
     from edgegd.pipeline import device_latency as latency
     from edgegd.pipeline.run_folder import RunFolder
-    from edgegd.pipeline.stage import Silent
+    from edgegd.progress import Silent
     from edgegd.recipe.schema import Recipe
 
     folder = RunFolder.create(tmp_path / "run", Recipe(), "a/recipe")

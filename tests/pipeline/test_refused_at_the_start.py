@@ -48,9 +48,9 @@ def test_a_shared_parameter_is_refused_before_the_data(tmp_path: Path) -> None:
     from ultralytics import YOLO
 
     from edgegd.pipeline.run_folder import RunFolder
-    from edgegd.pipeline.stage import Silent
     from edgegd.pipeline.stages.data import run_data
     from edgegd.pipeline.weights import open_weights
+    from edgegd.progress import Silent
 
     yolo = YOLO("yolov8n.yaml")
     shared = torch.nn.PReLU()

@@ -23,8 +23,9 @@ from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.plan_module import plan_module
 from edgegd.quant.quantizers import ActivationQuantizer
-from edgegd.verify.inner_tensors import load_exposed, run_exposed
+from edgegd.verify.inner_tensors import run_exposed
 from edgegd.verify.open_model import OpenModel
+from edgegd.verify.opened import OnnxFile
 
 PARTS = [
     "attention_scale",
@@ -109,7 +110,7 @@ def test_torch_and_onnxruntime_make_the_same_codes(shape, profile, tmp_path):
     (attention,) = planned_attentions(quantized.plan)
     compared = [attention.values, *fixed_ranges([attention])]
     for optimization in ("all", "disabled"):
-        session = load_exposed(path, optimization=optimization)
+        session = OnnxFile(path).with_codes(optimization)
         for image in images.split(1):
             _, theirs = run_exposed(session, image.numpy())
             _, ours = OpenModel(quantized).one_operation(image.numpy(), theirs)
@@ -126,7 +127,7 @@ def test_the_int8_form_has_the_same_codes_less_128(tmp_path):
     assert "MatMulInteger" in types
     for one, other in zip(
         *(
-            run_exposed(load_exposed(path, optimization="disabled"), images[:1].numpy())[1].items()
+            run_exposed(OnnxFile(path).with_codes("disabled"), images[:1].numpy())[1].items()
             for path in (signed, unsigned)
         ),
         strict=True,

@@ -74,9 +74,7 @@ def test_names_and_faults_of_targets() -> None:
     from edgegd.report.latency_table import latency_table
 
     def shown(text: str) -> str:
-        model = SimpleNamespace(
-            median_ms=1.0, p90_ms=1.0, p99_ms=1.0, speedup_vs_fp32=1.0, speedup_low=1.0, speedup_high=1.0
-        )
+        model = SimpleNamespace(median_ms=1.0, p90_ms=1.0, p99_ms=1.0, speedup=1.0, speedup_low=1.0, speedup_high=1.0)
         result = SimpleNamespace(models={text: model}, stable=False, faults=(text, text))
         return latency_table(cast(Any, {text: result}))
 

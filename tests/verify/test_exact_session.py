@@ -12,7 +12,7 @@ from edgegd.device.profile import Machine
 from edgegd.export.graph_forms import constants, largest_weight_code, with_unsigned_weights
 from edgegd.verify import exact_session, proof
 from edgegd.verify.exact_session import exact_form, load_exact
-from edgegd.verify.optimized_graph import optimized_model
+from edgegd.verify.optimized_graph import load_with_graph
 
 OTHER_PRODUCTS = {"QLinearMatMul", "QGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QAttention"}
 
@@ -61,7 +61,7 @@ def test_weights_without_a_zero_point_are_refused():
 
 @pytest.mark.parametrize(("architecture", "end2end"), [("yolo26n", True), ("yolov8n", None)])
 def test_the_list_of_multiplying_operators_is_that_of_our_files(exported, architecture, end2end):
-    kinds = {node.op_type for node in optimized_model(exported(architecture, end2end).ptq).graph.node}
+    kinds = {node.op_type for node in load_with_graph(exported(architecture, end2end).ptq)[1].graph.node}
     assert "QLinearConv" in kinds and not kinds & (OTHER_PRODUCTS - OPERATORS)
 
 

@@ -19,6 +19,7 @@ from edgegd.verify.code_parity import CodeTolerance
 from edgegd.verify.ladder import OPTIMIZED, RUNGS, UNOPTIMIZED, climb
 from edgegd.verify.ladder_tolerance import require_ladder
 from edgegd.verify.open_model import OpenModel
+from edgegd.verify.opened import OnnxFile, Pictures
 
 FAMILIES = [("yolo26n", True), ("yolov10n", True)]
 
@@ -27,7 +28,7 @@ FAMILIES = [("yolo26n", True), ("yolov10n", True)]
 def climbed(request, exported, pictures):
     """A right file, and its ladder on two pictures."""
     one = exported(*request.param)
-    return one, climb(one.quantized, one.ptq, pictures[:2])
+    return one, climb(one.quantized, OnnxFile(one.ptq), Pictures(pictures[:2]))
 
 
 def test_a_right_file_keeps_every_bar(climbed):
@@ -47,7 +48,7 @@ def test_a_right_file_keeps_every_bar(climbed):
 def test_codes_as_outputs_leave_onnxruntimes_kernels_as_they_are(climbed, tmp_path):
     one, _ = climbed
     onnx.save(with_codes_as_outputs(onnx.load(one.ptq)), tmp_path / "exposed.onnx")
-    plain, exposed = take_census(one.ptq, one.plan), take_census(tmp_path / "exposed.onnx", one.plan)
+    plain, exposed = (take_census(OnnxFile(path), one.plan) for path in (one.ptq, tmp_path / "exposed.onnx"))
     assert exposed.unintended == () and exposed.int8_convs == plain.int8_convs > 60
     integer = {name for name in plain.operators if name.startswith("QLinear")}
     assert len(integer) >= 5
@@ -80,7 +81,7 @@ def _changed(path, into, name, change):
 def test_only_the_convolution_with_wrong_weights_differs_from_equal_inputs(exported, pictures, tmp_path):
     one, address = exported("yolov8n"), "model.4.m.0.cv1.conv:conv2d:0"
     path = _changed(one.ptq, tmp_path / "broken.onnx", f"{address}/weight_int8", lambda codes: codes[::-1].copy())
-    ladder = climb(one.quantized, path, pictures[:1])
+    ladder = climb(one.quantized, OnnxFile(path), Pictures(pictures[:1]))
     for rung in ladder.one_operation:
         assert [t.address for t in rung.codes.differing if not CodeTolerance().admits(t)] == [address]
     with pytest.raises(ParityError) as caught:
@@ -95,7 +96,7 @@ def test_a_wrong_decoding_is_found_from_equal_codes(exported, pictures, tmp_path
     ramp = np.arange(64, dtype=np.float32) % 16 / 8  # moves the expected distance of every side
     path = _changed(one.ptq, tmp_path / "broken.onnx", name, lambda bias: bias + ramp)
     with pytest.raises(ParityError, match="make other detections of equal codes"):
-        require_ladder(climb(one.quantized, path, pictures[:1]), one.plan, "broken.onnx")
+        require_ladder(climb(one.quantized, OnnxFile(path), Pictures(pictures[:1])), one.plan, "broken.onnx")
 
 
 def test_noise_above_the_signal_names_the_first_tensor_and_its_rule(climbed):

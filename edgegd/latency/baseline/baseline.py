@@ -7,7 +7,6 @@ baselines/NAME/history.jsonl    a line a gate (edgegd.latency.baseline.history)
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from edgegd.errors import (
     OnnxUnreadableError,
     WouldOverwriteError,
 )
-from edgegd.json_files import read_json
+from edgegd.json_files import read_json, write_json
 from edgegd.latency.measuring.model_signature import ModelSignature, read_model, read_signature, shape_differences
 from edgegd.safe_outputs import own_folder, refuse_link
 
@@ -43,7 +42,7 @@ class Baseline:
 
     `source` is the path that the model was copied from, `created` the date and time in UTC (ISO 8601). `accepted_on`
     maps a target to the device's fingerprint when the baseline was accepted there; `static` holds the facts of the
-    gate that needs no timing (`edgegd.latency.gate.static_gate.static_facts`).
+    gate that needs no timing (`edgegd.verify.static_gate.static_facts`).
     """
 
     folder: Path
@@ -174,7 +173,7 @@ class Baseline:
             "accepted_on": self.accepted_on,
             "static": self.static,
         }
-        write_atomically(self.folder / FACTS, (json.dumps(stored, indent=1) + "\n").encode())
+        write_json(self.folder / FACTS, stored)
 
 
 _ANY = by_name(lambda value, where: None, 10_000)
@@ -193,7 +192,7 @@ _MEASURED = record(
 
 
 def _static(value: Any, where: str) -> None:
-    """What `edgegd.latency.gate.static_gate.static_facts` gives; other facts are taken anew from the model."""
+    """What `edgegd.verify.static_gate.static_facts` gives; other facts are taken anew from the model."""
     _ANY(value, where)
     if "made_by" in value:
         _MEASURED(value, where)

@@ -12,9 +12,9 @@ from edgegd.errors import EdgegdError, InvalidMeasurementError
 from edgegd.latency.gate.absolute import absolute_gate
 from edgegd.latency.gate.calibration import Calibration
 from edgegd.latency.gate.relative import adjust, refusal, relative_gate
+from edgegd.latency.gate.sampling import sample
 from edgegd.latency.measuring.parallel import on_each
 from edgegd.latency.measuring.record import Design, Measurement
-from edgegd.latency.measuring.sampling import sample
 from edgegd.latency.measuring.validity import unsound
 from edgegd.latency.statistics.sequential_test import GateRule
 from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, Verdict, worst

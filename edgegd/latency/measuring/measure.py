@@ -22,12 +22,12 @@ Progress = Callable[[Block, int, int], None]
 def design_of(settings: LatencySection, seed: int = 0) -> Design:
     """The design of the recipe's section `latency`."""
     return Design(
-        settings.launches,
-        settings.quads,
-        settings.block_s,
-        settings.warmup_s,
-        settings.threads,
-        settings.spinning,
+        launches=settings.launches,
+        quads=settings.quads,
+        block_s=settings.block_s,
+        warmup_s=settings.warmup_s,
+        threads=settings.threads,
+        spinning=settings.spinning,
         seed=seed,
     )
 

@@ -22,7 +22,7 @@ SCHEMA = 1
 UNSTABLE = "not stable after the warm-up"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Design:
     """How a measurement is made; with the raw data it is all that a replay needs.
 

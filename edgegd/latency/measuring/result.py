@@ -24,7 +24,7 @@ class ModelLatency:
     p90_ms: float
     p99_ms: float
     samples: int
-    speedup_vs_fp32: float
+    speedup: float
     speedup_low: float
     speedup_high: float
     model_sha256: str

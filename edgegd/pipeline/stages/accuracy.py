@@ -6,15 +6,12 @@ import dataclasses
 
 from edgegd.accuracy.bootstrap import compare
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
-from edgegd.pipeline.artifacts import (
-    ACCURACY,
-    DATA,
-    PORTABLE,
-    VARIANTS,
-)
+from edgegd.pipeline.artifacts import ACCURACY, DATA, PORTABLE
 from edgegd.pipeline.models import validation_truth
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.stage import Stage
+from edgegd.progress import Progress
+from edgegd.variants import VARIANTS
 from edgegd.verify.exact_session import load_exact
 from edgegd.verify.proof import proof_here
 

@@ -24,9 +24,10 @@ from edgegd.pipeline.artifacts import (
 )
 from edgegd.pipeline.models import float_model, require_swap, run_preprocessing, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.stage import Stage
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.timing import Profile, profile_models
+from edgegd.progress import Progress
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.targets.local import LocalTarget

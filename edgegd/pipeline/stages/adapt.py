@@ -24,7 +24,8 @@ from edgegd.pipeline.artifacts import (
 from edgegd.pipeline.descent_run import DescentKind, descend
 from edgegd.pipeline.models import float_model, require_swap, stored_swap
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.stage import Stage
+from edgegd.progress import Progress
 from edgegd.recipe.schema import TrainSection
 
 ADAPTATION_DESCENT = DescentKind(
@@ -43,7 +44,8 @@ def run_adapt(folder: RunFolder, progress: Progress) -> None:
     """Trains the swapped model in float, BatchNorm live, against labels and the SiLU model; the best epoch is kept.
 
     adapted.pt is an Ultralytics checkpoint in float32 with the ReLUs in it. Killed, it goes on as `descend` says.
-    Raises ActivationError where the recipe swaps nothing or the choice does not fit, QatCheckpointError, NaNLossError.
+    Raises ActivationError where the recipe swaps nothing or the choice does not fit,
+    TrainingCheckpointError, NaNLossError.
     """
     require_swap(folder)
     swap, settings = stored_swap(folder), adaptation_settings(folder.recipe.train)

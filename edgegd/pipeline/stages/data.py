@@ -13,8 +13,9 @@ from edgegd.foreign_text import one_line
 from edgegd.pipeline.artifacts import DATA
 from edgegd.pipeline.early_checks import require_possible
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.stage import Stage
 from edgegd.pipeline.weights import open_weights, require_channels_of, require_weights
+from edgegd.progress import Progress
 
 
 def run_data(folder: RunFolder, progress: Progress) -> None:

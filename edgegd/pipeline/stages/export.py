@@ -12,24 +12,14 @@ from edgegd.export.edge import build_edge
 from edgegd.export.graph import build_graph
 from edgegd.export.metadata import contract_of, set_metadata
 from edgegd.export.profile import for_profile, requantizes
-from edgegd.pipeline.artifacts import (
-    FLOAT_MODEL,
-    MODELS,
-    PASSES,
-    PLAN,
-    PORTABLE,
-    PTQ_STATE,
-    QAT_STATE,
-    QUANTIZED,
-    VARIANTS,
-    edge_file,
-    profile_file,
-)
+from edgegd.pipeline.artifacts import FLOAT_MODEL, MODELS, PASSES, PLAN, PORTABLE, PTQ_STATE, QAT_STATE
 from edgegd.pipeline.models import adapted_reads, float_model, quantized_model, stored_plan
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.stage import Stage
 from edgegd.plan.profiles import TABLES
 from edgegd.plan.quant_plan import QuantPlan
+from edgegd.progress import Progress
+from edgegd.variants import QUANTIZED, VARIANTS, edge_file, profile_file
 
 
 def run_export(folder: RunFolder, progress: Progress) -> None:

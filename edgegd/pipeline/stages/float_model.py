@@ -19,8 +19,9 @@ from edgegd.pipeline.artifacts import DATA, FLOAT_MODEL
 from edgegd.pipeline.as_recorded import require_as_recorded
 from edgegd.pipeline.models import stored_dataset
 from edgegd.pipeline.run_folder import TRAINING, RunFolder
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.stage import Stage
 from edgegd.pipeline.weights import open_weights, require_channels_of, require_weights, weights_now
+from edgegd.progress import Progress
 
 
 def run_float(folder: RunFolder, progress: Progress) -> None:

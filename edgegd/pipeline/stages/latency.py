@@ -11,7 +11,8 @@ from edgegd.latency.measuring.measure import measure
 from edgegd.latency.measuring.result import LatencyResult
 from edgegd.pipeline.artifacts import LATENCY, MODELS
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.stage import Stage
+from edgegd.progress import Progress
 from edgegd.targets.base import Target, require_real
 from edgegd.targets.registry import find_target
 

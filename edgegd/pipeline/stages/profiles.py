@@ -6,13 +6,15 @@ from typing import Any
 
 from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import MissingArtifactError
-from edgegd.pipeline.artifacts import DATA, PORTABLE, QUANTIZED, Artifact, edge_file, profile_file
+from edgegd.pipeline.artifacts import DATA, PORTABLE, Artifact
 from edgegd.pipeline.models import adapted_reads
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
-from edgegd.pipeline.stage import Progress, Stage, require_current
+from edgegd.pipeline.stage import Stage, require_current
 from edgegd.pipeline.stages.export import MODEL_READS, export_profile
 from edgegd.pipeline.stages.verify import verify_profile
 from edgegd.plan.profiles import TABLES
+from edgegd.progress import Progress
+from edgegd.variants import QUANTIZED, edge_file, profile_file
 
 
 def profile_stage(stage: str, profile: str) -> str:

@@ -19,8 +19,9 @@ from edgegd.pipeline.models import (
     stored_dataset,
 )
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.stage import Stage
 from edgegd.pipeline.stages.search import searched_float, searched_reads
+from edgegd.progress import Progress
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.consistent_ranges import settle_ranges

@@ -11,7 +11,8 @@ from edgegd.pipeline.models import (
     store_state,
 )
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
-from edgegd.pipeline.stage import Progress, Stage
+from edgegd.pipeline.stage import Stage
+from edgegd.progress import Progress
 from edgegd.quant.consistent_ranges import settle_ranges
 
 QAT_DESCENT = DescentKind(
@@ -30,7 +31,7 @@ def run_qat(folder: RunFolder, progress: Progress) -> None:
     """Fine-tunes the calibrated model; the best epoch by mAP of the fake-quantized model is kept.
 
     Its teacher, where it has one, is the float model as it was before any swap of activations. Killed, it goes on as
-    `descend` says. Raises QatCheckpointError for a checkpoint that cannot be read, NaNLossError.
+    `descend` says. Raises TrainingCheckpointError for a checkpoint that cannot be read, NaNLossError.
     """
     settings = folder.recipe.train
     quantized = quantized_model(folder, "ptq").to(settings.device)

@@ -21,8 +21,9 @@ from edgegd.pipeline.artifacts import (
 )
 from edgegd.pipeline.models import adapted_reads
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress, Stage, sources_hash
+from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
+from edgegd.progress import Progress
 from edgegd.recipe.schema import Recipe
 from edgegd.report.build import build_report
 from edgegd.report.markdown import to_markdown

@@ -13,13 +13,14 @@ from edgegd.errors import PlanError, PrecisionBudgetError
 from edgegd.pipeline.artifacts import ADAPTED_MODEL, DATA, FLOAT_MODEL, PRECISION, Artifact
 from edgegd.pipeline.models import adapted_reads, model_to_quantize, run_preprocessing, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
-from edgegd.pipeline.stage import Progress, Stage, code_version
+from edgegd.pipeline.stage import Stage, code_version
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import Addresses
 from edgegd.precision.budget import choose, nearest
 from edgegd.precision.result import SearchResult, other_device
 from edgegd.precision.search import Subject, search
 from edgegd.precision.sensitivity import head_tensors
+from edgegd.progress import Progress
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.recipe.dump import section_hash

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from edgegd.plan.formats import Format
@@ -62,12 +62,18 @@ class Rule:
 
 @dataclass(frozen=True)
 class RuleTable:
-    """The rules of one runtime profile, in order, and its formats."""
+    """The rules of one runtime profile, in order, and its formats.
+
+    `runs_on(architecture, instruction sets)` says whether a CPU is one of those that the profile is for: the
+    architecture as `uname -m` names it, in lower case, the sets as /proc/cpuinfo does. The first profile that says so
+    is the CPU's own.
+    """
 
     profile: str
     activation: Format
     weight: Format
     rules: tuple[Rule, ...]
+    runs_on: Callable[[str, Collection[str]], bool]
 
     def rule_for(self, op: TracedOp, head: HeadPaths, *, absorbed: bool = True) -> Rule:
         """The first rule that applies; the last rule of a table applies to everything.

@@ -1,14 +1,14 @@
-"""Writes the README's tables of accuracy, families, speed, activations and gates, and docs/design.md's table of what
-quantization loses, from the committed results.
+"""Writes the tables of docs/results.md and docs/design.md, and the README's lines of result, from committed results.
 
-    python benchmarks/readme_tables.py
+python benchmarks/doc_tables.py
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -17,11 +17,14 @@ import gate_error_rates
 from interleaved import median_ms, ratio, ratio_of_launches
 from latency_vs_peers import openvino_ratio
 from pareto import points_of
-from peers.accuracy_table import README_HEADERS, newest, readme_lines, table
-from result_file import ROOT, ResultFile
+from peers.accuracy_table import PAGE_HEADERS, newest, page_lines, table
+from result_file import ROOT, ResultFile, cpu_and_profile
 from tabulate import tabulate
 
-README, DESIGN = ROOT / "README.md", ROOT / "docs/design.md"
+from edgegd.report.markdown import summary_table
+
+README, RESULTS, DESIGN = ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/design.md"
+RESULT_FILES = ROOT / "benchmarks/results"
 FLOAT_FILES = ("ultralytics-fp32", "edgegd silu fp32")
 OPTIMIZED, UNOPTIMIZED = "onnxruntime optimized", "onnxruntime unoptimized"
 TITLES = {
@@ -42,16 +45,57 @@ TITLES = {
 }
 
 
+def machines_table() -> str:
+    """One row per kind of CPU: the benchmarks that have committed results of it."""
+    benchmarks: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for file in sorted(RESULT_FILES.rglob("*.json")):
+        name = file.relative_to(RESULT_FILES).parts[0].removesuffix(".json")
+        for machine in _fingerprints(json.loads(file.read_text())):
+            benchmarks[cpu_and_profile(machine), _conditions(machine)].add(f"`{name}`")
+    lines = [[*kind, ", ".join(sorted(names))] for kind, names in sorted(benchmarks.items())]
+    return tabulate(lines, ["kind of CPU", "conditions", "benchmarks"], tablefmt="github", disable_numparse=True)
+
+
+def _fingerprints(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Every fingerprint of a machine below a JSON value."""
+    if isinstance(value, dict) and {"cpu", "architecture", "instruction_sets"} <= value.keys():
+        yield value
+    elif isinstance(value, dict | list):
+        for below in value.values() if isinstance(value, dict) else value:
+            yield from _fingerprints(below)
+
+
+def _conditions(machine: Mapping[str, Any]) -> str:
+    return f"{machine['usable_cores']} virtual cores, onnxruntime {machine['onnxruntime']}"
+
+
+def _measured_on(value: Any) -> str:
+    """The kinds of CPU of a benchmark's results, as a line above its table."""
+    kinds = dict.fromkeys(f"{cpu_and_profile(machine)}; {_conditions(machine)}" for machine in _fingerprints(value))
+    return f"CPU: {' / '.join(kinds)}.\n\n"
+
+
+def demo_table() -> str:
+    """The summary table of the demo's report."""
+    report = _demo()
+    return _measured_on(report) + summary_table(report, "github")
+
+
+def _demo() -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((RESULT_FILES / "demo.json").read_text())
+    return report
+
+
 def accuracy_table() -> str:
-    """A line a set and file of ours and our peers, each from the machine on which it was measured last."""
+    """One row per set and file of ours and our peers, each from the machine on which it was measured last."""
     entries = newest(results.entries for results in ResultFile.of_all_machines("accuracy_vs_peers"))
-    return table(README_HEADERS, readme_lines(entries), "github")
+    return table(PAGE_HEADERS, page_lines(entries), "github")
 
 
 def families_table() -> str:
-    """A line a family: convolutions, parity, latency at 640 px."""
-    lines = []
-    for entry in json.loads((ROOT / "benchmarks/results/families.json").read_text())["entries"]:
+    """One row per family: convolutions, parity, latency at 640 px."""
+    lines, entries = [], ResultFile("families").entries
+    for entry in entries:
         parity, latency = entry["parity"]["one_operation"], entry["latency"]["models"]
         agreement, int8 = entry["agreement"], latency["int8"]
         lines.append(
@@ -64,7 +108,7 @@ def families_table() -> str:
                 f"{100 * (agreement['torch'] - agreement['onnxruntime']):.2f}",
                 f"{latency['fp32']['median_ms']:.1f}",
                 f"{int8['median_ms']:.1f}",
-                f"{int8['speedup_vs_fp32']:.2f}",
+                f"{int8['speedup']:.2f}",
                 f"{int8['speedup_low']:.2f}-{int8['speedup_high']:.2f}",
             ]
         )
@@ -80,7 +124,7 @@ def families_table() -> str:
         "x FP32",
         "95 %",
     ]
-    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+    return _measured_on(entries) + tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
 def _codes(rung: dict[str, Any]) -> str:
@@ -88,21 +132,13 @@ def _codes(rung: dict[str, Any]) -> str:
 
 
 def speed_table() -> str:
-    """A line a kind of CPU and file of every detector measured: one thread beside FP32, two beside one, OpenVINO."""
-    lines = [line for results in ResultFile.of_all_machines("latency_vs_peers") for line in _speed_lines(results)]
-    headers = [
-        "CPU",
-        "model",
-        "px",
-        "file",
-        "ms",
-        "x FP32",
-        "95 %",
-        "two threads, x one",
-        "... spinning",
-        "ms / OpenVINO's",
-    ]
-    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+    """One table per kind of CPU, one row per file: one thread beside FP32, two threads beside one, and OpenVINO."""
+    headers = ["model", "px", "file", "ms", "x FP32", "95 %", "two threads, x one", "... spinning", "ms / OpenVINO's"]
+    return "\n\n".join(
+        f"**{results.machine_name()}** (`{results.path.relative_to(ROOT).as_posix()}`)\n\n"
+        + tabulate(list(_speed_lines(results)), headers, tablefmt="github", disable_numparse=True)
+        for results in ResultFile.of_all_machines("latency_vs_peers")
+    )
 
 
 def _speed_lines(results: ResultFile) -> Iterator[list[Any]]:
@@ -123,7 +159,6 @@ def _speed_lines(results: ResultFile) -> Iterator[list[Any]]:
                 for first, two in zip((one, spun), twos, strict=True)
             ]
             yield [
-                results.machine_name(),
                 f"{group[0]}, {group[1]}",
                 group[2],
                 TITLES[name],
@@ -136,7 +171,7 @@ def _speed_lines(results: ResultFile) -> Iterator[list[Any]]:
 
 
 def activations_table() -> str:
-    """A line a set and file: FP32, Ultralytics' QAT and edgegd's edge files, with the mAP of every seed."""
+    """One row per set and file: FP32, Ultralytics' QAT and edgegd's edge files, with the mAP of every seed."""
     results, lines = ResultFile("pareto"), []
     for name in dict.fromkeys(entry["set"] for entry in results.entries):
         entries = results.find(set=name)
@@ -150,17 +185,17 @@ def activations_table() -> str:
                     [name, point.name, f"{100 * mean(point.maps):.2f}", seeds, f"{point.median_ms:.2f}", f"{times:.2f}"]
                 )
     headers = ["set", "file", "mAP50-95", "each seed", "ms at 320 px", "x FP32"]
-    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+    return _measured_on(results.entries) + tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
 def gate_table() -> str:
-    """A line a condition: how often each verdict was drawn from real launches, and other tools' rules beside it."""
+    """One row per condition: how often each verdict was drawn from real launches, and other tools' rules beside it."""
     (entry,) = ResultFile("gate_error_rates").entries
-    return gate_error_rates.table(entry["rows"], "github")
+    return _measured_on(entry) + gate_error_rates.table(entry["rows"], "github")
 
 
 def loss_table() -> str:
-    """A line a set, profile and part that is quantized alone."""
+    """One row per set, profile and part that is quantized alone."""
     lines = [
         [
             e["set"],
@@ -179,15 +214,56 @@ def loss_table() -> str:
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
+def result_lines() -> str:
+    """The README's three lines of result: the demo, the speed beside Ultralytics' own INT8, and equal codes."""
+    return "\n".join(f"- {line}" for line in (_demo_line(), _speed_line(), _codes_line()))
+
+
+def _demo_line() -> str:
+    report = _demo()
+    latency, accuracy = report["latency"], report["accuracy"]
+    edge = latency["qat.edge"]
+    return (
+        f"**The demo** (YOLO26n, 320 px): FP32 {100 * accuracy['fp32']['map50_95']:.1f} mAP50-95 in "
+        f"{latency['fp32']['median_ms']:.1f} ms, INT8 {100 * accuracy['qat']['map50_95']:.1f} in "
+        f"{edge['median_ms']:.1f} ms: {edge['speedup']:.2f} times as fast "
+        f"[{edge['speedup_low']:.2f}, {edge['speedup_high']:.2f}]."
+    )
+
+
+def _speed_line() -> str:
+    files = {
+        "edgegd-silu-edge": "edgegd",
+        "edgegd-relu-edge": "edgegd with ReLU",
+        "ultralytics-ptq": "Ultralytics' PTQ",
+    }
+    results = ResultFile.of_all_machines("latency_vs_peers")[-1]
+    one = results.find(model="yolo26n", form="raw", imgsz=640, threads=1, spinning=False)
+    ratios = ", ".join(f"{title} {ratio(one, 'ultralytics-fp32', name)[0]:.2f} times" for name, title in files.items())
+    return f"**Speed beside FP32 in onnxruntime** (YOLO26n, 640 px, one thread): {ratios}."
+
+
+def _codes_line() -> str:
+    parities = [entry["parity"]["one_operation"][OPTIMIZED] for entry in ResultFile("families").entries]
+    equal = sum(parity["equal_share"] == 1 for parity in parities)
+    largest = max(parity["largest_distance"] for parity in parities)
+    return (
+        f"**What was trained is what runs**: every integer code of torch is onnxruntime's in {equal} of "
+        f"{len(parities)} models, of every detection family; in the others, codes differ by at most {largest}."
+    )
+
+
 Tables = dict[str, Callable[[], str]]
 TABLES: Tables = {
+    "machines": machines_table,
+    "demo": demo_table,
     "accuracy": accuracy_table,
     "families": families_table,
     "speed": speed_table,
     "activations": activations_table,
     "gate": gate_table,
 }
-PAGES: dict[Path, Tables] = {README: TABLES, DESIGN: {"loss": loss_table}}
+PAGES: dict[Path, Tables] = {README: {"result": result_lines}, RESULTS: TABLES, DESIGN: {"loss": loss_table}}
 
 
 def with_tables(text: str, tables: Tables = TABLES) -> str:

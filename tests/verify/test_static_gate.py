@@ -12,9 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgegd.latency.baseline.baseline import Baseline
-from edgegd.latency.gate.static_gate import facts_of, static_facts, static_gate
 from edgegd.latency.statistics.verdict import StaticGate, Verdict
-from edgegd.verify.optimized_graph import element_types, optimized_model
+from edgegd.verify.optimized_graph import element_types, load_with_graph
+from edgegd.verify.static_gate import facts_of, static_facts, static_gate
 
 CHANNELS, SIDE, CONVOLUTIONS = 32, 16, 3
 Change = Callable[[onnx.GraphProto], None]
@@ -190,7 +190,7 @@ def test_facts_of_another_onnxruntime_are_refused_and_taken_anew(save: Callable[
 
 
 def test_types_are_told_of_operators_that_onnx_does_not_know(save: Callable[..., Path]) -> None:
-    model = optimized_model(save())
+    _, model = load_with_graph(save())
     types = element_types(model)
     integers = [node.output[0] for node in model.graph.node if node.op_type == "QLinearConv"]
     assert [types[name] for name in integers] == 3 * ["tensor(uint8)"]

@@ -15,7 +15,7 @@ from edgegd.device.fingerprint import fingerprint
 from edgegd.export.load_onnx import load_onnx
 from edgegd.latency.baseline.baseline import Baseline
 from edgegd.latency.statistics.verdict import StaticFinding, StaticGate, Verdict
-from edgegd.verify.optimized_graph import FLOAT_CONVOLUTIONS, INTEGER_CONVOLUTIONS, element_types, optimized_model
+from edgegd.verify.optimized_graph import FLOAT_CONVOLUTIONS, INTEGER_CONVOLUTIONS, element_types, load_with_graph
 
 BYTES_GROWTH = 0.02  # of the file: names and metadata may differ, weights of another type may not
 PEAK_GROWTH = 0.05  # of resident memory, which is no constant of the file alone
@@ -33,7 +33,7 @@ def static_facts(path: Path) -> dict[str, Any]:
     optimized graph depends on besides the file. int8 activations are fused on every machine, as ARM fuses them.
     Raises OnnxUnreadableError.
     """
-    model = optimized_model(path, signed_activations=True)
+    _, model = load_with_graph(path, signed_activations=True)
     types, constants = element_types(model), {initializer.name for initializer in model.graph.initializer}
     nodes = model.graph.node
     in_float = [
