@@ -61,7 +61,7 @@ class SsdDetector(nn.Module):
 
 
 class _Residual(nn.Module):
-    """An InvertedResidual of torchvision, its addition out of place: gradients of fake quantization need its operand."""
+    """An InvertedResidual of torchvision, its addition out of place: the gradient of fake quantization needs both."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
