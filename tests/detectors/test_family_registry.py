@@ -12,7 +12,7 @@ from torch import nn
 
 import edgegd
 from edgegd.detectors.deployment import class_names, deploy, head_paths, model_stride, output_kind
-from edgegd.detectors.families.registry import FAMILIES, family_of
+from edgegd.detectors.families.registry import FAMILIES, family_of, find_family
 from edgegd.errors import UnsupportedModelError
 from edgegd.plan.profiles.table import HeadPaths
 
@@ -79,6 +79,7 @@ def test_models_of_no_family_are_refused_by_name() -> None:
     with pytest.raises(UnsupportedModelError, match="is a Linear") as refused:
         family_of(nn.Linear(2, 2))
     assert refused.value.found == "Linear" and "RT-DETR" in refused.value.expected
+    assert find_family(nn.Linear(2, 2)) is None
 
 
 def test_heads_that_cannot_be_compared_say_why() -> None:

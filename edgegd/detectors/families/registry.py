@@ -13,16 +13,21 @@ from edgegd.errors import UnsupportedModelError
 FAMILIES: tuple[Family, ...] = (UltralyticsDetect(), Rtdetr(), TorchvisionSsd())
 
 
+def find_family(model: nn.Module) -> Family | None:
+    """The family of a detector, deployed or not; None for a module of no family."""
+    return next((family for family in FAMILIES if family.recognises(model)), None)
+
+
 def family_of(model: nn.Module) -> Family:
     """The family of a detector, deployed or not; UnsupportedModelError, which names it, for a model of none."""
-    for family in FAMILIES:
-        if family.recognises(model):
-            return family
+    family = find_family(model)
+    if family is not None:
+        return family
     layers = getattr(model, "model", None)
     head = type(layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else model).__name__
     raise UnsupportedModelError(
         f"The model's last layer is a {head}.",
-        expected="the head of an Ultralytics detector (YOLOv8, v9, v10, 11, 12, 26, RT-DETR)",
+        expected="the head of an Ultralytics detector (YOLOv8, v9, v10, 11, 12, 26, RT-DETR), or torchvision's SSDLite",
         found=head,
         mend="choose a checkpoint of one of these families",
     )
