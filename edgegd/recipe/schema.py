@@ -79,7 +79,8 @@ class ModelSection:
 
     weights: str = option(
         "yolo26n.pt",
-        "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml); "
+        "checkpoint (.pt, or the .safetensors file of a torchvision SSDLite), a name on Ultralytics' hub, or an "
+        "architecture (.yaml); "
         "relative to the working directory, then to the project's own files; after "
         "`shipped:` to the latter alone",
     )
@@ -193,7 +194,9 @@ class PrecisionSection:
 class Distillation:
     """`train.distill`: what the student learns from the float model before QAT (weights 0, 0: nothing)."""
 
-    head: float = option(0.0, "weight of the difference of class scores and boxes (not for RT-DETR)", minimum=0)
+    head: float = option(
+        0.0, "weight of the difference of class scores and boxes (not for RT-DETR and SSDLite)", minimum=0
+    )
     neck: float = option(0.0, "weight of the difference of the features that enter the head", minimum=0)
     labels: bool = option(True, "whether the labels' own loss counts too; false uses no labels at all")
 
