@@ -17,8 +17,8 @@ import numpy as np
 from result_file import ResultFile
 from tabulate import tabulate
 
-from edgegd.latency.launch import deliver, run_launch
-from edgegd.latency.record import Block, Design, Launch, Measurement
+from edgegd.latency.measuring.launch import deliver, run_launch
+from edgegd.latency.measuring.record import Block, Design, Launch, Measurement
 from edgegd.recipe.schema import GateSection
 from edgegd.targets.local import LocalTarget
 
@@ -32,7 +32,9 @@ def measure(models: dict[str, Path], block_s: float, seed: int) -> dict[str, Any
     """One launch: its quads, the seconds that they took, and the standard error of their median, scaled to SECONDS."""
     gate, target = GateSection(), LocalTarget()
     quads = max(8, round(SECONDS / (4 * (block_s + 0.025))))  # 25 ms: what does not count of a block, about
-    design = Design(1, quads, block_s, gate.warmup_s, threads=1, spinning=False, seed=seed)
+    design = Design(
+        launches=1, quads=quads, block_s=block_s, warmup_s=gate.warmup_s, threads=1, spinning=False, seed=seed
+    )
     parts: list[Launch | Block] = []
     with target.lock():
         delivered = deliver(models, target)

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from edgegd.latency.fingerprint import fingerprint
+from edgegd.device.fingerprint import fingerprint
 from edgegd.quant.quantizers import ActivationQuantizer
 
 SHAPES = ((16, 16, 160, 160), (16, 64, 40, 40), (16, 256, 10, 10))  # activations of yolo26n at 320 px, batch 16

@@ -39,22 +39,23 @@ from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 from edgegd.accuracy.evaluate import score
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.calibration import batches
-from edgegd.export.census import require_planned, take_census
+from edgegd.detectors.deployment import deploy, detection_head, plan_detector
 from edgegd.export.graph import build_graph
-from edgegd.export.ladder import OPTIMIZED, climb
 from edgegd.export.metadata import contract_of, set_metadata
-from edgegd.export.parity import above
-from edgegd.latency.measure import measure
+from edgegd.latency.measuring.measure import measure
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, detection_head, plan_detector
-from edgegd.quant.settling import settle_ranges
+from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.recipe.schema import LatencySection, QuantSection
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.detector import Detections, Detector, detections_from_output
 from edgegd.runtime.images import IMAGE_SUFFIXES, read_image
 from edgegd.runtime.letterbox import preprocess
 from edgegd.targets.local import LocalTarget
+from edgegd.verify.census import require_planned, take_census
+from edgegd.verify.ladder import OPTIMIZED, climb
+from edgegd.verify.opened import OnnxFile, Pictures
+from edgegd.verify.parity import above
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks/results/families.json"
@@ -162,7 +163,7 @@ def agreement(quantized: QuantizedModel, file: Path, paths: Sequence[Path]) -> d
 
 def parity(quantized: QuantizedModel, file: Path, paths: Sequence[Path]) -> dict[str, Any]:
     """The parity ladder's onnxruntime rungs after one operation from equal inputs, and the free run's detections."""
-    ladder = climb(quantized, file, paths)
+    ladder = climb(quantized, OnnxFile(file), Pictures(paths))
     rungs = {}
     for rung in ladder.one_operation:
         worst = [str(tensor) for tensor in sorted(rung.codes.differing, key=lambda t: -t.differing / t.codes)[:3]]
@@ -205,7 +206,7 @@ def measure_family(architecture: str, images: Sequence[Path], folder: Path) -> d
     quantized.eval()
     fp32 = export(float_model, float_model, quantized, "fp32", folder)
     int8 = export(quantized, quantized.model, quantized, "ptq", folder)
-    census = take_census(int8, quantized.plan)
+    census = take_census(OnnxFile(int8), quantized.plan)
     require_planned(census, quantized.plan, architecture)
     latency = measure({"fp32": fp32, "int8": int8}, SETTINGS, LocalTarget()).to_json()
     latency.pop("blocks")
@@ -237,7 +238,7 @@ def table(entries: list[dict[str, Any]]) -> str:
                 str(codes["largest_distance"]),
                 f"{100 * entry['parity']['detections']['agreeing_share']:.2f} %",
                 f"{100 * (agreed['torch'] - agreed['onnxruntime']):.3f}",
-                f"{speed['speedup_vs_fp32']:.2f}",
+                f"{speed['speedup']:.2f}",
                 f"{speed['speedup_low']:.2f}-{speed['speedup_high']:.2f}",
             ]
         )

@@ -40,11 +40,11 @@ from scipy import stats
 from slower import add_work
 from tabulate import tabulate
 
-from edgegd.latency.laboratory import sample
-from edgegd.latency.looks import GateRule, outcomes
-from edgegd.latency.record import Design, Measurement
-from edgegd.latency.recording import load_measurement
-from edgegd.latency.signed_rank import hodges_lehmann
+from edgegd.latency.gate.sampling import sample
+from edgegd.latency.measuring.record import Design, Measurement
+from edgegd.latency.measuring.recording import load_measurement
+from edgegd.latency.statistics.sequential_test import GateRule, outcomes
+from edgegd.latency.statistics.signed_rank import hodges_lehmann
 from edgegd.recipe.schema import GateSection
 from edgegd.targets.base import Target
 from edgegd.targets.local import LocalTarget
@@ -73,7 +73,15 @@ def make(work: Path) -> None:
 def design(launches: int, seed: int) -> Design:
     """The gate's own design, with as many launches as asked for."""
     gate = GateSection()
-    return Design(launches, gate.quads, gate.block_s, gate.warmup_s, threads=1, spinning=False, seed=seed)
+    return Design(
+        launches=launches,
+        quads=gate.quads,
+        block_s=gate.block_s,
+        warmup_s=gate.warmup_s,
+        threads=1,
+        spinning=False,
+        seed=seed,
+    )
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from result_file import ResultFile
 
-from edgegd.latency.measure import measure
-from edgegd.latency.result import speedup
+from edgegd.latency.measuring.measure import measure
+from edgegd.latency.measuring.result import speedup
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.base import Target
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from doc_tables import loss_table
 from observers import evaluate
-from readme_tables import loss_table
 from result_file import ResultFile
 from torch.nn import functional as F
 
@@ -31,14 +31,14 @@ from edgegd.accuracy.bootstrap import compare
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.calibration import batches, calibration_images
 from edgegd.data.dataset import open_dataset
-from edgegd.descent.float_checkpoint import open_checkpoint
+from edgegd.detectors.deployment import deploy, detection_head, plan_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.plan.quant_plan import PlannedOp
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import choose_ranges, collect, set_ranges
-from edgegd.quant.folding import deploy, detection_head, plan_detector
-from edgegd.quant.plan import PlannedOp
+from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.quant.readers import VALUE, readers_of_groups
 from edgegd.quant.refine import refine
-from edgegd.quant.settling import settle_ranges
 from edgegd.recipe.schema import DataSection
 from edgegd.runtime.contract import Preprocessing
 

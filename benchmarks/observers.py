@@ -26,11 +26,11 @@ from edgegd.accuracy.evaluate import AccuracyResult, score
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.calibration import batches, calibration_images
 from edgegd.data.dataset import open_dataset
-from edgegd.descent.float_checkpoint import open_checkpoint
-from edgegd.latency.fingerprint import parse_cpuinfo
+from edgegd.detectors.deployment import deploy, detection_head, plan_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.device.fingerprint import parse_cpuinfo
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import Range, choose_ranges, collect, set_ranges
-from edgegd.quant.folding import deploy, detection_head, plan_detector
 from edgegd.recipe.schema import DataSection
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import detections_from_output

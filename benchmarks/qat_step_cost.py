@@ -29,15 +29,15 @@ from torch.profiler import ProfilerActivity, profile
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.batches import TrainingBatches, hyperparameters
-from edgegd.descent.float_checkpoint import open_checkpoint
-from edgegd.descent.losses import prepare_loss
-from edgegd.descent.student import FloatStudent, Student
 from edgegd.descent.training import Training
-from edgegd.latency.fingerprint import fingerprint
+from edgegd.detectors.batches import TrainingBatches, hyperparameters
+from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.detectors.losses import prepare_loss
+from edgegd.detectors.student import FloatStudent, Student
+from edgegd.device.fingerprint import fingerprint
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.paths import resolve_path
 from edgegd.recipe.schema import Recipe

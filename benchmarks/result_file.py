@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edgegd.device.fingerprint import fingerprint
 from edgegd.device.profile import needed_profile
-from edgegd.latency.fingerprint import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("edgegd", "onnxruntime", "onnx", "torch", "ultralytics", "numpy", "opencv-python")
@@ -41,6 +41,11 @@ def kind_of(machine: Mapping[str, Any]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{machine['cpu']} {profile}".lower()).strip("-")
 
 
+def cpu_and_profile(machine: Mapping[str, Any]) -> str:
+    """A fingerprint's CPU and the target profile that it needs, as text."""
+    return f"{machine['cpu']}, {needed_profile(machine['architecture'], machine['instruction_sets'])}"
+
+
 class ResultFile:
     """benchmarks/results/NAME.json (or another file): `entries`, in the order in which they were measured.
 
@@ -63,8 +68,7 @@ class ResultFile:
 
     def machine_name(self) -> str:
         """The CPU's name and the target profile that it needs, of the last entry."""
-        machine = self.entries[-1]["machine"]
-        return f"{machine['cpu']}, {needed_profile(machine['architecture'], machine['instruction_sets'])}"
+        return cpu_and_profile(self.entries[-1]["machine"])
 
     def find(self, **key: Any) -> list[dict[str, Any]]:
         """The entries whose values under these keys are these."""

@@ -23,10 +23,10 @@ from interleaved import measure_launch, median_ms, missing, ratio, require_same_
 from result_file import ROOT, ResultFile
 from tabulate import tabulate
 
-from edgegd.latency.conversation import INPUT_SEED, WORKER_FILE, ask
 from edgegd.recipe.schema import LatencySection
 from edgegd.runtime.session import load_session
 from edgegd.targets.local import LocalTarget
+from edgegd.targets.worker_protocol import INPUT_SEED, WORKER_FILE, ask
 
 SIZES = (160, 320, 480, 640, 800, 960, 1280)
 REFERENCE, SAVED = "fp32", "edge saved"

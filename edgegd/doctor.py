@@ -17,10 +17,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edgegd.device.profile import needed_profile
-from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.worker import read_text
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
+from edgegd.device.fingerprint import fingerprint
+from edgegd.device.latency_worker import read_text
+from edgegd.device.profile import needed_profile
+
+EXTRAS = ("image", "lab", "train", "bench", "dev")
 Level = Literal["ok", "note", "slow", "wrong"]
 TESTED_ONNXRUNTIME = ((1, 23), (1, 32))
 GIB = 2**30
@@ -69,8 +75,10 @@ def diagnose(*, deep: bool = True, folder: Path = Path()) -> Diagnosis:
     """
     machine = fingerprint()
     profile = needed_profile(machine["architecture"], machine["instruction_sets"])
-    installed = {
-        _normal(d.metadata["Name"]): d.version for d in importlib.metadata.distributions() if d.metadata["Name"]
+    installed: dict[str, str] = {
+        canonicalize_name(d.metadata["Name"]): d.version
+        for d in importlib.metadata.distributions()
+        if d.metadata["Name"]
     }  # a half-removed package has no name
     findings = [
         *check_cpu(profile, machine["cpu"], machine["instruction_sets"]),
@@ -210,14 +218,14 @@ def check_onnxruntime(version: str | None) -> Finding:
         return Finding(
             "wrong", "onnxruntime cannot be imported", "nothing can be run or measured", "pip install onnxruntime"
         )
-    if _release(version) < TESTED_ONNXRUNTIME[0]:
+    if Version(version).release < TESTED_ONNXRUNTIME[0]:
         return Finding(
             "wrong",
             f"onnxruntime {version}",
             f"older than {oldest}, the oldest that was tested",
             f"pip install 'onnxruntime>={oldest}'",
         )
-    if _release(version)[:2] > TESTED_ONNXRUNTIME[1]:
+    if Version(version).release[:2] > TESTED_ONNXRUNTIME[1]:
         return Finding(
             "note",
             f"onnxruntime {version}",
@@ -235,12 +243,10 @@ def check_packages(requirements: Collection[str], installed: Mapping[str, str]) 
     lacking: dict[str, list[str]] = {}  # extra ("" for the device side) -> packages
     present: dict[str, list[str]] = {}
     for line in requirements:
-        match = re.match(r"([\w.-]+)([^;]*).*?(?:extra == ['\"](\w+)['\"])?$", line)
-        if match is None:
-            continue
-        name, extra = _normal(match[1]), match[3] or ""
+        requirement = Requirement(line)
+        name, extra = canonicalize_name(requirement.name), _extra_of(requirement)
         version = _version_of(name, installed)
-        found = "missing" if version is None else _outside(version, match[2])
+        found = "missing" if version is None else _outside(version, requirement.specifier)
         if found:
             lacking.setdefault(extra, []).append(f"{name} ({found})")
         else:
@@ -291,14 +297,22 @@ def check_torchvision(torch_version: str, torchvision_version: str, python: str 
     )
 
 
-def _outside(version: str, bounds: str) -> str:
-    """How a version lies outside bounds such as `<8.5,>=8.4.190`, which are those that were tested; "" within them."""
-    lowest, above = (re.search(rf"{sign}([\d.]+)", bounds) for sign in (">=", "<"))
-    if lowest and _release(version) < _release(lowest[1]):
-        return f"{version} is older than {lowest[1]}"
-    if above and _release(version) >= _release(above[1]):
-        return f"{version} is newer than those that were tested, which are below {above[1]}"
-    return ""
+def _extra_of(requirement: Requirement) -> str:
+    """The extra that a requirement is of; empty for one of edgegd itself."""
+    if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+        return ""
+    return next((extra for extra in EXTRAS if requirement.marker.evaluate({"extra": extra})), "")
+
+
+def _outside(version: str, tested: SpecifierSet) -> str:
+    """How a version lies outside those that were tested, such as `<8.5,>=8.4.190`; "" within them."""
+    if tested.contains(version, prereleases=True):
+        return ""
+    lowest = next((bound.version for bound in tested if bound.operator == ">="), None)
+    if lowest and Version(version) < Version(lowest):
+        return f"{version} is older than {lowest}"
+    above = ", ".join(bound.version for bound in tested if bound.operator == "<")
+    return f"{version} is newer than those that were tested, which are below {above}"
 
 
 def _requirements() -> list[str]:
@@ -312,17 +326,6 @@ def _version_of(name: str, installed: Mapping[str, str]) -> str | None:
     """The version of a package, or of another package that installs the same module."""
     names = [name, *next((same - {name} for same in SAME_MODULE if name in same), ())]
     return next((installed[n] for n in names if n in installed), None)
-
-
-def _normal(name: str) -> str:
-    """A package's name as PEP 503 compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: 2.15.0+cpu -> (2, 15, 0)."""
-    match = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
 def _available_memory_bytes() -> int | None:

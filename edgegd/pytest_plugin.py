@@ -59,6 +59,7 @@ def latency_gate(request: pytest.FixtureRequest) -> Callable[..., GateOutcome]:
     of the recipe's section `gate`): fails the test unless the candidate passes, and returns the outcome. With `static`
     False, latency alone is compared."""
     from edgegd.pipeline.gate import gate, new_folder
+    from edgegd.pipeline.gate_request import GateRequest
     from edgegd.recipe.schema import GateSection, LatencySection
     from edgegd.report.latency_table import gates_table
     from edgegd.safe_outputs import refuse_link
@@ -82,14 +83,16 @@ def latency_gate(request: pytest.FixtureRequest) -> Callable[..., GateOutcome]:
         refuse_link(project / "gates")
         folder = new_folder(project / "gates" / request.node.name.replace("/", "-"))
         outcome = gate(
-            project / candidate,
-            baseline,
-            [asked["target"]],
-            section,
-            LatencySection(threads=asked["threads"]),
+            GateRequest(
+                candidate=project / candidate,
+                baseline=baseline,
+                root=Path(asked["root"]),
+                section=section,
+                latency=LatencySection(threads=asked["threads"]),
+                targets=[asked["target"]],
+                static=asked["static"],
+            ),
             folder,
-            root=Path(asked["root"]),
-            static=asked["static"],
         )
         if outcome.exit_code:
             pytest.fail(f"{outcome.verdict.value}\n{gates_table(outcome.gates)}\n{folder}", pytrace=False)

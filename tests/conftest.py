@@ -60,6 +60,14 @@ def edgegd_command() -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
+def bccd_images() -> tuple[Path, ...]:
+    """Twelve photographs with labels (tests/images/bccd/README.md): six for training, then six for validation."""
+    paths = tuple(sorted((Path(__file__).parent / "images/bccd/images").glob("*/*.jpg")))
+    assert len(paths) == 12
+    return paths
+
+
+@pytest.fixture(scope="session")
 def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of eight training and four validation images of streets."""
     pytest.importorskip("cv2")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgegd.latency.worker import PROTOCOL, machine_facts
+from edgegd.device.latency_worker import PROTOCOL, machine_facts
 
 FACTS = machine_facts()
 STATE: dict[str, Any] = {"clocks_ns": {"monotonic": 0, "boottime": 0, "wall": 0}}

@@ -18,13 +18,13 @@ ROOT = Path(edgegd.__file__).parents[1]
 MODEL = ROOT / "tests/latency/baselines/streets-yolo26n/model.onnx"
 SESSION = f"from edgegd.runtime.session import load_model; load_model({str(MODEL)!r}); "
 WORKER = (
-    f"import subprocess, sys; from edgegd.latency import worker; "
+    f"import subprocess, sys; from edgegd.device import latency_worker as worker; "
     f"subprocess.run([sys.executable, worker.__file__], check=True, text=True, input="
     f'\'{{"configure": {{"model": "{MODEL}", "sha256": null, "threads": 1, "spinning": false, '
     f'"optimization": "all", "seed": 0, "input": null}}}}\\n{{"quit": true}}\\n\'); '
 )
 ULTRALYTICS = (
-    "import os; os.environ['YOLO_VERBOSE'] = 'false'; import edgegd.descent.float_checkpoint; "
+    "import os; os.environ['YOLO_VERBOSE'] = 'false'; import edgegd.detectors.float_checkpoint; "
     "from ultralytics.utils.events import events; assert not events.enabled; "
 )
 
@@ -121,7 +121,7 @@ def test_whole_pickles_are_loaded_only_where_trust_says_so(value: str, expected:
 
 
 @pytest.mark.parametrize(
-    "module", ["edgegd.runtime", "edgegd.pytest_plugin", "edgegd.latency.measure", "edgegd.cli.main"]
+    "module", ["edgegd.runtime", "edgegd.pytest_plugin", "edgegd.latency.measuring.measure", "edgegd.cli.main"]
 )
 def test_the_variables_are_set_before_any_library_is_imported(module: str) -> None:
     code = (
@@ -149,7 +149,7 @@ def test_a_benchmark_imports_edgegd_before_the_libraries(file: Path) -> None:
     assert not libraries or ("edgegd" in names and names.index("edgegd") < min(libraries))
 
 
-@pytest.mark.parametrize("file", ["edgegd/latency/worker.py", "edgegd/export/codes.py"])
+@pytest.mark.parametrize("file", ["edgegd/device/latency_worker.py", "edgegd/device/dump_tensors.py"])
 def test_a_file_that_runs_without_edgegd_sets_its_variable_itself(file: str) -> None:
     text = (ROOT / file).read_text()
     assert 0 < text.index('os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")') < text.index("import onnxruntime")

@@ -15,11 +15,11 @@ import pytest
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.shared_memory import require_shared_memory
+from edgegd.detectors.shared_memory import require_shared_memory
 from edgegd.errors import FileAccessError, NoSpaceError
 from edgegd.file_locks import lock
 from edgegd.home import expanded, home
-from edgegd.latency.gate_request import calibration_folder
+from edgegd.pipeline.gate_request import calibration_folder
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.recipe.paths import resolve_path
 from edgegd.recipe.schema import DataSection, Recipe

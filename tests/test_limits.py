@@ -22,6 +22,7 @@ import pytest
 from edgegd.data import image_files
 from edgegd.data.bccd import fetch_bccd
 from edgegd.data.dataset import open_dataset
+from edgegd.device.latency_worker import Refusal, make_feed
 from edgegd.errors import (
     BaselineDamagedError,
     DataNotFoundError,
@@ -34,9 +35,8 @@ from edgegd.errors import (
     TargetUnknownError,
     UnreadableImageError,
 )
-from edgegd.latency.baseline import Baseline
-from edgegd.latency.recording import load_measurement
-from edgegd.latency.worker import Refusal, make_feed
+from edgegd.latency.baseline.baseline import Baseline
+from edgegd.latency.measuring.recording import load_measurement
 from edgegd.limits import CLASSES, IMAGE_PIXELS, THREADS, YAML_NODES
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.recipe.load import load_recipe, parse_recipe

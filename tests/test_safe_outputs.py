@@ -12,8 +12,8 @@ import pytest
 from edgegd.atomic_files import write_atomically
 from edgegd.data.download import download_file
 from edgegd.errors import FileAccessError, OutputFileError, RunFolderMismatchError, WouldOverwriteError
-from edgegd.latency.baseline import Baseline
-from edgegd.latency.history import HistoryEntry, append_history
+from edgegd.latency.baseline.baseline import Baseline
+from edgegd.latency.baseline.history import HistoryEntry, append_history
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.recipe.schema import Recipe
 from edgegd.safe_outputs import check_outputs, open_to_append, own_folder, require_appendable

@@ -29,8 +29,8 @@ pytest.importorskip("ultralytics")
 from edgegd.data.dataset import open_dataset  # noqa: E402
 from edgegd.data.view import ultralytics_yaml  # noqa: E402
 from edgegd.data.yaml_set import read_data_yaml  # noqa: E402
-from edgegd.descent.architecture import find_architecture  # noqa: E402
-from edgegd.descent.float_checkpoint import open_architecture, open_checkpoint  # noqa: E402
+from edgegd.detectors.architecture import find_architecture  # noqa: E402
+from edgegd.detectors.float_checkpoint import open_architecture, open_checkpoint  # noqa: E402
 from edgegd.pipeline.run_folder import RunFolder  # noqa: E402
 from edgegd.recipe.load import parse_recipe  # noqa: E402
 from edgegd.recipe.schema import DataSection  # noqa: E402
@@ -101,7 +101,7 @@ def test_safe_loading_does_not_depend_on_when_ultralytics_was_imported(
     code = (
         "import ultralytics.nn.tasks, sys\nfrom pathlib import Path\nassert not ultralytics.nn.tasks.SAFE_LOAD\n"
         "from edgegd.errors import UntrustedFileError\n"
-        "from edgegd.descent.float_checkpoint import open_checkpoint\n"
+        "from edgegd.detectors.float_checkpoint import open_checkpoint\n"
         "try: open_checkpoint(Path(sys.argv[1]))\nexcept UntrustedFileError: sys.exit(57)\n"
     )
     environment = {key: value for key, value in os.environ.items() if key != "ULTRALYTICS_SAFE_LOAD"}

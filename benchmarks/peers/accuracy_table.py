@@ -23,7 +23,7 @@ HEADERS = (
     "minutes",
     "GB",
 )
-README_HEADERS = ("set", "file", "mAP50-95", "each seed", "against FP32 (95 %)", "in AVX2 kernels", "int8 convolutions")
+PAGE_HEADERS = ("set", "file", "mAP50-95", "each seed", "against FP32 (95 %)", "in AVX2 kernels", "int8 convolutions")
 EXACT, SATURATED = "exact", "x86-avx2"
 """Arithmetic of a measurement: sums in 32 bits; or the kernels of an x86 CPU without VNNI."""
 KEYS = ("set", "row", "file", "arithmetic")
@@ -88,7 +88,7 @@ def accuracy_lines(entries: Entries) -> list[list[str]]:
     ]
 
 
-def readme_lines(entries: Entries) -> list[list[str]]:
+def page_lines(entries: Entries) -> list[list[str]]:
     """One line for each set and file of interest: exact arithmetic, and AVX2 kernels beside it where they differ."""
     groups = dict(_grouped(entries))
     return [

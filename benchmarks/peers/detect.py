@@ -40,7 +40,7 @@ def in_onnxruntime(file: Path, kernels: str) -> tuple[Network, dict[str, int]]:
     """The file as a function, and how many of its convolutions run in integers in the graph optimized for this CPU."""
     import onnx
 
-    from edgegd.export.exact_session import load_exact
+    from edgegd.verify.exact_session import load_exact
 
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"

@@ -1,4 +1,4 @@
-"""The latency worker for OpenVINO: edgegd.latency.worker's protocol, clock and blocks around OpenVINO's CPU plugin.
+"""The latency worker for OpenVINO: the protocol, clock and blocks of edgegd.device.latency_worker, its CPU plugin.
 
 edgegd's target for benchmarks starts it (benchmarks/peers/target.py), with the Python that has OpenVINO installed and
 this project on PYTHONPATH. OpenVINO gets the latency hint, the thread count, float32 for what is float, and the input
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import openvino
 
-from edgegd.latency.worker import PROTOCOL, LoadedModel, Refusal, checked_sha256, machine_facts, main, make_feed
+from edgegd.device.latency_worker import PROTOCOL, LoadedModel, Refusal, checked_sha256, machine_facts, main, make_feed
 
 TYPES = {"f32": "tensor(float)", "u8": "tensor(uint8)"}
 

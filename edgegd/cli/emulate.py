@@ -44,7 +44,7 @@ def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> N
     edgegd emulate runs/try1 --cpu cortex-a76 --cpu cortex-a72
     """
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as scratch:
-        from edgegd.export.emulated import compare_cpus, to_json
+        from edgegd.verify.emulated import compare_cpus, to_json
 
         files, images = _models_and_images(model, count, Path(scratch))
         compared = {
@@ -97,11 +97,12 @@ def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> N
 
 def _models_and_images(path: Path, count: int, scratch: Path) -> tuple[list[Path], list[Path]]:
     if path.is_dir():
+        from edgegd.pipeline.artifacts import EDGE, PORTABLE
         from edgegd.pipeline.models import stored_dataset
         from edgegd.pipeline.run_folder import RunFolder
 
         folder = RunFolder.open_existing(path)
-        files = [folder.require(name, "export") for name in ("qat.onnx", "qat.edge.onnx")]
+        files = [folder.require(artifact) for artifact in (PORTABLE["qat"], EDGE["qat"])]
         return files, list(stored_dataset(folder).val_images[:count])
     from edgegd.data.streets import make_streets
 

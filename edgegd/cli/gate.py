@@ -128,6 +128,7 @@ def gate(
         from edgegd.atomic_files import write_atomically
         from edgegd.pipeline.gate import gate as run_gate
         from edgegd.pipeline.gate import new_folder
+        from edgegd.pipeline.gate_request import GateRequest
         from edgegd.report.junit import write_junit
         from edgegd.report.latency_table import gates_markdown, gates_table
         from edgegd.safe_outputs import check_outputs, is_gate_markdown, is_junit
@@ -144,18 +145,17 @@ def gate(
                 terminal.update(done, total, f"launches on {target}, at most")
 
             try:
-                outcome = run_gate(
-                    candidate,
-                    baseline or section.baseline,
-                    measured,
-                    section,
-                    recipe.latency,
-                    folder,
+                request = GateRequest(
+                    candidate=candidate,
+                    baseline=baseline or section.baseline,
                     root=root,
+                    section=section,
+                    latency=recipe.latency,
+                    targets=measured,
                     static=not no_static,
                     seed=seed,
-                    progress=progress,
                 )
+                outcome = run_gate(request, folder, progress)
             except BaseException:
                 if folder.exists() and any(folder.iterdir()):
                     terminal.note(f"what was measured until then is kept: {folder}")

@@ -69,7 +69,9 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
             with TerminalProgress() as progress:
                 outcome = run_stages(folder, ["latency"], progress, force=force)
         else:
-            from edgegd.pipeline.latency import latency_json, latency_on, latency_table, other_profiles
+            from edgegd.pipeline.device_latency import latency_on, other_profiles
+            from edgegd.pipeline.stages.latency import latency_json
+            from edgegd.report.latency_table import latency_table
 
             profile = folder.recipe.target.profile
 
@@ -112,10 +114,10 @@ def calibrate(model: Path, target: str, threads: int | None, launches: int, as_j
 
     recipe = recipe_of(model)
     with contextlib.redirect_stdout(sys.stderr), _found(target) as device:
-        from edgegd.latency.calibration import detectable, pass_probability
-        from edgegd.latency.gate_request import calibration_folder, candidate_file
-        from edgegd.latency.looks import GateRule
-        from edgegd.pipeline.latency import calibrate_device
+        from edgegd.latency.gate.calibration import detectable, pass_probability
+        from edgegd.latency.statistics.sequential_test import GateRule
+        from edgegd.pipeline.device_latency import calibrate_device
+        from edgegd.pipeline.gate_request import calibration_folder, candidate_file
 
         with TerminalProgress() as progress:
             made, file = calibrate_device(
@@ -164,10 +166,10 @@ def burst(model: Path, target: str, threads: int, launches: int, inferences: int
     edgegd latency burst runs/try1/qat.edge.onnx --target pi5
     """
     with contextlib.redirect_stdout(sys.stderr), _found(target) as device:
-        from edgegd.latency.endurance import measure_burst
-        from edgegd.latency.record import Design
+        from edgegd.latency.measuring.endurance import measure_burst
+        from edgegd.latency.measuring.record import Design
 
-        design = Design(launches, 1, 0, 0, threads, spinning=False)
+        design = Design(launches=launches, quads=1, block_s=0, warmup_s=0, threads=threads, spinning=False)
         result = measure_burst(model, design, device, inferences).to_json()
     if as_json:
         click.echo(json_text(result))
@@ -199,10 +201,10 @@ def sustained(model: Path, target: str, threads: int, limit_s: float, as_json: b
     edgegd latency sustained runs/try1/qat.edge.onnx --target pi5 --limit 1800
     """
     with contextlib.redirect_stdout(sys.stderr), _found(target) as device, TerminalProgress() as progress:
-        from edgegd.latency.endurance import measure_sustained
-        from edgegd.latency.record import Design
+        from edgegd.latency.measuring.endurance import measure_sustained
+        from edgegd.latency.measuring.record import Design
 
-        design = Design(1, 1, 1.0, 0, threads, spinning=False)
+        design = Design(launches=1, quads=1, block_s=1.0, warmup_s=0, threads=threads, spinning=False)
         result = measure_sustained(
             model,
             design,

@@ -32,24 +32,23 @@ def search(run_dir: Path, force: bool, as_json: bool) -> None:
     """
     with contextlib.redirect_stdout(sys.stderr):
         from edgegd.errors import PrecisionBudgetError
-        from edgegd.pipeline.artifacts import as_made
+        from edgegd.pipeline.artifacts import PRECISION, as_made
         from edgegd.pipeline.run import run_stages
         from edgegd.pipeline.run_folder import RunFolder
-        from edgegd.pipeline.search import RESULT
 
         folder = RunFolder.open_existing(run_dir)
         if force:
             with folder.locked():
-                folder.artifact(RESULT).unlink(missing_ok=True)
+                folder.artifact(PRECISION).unlink(missing_ok=True)
         with TerminalProgress() as progress:
             try:
                 run_stages(folder, ["search"], progress, force=force)
             except PrecisionBudgetError:
                 if not as_json:
-                    click.echo(front_table(folder.read_json(RESULT)), err=True)
+                    click.echo(front_table(folder.read_json(PRECISION)), err=True)
                 raise
-        with as_made(folder, RESULT):
-            result = folder.read_json(RESULT)
+        with as_made(folder, PRECISION):
+            result = folder.read_json(PRECISION)
             text = json_text(result) if as_json else front_table(result)
     click.echo(text)
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from edgegd.atomic_files import replaced_atomically
-from edgegd.errors import QatCheckpointError
+from edgegd.errors import TrainingCheckpointError
 
 SCHEMA = 1
 _KEY = "edgegd.descent"
@@ -55,8 +55,8 @@ class CheckpointFile:
         """The checkpoint, and what has changed since: a sentence part for each input that is not what it was.
 
         None where there is no file.
-        Raises QatCheckpointError for a damaged or foreign file, one of another version, or with values that are not
-        finite; the file is left as it is.
+        Raises TrainingCheckpointError for a damaged or foreign file, one of another version, or with values that
+        are not finite; the file is left as it is.
         """
         if not self.path.exists():
             return None, []
@@ -90,9 +90,9 @@ class CheckpointFile:
         os.replace(self.path, aside)
         return aside
 
-    def error(self, what: str, expected: str, found: str) -> QatCheckpointError:
+    def error(self, what: str, expected: str, found: str) -> TrainingCheckpointError:
         """The error for this file, with how to mend it."""
-        return QatCheckpointError(
+        return TrainingCheckpointError(
             f"The checkpoint {self.path} {what}.",
             expected=expected,
             found=found,

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from ultralytics.optim import MuSGD
 
-from edgegd.descent.student import Student
-from edgegd.quant.formats import UINT8_ACTIVATION
+from edgegd.detectors.student import Student
+from edgegd.plan.formats import UINT8_ACTIVATION
 from edgegd.recipe.schema import TrainSection
 
 _CODES = UINT8_ACTIVATION.qmax - UINT8_ACTIVATION.qmin

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from edgegd.descent.schedule import half_cosine
+from edgegd.plan.profiles import INTEGER
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.quantizers import WeightQuantizer
-from edgegd.quant.rules import INTEGER
 
 _MOMENTUM = 0.01  # of both moving averages
 _OSCILLATING = 0.005  # the frequency above which a weight counts as oscillating

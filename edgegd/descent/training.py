@@ -12,13 +12,13 @@ from torch import nn
 
 from edgegd.descent.averaging import MovingAverage
 from edgegd.descent.checkpoint import Checkpoint
-from edgegd.descent.distillation import Distiller
-from edgegd.descent.losses import label_loss, labelled_part, predict
 from edgegd.descent.optimizers import make_optimizer, set_learning_rates
 from edgegd.descent.oscillation import Oscillation
 from edgegd.descent.random_state import capture_random_state, restore_random_state
 from edgegd.descent.record import Epoch
-from edgegd.descent.student import FloatStudent, Student
+from edgegd.detectors.distillation import Distiller
+from edgegd.detectors.losses import label_loss, labelled_part, predict
+from edgegd.detectors.student import FloatStudent, Student
 from edgegd.recipe.schema import TrainSection
 
 
@@ -47,7 +47,7 @@ class Training:
         self.totals: dict[str, float] = {}
         self.epochs: list[Epoch] = []
         self.best: dict[str, torch.Tensor] = {}
-        self.best_epoch, self.best_map50_95, self.calibrated_map50_95 = 0, -math.inf, math.nan
+        self.best_epoch, self.best_map50_95, self.start_map50_95 = 0, -math.inf, math.nan
 
     def take_step(self, batch: dict[str, Any], learning_rate_factor: float, progress: float) -> dict[str, float]:
         """One step on one batch: the loss per image as `loss`, and its parts.
@@ -130,7 +130,7 @@ class Training:
             "epochs": [dataclasses.asdict(epoch) for epoch in self.epochs],
             "best_epoch": self.best_epoch,
             "best_map50_95": self.best_map50_95,
-            "calibrated_map50_95": self.calibrated_map50_95,
+            "start_map50_95": self.start_map50_95,
             "scaler": self.scaler.state_dict(),
             "random": random_numbers,
         }
@@ -154,7 +154,7 @@ class Training:
         self.step, self.totals = record["step"], dict(record["totals"])
         self.epochs = [Epoch(**row) for row in record["epochs"]]
         self.best_epoch, self.best_map50_95 = record["best_epoch"], record["best_map50_95"]
-        self.calibrated_map50_95 = record["calibrated_map50_95"]
+        self.start_map50_95 = record["start_map50_95"]
         restore_random_state(dict(tensors["random"]), record["random"])
 
 

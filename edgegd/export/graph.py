@@ -16,14 +16,14 @@ import onnx
 import torch
 from onnx import numpy_helper
 
+from edgegd.detectors.deployment import input_channels
 from edgegd.errors import UnsupportedModelError
 from edgegd.export.graph_forms import constants
 from edgegd.network_size import NetworkSize, network_size
+from edgegd.plan.formats import Format
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.folding import input_channels
-from edgegd.quant.formats import Format
 from edgegd.quant.nodes import ADDRESS, CODES
-from edgegd.quant.plan import QuantPlan
 from edgegd.quant.tracing import AddressedMode
 
 INPUT_NAME, OUTPUT_NAME = "images", "output0"

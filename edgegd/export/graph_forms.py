@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgegd.addresses import address_of_codes
+
 if TYPE_CHECKING:
     import onnx
 
-_CODES = "/codes"  # as edgegd.quant.nodes names them, which needs torch
 CODE_SHIFT = 128  # a uint8 code less its int8 form
 # operator -> where its weights and their zero point stand among its inputs
 _WEIGHT_OPERANDS = {
@@ -66,7 +67,7 @@ def _code_tensors(model: onnx.ModelProto) -> dict[str, int]:
             name: types.get(name, element)
             for node in graph.node
             for name in node.output
-            if name.endswith(_CODES) or name in types
+            if address_of_codes(name) or name in types
         }
     return types
 

@@ -9,8 +9,8 @@ import torch
 
 from edgegd.errors import ProfileError
 from edgegd.export.graph_forms import has_signed_activations, largest_weight_code
+from edgegd.plan.profiles import TABLES
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.rules import TABLES
 
 
 def for_profile(quantized: QuantizedModel, profile: str) -> QuantizedModel:

@@ -1,6 +1,6 @@
 """A gate from end to end: the files, the targets, the measurement, the verdicts, and the folder that keeps them.
 
-FOLDER/TARGET.jsonl     every sample (edgegd.latency.record)
+FOLDER/TARGET.jsonl     every sample (edgegd.latency.measuring.record)
 FOLDER/gate.json        what was asked, the calibrations that counted, every gate
 FOLDER/gate.md          the tables, for a pull request
 FOLDER/TARGET.png       ratios, latencies, temperature and frequency
@@ -8,8 +8,7 @@ FOLDER/TARGET.png       ratios, latencies, temperature and frequency
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegd.atomic_files import write_atomically
+from edgegd.device.answers import by_name, many, number, or_none, problem_of, record, text, whole
 from edgegd.errors import (
     EdgegdError,
     InconclusiveError,
@@ -24,25 +24,31 @@ from edgegd.errors import (
     MeasurementFileError,
     RegressedError,
 )
-from edgegd.export.static_gate import facts_of, static_facts, static_gate
-from edgegd.json_files import read_json
-from edgegd.latency.answers import by_name, many, number, or_none, problem_of, record, text, whole
-from edgegd.latency.calibration import Calibration, from_json
-from edgegd.latency.gate import relative_gate
-from edgegd.latency.gate_request import Reference, calibrations_of, candidate_file, question, reference, remember
-from edgegd.latency.gate_run import BASELINE, CANDIDATE, GateRun, Limit, Question, assemble, raw_file, run_gate
-from edgegd.latency.history import require_history
-from edgegd.latency.launch import deliver, run_launch
-from edgegd.latency.looks import LARGEST_MARGIN, GateRule
-from edgegd.latency.record import Block, Design, Launch
-from edgegd.latency.recording import DESIGN, load_measurement
-from edgegd.latency.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
-from edgegd.recipe.schema import GateSection, LatencySection
+from edgegd.json_files import read_json, write_json
+from edgegd.latency.baseline.history import require_history
+from edgegd.latency.gate.calibration import Calibration, from_json
+from edgegd.latency.gate.gate_run import BASELINE, CANDIDATE, GateRun, Limit, Question, assemble, raw_file, run_gate
+from edgegd.latency.gate.relative import relative_gate
+from edgegd.latency.measuring.launch import deliver, run_launch
+from edgegd.latency.measuring.record import Block, Design, Launch
+from edgegd.latency.measuring.recording import DESIGN, load_measurement
+from edgegd.latency.statistics.sequential_test import LARGEST_MARGIN, GateRule
+from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+from edgegd.pipeline.gate_request import (
+    GateRequest,
+    Reference,
+    calibrations_of,
+    candidate_file,
+    question,
+    reference,
+    remember,
+)
 from edgegd.report.latency_pictures import draw
 from edgegd.report.latency_table import gates_markdown
 from edgegd.safe_outputs import own_folder, refuse_link
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.registry import find_target
+from edgegd.verify.static_gate import facts_of, static_facts, static_gate
 
 RESULT, MARKDOWN = "gate.json", "gate.md"
 SCHEMA = 1
@@ -108,44 +114,35 @@ class GateOutcome:
 
 
 def gate(
-    candidate: Path,
-    baseline: str,
-    targets: Sequence[str],
-    section: GateSection,
-    latency: LatencySection,
+    request: GateRequest,
     folder: Path,
-    *,
-    root: Path,
-    static: bool = True,
-    seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda target, done, total: None,
 ) -> GateOutcome:
-    """Gates `candidate` (a model, or a run folder) against a baseline: without a clock, unless `static` is False, and
-    by latency on `targets`, if there are any.
+    """Gates a candidate against a baseline: without a clock, and by latency on the request's targets.
 
-    `baseline` is a name below `root`, or a path of an ONNX file. `folder` must not hold a gate yet; whatever ends the
-    measurement, its raw data stays there. Of a single target whose measurement fails the error is raised; of several,
-    it is part of the outcome. Raises the errors of `reference` and `find_target`, and those of a folder or a history
-    that cannot be written, before anything is measured.
+    `folder` must not hold a gate yet; whatever ends the measurement, its raw data stays there. Of a single target whose
+    measurement fails the error is raised; of several, it is part of the outcome. Raises the errors of `reference` and
+    `find_target`, and those of a folder or a history that cannot be written, before anything is measured.
     """
-    file = candidate_file(candidate)
+    targets, name = request.targets, str(request.candidate)
+    file = candidate_file(request.candidate)
     refuse_link(folder.parent)
-    against = reference(baseline, file, root)
+    against = reference(request.baseline, file, request.root)
     if against.baseline is not None and targets:
         require_history(against.baseline)
-    outcome = GateOutcome(str(candidate), baseline, _without_time(against, file) if static else None, None)
+    outcome = GateOutcome(name, request.baseline, _without_time(against, file) if request.static else None, None)
     own_folder(folder)
     if not targets:
         _store(folder, outcome, None, {})
         return outcome
     with ExitStack() as stack:
         found = [stack.enter_context(closing(find_target(name))) for name in dict.fromkeys(targets)]
-        asked = question(against, file, section, latency, len(found), seed)
+        asked = question(against, file, request, len(found))
         calibrations = calibrations_of(found, asked.design)
         run = run_gate(asked, found, folder, calibrations, progress)
     if len(found) == 1 and run.errors:
         raise next(iter(run.errors.values()))
-    outcome = GateOutcome(str(candidate), baseline, outcome.static, run)
+    outcome = GateOutcome(name, request.baseline, outcome.static, run)
     _store(folder, outcome, asked, calibrations)
     if against.baseline is not None:
         remember(against.baseline, run)
@@ -270,7 +267,7 @@ def _store(folder: Path, outcome: GateOutcome, asked: Question | None, calibrati
         "calibrations": {name: asdict(one) for name, one in calibrations.items()},
         "outcome": outcome.to_json(),
     }
-    write_atomically(folder / RESULT, (json.dumps(stored, indent=1) + "\n").encode())
+    write_json(folder / RESULT, stored)
     write_atomically(folder / MARKDOWN, gates_markdown(outcome.gates).encode())
     for name, measurement in measurements.items():
         if measurement.blocks and outcome.run:

@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.contents import ImageContent, current_boxes
 from edgegd.data.dataset import Dataset
-from edgegd.descent.float_checkpoint import open_checkpoint
+from edgegd.detectors.activation_swap import ActivationSwap, require_swapped
+from edgegd.detectors.deployment import class_names, deploy, input_channels, model_stride, output_kind, trace_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
 from edgegd.errors import ActivationError, LabelError
-from edgegd.pipeline.artifacts import as_made
+from edgegd.pipeline.artifacts import ACTIVATION, ADAPTED_MODEL, DATA, FLOAT_MODEL, PLAN, STATES, Artifact, as_made
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.quant.activation import ActivationSwap, require_swapped
+from edgegd.plan.quant_plan import QuantPlan, require_plan_fits
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.folding import deploy, input_channels, output_kind, trace_detector
-from edgegd.quant.plan import QuantPlan, require_plan_fits
 from edgegd.quant.stored_state import load_state
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import Detections, detections_from_output
@@ -33,8 +32,8 @@ _BATCH = 8  # images at a time in torch: enough to amortise the calls, little me
 
 def stored_dataset(folder: RunFolder) -> Dataset:
     """The data set as the `data` stage recorded it."""
-    with as_made(folder, "data.json"):
-        data = folder.read_json("data.json")
+    with as_made(folder, DATA):
+        data = folder.read_json(DATA)
         unlabelled = tuple(map(Path, data.get("unlabelled_images", ())))
         return Dataset(
             Path(data["root"]),
@@ -69,15 +68,15 @@ def validation_truth(folder: RunFolder) -> GroundTruth:
 
 def stored_contents(folder: RunFolder) -> dict[Path, ImageContent]:
     """What every image held when stage `data` read it."""
-    with as_made(folder, "data.json"):
-        data = folder.read_json("data.json")
+    with as_made(folder, DATA):
+        data = folder.read_json(DATA)
         images = map(Path, [*data["train_images"], *data["val_images"], *data.get("unlabelled_images", ())])
         return {image: ImageContent(*row) for image, row in zip(images, data["contents"], strict=True)}
 
 
-def float_model(folder: RunFolder) -> DetectionModel:
+def float_model(folder: RunFolder) -> Any:
     """The run's float checkpoint in its deployed form."""
-    return deploy(open_checkpoint(folder.require("float.pt", "float")), end2end=folder.recipe.model.end2end)
+    return deploy(open_checkpoint(folder.require(FLOAT_MODEL)), end2end=folder.recipe.model.end2end)
 
 
 def run_preprocessing(folder: RunFolder, model: torch.nn.Module) -> Preprocessing:
@@ -85,30 +84,39 @@ def run_preprocessing(folder: RunFolder, model: torch.nn.Module) -> Preprocessin
     return Preprocessing.of_images(folder.recipe.model.size, input_channels(model))
 
 
-def adapted_reads(folder: RunFolder) -> dict[str, str]:
-    """What a stage that needs `model_to_quantize` reads beside float.pt, with the stages that make it."""
-    swaps = folder.recipe.quant.activation != "silu"
-    return {"activation.json": "activation", "adapted.pt": "adapt"} if swaps else {}
+def adapted_reads(folder: RunFolder) -> tuple[Artifact, ...]:
+    """What a stage that needs `model_to_quantize` reads beside float.pt."""
+    return (ACTIVATION, ADAPTED_MODEL) if folder.recipe.quant.activation != "silu" else ()
 
 
-def model_to_quantize(folder: RunFolder) -> DetectionModel:
+def model_to_quantize(folder: RunFolder) -> Any:
     """The float model that is quantized, deployed: float.pt, or where the recipe swaps activations adapted.pt.
 
     Raises ActivationError where adapted.pt or the choice of activations is of another recipe.
     """
     if not adapted_reads(folder):
         return float_model(folder)
-    adapted = open_checkpoint(folder.require("adapted.pt", "adapt"))
+    adapted = open_checkpoint(folder.require(ADAPTED_MODEL))
     require_swapped(adapted, stored_swap(folder))
     return deploy(adapted, end2end=folder.recipe.model.end2end)
+
+
+def require_swap(folder: RunFolder) -> None:
+    if folder.recipe.quant.activation == "silu":
+        raise ActivationError(
+            "The recipe keeps its SiLUs, so there is nothing to choose or to adapt.",
+            expected="quant.activation relu or auto",
+            found="quant.activation silu",
+            mend=f"`edgegd run {folder.owner()} --run-dir {folder.path} --set quant.activation=relu`",
+        )
 
 
 def stored_swap(folder: RunFolder) -> ActivationSwap:
     """The run's choice of activations; ActivationError where it was made for another recipe."""
     section = folder.recipe.quant
-    folder.require("activation.json", "activation")
-    with as_made(folder, "activation.json"):
-        swap = ActivationSwap.from_data(folder.read_json("activation.json"))
+    folder.require(ACTIVATION)
+    with as_made(folder, ACTIVATION):
+        swap = ActivationSwap.from_data(folder.read_json(ACTIVATION))
     asked = (section.activation, section.activation_saving)
     if (swap.activation, swap.saving) != asked:
         raise ActivationError(
@@ -122,7 +130,7 @@ def stored_swap(folder: RunFolder) -> ActivationSwap:
 
 def stored_plan(folder: RunFolder) -> QuantPlan:
     """The run's quantization plan."""
-    return QuantPlan.from_json(folder.require("plan.json", "ptq").read_text(encoding="utf-8"))
+    return QuantPlan.from_json(folder.require(PLAN).read_text(encoding="utf-8"))
 
 
 def quantized_model(folder: RunFolder, variant: str) -> QuantizedModel:
@@ -138,7 +146,7 @@ def quantized_model(folder: RunFolder, variant: str) -> QuantizedModel:
     model, plan = model_to_quantize(folder), stored_plan(folder)
     require_plan_fits(plan, trace_detector(model, recipe.model.size), recipe.model.size)
     quantized = QuantizedModel(model, plan, learned_weight_scales=recipe.quant.weight_scales == "learned")
-    load_state(folder.require(f"{variant}.safetensors", variant), quantized, f"edgegd {variant} --force {folder.path}")
+    load_state(folder.require(STATES[variant]), quantized, f"edgegd {variant} --force {folder.path}")
     return quantized.eval()
 
 
@@ -149,7 +157,7 @@ def store_state(folder: RunFolder, name: str, quantized: QuantizedModel) -> None
 
 
 def torch_detections(
-    model: torch.nn.Module, detector: DetectionModel, folder: RunFolder, paths: Sequence[Path]
+    model: torch.nn.Module, detector: torch.nn.Module, folder: RunFolder, paths: Sequence[Path]
 ) -> Iterator[Detections]:
     """What `model` detects in each image in torch, with the runtime's own pre- and postprocessing.
 
@@ -158,7 +166,7 @@ def torch_detections(
     """
     settings = folder.recipe.accuracy
     preprocessing = run_preprocessing(folder, detector)
-    names = tuple(detector.names[index] for index in sorted(detector.names))
+    names = class_names(detector)
     kind = output_kind(detector)
     device = next(detector.parameters()).device
     for start in range(0, len(paths), _BATCH):
@@ -169,7 +177,7 @@ def torch_detections(
         with torch.no_grad():
             outputs: Any = model(torch.from_numpy(np.concatenate(pixels)).to(device)).cpu().numpy()
         contract = ModelContract(
-            preprocessing, OutputContract(kind, (1, *outputs.shape[1:])), names, int(detector.stride.max())
+            preprocessing, OutputContract(kind, (1, *outputs.shape[1:])), names, model_stride(detector)
         )
         for output, geometry in zip(outputs, geometries, strict=True):
             yield detections_from_output(

@@ -10,11 +10,11 @@ from typing import Any
 
 from edgegd.device.profile import Machine, this_machine
 from edgegd.errors import EdgegdError, ProfileError, TargetUnknownError
-from edgegd.export.proof import proof_here
 from edgegd.foreign_text import one_line
 from edgegd.recipe.schema import AUTO_PROFILE, LOCAL_HOST, PROFILES, Recipe, TargetSection
 from edgegd.targets.cpu import LONGEST_CPU, machine_of
 from edgegd.targets.registry import find_target
+from edgegd.verify.proof import proof_here
 
 _MEND = f"give the profile: --set target.profile=PROFILE ({', '.join(PROFILES)})"
 

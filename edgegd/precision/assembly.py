@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
+from edgegd.addresses import INPUT
+from edgegd.plan.profiles import EXACT, FLOAT, INTEGER, MOVE, TABLES
+from edgegd.plan.quant_plan import PlannedOp, QuantPlan
+from edgegd.plan.traced_op import TracedOp
 from edgegd.precision.borders import BorderPrices
 from edgegd.precision.problem import Barrier, Problem, Tensor, Unit
 from edgegd.precision.timing import Profile
-from edgegd.quant.plan import PlannedOp, QuantPlan
-from edgegd.quant.rules import EXACT, FLOAT, INTEGER, MOVE, TABLES
-from edgegd.quant.tracing import INPUT, TracedOp
 
 Addresses = tuple[str, ...]
 

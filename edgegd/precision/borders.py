@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
+from edgegd.plan.profiles import INTEGER
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.timing import Profile
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.rules import INTEGER
 
 _BARRIER = "Max"  # of one operand: edgegd.quant.nodes.float_barrier
 

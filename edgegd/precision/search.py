@@ -6,13 +6,16 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
+from edgegd.detectors.deployment import input_channels
 from edgegd.export.graph import build_graph
-from edgegd.latency.measure import measure
+from edgegd.latency.measuring.measure import measure
+from edgegd.plan.quant_plan import QuantPlan
+from edgegd.plan.traced_op import TracedOp
 from edgegd.precision.assembly import Addresses, assemble, float_addresses, times_ms, units_of
 from edgegd.precision.borders import BorderPrices, border_prices, probe_patterns
 from edgegd.precision.problem import Problem
@@ -20,22 +23,13 @@ from edgegd.precision.result import Point, SearchResult
 from edgegd.precision.sensitivity import HeadNoise, PartlyQuantized, to_db
 from edgegd.precision.solver import STEPS_DB, Choice, pareto_front
 from edgegd.precision.timing import Profile, profile_models
+from edgegd.progress import Progress
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.folding import input_channels
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.tracing import TracedOp
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.base import Target
 
 RULES = "rules"  # the point that is the rules' own plan
 _FP32 = "fp32"
-
-
-class Progress(Protocol):
-    """Where the search tells how far it is."""
-
-    def update(self, done: int, total: int, text: str) -> None:
-        """`done` of `total` steps of what `text` names."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +109,7 @@ def search(
             c.float_addresses,
             problem.total_ms(c.choice),
             measured.models[c.name].median_ms,
-            1 / measured.models[c.name].speedup_vs_fp32,
+            1 / measured.models[c.name].speedup,
             to_db(problem.noise(c.choice)),
             head_db,
         )

@@ -20,16 +20,16 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from edgegd.device.answers import device_of
+from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import WorkerError
 from edgegd.export.load_onnx import load_onnx
 from edgegd.foreign_text import one_line
-from edgegd.latency.answers import device_of
-from edgegd.latency.conversation import WORKER_FILE, ask, configure
-from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.measure import design_of
+from edgegd.latency.measuring.measure import design_of
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.base import Target, Worker
 from edgegd.targets.local import LocalTarget
+from edgegd.targets.worker_protocol import WORKER_FILE, ask, configure
 
 BORDERS = {
     "QuantizeLinear": "quantize",

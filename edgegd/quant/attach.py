@@ -9,14 +9,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from edgegd.addresses import INPUT
+from edgegd.plan.profiles import EXACT, FLOAT, INTEGER, MOVE
+from edgegd.plan.quant_plan import PlannedOp, QuantPlan
 from edgegd.quant import integer
 from edgegd.quant.attention_steps import AttentionSteps
 from edgegd.quant.fake_quantize import FakeQuantizeSiLU
 from edgegd.quant.nodes import float_barrier, portable_softmax
-from edgegd.quant.plan import PlannedOp, QuantPlan
 from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer, fake_quantize_bias, update_ranges
-from edgegd.quant.rules import EXACT, FLOAT, INTEGER, MOVE
-from edgegd.quant.tracing import INPUT, AddressedMode
+from edgegd.quant.tracing import AddressedMode
 
 _AS_ONNXRUNTIME = ("conv2d", "silu", "add", "mul")  # all others are exact as float operations between quantizers
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from edgegd.addresses import INPUT
 from edgegd.errors import CalibrationError
+from edgegd.plan.attention import fixed_ranges, planned_attentions
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.attention import fixed_ranges, planned_attentions
 from edgegd.quant.code_errors import QMAX, sqnr_db
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.observers import PERCENTILE, choose_range
-from edgegd.quant.plan import QuantPlan
 from edgegd.quant.readers import VALUE, Reader, readers_of_groups
-from edgegd.quant.tracing import INPUT
 
 
 @dataclass(frozen=True)

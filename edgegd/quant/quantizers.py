@@ -13,13 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgegd.plan.formats import LARGEST_SCALE, SMALLEST_SCALE, UINT8_ACTIVATION, Format
 from edgegd.quant.fake_quantize import FakeQuantizeActivation, FakeQuantizeWeight
-from edgegd.quant.formats import UINT8_ACTIVATION, Format
 from edgegd.quant.nodes import QuantizeDequantizeActivation, QuantizeDequantizeWeight
 
-# A scale below the first cannot be divided by in float32 without overflow of ordinary activations. Powers of two:
-# float32 has them exactly, so a scale that is rounded to float32 stays within them.
-SMALLEST_SCALE, LARGEST_SCALE = 2.0**-40, 2.0**100
 _INT32_MAX = 2**31 - 1
 # The int32 accumulator holds bias and products: half of it is left for the products (33 thousand of 255 * 127).
 _LARGEST_BIAS_CODE = 2**30

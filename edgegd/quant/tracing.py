@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
-INPUT = "input"
+from edgegd.addresses import INPUT, Address
+from edgegd.plan.traced_op import TracedOp
 
 # The names under which torch functions reach a TorchFunctionMode -> the operation's name in addresses.
 _OPERATIONS = {
@@ -193,7 +194,7 @@ class AddressedMode(TorchFunctionMode):
         path = self._path[-1]
         index = self._calls[path, operation]
         self._calls[path, operation] += 1
-        address = f"{path}:{operation}:{index}"
+        address = str(Address(path, operation, index))
         with _export_scope(address):
             return self.on_operation(address, operation, func, args, kwargs)
 
@@ -229,24 +230,6 @@ class AddressedMode(TorchFunctionMode):
         finally:
             entering.remove()
             leaving.remove()
-
-
-@dataclass(frozen=True)
-class TracedOp:
-    """One operation of the deployed forward pass.
-
-    `inputs` are the addresses of the operations that made its tensor arguments (`input` for the image; parameters and
-    constants do not appear); `shape` is the shape of its first output; `module` the module that owns the call.
-    `operation` is the one in the address, but `functional_conv2d` for a convolution that no nn.Conv2d calls. `numbers`
-    are the numbers among its arguments: a constant operand, the axes of a transpose, the axis of a softmax.
-    """
-
-    address: str
-    operation: str
-    module: str
-    inputs: tuple[str, ...]
-    shape: tuple[int, ...]
-    numbers: tuple[float, ...] = ()
 
 
 class _Tracer(AddressedMode):

@@ -12,12 +12,16 @@ from typing import Any
 
 from edgegd.limits import IMAGE_FILES, LARGEST_SEED, SIDE_PX, THREADS
 from edgegd.network_size import NetworkSize, network_size
+from edgegd.plan.profiles import TABLES
 from edgegd.recipe.device import canonical_device
 
 SCHEMA_VERSION = 1
-PROFILES = ("x86-vnni", "x86-avx2", "arm64")
-"""The target profiles: one rule table each (edgegd.quant.rules)."""
+PROFILES = tuple(TABLES)
+"""The target profiles."""
 AUTO_PROFILE = "auto"
+OBSERVERS = ("minmax", "percentile", "mse", "entropy")
+"""How a range may be chosen: a module below edgegd.quant.observers each."""
+AUTO_OBSERVER = "auto"
 LOCAL_HOST = "local"
 
 
@@ -75,7 +79,8 @@ class ModelSection:
 
     weights: str = option(
         "yolo26n.pt",
-        "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml); "
+        "checkpoint (.pt, or the .safetensors file of a torchvision SSDLite), a name on Ultralytics' hub, or an "
+        "architecture (.yaml); "
         "relative to the working directory, then to the project's own files; after "
         "`shipped:` to the latter alone",
     )
@@ -131,7 +136,7 @@ class QuantSection:
     observer: str = option(
         "mse",
         "how an activation's range is chosen; auto: for each, the one of these whose codes have the least error",
-        choices=("minmax", "percentile", "mse", "entropy", "auto"),
+        choices=(*OBSERVERS, AUTO_OBSERVER),
     )
     percentile: float = option(
         99.99, "percentile: the share of values in the range, in percent", minimum=50, maximum=100
@@ -196,7 +201,9 @@ class PrecisionSection:
 class Distillation:
     """`train.distill`: what the student learns from the float model before QAT (weights 0, 0: nothing)."""
 
-    head: float = option(0.0, "weight of the difference of class scores and boxes (not for RT-DETR)", minimum=0)
+    head: float = option(
+        0.0, "weight of the difference of class scores and boxes (not for RT-DETR and SSDLite)", minimum=0
+    )
     neck: float = option(0.0, "weight of the difference of the features that enter the head", minimum=0)
     labels: bool = option(True, "whether the labels' own loss counts too; false uses no labels at all")
 

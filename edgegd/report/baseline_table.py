@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgegd.latency.baseline import Baseline
-from edgegd.latency.history import HistoryEntry
-from edgegd.latency.model_signature import ModelSignature, shape_differences
-from edgegd.latency.verdict import StaticGate
+from edgegd.latency.baseline.baseline import Baseline
+from edgegd.latency.baseline.history import HistoryEntry
+from edgegd.latency.measuring.model_signature import ModelSignature, shape_differences
+from edgegd.latency.statistics.verdict import StaticGate
 from edgegd.report.table import table
 
 HASH_DIGITS = 12

@@ -7,10 +7,10 @@ from typing import Any
 
 from edgegd.recipe.schema import Recipe
 from edgegd.report.ship import ship
+from edgegd.variants import QUANTIZED, VARIANTS
 
 REPORT_SCHEMA = 1
-VARIANTS = ("fp32", "ptq", "qat")
-EDGE = {"ptq": "ptq.edge", "qat": "qat.edge"}  # the same numbers from onnxruntime's own operators
+EDGE = {variant: f"{variant}.edge" for variant in QUANTIZED}  # the same numbers from onnxruntime's own operators
 # Points of mAP50-95 by which torch under fake quantization and onnxruntime may differ on the same images.
 MAP_AGREEMENT_POINTS = 0.1
 CENSUS_KEYS = ("int8_convs", "float_convs", "planned_float_convs")
@@ -42,9 +42,9 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
         "bootstrap": accuracy["bootstrap"],
         "ship": ship(accuracy, stages["descent"]),
         "proof": {"codes": verify["proof"], "accuracy": accuracy["proof"]},
-        "census": {variant: {key: verify["census"][variant][key] for key in CENSUS_KEYS} for variant in ("ptq", "qat")},
+        "census": {variant: {key: verify["census"][variant][key] for key in CENSUS_KEYS} for variant in QUANTIZED},
         "parity": verify["parity"],
-        "ladder": {variant: _ladder(verify["ladder"][variant]) for variant in ("ptq", "qat")},
+        "ladder": {variant: _ladder(verify["ladder"][variant]) for variant in QUANTIZED},
         "tolerance": verify["tolerance"],
         "torch_agreement": _torch_agreement(stages["descent"], accuracy["qat"]["map50_95"]),
         "profiles": {profile: _profile(result) for profile, result in stages["profiles"].items()},

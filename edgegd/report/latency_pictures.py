@@ -20,8 +20,8 @@ from matplotlib.ticker import MaxNLocator
 
 from edgegd.atomic_files import replaced_atomically
 from edgegd.foreign_text import one_line, printable
-from edgegd.latency.record import Block, Measurement
-from edgegd.latency.verdict import RelativeGate, Verdict
+from edgegd.latency.measuring.record import Block, Measurement
+from edgegd.latency.statistics.verdict import RelativeGate, Verdict
 from edgegd.report.latency_table import change
 
 VERDICT_COLORS = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgegd.foreign_text import cell
-from edgegd.latency.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+from edgegd.latency.measuring.result import LatencyResult
+from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
 from edgegd.report.table import table
 
 Gate = RelativeGate | AbsoluteGate | StaticGate
@@ -124,3 +125,21 @@ def _static_part(gate: StaticGate, style: str) -> str:
     line = cell(f"{gate.verdict.value}: {describe(gate)}: {count}", style)
     rows = [[one.name, one.reference, one.candidate, one.reason] for one in failed]
     return line if not rows else f"{line}\n\n{table(rows, ['fact', gate.reference, gate.model, 'reason'], style)}"
+
+
+def latency_table(results: Mapping[str, LatencyResult]) -> str:
+    """A line a target and file: medians and percentiles in ms, and how many times faster than FP32."""
+    rows = [
+        [
+            target,
+            name,
+            f"{one.median_ms:.2f}",
+            f"{one.p90_ms:.2f}",
+            f"{one.p99_ms:.2f}",
+            f"{one.speedup:.2f}x [{one.speedup_low:.2f}, {one.speedup_high:.2f}]",
+            "" if result.stable and not result.faults else "; ".join(result.faults) or "not stable",
+        ]
+        for target, result in results.items()
+        for name, one in result.models.items()
+    ]
+    return table(rows, ["target", "file", "median ms", "p90 ms", "p99 ms", "speed vs FP32", "disturbed"])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from edgegd.export.against_plan import AS_PLANNED, AgainstPlan
 from edgegd.foreign_text import one_line
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.rules import FLOAT, TABLES
+from edgegd.plan.profiles import FLOAT, TABLES
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.report.table import table
+from edgegd.verify.against_plan import AS_PLANNED, AgainstPlan
 
 _COUNTED = ("left", "left", "right")
 

@@ -11,7 +11,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
 from edgegd.foreign_text import one_line
-from edgegd.latency.history import HistoryEntry
+from edgegd.latency.baseline.history import HistoryEntry
 from edgegd.report.baseline_table import break_reason
 from edgegd.report.latency_pictures import LEGEND, VERDICT_COLORS, save
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from edgegd.errors import MetadataError
 from edgegd.limits import CHARACTERS_OF_A_NAME, CLASSES, SIDE_PX
+from edgegd.variants import VARIANTS
 
 METADATA_SCHEMA = "1"
 INPUT_NAME = "images"
 OUTPUT_NAME = "output0"
-VARIANTS = ("fp32", "ptq", "qat")
 ORDERS = ("rgb", "bgr", "gray", "stored")
 MOST_CHANNELS = 8
 """Of an image; more are no camera that Ultralytics' formats (TIFF, PNG) were tried with."""

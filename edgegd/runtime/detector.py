@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
-from edgegd.device.profile import SATURATING, this_machine
+from edgegd.device.profile import SATURATING, is_signed, this_machine
 from edgegd.errors import OutputContractError
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, ModelContract
 from edgegd.runtime.decode import decode_end2end, decode_queries, decode_raw
@@ -111,7 +111,7 @@ class ProfileWarning(UserWarning):
 
 def _warn_of_saturation(path: str | Path, contract: ModelContract) -> None:
     # An edge file of int8 activations runs in kernels that sum in 32 bits; x86 turns a portable one into uint8.
-    signed_edge = contract.profile == "arm64" and contract.preprocessing.takes_pixels
+    signed_edge = is_signed(contract.profile) and contract.preprocessing.takes_pixels
     if contract.profile not in ("", SATURATING) and not signed_edge and this_machine().profile == SATURATING:
         warnings.warn(
             f"{path} is for {contract.profile} CPUs: this one has no VNNI, so sums saturate at 16 bits and boxes will "

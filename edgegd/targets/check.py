@@ -9,11 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from edgegd.device import latency_worker as worker
+from edgegd.device.state import describe
 from edgegd.errors import DeviceBusyError, DeviceSoftwareError
-from edgegd.latency import worker
-from edgegd.latency.conversation import ask
-from edgegd.latency.state import describe
 from edgegd.targets.base import CheckItem, Target
+from edgegd.targets.worker_protocol import ask
 
 WORKER_FILE = Path(worker.__file__)
 OLDEST_PYTHON = (3, 9)

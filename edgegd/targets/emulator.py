@@ -29,10 +29,11 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class EmulatedCpu:
-    """A CPU that can be emulated: our name, QEMU's, the profile it stands for, and where it is found."""
+    """A CPU that can be emulated: our name, QEMU's, its architecture, its profile, and where it is found."""
 
     name: str
     qemu_name: str
+    architecture: str
     profile: str
     example: str
 
@@ -40,9 +41,9 @@ class EmulatedCpu:
 CPUS = {
     cpu.name: cpu
     for cpu in (
-        EmulatedCpu("cortex-a76", "cortex-a76", "arm64", "ARM with dot product, as in a Raspberry Pi 5"),
-        EmulatedCpu("cortex-a72", "cortex-a72", "arm64", "ARM without dot product, as in a Raspberry Pi 4"),
-        EmulatedCpu("haswell", "Haswell-noTSX", "x86-avx2", "x86 with AVX2, without VNNI"),
+        EmulatedCpu("cortex-a76", "cortex-a76", "aarch64", "arm64", "ARM with dot product, as in a Raspberry Pi 5"),
+        EmulatedCpu("cortex-a72", "cortex-a72", "aarch64", "arm64", "ARM without dot product, as in a Raspberry Pi 4"),
+        EmulatedCpu("haswell", "Haswell-noTSX", "x86_64", "x86-avx2", "x86 with AVX2, without VNNI"),
     )
 }
 
@@ -53,7 +54,7 @@ def prepare(cpu: EmulatedCpu, tell: Tell = lambda text: None) -> tuple[list[str]
     For x86 it is this very Python. Raises EmulationError.
     """
     emulator = qemu(tell)
-    if cpu.profile == "arm64":
+    if cpu.architecture == "aarch64":
         return arm64_python(arm64_root(tell), emulator, cpu.qemu_name)
     return [str(emulator / "qemu-x86_64"), "-cpu", cpu.qemu_name, sys.executable], {}
 
@@ -67,10 +68,10 @@ def run_models(
 ) -> None:
     """Stores what `models` output for `inputs` (.npy) in `folder`, with the Python of `prepare` (`([], {})`: this one).
 
-    See edgegd/export/codes.py. Raises EmulationError where the process fails or hangs.
+    See edgegd/device/dump_tensors.py. Raises EmulationError where the process fails or hangs.
     """
     command, environment = python
-    worker = find_spec("edgegd.export.codes")
+    worker = find_spec("edgegd.device.dump_tensors")
     assert worker is not None and worker.origin is not None
     folder.mkdir(exist_ok=True)
     full = [

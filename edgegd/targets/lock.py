@@ -11,12 +11,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from edgegd.device import lock_keeper
+from edgegd.device.answers import check_answer, device_of
 from edgegd.errors import DeviceBusyError, WorkerError
 from edgegd.foreign_text import one_line
-from edgegd.latency.answers import check_answer, device_of
 from edgegd.targets.base import Worker
 
-KEEPER = Path(__file__).with_name("lock_keeper.py")
+KEEPER = Path(lock_keeper.__file__)
 LOCK_FILE = "/tmp/edgegd-device.lock"
 """On the device, for every user the same: /tmp is writable for all, and only its owner can remove a file there."""
 LOCK_VARIABLE = "EDGEGD_DEVICE_LOCK"  # another file, for tests that must not wait for the machine's measurements

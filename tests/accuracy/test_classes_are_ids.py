@@ -116,7 +116,7 @@ def test_a_count_without_names() -> None:
 )
 def test_names_of_checkpoints(names: object, expected: dict[int, str]) -> None:
     pytest.importorskip("torch")
-    from edgegd.descent.checkpoint_classes import names_by_id
+    from edgegd.detectors.checkpoint_classes import names_by_id
 
     assert names_by_id(names, 2, "x.pt") == expected and list(names_by_id(names, 2, "x.pt")) == [0, 1]
 
@@ -143,7 +143,7 @@ def test_names_of_checkpoints(names: object, expected: dict[int, str]) -> None:
 )
 def test_names_of_checkpoints_that_are_refused(names: object) -> None:
     pytest.importorskip("torch")
-    from edgegd.descent.checkpoint_classes import names_by_id
+    from edgegd.detectors.checkpoint_classes import names_by_id
 
     with pytest.raises(ClassCountError, match=r"x\.pt"):
         names_by_id(names, 2, "x.pt")

@@ -22,11 +22,11 @@ import accuracy_vs_peers
 from peers.accuracy_table import (
     EXACT,
     HEADERS,
-    README_HEADERS,
+    PAGE_HEADERS,
     SATURATED,
     accuracy_lines,
     newest,
-    readme_lines,
+    page_lines,
 )
 from peers.comparison_sets import SETS, ComparisonSet, chosen_sets
 from peers.detect import detections, in_openvino, read_detections, write_detections
@@ -279,9 +279,9 @@ def test_tables_show_means_seeds_and_the_widest_interval() -> None:
     ]
     exact, saturated = (line for line in accuracy_lines(entries) if line[1] == "ultralytics-qat/best")
     assert exact[:6] == ["bccd", "ultralytics-qat/best", EXACT, "51.50", "51.00 52.00", "+1.50 (-2.00 to +3.00)"]
-    assert len(exact) == len(HEADERS) and len(readme_lines(entries)[0]) == len(README_HEADERS)
+    assert len(exact) == len(HEADERS) and len(page_lines(entries)[0]) == len(PAGE_HEADERS)
     assert exact[-2:] == ["1.5", ""] and saturated[2:4] == [SATURATED, "40.00"]
-    assert readme_lines(entries) == [
+    assert page_lines(entries) == [
         ["bccd", f"FP32 (`{REFERENCE}/best`)", "50.00", "50.00", "", "", "99 of 102"],
         [
             "bccd",

@@ -13,9 +13,9 @@ from pareto import Point, front
 from peers.target import PeerTarget, for_openvino
 
 from edgegd.errors import WorkerError
-from edgegd.latency.conversation import WORKER_FILE
-from edgegd.latency.measure import measure
+from edgegd.latency.measuring.measure import measure
 from edgegd.recipe.schema import LatencySection
+from edgegd.targets.worker_protocol import WORKER_FILE
 
 CONFIGURE = {"threads": 1, "spinning": False, "optimization": "all", "seed": 0, "input": None}
 

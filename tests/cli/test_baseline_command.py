@@ -13,8 +13,8 @@ pytest.importorskip("onnx")
 
 import onnx
 
-from edgegd.latency.baseline import Baseline
-from edgegd.latency.history import HistoryEntry, append_history
+from edgegd.latency.baseline.baseline import Baseline
+from edgegd.latency.baseline.history import HistoryEntry, append_history
 
 Command = Callable[..., Any]
 

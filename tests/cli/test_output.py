@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgegd.cli.progress import TerminalProgress
-from edgegd.cli.run import SEARCH_STAGE, STAGE_NAMES, SWAP_STAGES
+from edgegd.pipeline.registry import STAGES
 
 Command = Callable[..., Any]
 
@@ -27,7 +27,7 @@ Command = Callable[..., Any]
         ("run", "{recipe}", "--run-dir", "{run}"),
         ("explain", "{run}"),
         ("predict", "{run}/qat.onnx", "{image}"),
-        *((stage, "{run}") for stage in STAGE_NAMES if stage not in ("data", *SWAP_STAGES, SEARCH_STAGE)),
+        *((stage, "{run}") for stage in STAGES if stage not in ("data", "activation", "adapt", "search")),
     ],
     ids=lambda arguments: " ".join(arguments[:2]),
 )
@@ -49,7 +49,7 @@ def test_json_is_all_that_is_on_stdout(
 def test_json_stays_clean_while_ultralytics_prints(
     edgegd_command: Command, run_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgegd.export import verification
+    from edgegd.verify import verification
 
     real = verification.take_census
 
@@ -62,11 +62,12 @@ def test_json_stays_clean_while_ultralytics_prints(
     assert json.loads(outcome.out)["stages"] == {"verify": "ran"} and "Ultralytics says" in outcome.err
 
 
-def test_the_stages_of_the_command_are_those_of_the_pipeline() -> None:
+def test_the_registry_names_each_stage_and_each_artifact_its_stage() -> None:
     pytest.importorskip("torch")
-    from edgegd.pipeline.run import STAGES
-
-    assert tuple(STAGES) == STAGE_NAMES
+    for name, entry in STAGES.items():
+        stage = entry.load()
+        assert stage.name == name and {artifact.stage for artifact in stage.makes} == {name}
+        assert all(list(STAGES).index(artifact.stage) < list(STAGES).index(name) for artifact in stage.reads)
 
 
 def test_the_table_is_what_run_and_report_print(edgegd_command: Command, tiny_recipe: Path, run_copy: Path) -> None:

@@ -139,6 +139,18 @@ def test_broken_annotations_are_label_errors(xml: bytes, fragment: str) -> None:
         convert_annotation(xml, (10, 10), NAMES, "x.xml")
 
 
+def test_real_annotations_become_the_labels_to_the_byte(bccd_images: tuple[Path, ...]) -> None:
+    folder = bccd_images[0].parents[2]
+    for image in bccd_images:
+        height, width = cv2.imread(str(image)).shape[:2]
+        xml = (folder / "annotations" / f"{image.stem}.xml").read_bytes()
+        label = folder / "labels" / image.parent.name / f"{image.stem}.txt"
+        assert convert_annotation(xml, (width, height), NAMES, image.stem).text == label.read_text(), image.stem
+    dataset = open_dataset(DataSection(source="bccd", path=str(folder)))
+    assert (len(dataset.train_images), len(dataset.val_images), dataset.names) == (6, 6, NAMES)
+    assert min(check_dataset(dataset).boxes_per_class) >= 12, "every class is on every image"
+
+
 @pytest.mark.skipif(not LOCAL_COPY.is_dir(), reason=f"no local copy of BCCD at {LOCAL_COPY}")
 def test_conversion_reproduces_the_local_copys_labels_to_the_byte() -> None:
     width, height = 640, 480

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from edgegd.descent.batches import hyperparameters
-from edgegd.descent.losses import prepare_loss
 from edgegd.descent.random_state import seed_everything
-from edgegd.descent.student import FloatStudent
-from edgegd.quant.activation import silu_paths, swap_to_relu
+from edgegd.detectors.activation_swap import silu_paths, swap_to_relu
+from edgegd.detectors.batches import hyperparameters
+from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.losses import prepare_loss
+from edgegd.detectors.student import FloatStudent
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
 from edgegd.recipe.schema import TrainSection
 
 torch.set_num_threads(1)

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from descent_listener import scores_of
 from safetensors.torch import load_file, save_file
 
 from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
 from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.listener import Storage
 from edgegd.descent.random_state import capture_random_state, restore_random_state
-from edgegd.errors import QatCheckpointError
+from edgegd.errors import TrainingCheckpointError
 from edgegd.recipe.schema import TrainSection
 
 IDENTITY = {"plan": "a" * 64, "train": {"epochs": 2, "distill": {"head": 0.0}}, "accuracy": {"conf": 0.001}}
@@ -88,7 +90,7 @@ def test_a_bad_checkpoint_is_refused_and_left(file: CheckpointFile, spoiled: str
     spoil, fragment = SPOILED[spoiled]
     spoil(file.path)
     before = file.path.read_bytes()
-    with pytest.raises(QatCheckpointError, match=fragment) as caught:
+    with pytest.raises(TrainingCheckpointError, match=fragment) as caught:
         file.read()
     assert caught.value.exit_code == 65
     assert str(file.path) in str(caught.value) and "delete the file" in str(caught.value)
@@ -99,26 +101,24 @@ def test_a_checkpoint_of_another_model_does_not_fit(
     calibrated: Callable[..., Any], batches: Any, tmp_path: Path
 ) -> None:
     settings, file = TrainSection(epochs=1), CheckpointFile(tmp_path / "c.safetensors", {})
-    fine_tune(calibrated(), batches, settings, lambda: 0.0, lambda epoch: None, file=file)
+    fine_tune(calibrated(), batches, settings, scores_of(), storage=Storage(file))
     resume, _ = file.read()
-    with pytest.raises(QatCheckpointError, match=r"c\.safetensors does not fit the model"):
+    with pytest.raises(TrainingCheckpointError, match=r"c\.safetensors does not fit the model"):
         fine_tune(
             calibrated("small-end2end", True),
             batches,
             settings,
-            lambda: 0.0,
-            lambda epoch: None,
-            file=file,
-            resume=resume,
+            scores_of(),
+            storage=Storage(file, resume),
         )
 
 
 def test_a_finished_descent_is_not_repeated(calibrated: Callable[..., Any], batches: Any, tmp_path: Path) -> None:
     settings, file = TrainSection(epochs=2, lr0=1e-3), CheckpointFile(tmp_path / "c.safetensors", {})
-    first = fine_tune(calibrated(), batches, settings, iter((0.1, 0.3, 0.2)).__next__, lambda epoch: None, file=file)
+    first = fine_tune(calibrated(), batches, settings, scores_of((0.1, 0.3, 0.2)), storage=Storage(file))
     kept: list[int] = []
     resume, _ = file.read()
-    again = fine_tune(calibrated(), batches, settings, iter(()).__next__, kept.append, file=file, resume=resume)
+    again = fine_tune(calibrated(), batches, settings, scores_of((), kept.append), storage=Storage(file, resume))
     assert dataclasses.asdict(again) == dataclasses.asdict(first) and kept == [1] == [first.best_epoch]
 
 

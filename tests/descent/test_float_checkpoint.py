@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from edgegd.data.ultralytics_as_given import as_given
-from edgegd.descent.architecture import read_architecture
-from edgegd.descent.float_checkpoint import locate_checkpoint, open_checkpoint, require_classes, require_stride
+from edgegd.detectors.architecture import read_architecture
+from edgegd.detectors.deployment import deploy
+from edgegd.detectors.float_checkpoint import locate_checkpoint, open_checkpoint, require_classes, require_stride
 from edgegd.errors import (
     CheckpointNotFoundError,
     CheckpointTaskError,
@@ -18,7 +19,6 @@ from edgegd.errors import (
     ImageSizeError,
     UnsupportedModelError,
 )
-from edgegd.quant.folding import deploy
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_the_release_is_the_one_that_ultralytics_downloads_from():
 
     from ultralytics.utils.downloads import attempt_download_asset
 
-    from edgegd.descent import float_checkpoint
+    from edgegd.detectors import float_checkpoint
 
     assert inspect.signature(attempt_download_asset).parameters["release"].default == float_checkpoint._RELEASE
 

@@ -12,8 +12,8 @@ pytest.importorskip("ultralytics")
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.float_checkpoint import open_checkpoint
-from edgegd.descent.float_training import train_float
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.detectors.float_training import train_float
 from edgegd.recipe.schema import DataSection, FloatTraining, TrainSection
 
 

@@ -9,10 +9,10 @@ import torch
 from ultralytics.nn.tasks import RTDETRDetectionModel
 from ultralytics.utils.loss import v8DetectionLoss
 
-from edgegd.descent.batches import hyperparameters
-from edgegd.descent.losses import branch_weights, label_loss, labelled_part, predict, prepare_loss
-from edgegd.descent.student import FloatStudent
-from edgegd.quant.folding import deploy
+from edgegd.detectors.batches import hyperparameters
+from edgegd.detectors.deployment import deploy
+from edgegd.detectors.losses import branch_weights, label_loss, labelled_part, predict, prepare_loss
+from edgegd.detectors.student import FloatStudent
 from edgegd.recipe.schema import TrainSection
 
 

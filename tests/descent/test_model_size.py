@@ -17,10 +17,10 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel, guess_model_task
 
 from edgegd.data.ultralytics_as_given import as_given
-from edgegd.descent.architecture import read_architecture
-from edgegd.descent.float_checkpoint import open_architecture, open_checkpoint
-from edgegd.descent.float_training import store_model
-from edgegd.descent.model_size import require_size_of_description
+from edgegd.detectors.architecture import read_architecture
+from edgegd.detectors.float_checkpoint import open_architecture, open_checkpoint
+from edgegd.detectors.float_training import store_model
+from edgegd.detectors.model_size import require_size_of_description
 from edgegd.errors import CheckpointUnreadableError
 
 PACKAGED = sorted((Path(ultralytics.__file__).parent / "cfg/models").rglob("*.yaml"))
@@ -137,7 +137,7 @@ def test_a_compressed_checkpoint(small: Any, tmp_path: Path, monkeypatch: pytest
     open_checkpoint(packed)  # torch reads it
     bomb = tmp_path / "bomb.pt"
     shutil.copy(packed, bomb)
-    monkeypatch.setattr("edgegd.descent.model_size.CHECKPOINT_BYTES", 40 << 20)
+    monkeypatch.setattr("edgegd.detectors.model_size.CHECKPOINT_BYTES", 40 << 20)
     with zipfile.ZipFile(bomb, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("tiny/data/9999", "w") as file:
         for _ in range(50):
             file.write(bytes(1 << 20))

@@ -8,7 +8,7 @@ from torch import nn
 from ultralytics.optim.muon import MuSGD, muon_update
 
 from edgegd.descent.optimizers import make_optimizer, set_learning_rates
-from edgegd.descent.student import FloatStudent
+from edgegd.detectors.student import FloatStudent
 from edgegd.recipe.schema import TrainSection
 
 KINDS = {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam, "SGD": torch.optim.SGD, "MuSGD": MuSGD}

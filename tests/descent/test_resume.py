@@ -16,14 +16,16 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from descent_listener import scores_of
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.batches import TrainingBatches
 from edgegd.descent.checkpoint import CheckpointFile
 from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.listener import Storage
 from edgegd.descent.random_state import seed_everything
-from edgegd.descent.student import FloatStudent, Student
+from edgegd.detectors.batches import TrainingBatches
+from edgegd.detectors.student import FloatStudent, Student
 from edgegd.quant.attach import QuantizedModel
 from edgegd.recipe.schema import DataSection, Distillation, TrainSection
 
@@ -65,12 +67,11 @@ def descend(student: Student, teacher: Any, view: Path, settings: TrainSection, 
         student,
         TrainingBatches(view, ("pedestrian", "car", "traffic sign"), settings, 64),
         settings,
-        evaluate,
-        lambda epoch: safetensors.torch.save_file(student.state_dict(), folder / "best.safetensors"),
+        scores_of(
+            evaluate, lambda epoch: safetensors.torch.save_file(student.state_dict(), folder / "best.safetensors")
+        ),
         teacher=teacher,
-        file=file,
-        resume=resume,
-        log=folder / "steps.jsonl",
+        storage=Storage(file, resume, folder / "steps.jsonl"),
     )
     (folder / "descent.json").write_text(json.dumps(dataclasses.asdict(descent)))
 

@@ -13,7 +13,7 @@ import pytest
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.batches import TrainingBatches
+from edgegd.detectors.batches import TrainingBatches
 from edgegd.recipe.schema import DataSection, TrainSection
 
 NAMES = ("pedestrian", "car", "traffic sign")

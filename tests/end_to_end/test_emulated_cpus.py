@@ -17,10 +17,10 @@ from onnx import TensorProto, helper
 from this_cpu import skip_without_emulation
 
 from edgegd.errors import EmulationError
-from edgegd.export.emulated import CpuComparison, compare_cpus
 from edgegd.export.graph_forms import with_unsigned_weights
 from edgegd.targets.emulation_packages import FETCH_FAILED
 from edgegd.targets.emulator import CPUS, prepare, run_models, stored_outputs
+from edgegd.verify.emulated import CpuComparison, compare_cpus
 
 CHECKPOINT = Path(__file__).parents[2] / "models" / "streets-yolo26n-320.pt"
 IMGSZ, OPSET = 128, 17
@@ -57,14 +57,14 @@ def exported(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Ca
     import torch
 
     from edgegd.data.calibration import batches
-    from edgegd.descent.float_checkpoint import open_checkpoint
+    from edgegd.detectors.deployment import deploy, plan_detector
+    from edgegd.detectors.float_checkpoint import open_checkpoint
     from edgegd.export.edge import build_edge
     from edgegd.export.graph import build_graph
     from edgegd.export.metadata import contract_of, set_metadata
     from edgegd.quant.attach import QuantizedModel
     from edgegd.quant.calibration import calibrate
-    from edgegd.quant.folding import deploy, plan_detector
-    from edgegd.quant.settling import settle_ranges
+    from edgegd.quant.consistent_ranges import settle_ranges
     from edgegd.runtime.contract import Preprocessing
 
     folder = tmp_path_factory.mktemp("exported")
@@ -171,8 +171,8 @@ def test_arm_sums_8_bit_weights_exactly_in_plain_sessions(tmp_path: Path, cpu: s
 def test_addition_on_arm_is_the_one_that_ranges_are_settled_by(tmp_path: Path) -> None:
     import torch
 
+    from edgegd.quant.consistent_ranges import fixed_point_add
     from edgegd.quant.quantizers import ActivationQuantizer
-    from edgegd.quant.settling import fixed_point_add
 
     random = np.random.default_rng(0)
     ranges = [ActivationQuantizer() for _ in range(30)]

@@ -169,8 +169,8 @@ def test_one_channel_from_float_to_latency(
 def test_an_architecture_is_trained_with_the_channels_of_the_data_set(
     edgegd_command: Command, recipe_of: Callable[..., Path], tmp_path: Path
 ) -> None:
-    from edgegd.descent.float_checkpoint import open_checkpoint
-    from edgegd.quant.folding import input_channels
+    from edgegd.detectors.deployment import input_channels
+    from edgegd.detectors.float_checkpoint import open_checkpoint
 
     run = tmp_path / "run"
     changes = ["model.weights=yolov8n.yaml", "model.float.epochs=1", "model.float.batch=4"]

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from edgegd.errors import OutputContractError
-from edgegd.export.ladder import climb
-from edgegd.export.parity import measure_parity
-from edgegd.export.verification import compare_unoptimized
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
+from edgegd.verify.ladder import climb
+from edgegd.verify.opened import OnnxFile, Pictures
+from edgegd.verify.parity import measure_parity
+from edgegd.verify.verification import compare_unoptimized
 
 
 @pytest.fixture
@@ -44,9 +45,9 @@ def edge_file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "check",
     [
-        lambda path: measure_parity(torch.nn.Conv2d(3, 3, 1), path, []),
-        lambda path: climb(Any, path, []),
-        lambda path: compare_unoptimized(path, path, [], Any),
+        lambda path: measure_parity(torch.nn.Conv2d(3, 3, 1), OnnxFile(path), Pictures([])),
+        lambda path: climb(Any, OnnxFile(path), Pictures([])),
+        lambda path: compare_unoptimized(OnnxFile(path), OnnxFile(path), Pictures([]), Any),
     ],
     ids=["parity", "ladder", "unoptimized"],
 )

@@ -12,10 +12,11 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from edgegd.export.census import require_planned, take_census
-from edgegd.export.exact_session import load_exact
-from edgegd.quant.rules import FLOAT, INTEGER
+from edgegd.plan.profiles import FLOAT, INTEGER
 from edgegd.runtime.session import load_model
+from edgegd.verify.census import require_planned, take_census
+from edgegd.verify.exact_session import load_exact
+from edgegd.verify.opened import OnnxFile
 
 FAMILIES = [("yolo26n", True), ("yolo26n", False), ("yolo11n", None), ("yolov8n", None)]
 ALL = pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_quantized_file_is_checked_static_and_stores_integers_only(exported, arc
 @ALL
 def test_census_equals_the_plan(exported, architecture, end2end):
     one = exported(architecture, end2end)
-    census = take_census(one.ptq, one.plan)
+    census = take_census(OnnxFile(one.ptq), one.plan)
     assert census.int8_convs == len(one.plan.convolutions("integer")) == census.operators["QLinearConv"]
     assert census.float_convs == census.planned_float_convs == len(one.plan.convolutions("float"))
     assert census.unintended == ()
@@ -117,7 +118,7 @@ def test_census_equals_the_plan(exported, architecture, end2end):
 @pytest.mark.parametrize("architecture", ["yolo26s", "yolo11s", "yolov8s"])
 def test_census_of_the_small_sizes_equals_the_plan(exported, architecture):
     one = exported(architecture, True if architecture == "yolo26s" else None)
-    census = take_census(one.ptq, one.plan)
+    census = take_census(OnnxFile(one.ptq), one.plan)
     require_planned(census, one.plan, architecture)
     assert census.int8_convs == len(one.plan.convolutions("integer"))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegd.latency.record import Block, Design, Launch, Measurement, ModelFile
+from edgegd.latency.measuring.record import Block, Design, Launch, Measurement, ModelFile
 
 REFERENCE_MS = 1000.0  # so long that rounding to whole nanoseconds changes a log ratio by 1e-9 at most
 FINGERPRINT: Mapping[str, Any] = {"cpu": "made up", "instruction_sets": ["avx2"], "governor": None}
@@ -24,7 +24,7 @@ def made_measurement(
     fingerprints: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> Measurement:
     """`log_ratios` (launches,) of `candidate` to `baseline`; `throttled` are (launch, quad) with a fault."""
-    design = Design(len(log_ratios), quads, 0.2, 5.0, 1, False)
+    design = Design(launches=len(log_ratios), quads=quads, block_s=0.2, warmup_s=5.0, threads=1, spinning=False)
     names = ("baseline", "candidate")
     models = {name: ModelFile(f"{name}.onnx", sha256, 1) for name, sha256 in zip(names, hashes, strict=True)}
     blocks = []

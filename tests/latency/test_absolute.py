@@ -11,9 +11,9 @@ from made_measurement import FINGERPRINT
 from numpy.typing import NDArray
 from scipy import stats
 
-from edgegd.latency.absolute import absolute_gate, bounds_ms, least_inferences, samples_ms
-from edgegd.latency.record import Block, Design, Launch, Measurement, ModelFile
-from edgegd.latency.verdict import AbsoluteGate, Verdict
+from edgegd.latency.gate.absolute import absolute_gate, bounds_ms, least_inferences, samples_ms
+from edgegd.latency.measuring.record import Block, Design, Launch, Measurement, ModelFile
+from edgegd.latency.statistics.verdict import AbsoluteGate, Verdict
 
 Samples = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ def measured(launches_ms: list[Samples], *, complete: bool = True, throttled: tu
     launches = tuple(
         Launch(number, FINGERPRINT, {"model": {"warm_up": {"stable": True}}}) for number in range(len(launches_ms))
     )
-    design = Design(len(launches_ms), 1, 0.2, 5.0, 1, False)
+    design = Design(launches=len(launches_ms), quads=1, block_s=0.2, warmup_s=5.0, threads=1, spinning=False)
     return Measurement("board", design, {"model": ModelFile("m.onnx", "a", 1)}, launches, tuple(blocks), complete)
 
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
+from edgegd.device import latency_worker as worker_module
+from edgegd.device.answers import check_answer
+from edgegd.device.latency_worker import device_state, machine_facts, serve
 from edgegd.errors import OnnxUnreadableError, ProtocolError, WorkerError
-from edgegd.latency import worker as worker_module
-from edgegd.latency.answers import check_answer
-from edgegd.latency.conversation import ask, configure
-from edgegd.latency.endurance import measure_burst, measure_sustained
-from edgegd.latency.record import Design
-from edgegd.latency.worker import device_state, machine_facts, serve
+from edgegd.latency.measuring.endurance import measure_burst, measure_sustained
+from edgegd.latency.measuring.record import Design
 from edgegd.precision.timing import profile_models
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.check import examine
 from edgegd.targets.lock import device_lock
+from edgegd.targets.worker_protocol import ask, configure
 
 DESIGN = Design(launches=1, quads=1, block_s=0.01, warmup_s=0.1, threads=1, spinning=False)
 REQUIRED = {

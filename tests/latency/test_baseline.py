@@ -13,8 +13,8 @@ import pytest
 from processes import END_S
 
 from edgegd.errors import BaselineDamagedError, BaselineNotFoundError, BaselineShapeError, WouldOverwriteError
-from edgegd.latency.baseline import Baseline, baseline_names
-from edgegd.latency.history import HistoryEntry, append_history, fingerprint_hash, read_history
+from edgegd.latency.baseline.baseline import Baseline, baseline_names
+from edgegd.latency.baseline.history import HistoryEntry, append_history, fingerprint_hash, read_history
 
 MakeModel = Callable[..., Path]
 STATIC = {"bytes": 7, "nodes": {"MatMul": 1}}

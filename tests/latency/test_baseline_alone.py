@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgegd.errors import OnnxUnreadableError
-from edgegd.latency.baseline import Baseline
+from edgegd.latency.baseline.baseline import Baseline
 
 onnx = pytest.importorskip("onnx")
 

@@ -11,7 +11,7 @@ import pytest
 from made_measurement import made_measurement
 
 from edgegd.errors import OutputFileError
-from edgegd.latency.recording import Recording
+from edgegd.latency.measuring.recording import Recording
 from edgegd.safe_outputs import is_gate_markdown, is_junit, is_png
 
 Command = Callable[..., Any]
@@ -104,9 +104,9 @@ def test_gate_writes_its_outputs_again(
 def test_latency_on_a_target_is_not_measured_where_it_cannot_be_stored(
     tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgegd.pipeline import latency
+    from edgegd.pipeline import device_latency as latency
     from edgegd.pipeline.run_folder import RunFolder
-    from edgegd.pipeline.stage import Silent
+    from edgegd.progress import Silent
     from edgegd.recipe.schema import Recipe
 
     folder = RunFolder.create(tmp_path / "run", Recipe(), "a/recipe")

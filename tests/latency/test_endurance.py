@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgegd.latency.endurance import SustainedBlock, is_steady, measure_burst, measure_sustained
-from edgegd.latency.record import Design
+from edgegd.latency.measuring.endurance import SustainedBlock, is_steady, measure_burst, measure_sustained
+from edgegd.latency.measuring.record import Design
 from edgegd.targets.local import LocalTarget
 
 DESIGN = Design(launches=3, quads=1, block_s=0.05, warmup_s=0, threads=1, spinning=False)

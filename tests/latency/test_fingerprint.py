@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgegd.latency.fingerprint import differences, fingerprint, parse_cpuinfo
+from edgegd.device.fingerprint import differences, fingerprint, parse_cpuinfo
 
 XEON = """\
 processor	: 0

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from made_measurement import FINGERPRINT, made_measurement
 from numpy.typing import NDArray
 
-from edgegd.latency.calibration import Calibration, detectable, pass_probability
-from edgegd.latency.gate import GateRule, adjust, holm, refusal, relative_gate
-from edgegd.latency.record import Measurement
-from edgegd.latency.verdict import Look, RelativeGate, Verdict
+from edgegd.latency.gate.calibration import Calibration, detectable, pass_probability
+from edgegd.latency.gate.relative import GateRule, adjust, holm, refusal, relative_gate
+from edgegd.latency.measuring.record import Measurement
+from edgegd.latency.statistics.verdict import Look, RelativeGate, Verdict
 
 RULE = GateRule()
 SLOW = np.log1p(0.05) + np.linspace(-0.002, 0.002, 8)

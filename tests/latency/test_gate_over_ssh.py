@@ -17,7 +17,7 @@ from processes import hears_interrupts
 
 pytest.importorskip("onnx")
 
-from edgegd.latency.recording import load_measurement
+from edgegd.latency.measuring.recording import load_measurement
 
 RECIPE = """\
 version: 1

@@ -1,4 +1,4 @@
-"""How often a gate says what: the table in edgegd.latency.looks, drawn anew."""
+"""How often a gate says what: the table in edgegd.latency.statistics.sequential_test, drawn anew."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from edgegd.latency import looks
-from edgegd.latency.gate import adjust
-from edgegd.latency.looks import GateRule, decide, outcomes
-from edgegd.latency.verdict import RelativeGate, Verdict
+from edgegd.latency.gate.relative import adjust
+from edgegd.latency.statistics import sequential_test as looks
+from edgegd.latency.statistics.sequential_test import GateRule, decide, outcomes
+from edgegd.latency.statistics.verdict import RelativeGate, Verdict
 
 DRAWS = 5000
 SLOWDOWNS = (-0.05, 0.0, 0.02, 0.03, 0.04, 0.05, 0.10)

@@ -12,9 +12,9 @@ import pytest
 from played_target import PlayedTarget
 
 from edgegd.errors import MeasurementFileError, WorkerError
-from edgegd.latency.laboratory import sample
-from edgegd.latency.record import UNSTABLE, Design, Measurement
-from edgegd.latency.recording import load_measurement
+from edgegd.latency.gate.sampling import sample
+from edgegd.latency.measuring.record import UNSTABLE, Design, Measurement
+from edgegd.latency.measuring.recording import load_measurement
 
 DESIGN = Design(launches=4, quads=3, block_s=0.1, warmup_s=1, threads=1, spinning=False, seed=7)
 

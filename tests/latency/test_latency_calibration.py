@@ -13,9 +13,9 @@ import pytest
 from made_measurement import FINGERPRINT, made_measurement
 
 from edgegd.errors import DeviceCalibrationError, InvalidMeasurementError
-from edgegd.latency.calibration import Calibration, calibrate, detectable, load, pass_probability, save
-from edgegd.latency.looks import GateRule, outcomes
-from edgegd.latency.record import Measurement
+from edgegd.latency.gate.calibration import Calibration, calibrate, detectable, load, pass_probability, save
+from edgegd.latency.measuring.record import Measurement
+from edgegd.latency.statistics.sequential_test import GateRule, outcomes
 
 RULE = GateRule()
 SAME = ("a", "a")

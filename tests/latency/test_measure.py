@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from played_target import PlayedTarget
 
+from edgegd.device.fingerprint import fingerprint
+from edgegd.device.latency_worker import machine_facts
 from edgegd.errors import OnnxUnreadableError, WorkerError
-from edgegd.latency.conversation import WORKER_FILE, ask, configure
-from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.measure import measure
-from edgegd.latency.record import Block, Design
-from edgegd.latency.worker import machine_facts
+from edgegd.latency.measuring.measure import measure
+from edgegd.latency.measuring.record import Block, Design
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.process import WorkerProcess
+from edgegd.targets.worker_protocol import WORKER_FILE, ask, configure
 
 QUICK = LatencySection(launches=2, quads=1, block_s=0.02, warmup_s=0.05)
 
@@ -113,7 +113,7 @@ def played(**options: Any) -> PlayedTarget:
 
 def test_durations_of_the_workers_become_the_result(models: dict[str, Path]) -> None:
     result = measure(models, QUICK, played())
-    assert {name: round(m.speedup_vs_fp32, 9) for name, m in result.models.items()} == {
+    assert {name: round(m.speedup, 9) for name, m in result.models.items()} == {
         "fp32": 1.0,
         "ptq": 1.25,
         "qat": 2.5,
@@ -204,7 +204,7 @@ def test_unusable_models_are_named(make_model: Any, tmp_path: Path) -> None:
 
 def test_an_idle_worker_that_may_spin_does_not(make_model: Any) -> None:
     with closing(LocalTarget().start_worker(WORKER_FILE)) as worker:
-        design = Design(1, 1, 0.2, 1, threads=2, spinning=True)
+        design = Design(launches=1, quads=1, block_s=0.2, warmup_s=1, threads=2, spinning=True)
         configure(worker, str(make_model("spinning", products=8, shape=(4096, 64))), design)
 
         def busy_ticks() -> int:

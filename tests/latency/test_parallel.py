@@ -16,13 +16,13 @@ from played_target import PlayedTarget
 from processes import END_S, hears_interrupts
 
 from edgegd.errors import WorkerError
-from edgegd.latency.parallel import on_each
+from edgegd.latency.measuring.parallel import on_each
 
 INTERRUPTED = """
 import sys, threading, os, signal, time
 from pathlib import Path
-from edgegd.latency.conversation import WORKER_FILE
-from edgegd.latency.parallel import on_each
+from edgegd.targets.worker_protocol import WORKER_FILE
+from edgegd.latency.measuring.parallel import on_each
 from edgegd.targets.local import LocalTarget
 
 def hang(target):

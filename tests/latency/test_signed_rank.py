@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from edgegd.latency.signed_rank import (
+from edgegd.latency.statistics.signed_rank import (
     hodges_lehmann,
     lower_bound,
     null_tail,

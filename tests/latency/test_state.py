@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from edgegd.latency.conversation import WORKER_FILE, ask, configure
-from edgegd.latency.record import Design
-from edgegd.latency.state import describe, faults, other_cpu
+from edgegd.device.state import describe, faults, other_cpu
+from edgegd.latency.measuring.record import Design
 from edgegd.targets.process import WorkerProcess
+from edgegd.targets.worker_protocol import WORKER_FILE, ask, configure
 
 QUIET: dict[str, Any] = {
     "clocks_ns": {"monotonic": 1_000_000_000, "boottime": 5_000_000_000, "wall": 9_000_000_000},
@@ -106,7 +106,11 @@ def test_a_clock_that_jumps_in_a_real_worker(make_model: Any, tmp_path: Path) ->
         "time.time_ns = lambda: true() + 3_600_000_000_000 * (calls.append(1) or len(calls) > 1)\nworker.main()\n"
     )
     with closing(WorkerProcess([sys.executable, str(jumping)])) as worker:
-        configure(worker, str(make_model("jumping")), Design(1, 1, 0.02, 0.1, 1, False))
+        configure(
+            worker,
+            str(make_model("jumping")),
+            Design(launches=1, quads=1, block_s=0.02, warmup_s=0.1, threads=1, spinning=False),
+        )
         first, second = ask(worker, {"run": 0.02}, 0), ask(worker, {"run": 0.02}, 0)
     assert faults(first["before"], first["after"]) == ("clock jumped by +3600.00 s",)
     assert faults(second["before"], second["after"]) == ()

@@ -24,13 +24,14 @@ from edgegd.errors import (
     RegressedError,
     WorkerError,
 )
-from edgegd.export.static_gate import static_facts
-from edgegd.latency.baseline import Baseline
-from edgegd.latency.history import read_history
-from edgegd.latency.recording import load_measurement
+from edgegd.latency.baseline.baseline import Baseline
+from edgegd.latency.baseline.history import read_history
+from edgegd.latency.measuring.recording import load_measurement
 from edgegd.pipeline import gate as gate_module
 from edgegd.pipeline.gate import GateOutcome, gate, replay, replay_file
+from edgegd.pipeline.gate_request import GateRequest
 from edgegd.recipe.schema import GateSection, LatencySection
+from edgegd.verify.static_gate import static_facts
 
 MS = 1_000_000
 RECIPE = """\
@@ -72,6 +73,12 @@ def slower_by(change: float, noise: float = 0.004, seed: int = 0) -> Callable[[s
     return play
 
 
+def asked(candidate: Path, place: Path, targets: list[str], **others: Any) -> GateRequest:
+    """The request to gate `candidate` against the baseline `shipped` below `place`."""
+    defaults = {"baseline": "shipped", "section": QUICK, "latency": LatencySection()}
+    return GateRequest(candidate=candidate, root=place / "baselines", targets=targets, **(defaults | others))
+
+
 @pytest.fixture
 def judged(shipped: Baseline, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., GateOutcome]:
     """judged(name=target, ...) gates `new` on played targets; judged.folder is where."""
@@ -80,9 +87,7 @@ def judged(shipped: Baseline, new: Path, tmp_path: Path, monkeypatch: pytest.Mon
         for name, target in targets.items():
             target.name = name
         monkeypatch.setattr(gate_module, "find_target", targets.__getitem__)
-        return gate(
-            new, "shipped", list(targets), section, LatencySection(), tmp_path / "gate", root=tmp_path / "baselines"
-        )
+        return gate(asked(new, tmp_path, list(targets), section=section), tmp_path / "gate")
 
     return run
 
@@ -124,16 +129,8 @@ def test_latency_alone_for_a_graph_that_was_changed_on_purpose(
 ) -> None:
     monkeypatch.setattr(gate_module, "find_target", lambda name: PlayedTarget(slower_by(0.0), name=name))
     for static, verdict in ((True, "REGRESSED"), (False, "PASS")):
-        outcome = gate(
-            make_model("new", products=6),
-            "shipped",
-            ["pi"],
-            QUICK,
-            LatencySection(),
-            tmp_path / str(static),
-            root=tmp_path / "baselines",
-            static=static,
-        )
+        request = asked(make_model("new", products=6), tmp_path, ["pi"], static=static)
+        outcome = gate(request, tmp_path / str(static))
         assert (outcome.verdict.value, outcome.static is not None) == (verdict, static)
     nothing = edgegd_command("gate", "new.onnx", "--no-timing", "--no-static")
     assert nothing.code == 2 and "nothing to compare" in nothing.err
@@ -238,7 +235,7 @@ def test_an_emulated_target_and_an_unknown_baseline_are_refused_before_anything_
         judged(pi=target)
     assert target.started == 0
     with pytest.raises(BaselineNotFoundError, match="shipped"):
-        gate(new, "shiped", ["local"], QUICK, LatencySection(), tmp_path / "other", root=tmp_path / "baselines")
+        gate(asked(new, tmp_path, ["local"], baseline="shiped"), tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -297,7 +294,5 @@ def test_a_target_named_twice_is_measured_once(
 ) -> None:
     target = PlayedTarget(slower_by(0.0), name="pi")
     monkeypatch.setattr(gate_module, "find_target", lambda name: target)
-    outcome = gate(
-        new, "shipped", ["pi", "pi"], QUICK, LatencySection(), tmp_path / "gate", root=tmp_path / "baselines"
-    )
+    outcome = gate(asked(new, tmp_path, ["pi", "pi"]), tmp_path / "gate")
     assert outcome.verdict.value == "PASS" and len(outcome.run.relative) == 1 and target.started == 16

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from processes import END_S
 
-from edgegd.latency import worker as worker_module
-from edgegd.latency.worker import Refusal, make_feed
+from edgegd.device import latency_worker as worker_module
+from edgegd.device.latency_worker import Refusal, make_feed
 
 CONFIGURATION = {"threads": 1, "spinning": False, "optimization": "all", "seed": 0, "input": None}
 

@@ -16,9 +16,9 @@ import pytest
 from processes import END_S, hears_interrupts
 
 from edgegd.errors import ConnectionLostError, DeviceSoftwareError, OnnxUnreadableError, ProtocolError, WorkerError
-from edgegd.latency.conversation import WORKER_FILE, ask, configure
-from edgegd.latency.record import Design
+from edgegd.latency.measuring.record import Design
 from edgegd.targets import check
+from edgegd.targets.worker_protocol import WORKER_FILE, ask, configure
 
 DESIGN = Design(launches=1, quads=1, block_s=0.02, warmup_s=0.1, threads=1, spinning=False)
 LONG_S = 60.0
@@ -26,8 +26,8 @@ AT_ONCE_S = 20.0  # far below the time that a lost answer is waited for
 HOST = """
 import sys
 from pathlib import Path
-from edgegd.latency.conversation import WORKER_FILE, configure
-from edgegd.latency.record import Design
+from edgegd.targets.worker_protocol import WORKER_FILE, configure
+from edgegd.latency.measuring.record import Design
 from edgegd.targets.ssh import SshTarget
 url, python, config, model = sys.argv[1:]
 target = SshTarget("board", url, python, ssh_config=config)

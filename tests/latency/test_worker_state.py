@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgegd.latency.worker import cgroup_throttled_us, device_state
+from edgegd.device.latency_worker import cgroup_throttled_us, device_state
 
 CPU = "sys/devices/system/cpu/cpu"
 ZONE = "sys/class/thermal/thermal_zone"

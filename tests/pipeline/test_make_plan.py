@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from edgegd.detectors.deployment import deploy, plan_detector
 from edgegd.errors import PlanError
-from edgegd.pipeline.quantize import make_plan
-from edgegd.quant.folding import deploy, plan_detector
-from edgegd.quant.plan import QuantPlan
+from edgegd.pipeline.make_plan import make_plan
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.recipe.schema import QuantSection, Recipe
 
 

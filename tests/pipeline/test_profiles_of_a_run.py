@@ -14,10 +14,10 @@ import pytest
 pytest.importorskip("torch")
 
 from edgegd.device.profile import Machine, this_machine
-from edgegd.export import exact_session, proof, verification
 from edgegd.pipeline import target_profile
 from edgegd.recipe.schema import PROFILES
 from edgegd.runtime import Detector, ProfileWarning, detector
+from edgegd.verify import exact_session, proof, verification
 
 Command = Callable[..., Any]
 # Only ARM runs int8 activations in integers, and a CPU without VNNI saturates: what this CPU cannot play.

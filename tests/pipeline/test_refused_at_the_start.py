@@ -28,7 +28,7 @@ def test_recipes(override: str) -> None:
 
 def test_rules_and_plans(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from edgegd.pipeline.quantize import require_plan_section
+    from edgegd.pipeline.make_plan import require_plan_section
 
     for overrides in (
         ["quant.rules={no-such-rule: float}"],
@@ -47,9 +47,10 @@ def test_a_shared_parameter_is_refused_before_the_data(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from ultralytics import YOLO
 
-    from edgegd.pipeline.prepare import open_weights, run_data
     from edgegd.pipeline.run_folder import RunFolder
-    from edgegd.pipeline.stage import Silent
+    from edgegd.pipeline.stages.data import run_data
+    from edgegd.pipeline.weights import open_weights
+    from edgegd.progress import Silent
 
     yolo = YOLO("yolov8n.yaml")
     shared = torch.nn.PReLU()
@@ -71,7 +72,7 @@ def test_families_have_parameters_of_their_own(name: str) -> None:
     pytest.importorskip("torch")
     from ultralytics.nn.tasks import DetectionModel
 
-    from edgegd.descent.own_parameters import require_own_parameters
+    from edgegd.detectors.own_parameters import require_own_parameters
 
     require_own_parameters(DetectionModel(f"{name}.yaml", verbose=False), name)
 
@@ -88,11 +89,11 @@ def test_families_have_parameters_of_their_own(name: str) -> None:
 def test_stage_data_refuses_what_ptq_would(
     tiny_checkpoint: Path, tmp_path: Path, overrides: list[str], fragment: str
 ) -> None:
+    from edgegd.detectors.deployment import deploy
     from edgegd.pipeline.early_checks import require_possible
-    from edgegd.pipeline.prepare import open_weights
-    from edgegd.pipeline.quantize import make_plan
+    from edgegd.pipeline.make_plan import make_plan
     from edgegd.pipeline.run_folder import RunFolder
-    from edgegd.quant.folding import deploy
+    from edgegd.pipeline.weights import open_weights
 
     sound = parse_recipe(START, [f"model.weights={tiny_checkpoint}", "model.imgsz=64"])
     folder = RunFolder.create(tmp_path / "run", sound, "r")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edgegd.cli.run import SEARCH_STAGE, STAGE_NAMES, SWAP_STAGES
+from edgegd.pipeline.registry import STAGES
 
 Command = Callable[..., Any]
 pytest.importorskip("torch")
@@ -23,8 +23,8 @@ def ran(command: Command, recipe: Path, folder: Path, *arguments: object, until:
     outcome = command("run", recipe, "--run-dir", folder, "--json", "--until", until, *arguments)
     assert outcome.code == 0, outcome.err
     stages = json.loads(outcome.out)["stages"]
-    expected = STAGE_NAMES[: STAGE_NAMES.index(until) + 1]
-    assert list(stages) == [name for name in expected if name not in (*SWAP_STAGES, SEARCH_STAGE)]
+    expected = list(STAGES)[: list(STAGES).index(until) + 1]
+    assert list(stages) == [name for name in expected if name not in ("activation", "adapt", "search")]
     for name, what in stages.items():
         assert what in ("ran", "unchanged")
         assert f"{name}: {'done' if what == 'ran' else 'unchanged, skipped'}\n" in outcome.err
@@ -177,3 +177,31 @@ def test_a_stage_refuses_inputs_that_are_not_whole(
     assert {n: v for n, v in contents(run_copy).items() if n != ".lock"} == {
         n: v for n, v in before.items() if n != ".lock"
     }
+
+
+def test_verify_opens_every_file_session_and_image_once(
+    run_copy: Path, edgegd_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgegd.verify import opened, optimized_graph
+
+    read: list[str] = []
+    loaded: list[str] = []
+    monkeypatch.setattr(opened, "load_onnx", _counting(opened.load_onnx, lambda path: read.append(path.name)))
+    monkeypatch.setattr(opened, "read_for", _counting(opened.read_for, lambda path: read.append(path.name)))
+    for module, name in ((opened, "load_exact"), (opened, "load_session"), (optimized_graph, "load_session")):
+        monkeypatch.setattr(module, name, _counting(getattr(module, name), lambda *_: loaded.append("")))
+    outcome = edgegd_command("verify", run_copy, "--force")
+    assert outcome.code == 0, outcome.err
+    images = [name for name in read if not name.endswith(".onnx")]
+    assert len(images) == len(set(images)) == 4 and len(read) == len(set(read))
+    # Of fp32 a plain session; of both quantized files one plain, two with codes; of their edge files one; exact ones
+    # beside the plain ones on CPUs whose kernels saturate.
+    assert len(loaded) <= 1 + 2 * 4 + 5
+
+
+def _counting(function: Callable[..., Any], count: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(first: Any, *rest: Any, **others: Any) -> Any:
+        count(first)
+        return function(first, *rest, **others)
+
+    return counted

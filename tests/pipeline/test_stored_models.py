@@ -106,7 +106,7 @@ def test_a_state_of_another_version(load: Callable[[], Any], run_copy: Path) -> 
 
 def test_a_plan_of_another_image_size_or_model(load: Callable[[], Any], run_copy: Path) -> None:
     from edgegd.errors import PlanError
-    from edgegd.quant.plan import QuantPlan
+    from edgegd.plan.quant_plan import QuantPlan
 
     path = run_copy / "plan.json"
     plan = QuantPlan.from_json(path.read_text())

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgegd.cli.run import SEARCH_STAGE, STAGE_NAMES, SWAP_STAGES
+from edgegd.pipeline.registry import STAGES
 
 Command = Callable[..., Any]
 pytest.importorskip("torch")
@@ -32,7 +32,7 @@ def relu_run(tiny_recipe: Path, edgegd_command: Command, tmp_path_factory: pytes
     outcome = edgegd_command("run", tiny_recipe, "--run-dir", folder, "--json", *RELU)
     assert outcome.code == 0, outcome.err
     stages = json.loads(outcome.out)["stages"]
-    assert list(stages) == [name for name in STAGE_NAMES if name != SEARCH_STAGE] and set(stages.values()) == {"ran"}
+    assert list(stages) == [name for name in STAGES if name != "search"] and set(stages.values()) == {"ran"}
     return folder
 
 
@@ -44,7 +44,7 @@ def relu_copy(relu_run: Path, tmp_path: Path) -> Path:
 
 def activations(path: Path) -> Counter[str]:
     """How many modules of each activation a checkpoint has, shared ones counted for each of their blocks."""
-    from edgegd.descent.float_checkpoint import open_checkpoint
+    from edgegd.detectors.float_checkpoint import open_checkpoint
 
     kinds = [type(m).__name__ for _, m in open_checkpoint(path).named_modules(remove_duplicate=False)]
     return Counter(kind for kind in kinds if kind in ("SiLU", "ReLU"))
@@ -171,7 +171,7 @@ def test_the_measured_choice_is_kept_and_shown(edgegd_command: Command, tiny_rec
     assert "activation: unchanged, skipped\nadapt: unchanged, skipped" in edgegd_command(*arguments).err
 
 
-@pytest.mark.parametrize("stage", SWAP_STAGES)
+@pytest.mark.parametrize("stage", ("activation", "adapt"))
 def test_the_stages_of_a_swap_are_refused_where_there_is_none(
     edgegd_command: Command, run_copy: Path, stage: str
 ) -> None:

@@ -14,7 +14,6 @@ pytest.importorskip("torch")
 
 from edgegd.device.profile import Machine, this_machine
 from edgegd.errors import ProfileError
-from edgegd.export import proof
 from edgegd.pipeline import target_profile
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.target_profile import TargetProfile, remarks, resolve
@@ -22,6 +21,7 @@ from edgegd.recipe.load import load_recipe
 from edgegd.recipe.schema import PROFILES, TargetSection
 from edgegd.recipe.shipped import shipped_recipes
 from edgegd.runtime.session import load_model
+from edgegd.verify import proof
 
 Command = Callable[..., Any]
 PI_5 = (
@@ -138,7 +138,7 @@ def test_a_damaged_profile_is_refused_and_an_old_folder_takes_its_recipes(
 
 
 def _add_board(sshd_device: Any, tmp_path: Path, edgegd_command: Command, architecture: str) -> None:
-    from edgegd.latency.worker import machine_facts
+    from edgegd.device.latency_worker import machine_facts
 
     program = tmp_path / "python-of-the-board"
     facts = machine_facts() | {"cpuinfo": PI_5, "architecture": architecture}

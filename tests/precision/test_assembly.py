@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from edgegd.detectors.deployment import plan_detector, trace_detector
+from edgegd.plan.profiles import EXACT, FLOAT, INTEGER, MOVE
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import assemble, float_addresses, units_of
 from edgegd.precision.borders import BorderPrices, Line, border_prices, probe_patterns
 from edgegd.precision.timing import NodeTime, Profile
-from edgegd.quant.folding import plan_detector, trace_detector
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.rules import EXACT, FLOAT, INTEGER, MOVE
 
 FREE = BorderPrices(Line(0.0, 0.0), Line(0.0, 0.0), 0.0, Line(0.0, 0.0))
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from edgegd.detectors.deployment import plan_detector, trace_detector
 from edgegd.precision.assembly import units_of
 from edgegd.precision.borders import probe_patterns
 from edgegd.precision.search import Subject, _problem
 from edgegd.precision.timing import NodeTime, Profile
-from edgegd.quant.folding import plan_detector, trace_detector
 
 
 def profile(plan: Any, ms: float, plain_ms: float, *more: NodeTime) -> Profile:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from edgegd.detectors.deployment import head_paths, plan_detector, trace_detector
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import float_addresses, units_of
 from edgegd.precision.sensitivity import HeadNoise, PartlyQuantized, head_tensors, to_db
-from edgegd.quant.folding import head_paths, plan_detector, trace_detector
-from edgegd.quant.plan import QuantPlan
 
 FLOAT_NOISE = 1e-7  # float32 sums in another order: the pixels, of which the plan makes codes, are the last bits apart
 

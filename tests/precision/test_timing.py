@@ -9,15 +9,15 @@ import onnx
 import pytest
 from torch import nn
 
+from edgegd.detectors.activation_swap import set_activation, silu_paths
+from edgegd.detectors.deployment import plan_detector
 from edgegd.errors import OnnxUnreadableError, WorkerError
 from edgegd.export.graph import build_graph
+from edgegd.plan.profiles import FLOAT, INTEGER
 from edgegd.precision import timing
 from edgegd.precision.timing import NodeTime, Profile, operation_times, profile_models, without_profiling
-from edgegd.quant.activation import set_activation, silu_paths
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import plan_detector
-from edgegd.quant.rules import FLOAT, INTEGER
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.local import LocalTarget
 

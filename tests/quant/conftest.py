@@ -17,11 +17,12 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from edgegd.quant.folding import deploy, head_paths
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.planning import build_plan
-from edgegd.quant.rules.table import HeadPaths
-from edgegd.quant.tracing import TracedOp, trace
+from edgegd.detectors.deployment import deploy, head_paths
+from edgegd.plan.planning import build_plan
+from edgegd.plan.profiles.table import HeadPaths
+from edgegd.plan.quant_plan import QuantPlan
+from edgegd.plan.traced_op import TracedOp
+from edgegd.quant.tracing import trace
 
 torch.set_num_threads(1)
 

@@ -14,14 +14,14 @@ from torch import nn
 from ultralytics.nn.modules import Conv
 from ultralytics.nn.tasks import DetectionModel
 
-from edgegd.descent.float_checkpoint import open_checkpoint
-from edgegd.descent.float_training import store_model
+from edgegd.detectors.activation_swap import ActivationSwap, require_silu, require_swapped, silu_paths, swap_to_relu
+from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.detectors.float_training import store_model
 from edgegd.errors import ActivationError
 from edgegd.export.graph import build_graph
-from edgegd.quant.activation import ActivationSwap, require_silu, require_swapped, silu_paths, swap_to_relu
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
 
 
 @pytest.fixture

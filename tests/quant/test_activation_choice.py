@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from edgegd.descent.float_checkpoint import open_checkpoint
-from edgegd.quant.activation import SwapUnit, silu_paths, swap_to_relu
-from edgegd.quant.activation_choice import choose, head_outputs, silu_units, swap_noise
-from edgegd.quant.folding import deploy, plan_detector
-from edgegd.quant.planning import plan_module
+from edgegd.detectors.activation_choice import choose, head_outputs, silu_units, swap_noise
+from edgegd.detectors.activation_swap import SwapUnit, silu_paths, swap_to_relu
+from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.quant.plan_module import plan_module
 
 UNITS = [
     SwapUnit(("a",), 4.0, 0.4),

@@ -13,18 +13,19 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from edgegd.errors import PlanError
-from edgegd.export.expose import load_exposed, run_exposed
 from edgegd.export.graph import trace_to_onnx
 from edgegd.export.graph_forms import with_unsigned_activations
-from edgegd.export.open_model import OpenModel
 from edgegd.export.profile import for_profile
+from edgegd.plan.attention import EXPONENT_SCALE, fixed_ranges, planned_attentions
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant import integer
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.attention import EXPONENT_SCALE, fixed_ranges, planned_attentions
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.planning import plan_module
+from edgegd.quant.plan_module import plan_module
 from edgegd.quant.quantizers import ActivationQuantizer
+from edgegd.verify.inner_tensors import run_exposed
+from edgegd.verify.open_model import OpenModel
+from edgegd.verify.opened import OnnxFile
 
 PARTS = [
     "attention_scale",
@@ -109,7 +110,7 @@ def test_torch_and_onnxruntime_make_the_same_codes(shape, profile, tmp_path):
     (attention,) = planned_attentions(quantized.plan)
     compared = [attention.values, *fixed_ranges([attention])]
     for optimization in ("all", "disabled"):
-        session = load_exposed(path, optimization=optimization)
+        session = OnnxFile(path).with_codes(optimization)
         for image in images.split(1):
             _, theirs = run_exposed(session, image.numpy())
             _, ours = OpenModel(quantized).one_operation(image.numpy(), theirs)
@@ -126,7 +127,7 @@ def test_the_int8_form_has_the_same_codes_less_128(tmp_path):
     assert "MatMulInteger" in types
     for one, other in zip(
         *(
-            run_exposed(load_exposed(path, optimization="disabled"), images[:1].numpy())[1].items()
+            run_exposed(OnnxFile(path).with_codes("disabled"), images[:1].numpy())[1].items()
             for path in (signed, unsigned)
         ),
         strict=True,

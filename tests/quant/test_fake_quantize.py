@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from edgegd.quant.formats import INT7_WEIGHT, INT8_WEIGHT
-from edgegd.quant.quantizers import SMALLEST_SCALE, ActivationQuantizer, WeightQuantizer, fake_quantize_bias
+from edgegd.plan.formats import INT7_WEIGHT, INT8_WEIGHT, SMALLEST_SCALE
+from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer, fake_quantize_bias
 
 
 def _graph() -> onnx.ModelProto:

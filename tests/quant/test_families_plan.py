@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgegd.quant.attention import planned_attentions
-from edgegd.quant.planning import build_plan
+from edgegd.plan.attention import planned_attentions
+from edgegd.plan.planning import build_plan
 from edgegd.quant.tracing import trace
 
 # (architecture, end2end) -> integer convolutions, box convolutions, other float convolutions (the DFL's)

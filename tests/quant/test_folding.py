@@ -10,8 +10,8 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 
+from edgegd.detectors.deployment import deploy, output_kind
 from edgegd.errors import UnsupportedModelError
-from edgegd.quant.folding import deploy, output_kind
 
 FORMS = [
     ("yolov8n", None, "raw"),

@@ -7,10 +7,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from edgegd.export.exact_session import load_exact
+from edgegd.plan.formats import INT8_WEIGHT
 from edgegd.quant import integer
-from edgegd.quant.formats import INT8_WEIGHT
 from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer
+from edgegd.verify.exact_session import load_exact
 
 
 def _range(scale, zero_point):

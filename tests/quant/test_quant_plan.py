@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from edgegd.detectors.deployment import plan_detector, trace_detector
 from edgegd.errors import PlanError
-from edgegd.quant.folding import plan_detector, trace_detector
-from edgegd.quant.plan import QuantPlan, require_plan_fits
-from edgegd.quant.planning import build_plan
-from edgegd.quant.rules import TABLES
-from edgegd.quant.rules.table import HeadPaths
-from edgegd.quant.tracing import TracedOp
+from edgegd.plan.planning import build_plan
+from edgegd.plan.profiles import TABLES
+from edgegd.plan.profiles.table import HeadPaths
+from edgegd.plan.quant_plan import QuantPlan, require_plan_fits
+from edgegd.plan.traced_op import TracedOp
 
 
 def _edited(plan, **changes):

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgegd.quant.rules.placement import PLACEMENT_RULES
+from edgegd.plan.profiles.placement import PLACEMENT_RULES
 
 IMAGE, ROWS = [1, 8, 16, 16], [1, 4, 8, 8]
 FUSED, LEFT = {}, {}

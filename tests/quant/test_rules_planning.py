@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgegd.errors import UnsupportedModelError
-from edgegd.quant.planning import plan_module
-from edgegd.quant.rules import TABLES
-from edgegd.quant.rules.placement import PLACEMENT_RULES
+from edgegd.plan.profiles import TABLES
+from edgegd.plan.profiles.placement import PLACEMENT_RULES
+from edgegd.quant.plan_module import plan_module
 
 
 class _Module(nn.Module):

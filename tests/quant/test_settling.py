@@ -10,14 +10,14 @@ from onnx import TensorProto, helper
 
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.quantizers import ActivationQuantizer
-from edgegd.quant.settling import (
+from edgegd.quant.consistent_ranges import (
     differing_pairs,
     distance_from_ties,
     fixed_point_add,
     settle_additions,
     settle_sigmoids,
 )
+from edgegd.quant.quantizers import ActivationQuantizer
 
 
 def _range(scale, zero_point):

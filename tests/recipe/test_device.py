@@ -194,10 +194,10 @@ def test_a_stage_that_does_not_train_needs_no_device(
 def test_all_three_trainings_get_a_device_that_torch_and_ultralytics_read_alike(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, device: str, to_ultralytics: str
 ) -> None:
-    float_training = pytest.importorskip("edgegd.descent.float_training")
+    float_training = pytest.importorskip("edgegd.detectors.float_training")
     from ultralytics.utils.torch_utils import parse_device
 
-    from edgegd.pipeline.adapt import adaptation_settings
+    from edgegd.pipeline.stages.adapt import adaptation_settings
 
     asked: dict[str, Any] = {}
 

@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("ultralytics")
 
 from edgegd.data.yaml_set import find_data_yaml
-from edgegd.descent.architecture import find_architecture
-from edgegd.descent.float_checkpoint import locate_checkpoint
+from edgegd.detectors.architecture import find_architecture
+from edgegd.detectors.float_checkpoint import locate_checkpoint
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.paths import project_folder
 from edgegd.recipe.shipped import find_recipe, recipe_name, shipped_recipes

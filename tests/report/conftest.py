@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgegd.latency.record import Block, Design, Measurement, ModelFile
-from edgegd.latency.verdict import AbsoluteGate, Look, RelativeGate, StaticFinding, StaticGate, Verdict
+from edgegd.latency.measuring.record import Block, Design, Measurement, ModelFile
+from edgegd.latency.statistics.verdict import AbsoluteGate, Look, RelativeGate, StaticFinding, StaticGate, Verdict
 from edgegd.report.latency_table import Gate
 
 LOOKS = (Look(8, 0.004, 0.2, 0.03), Look(15, 0.006, 0.00012, 0.93))

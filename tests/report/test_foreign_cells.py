@@ -71,12 +71,10 @@ def test_passes(place: str) -> None:
 
 
 def test_names_and_faults_of_targets() -> None:
-    from edgegd.pipeline.latency import latency_table
+    from edgegd.report.latency_table import latency_table
 
     def shown(text: str) -> str:
-        model = SimpleNamespace(
-            median_ms=1.0, p90_ms=1.0, p99_ms=1.0, speedup_vs_fp32=1.0, speedup_low=1.0, speedup_high=1.0
-        )
+        model = SimpleNamespace(median_ms=1.0, p90_ms=1.0, p99_ms=1.0, speedup=1.0, speedup_low=1.0, speedup_high=1.0)
         result = SimpleNamespace(models={text: model}, stable=False, faults=(text, text))
         return latency_table(cast(Any, {text: result}))
 
@@ -113,8 +111,8 @@ def test_the_front_of_a_search() -> None:
 
 def test_a_choice_of_activations() -> None:
     pytest.importorskip("torch")
-    from edgegd.quant.activation import ActivationSwap
-    from edgegd.report.swap import explain_swap
+    from edgegd.detectors.activation_swap import ActivationSwap
+    from edgegd.report.activation_swap import explain_swap
 
     def swap(text: str) -> ActivationSwap:
         unit = SimpleNamespace(paths=(f"{text}.act",), saved_ms=1.0, signal_to_noise_db=20.0, swapped=True)

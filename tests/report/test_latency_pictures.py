@@ -18,8 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from edgegd.latency.history import HistoryEntry
-from edgegd.latency.record import Measurement
+from edgegd.latency.baseline.history import HistoryEntry
+from edgegd.latency.measuring.record import Measurement
 from edgegd.report.latency_pictures import draw, draw_device, draw_distribution, draw_launches, measurement_figure
 from edgegd.report.latency_table import Gate
 from edgegd.report.trend_picture import draw_trend, trend_figure

@@ -28,15 +28,16 @@ def test_report_json_has_the_schema(report: dict[str, Any], finished_run: Path) 
             assert report["accuracy"][variant][key] == accuracy[variant][key]
         measured = report["latency"][variant]
         assert 0 < measured["median_ms"] <= measured["p90_ms"] == latency[variant]["p90_ms"]
-        assert measured["speedup_vs_fp32"] > 0
-    assert report["latency"]["fp32"]["speedup_vs_fp32"] == 1.0
+        assert measured["speedup"] > 0
+    assert report["latency"]["fp32"]["speedup"] == 1.0
     for variant in ("ptq", "qat"):
         census = report["census"][variant]
         assert census["int8_convs"] > 90 and census["float_convs"] == census["planned_float_convs"] > 0
 
 
 def test_the_table_shows_the_three_side_by_side(report: dict[str, Any]) -> None:
-    from edgegd.report.markdown import percent, summary_table
+    from edgegd.report.markdown import summary_table
+    from edgegd.report.words import percent
 
     rows = [re.split(r"\s{2,}", line) for line in summary_table(report).splitlines()]
     assert rows[0] == ["onnxruntime", "mAP50-95", "mAP50", "median ms", "p90 ms", "speed vs FP32", "int8 convolutions"]
@@ -56,7 +57,7 @@ def test_the_table_shows_the_three_side_by_side(report: dict[str, Any]) -> None:
             f"{latency['median_ms']:.2f}",
             f"{latency['p90_ms']:.2f}",
         ]
-        assert row[5].startswith(f"{latency['speedup_vs_fp32']:.2f}x [")
+        assert row[5].startswith(f"{latency['speedup']:.2f}x [")
     census = report["census"]["qat"]
     assert rows[5][6] == rows[6][6] == f"{census['int8_convs']} of {census['int8_convs'] + census['float_convs']}"
 
@@ -78,7 +79,7 @@ def test_fp32_stands_beside_every_number(finished_run: Path, report: dict[str, A
     for name in report["data"]["names"]:
         assert f"| {name} " in sections[2]
     fp32 = 100 * report["accuracy"]["fp32"]["map50_95"]
-    calibrated = 100 * report["descent"]["calibrated_map50_95"]
+    calibrated = 100 * report["descent"]["start_map50_95"]
     assert f"FP32 in onnxruntime {fp32:.1f}, the calibrated model before the first step {calibrated:.1f}" in sections[3]
     assert len(re.findall(r"^\| [12] ", sections[3], re.MULTILINE)) == len(report["descent"]["epochs"]) == 2
 
@@ -113,10 +114,10 @@ def test_a_device_that_needs_other_files_is_named_beside_its_latency(finished_ru
     from types import SimpleNamespace
     from typing import cast
 
+    from edgegd.device.fingerprint import fingerprint
     from edgegd.device.profile import this_machine
-    from edgegd.latency.fingerprint import fingerprint
-    from edgegd.latency.result import LatencyResult
-    from edgegd.pipeline.latency import other_profiles
+    from edgegd.latency.measuring.result import LatencyResult
+    from edgegd.pipeline.device_latency import other_profiles
 
     results = {"board": cast(LatencyResult, SimpleNamespace(fingerprint=fingerprint()))}
     here = str(this_machine().profile)

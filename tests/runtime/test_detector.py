@@ -145,13 +145,14 @@ def test_timings_tell_the_steps_apart(save_model: SaveModel) -> None:
 
 
 @pytest.mark.slow
-def test_equals_ultralytics_prediction_on_real_images(bccd_onnx: Path, bccd_images: list[Path]) -> None:
+def test_equals_ultralytics_prediction_on_real_images(shipped_onnx: Path, bccd_images: tuple[Path, ...]) -> None:
     from ultralytics import YOLO
 
-    detector, yolo, boxes = Detector(bccd_onnx, conf=0.1, threads=2), YOLO(bccd_onnx, task="detect"), 0
+    conf = 0.01  # the model was trained on drawn scenes: of photographs it is not sure
+    detector, yolo, boxes = Detector(shipped_onnx, conf=conf, threads=2), YOLO(shipped_onnx, task="detect"), 0
     for path in bccd_images:
         found = detector(read_image(path))
-        expected = yolo.predict(path, imgsz=320, conf=0.1, iou=0.7, verbose=False)[0].boxes
+        expected = yolo.predict(path, imgsz=320, conf=conf, iou=0.7, verbose=False)[0].boxes
         assert found.class_ids.tolist() == expected.cls.int().tolist()
         # the inputs are bit-identical; onnxruntime's thread count may change the order of a sum, nothing else
         np.testing.assert_allclose(found.xyxy, expected.xyxy.numpy(), atol=1e-3)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edgegd.device.latency_worker import PROTOCOL
 from edgegd.errors import TargetUnknownError, WorkerError
-from edgegd.latency.worker import PROTOCOL
 from edgegd.targets.check import WORKER_FILE
 from edgegd.targets.command import CommandTarget
 

@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 from this_cpu import skip_without_emulation
 
+from edgegd.device.fingerprint import fingerprint
+from edgegd.device.latency_worker import PROTOCOL
 from edgegd.errors import EmulatedTargetError, EmulationError
-from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.worker import PROTOCOL
 from edgegd.targets.base import Target, require_real
 from edgegd.targets.check import WORKER_FILE
 from edgegd.targets.command import CommandTarget

@@ -13,8 +13,6 @@ from onnx.reference import ReferenceEvaluator
 
 from edgegd.device.profile import Machine
 from edgegd.errors import EmulationError
-from edgegd.export import emulated, exact_session
-from edgegd.export.emulated import compare_cpus
 from edgegd.export.graph_forms import (
     code_names,
     largest_weight_code,
@@ -25,6 +23,8 @@ from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.targets.emulation_cache import CACHE_VARIABLE, qemu
 from edgegd.targets.emulation_packages import MIRROR_VARIABLE, find_mirror
 from edgegd.targets.emulator import CPUS, run_models
+from edgegd.verify import emulated, exact_session
+from edgegd.verify.emulated import compare_cpus
 
 DEB822 = """\
 # Types: deb-src

@@ -13,9 +13,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgegd.export.exact_session import exact_form
 from edgegd.export.graph_forms import has_signed_activations
 from edgegd.export.profile import for_profile
+from edgegd.verify.exact_session import exact_form
 
 Run = Callable[[onnx.ModelProto, Mapping[str, np.ndarray]], np.ndarray]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgegd.export.edge import PASS_NAMES, build_edge
-from edgegd.quant.rules import TABLES
+from edgegd.plan.profiles import TABLES
 
 CASES = [("yolo26n", True), ("yolo26n", False), ("yolo11n", None), ("yolov8n", None)]
 IDS = ["yolo26n-end2end", "yolo26n-raw", "yolo11n", "yolov8n"]
