@@ -17,7 +17,7 @@ from edgegd.detectors.batches import EpochBatches
 from edgegd.detectors.distillation import Distiller
 from edgegd.detectors.student import Student
 from edgegd.errors import NaNLossError
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 NOT_STORED = Storage()
 

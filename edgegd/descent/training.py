@@ -19,7 +19,7 @@ from edgegd.descent.record import Epoch
 from edgegd.detectors.distillation import Distiller
 from edgegd.detectors.losses import label_loss, labelled_part, predict
 from edgegd.detectors.student import FloatStudent, Student
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 
 class Training:

@@ -17,7 +17,7 @@ from edgegd.detectors.data_order import EpochOrder, SeededImages
 from edgegd.detectors.shared_memory import require_shared_memory
 from edgegd.detectors.sized_images import SizedImages
 from edgegd.network_size import NetworkSize, network_size
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 
 class EpochBatches(Protocol):

@@ -19,7 +19,7 @@ from edgegd.detectors.families.registry import family_of
 from edgegd.detectors.losses import in_float32
 from edgegd.detectors.student import Student
 from edgegd.errors import UnsupportedModelError
-from edgegd.recipe.schema import Distillation
+from edgegd.recipe.training import Distillation
 
 
 class Distiller:

@@ -25,7 +25,7 @@ from edgegd.pipeline.as_recorded import require_as_recorded
 from edgegd.pipeline.models import stored_dataset, torch_detections, validation_truth
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.progress import Progress
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 from edgegd.report.words import percent
 from edgegd.runtime.detector import Detections
 

@@ -13,7 +13,7 @@ from edgegd.detectors.batches import hyperparameters
 from edgegd.detectors.deployment import deploy
 from edgegd.detectors.losses import branch_weights, label_loss, labelled_part, predict, prepare_loss
 from edgegd.detectors.student import FloatStudent
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 
 def float_images(batch: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from edgegd.data.view import ultralytics_yaml
 from edgegd.detectors.batches import TrainingBatches, hyperparameters
 from edgegd.detectors.sized_images import SizedImages
 from edgegd.network_size import NetworkSize
-from edgegd.recipe.schema import DataSection, TrainSection
+from edgegd.recipe.schema import DataSection
+from edgegd.recipe.training import TrainSection
 
 cv2 = pytest.importorskip("cv2")
 NAMES = {0: "pedestrian", 1: "car", 2: "traffic sign"}

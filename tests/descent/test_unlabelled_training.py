@@ -14,7 +14,8 @@ import pytest
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
 from edgegd.detectors.batches import TrainingBatches
-from edgegd.recipe.schema import DataSection, TrainSection
+from edgegd.recipe.schema import DataSection
+from edgegd.recipe.training import TrainSection
 
 NAMES = ("pedestrian", "car", "traffic sign")
 

@@ -23,7 +23,7 @@ from edgegd.detectors.families.ssd_detector import taken_apart
 from edgegd.detectors.losses import label_loss, predict, prepare_loss
 from edgegd.detectors.student import FloatStudent
 from edgegd.errors import UnsupportedModelError
-from edgegd.recipe.schema import Distillation, TrainSection
+from edgegd.recipe.training import Distillation, TrainSection
 
 NAMES = ("pedestrian", "car", "traffic sign")
 

@@ -23,7 +23,7 @@ from edgegd.export.metadata import contract_of, set_metadata
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.consistent_ranges import settle_ranges
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 from edgegd.runtime.contract import Preprocessing
 from edgegd.verify.census import require_planned, take_census
 from edgegd.verify.ladder import climb
