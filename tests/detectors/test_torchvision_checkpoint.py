@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,5 @@ def test_wrong_tensors_are_refused(stored: Path, tmp_path: Path) -> None:
 
 def test_an_ultralytics_checkpoint_is_none(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert not is_safetensors(tiny_checkpoint) and not is_safetensors(tmp_path) and not is_safetensors(tmp_path / "no")
+    os.mkfifo(tmp_path / "pipe")  # to open it would wait for ever
+    assert not is_safetensors(tmp_path / "pipe")
