@@ -6,6 +6,7 @@
 #   make verify-arm64 RUN=runs/demo                  codes on emulated ARM CPUs; also verify-avx2, MODEL=x.onnx
 #   make test                                        every test, and which of them this CPU could not run
 #   make quick                                       the tests that train nothing, start no sshd and emulate no CPU
+#   make build                                       wheel and sdist, checked, and the wheel tried in an empty environment
 #   make check-arm64-wheels                          that ARM64 Linux can install what constraints.txt says; needs uv
 #
 # PIP_ARGS goes to pip, for example to take CPU-only wheels of torch and torchvision from PyTorch's own index.
@@ -85,6 +86,7 @@ verify-avx2: $(INSTALLED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check edgegd tests benchmarks fuzz
+	$(BIN)/ruff format --check edgegd tests benchmarks fuzz
 	$(BIN)/mypy
 
 # Those that need no data of yours and end within half an hour; the others say in their headers how they are run.

@@ -24,7 +24,8 @@ def refuse_unknown_options(arguments: list[str]) -> None:
     from edgegd.cli.main import edgegd
 
     command: click.Command = edgegd
-    context = click.Context(edgegd, info_name="edgegd")
+    # With its settings: click keeps the first help option that it makes for a command, for the pages of others too.
+    context = click.Context(edgegd, info_name="edgegd", **edgegd.context_settings)
     rest = [argument for argument in arguments if argument not in ("--version", "--debug")]
     while isinstance(command, click.Group) and rest:
         if rest[0] not in command.commands and command is not edgegd:

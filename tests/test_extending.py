@@ -116,3 +116,43 @@ print(done.report.applied, [place for place, _ in done.report.refused])
         check=False,
     )
     assert outcome.stdout == "('small',) ['wide']\n", outcome.stderr
+
+
+def test_the_family_of_the_page_is_planned_and_trained(extended: Path, tmp_path: Path) -> None:
+    program = """
+import torch
+from edgegd.detectors.deployment import class_names, deploy, plan_detector
+from edgegd.detectors.families.registry import family_of
+from edgegd.detectors.families.toy import ToyDetector
+from edgegd.detectors.losses import label_loss, predict
+from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.calibration import calibrate
+torch.manual_seed(0)
+model = deploy(ToyDetector(("car", "sign")).eval())
+plan = plan_detector(model, 32, "x86-vnni")
+quantized = QuantizedModel(model, plan)
+images = torch.rand(2, 3, 32, 32)
+calibrate(quantized, [images], "minmax")
+batch = {"img": images, "cls": torch.tensor([[0.0], [1.0]]), "batch_idx": torch.tensor([0.0, 1.0])}
+optimizer = torch.optim.SGD(quantized.parameters(), 0.1)
+losses = []
+for _ in range(5):
+    quantized.train()
+    loss, _ = label_loss(quantized, batch, predict(quantized, batch))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    losses.append(float(loss))
+quantized.update_ranges()
+kept = [op.address for op in plan.convolutions("float")]
+print(family_of(model).name, class_names(model), kept, losses[-1] < losses[0], tuple(quantized.eval()(images).shape))
+"""
+    outcome = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(extended)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.stdout == "toy ('car', 'sign') ['head.boxes:conv2d:0'] True (2, 6, 64)\n", outcome.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,23 +18,34 @@ from edgegd.runtime.letterbox import preprocess
 
 
 def calibration_images(dataset: Dataset, count: int, seed: int) -> tuple[Path, ...]:
-    """A sample without replacement of `count` training images (all of them if there are fewer), in drawn order.
+    """A sample without replacement of `count` training and unlabelled images (all if there are fewer), as drawn.
 
-    It depends on the seed and on the images' paths relative to the data set only, so not on where the data set lies.
-    A larger count starts with the smaller one's images.
+    It depends on the seed and on the images' paths relative to the data set, and to the folder that all unlabelled
+    ones share, so not on where these lie. A larger count starts with the smaller one's images.
     """
-    root = dataset.root.resolve()
-
-    def key(image: Path) -> str:
-        resolved = image.resolve()
-        return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else resolved.as_posix()
-
-    images = sorted(dataset.train_images, key=key)
+    images = [*_sorted(dataset.train_images, dataset.root), *_sorted(dataset.unlabelled_images, _shared(dataset))]
     generator = random.Random(seed)
     # random() is the one method whose sequence Python promises to keep between versions.
     ranks = [generator.random() for _ in images]
     drawn = sorted(range(len(images)), key=ranks.__getitem__)
     return tuple(images[index] for index in drawn[:count])
+
+
+def _sorted(images: Sequence[Path], root: Path) -> list[Path]:
+    """The images by their paths relative to `root`, links resolved; by the whole path where they lie elsewhere."""
+    root = root.resolve()
+
+    def key(image: Path) -> str:
+        resolved = image.resolve()
+        return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else resolved.as_posix()
+
+    return sorted(images, key=key)
+
+
+def _shared(dataset: Dataset) -> Path:
+    """The innermost folder in which all unlabelled images lie."""
+    images = dataset.unlabelled_images
+    return Path(os.path.commonpath([image.resolve().parent for image in images])) if images else dataset.root
 
 
 def batches(paths: Sequence[Path], preprocessing: Preprocessing, batch: int) -> Iterator[NDArray[np.float32]]:

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from edgegd.data.contents import ImageContent, hash_of_boxes, label_text
 from edgegd.data.dataset import Dataset, Progress
 from edgegd.data.labels import label_path, read_labels
@@ -27,7 +29,10 @@ SMALLEST_SIDE = 10
 
 @dataclass(frozen=True)
 class DataCheck:
-    """What a data set holds: images and boxes of each split, boxes of each class id over both, unlabelled images."""
+    """What a data set holds: images and boxes of each split, boxes of each class id over both, images without a box.
+
+    `unlabelled_images` are those of the recipe's data.unlabelled_images, which count nowhere else.
+    """
 
     train_images: int
     val_images: int
@@ -35,6 +40,7 @@ class DataCheck:
     val_boxes: int
     boxes_per_class: tuple[int, ...]
     background_images: int
+    unlabelled_images: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,17 @@ def check_dataset(dataset: Dataset, unlabelled: str = "error", progress: Progres
 def check_contents(
     dataset: Dataset, unlabelled: str = "error", progress: Progress | None = None
 ) -> tuple[DataCheck, tuple[ImageContent, ...]]:
-    """As check_dataset, and what each image holds, those of training before those of validation."""
-    images = (*dataset.train_images, *dataset.val_images)
+    """As check_dataset, and what each of `dataset.images` holds: no boxes in unlabelled ones."""
+    images = dataset.images
+    labelled = len(dataset.train_images) + len(dataset.val_images)
+
+    def check(place: int) -> _Finding:
+        return _check_image(images[place], len(dataset.names), dataset.channels, reads_labels=place < labelled)
+
     findings: list[_Finding] = []
     with ThreadPoolExecutor(THREADS) as pool:
         try:
-            for finding in pool.map(lambda image: _check_image(image, len(dataset.names), dataset.channels), images):
+            for finding in pool.map(check, range(len(images))):
                 findings.append(finding)
                 if progress is not None:
                     progress(len(findings), len(images))
@@ -96,7 +107,7 @@ def check_contents(
         f"a row is `class cx cy w h` in fractions of the image, with classes 0 to {len(dataset.names) - 1}",
     )
     count = len(dataset.train_images)
-    boxes = [sum(len(finding.classes) for finding in part) for part in (findings[:count], findings[count:])]
+    boxes = [sum(len(finding.classes) for finding in part) for part in (findings[:count], findings[count:labelled])]
     for split, found in zip(("train", "val"), boxes, strict=True):
         if found == 0:
             example = getattr(dataset, f"{split}_images")[0]
@@ -106,18 +117,20 @@ def check_contents(
                 found="none, or only empty ones",
             )
     per_class = Counter(kind for finding in findings for kind in finding.classes)
-    check = DataCheck(
+    background = sum(not finding.classes for finding in findings[:labelled])
+    counted = DataCheck(
         count,
-        len(images) - count,
+        labelled - count,
         boxes[0],
         boxes[1],
         tuple(per_class[kind] for kind in range(len(dataset.names))),
-        sum(not finding.classes for finding in findings),
+        background,
+        len(images) - labelled,
     )
-    return check, tuple(finding.content for finding in findings if finding.content is not None)
+    return counted, tuple(finding.content for finding in findings if finding.content is not None)
 
 
-def _check_image(image: Path, classes: int, channels: int) -> _Finding:
+def _check_image(image: Path, classes: int, channels: int, *, reads_labels: bool = True) -> _Finding:
     pixels, problem = decode(image, channels)
     if pixels is None:
         return _Finding(unreadable=f"{one_line(image)}: {problem}")
@@ -129,6 +142,8 @@ def _check_image(image: Path, classes: int, channels: int) -> _Finding:
         )
     if refused := refused_by_loader(image):
         return _Finding(unreadable=f"{one_line(image)}: {refused}")
+    if not reads_labels:
+        return _Finding(content=ImageContent(pixels.shape[0], pixels.shape[1], 0, hash_of_boxes(np.zeros((0, 5)))))
     labels = one_line(label_path(image))
     try:
         text = label_text(image)

@@ -82,6 +82,25 @@ def require_loaded(
         )
 
 
+def require_loaded_without_boxes(loaded: Sequence[Mapping[str, Any]], images: Mapping[str, Path]) -> None:
+    """UnreadableImageError for an unlabelled image that the loader leaves out, LabelError for one with boxes."""
+    by_file = {str(one["im_file"]): one for one in loaded}
+    for file, image in images.items():
+        if file not in by_file:
+            raise UnreadableImageError(
+                f"Ultralytics' loader leaves {one_line(image)} out of the unlabelled images.",
+                expected=f"the {len(images)} images that stage `data` counted",
+                found="no such image loaded",
+                mend="save the image again in the format that its name says, or remove it",
+            )
+        if len(by_file[file]["cls"]):
+            raise LabelError(
+                f"Ultralytics' loader reads boxes for {one_line(image)}, which is unlabelled.",
+                expected="no boxes",
+                found=str(len(by_file[file]["cls"])),
+            )
+
+
 def _require_equal(found: Mapping[str, Any], image: Path, content: ImageContent, classes: int) -> None:
     own = current_boxes(image, content, classes)
     # A rectangular validation loader has taken the shape out of its labels already.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgegd.data.unlabelled import list_unlabelled, require_unmeasured, without_training_images
 from edgegd.data.yaml_set import find_data_yaml, list_images, read_data_yaml
 from edgegd.errors import NoImagesError
 from edgegd.recipe.paths import resolve_path
@@ -20,6 +21,7 @@ class Dataset:
     """A detection data set on this disk: its images sorted by path, and its class names by class id.
 
     `root` is the folder that the YAML's paths are relative to; an image's labels are at labels.label_path(image).
+    `unlabelled_images` are the recipe's data.unlabelled_images, without those that are training images too.
     `channels` are those that its images are read with: 1 (gray), 3 (colours), or the bands of multispectral files.
     """
 
@@ -29,6 +31,12 @@ class Dataset:
     train_images: tuple[Path, ...]
     val_images: tuple[Path, ...]
     channels: int = 3
+    unlabelled_images: tuple[Path, ...] = ()
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """All images: those of training, of validation, and the unlabelled ones."""
+        return (*self.train_images, *self.val_images, *self.unlabelled_images)
 
 
 def open_dataset(section: DataSection, progress: Progress | None = None) -> Dataset:
@@ -44,13 +52,17 @@ def open_dataset(section: DataSection, progress: Progress | None = None) -> Data
     else:
         yaml_path = find_data_yaml(section.path)
     described = read_data_yaml(yaml_path)
+    train, val = (list_images(split, described) for split in ("train", "val"))
+    unlabelled = list_unlabelled(section.unlabelled_images)
+    require_unmeasured(unlabelled, val)
     return Dataset(
         described.root,
         yaml_path,
         described.names,
-        list_images("train", described),
-        list_images("val", described),
+        train,
+        val,
         described.channels,
+        without_training_images(unlabelled, train),
     )
 
 

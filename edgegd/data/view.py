@@ -7,6 +7,7 @@ image folder k of the data set appears here as a folder of links to its images, 
     images/k/NAME.jpg -> the image
     labels/k          -> the folder of its label files
     labels/k.cache       written by Ultralytics
+    images/unlabelled-k/NAME.jpg -> an unlabelled image, without labels even where files of labels lie beside it
 
 A JPEG that does not end with its end marker appears as a copy with one behind it: compressed anew, its pixels would be
 others than those that calibration and accuracy see. The splits are list files: folders would be resolved to their
@@ -18,6 +19,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -32,11 +34,15 @@ from edgegd.limits import IMAGE_BYTES
 from edgegd.runtime.image_header import JPEG
 from edgegd.safe_outputs import own_folder
 
+UNLABELLED = "unlabelled.txt"
+"""The list of the unlabelled images, beside the view's data.yaml."""
 _END = b"\xff\xd9"
 
 
 def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
     """Make the view of a data set in `folder` and return its data.yaml, for Ultralytics' trainer and validator.
+
+    Beside it lie the lists `train.txt`, `val.txt` and, where there are unlabelled images, UNLABELLED.
 
     All paths are absolute. What an earlier view left in `folder` is removed first: Ultralytics unpickles label caches
     and reads `.npy` files beside images, and a run folder may come from somebody else. Images keep the data set's order
@@ -62,6 +68,7 @@ def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
             if not link.is_symlink() and not link.exists():  # an image may be in both splits
                 _show(link, image.absolute())
         write_atomically(folder / f"{split}.txt", "".join(f"{link}\n" for link in links).encode())
+    _show_unlabelled(dataset.unlabelled_images, folder)
     data = {
         "path": str(folder),
         "train": "train.txt",
@@ -72,6 +79,19 @@ def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
     file = folder / "data.yaml"
     write_atomically(file, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
     return file
+
+
+def _show_unlabelled(images: Sequence[Path], folder: Path) -> None:
+    """Links in folders that have no labels, and their list; without images there is no list."""
+    (folder / UNLABELLED).unlink(missing_ok=True)
+    if not images:
+        return
+    numbers = {parent: number for number, parent in enumerate(sorted({image.parent for image in images}))}
+    links = [folder / f"images/unlabelled-{numbers[image.parent]:04d}" / image.name for image in images]
+    for link, image in zip(links, images, strict=True):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        _show(link, image.absolute())
+    write_atomically(folder / UNLABELLED, "".join(f"{link}\n" for link in links).encode())
 
 
 def _show(place: Path, image: Path) -> None:

@@ -17,7 +17,7 @@ from edgegd.detectors.batches import EpochBatches
 from edgegd.detectors.distillation import Distiller
 from edgegd.detectors.student import Student
 from edgegd.errors import NaNLossError
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 NOT_STORED = Storage()
 
@@ -38,7 +38,7 @@ def fine_tune(
     Raises NaNLossError at the first loss or gradient that is not finite; what the listener kept stays valid.
     Raises TrainingCheckpointError where `storage.resume` does not fit the student.
     """
-    distils = settings.distill.head > 0 or settings.distill.neck > 0
+    distils = settings.distill.asks
     if distils and teacher is None:
         raise ValueError("distillation needs a teacher")
     distiller = Distiller(teacher, student, settings.distill) if distils and teacher is not None else None

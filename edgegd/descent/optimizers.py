@@ -10,7 +10,7 @@ from ultralytics.optim import MuSGD
 
 from edgegd.detectors.student import Student
 from edgegd.plan.formats import UINT8_ACTIVATION
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 _CODES = UINT8_ACTIVATION.qmax - UINT8_ACTIVATION.qmin
 _MUON, _SGD = 0.2, 1.0  # the shares that Ultralytics trains with (engine/trainer.py, build_optimizer)

@@ -17,9 +17,9 @@ from edgegd.descent.oscillation import Oscillation
 from edgegd.descent.random_state import capture_random_state, restore_random_state
 from edgegd.descent.record import Epoch
 from edgegd.detectors.distillation import Distiller
-from edgegd.detectors.losses import label_loss, predict
+from edgegd.detectors.losses import label_loss, labelled_part, predict
 from edgegd.detectors.student import FloatStudent, Student
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 
 class Training:
@@ -91,8 +91,8 @@ class Training:
             predictions = predict(self.student, batch, labels=labels)
         losses: list[torch.Tensor] = []
         parts: dict[str, torch.Tensor] = {}
-        if labels:
-            loss, parts = label_loss(self.student, batch, predictions)
+        if labels and (seen := labelled_part(batch, predictions)):
+            loss, parts = label_loss(self.student, *seen)
             losses.append(loss)
         if self.distiller is not None:
             with torch.autocast(self.device.type, self.half, enabled=self.settings.amp):

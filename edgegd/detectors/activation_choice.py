@@ -14,12 +14,10 @@ from dataclasses import replace
 
 import torch
 from torch import nn
-from ultralytics.nn.modules import Detect
-from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.addresses import module_of
 from edgegd.detectors.activation_swap import SwapUnit, set_activation
-from edgegd.detectors.deployment import detection_head
+from edgegd.detectors.families.registry import family_of
 from edgegd.plan.profiles import INTEGER, MOVE
 from edgegd.plan.quant_plan import QuantPlan
 
@@ -65,9 +63,7 @@ def choose(units: Iterable[SwapUnit], share: float) -> tuple[SwapUnit, ...]:
     return tuple(result)
 
 
-def swap_noise(
-    model: DetectionModel, images: Sequence[torch.Tensor], units: Sequence[tuple[str, ...]]
-) -> Iterator[float]:
+def swap_noise(model: nn.Module, images: Sequence[torch.Tensor], units: Sequence[tuple[str, ...]]) -> Iterator[float]:
     """For each unit in turn `SwapUnit.noise` of the deployed float model, everything else as it was.
 
     `images` are batches (N, C, H, W) float32. The model is as before after each unit.
@@ -99,27 +95,10 @@ def _variance_sum(maps: Sequence[torch.Tensor]) -> float:
 
 
 @torch.no_grad()
-def head_outputs(model: DetectionModel, images: torch.Tensor) -> list[torch.Tensor]:
-    """Raw scores (N, classes, A) and boxes (N, 4 * bins, A) of the deployed head, each for every level by itself.
+def head_outputs(model: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
+    """What the deployed head has computed before decoding, or what enters it, in an order that images do not change.
 
-    A level with few anchors finds the large objects, so it counts as much as one with many. Of RT-DETR the maps that
-    enter its head: it chooses its queries by their scores, so what it returns has no fixed order to be compared in.
+    Of YOLO raw scores (N, classes, A) and boxes (N, 4 * bins, A) of the deployed head, each for every level by itself.
+    Of RT-DETR the maps that enter its head: it chooses its queries by their scores.
     """
-    head, model = detection_head(model), model.eval()
-    if not isinstance(head, Detect):
-        entering: list[torch.Tensor] = []
-        hook = head.register_forward_pre_hook(lambda _, arguments: entering.extend(arguments[0]))
-        try:
-            model(images)
-        finally:
-            hook.remove()
-        return entering
-    head.training = True  # itself only: it then returns what it has computed before decoding
-    try:
-        predictions = model(images)
-    finally:
-        head.training = False
-    if "scores" not in predictions:
-        predictions = predictions["one2one" if head.end2end else "one2many"]
-    anchors = [level.shape[2] * level.shape[3] for level in predictions["feats"]]
-    return [*predictions["scores"].split(anchors, 2), *predictions["boxes"].split(anchors, 2)]
+    return family_of(model).head_outputs(model.eval(), images)

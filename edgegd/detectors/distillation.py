@@ -14,32 +14,31 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from ultralytics.nn.modules import Detect
 
-from edgegd.detectors.deployment import detection_head
-from edgegd.detectors.losses import branch_weights, in_float32
+from edgegd.detectors.families.registry import family_of
+from edgegd.detectors.losses import in_float32
 from edgegd.detectors.student import Student
 from edgegd.errors import UnsupportedModelError
-from edgegd.recipe.schema import Distillation
+from edgegd.recipe.training import Distillation
 
 
 class Distiller:
     """Compares a student with its teacher; to be used as a context, in which it sees what enters both heads.
 
     `teacher` is the deployed float detector; it is put in evaluation mode and takes no gradient.
-    Raises UnsupportedModelError for head distillation of RT-DETR.
+    Raises UnsupportedModelError for head distillation of a family whose heads cannot be compared (RT-DETR).
     """
 
     def __init__(self, teacher: nn.Module, student: Student, settings: Distillation) -> None:
         self.teacher, self.settings = teacher.eval().requires_grad_(False), settings
-        student_model: Any = student.model
-        self._student_head, self._teacher_head = detection_head(student_model), detection_head(teacher)  # type: ignore[arg-type]
-        if isinstance(self._teacher_head, Detect):
-            self._teacher_head.training = True  # itself only: it then returns what the student's head returns
-            self._branches = branch_weights(student_model)
+        family = family_of(teacher)
+        self._student_head, self._teacher_head = family.head(student.model), family.head(teacher)
+        if not family.no_head_distillation:
+            family.show_predictions(teacher)
+            self._branches = family.branch_weights(student.model)
         elif settings.head > 0:
             raise UnsupportedModelError(
-                "train.distill.head is not possible for RT-DETR: student and teacher each choose their own queries.",
+                f"train.distill.head is not possible for {family.name}: {family.no_head_distillation}.",
                 expected="train.distill.head 0, train.distill.neck as you like",
                 found=f"{settings.head}",
                 mend="set train.distill.head to 0 (in an adaptation train.adapt.distill.head) and use neck",

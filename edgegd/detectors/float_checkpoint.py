@@ -1,4 +1,4 @@
-"""Opens a float checkpoint of Ultralytics', or says in one message why it cannot be used."""
+"""Opens a float checkpoint, or says in one message why it cannot be used."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoint
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
@@ -18,8 +19,10 @@ from edgegd.data.download import download_file
 from edgegd.data.ultralytics_as_given import as_given, replaced
 from edgegd.detectors.architecture import read_architecture
 from edgegd.detectors.checkpoint_classes import names_by_id
-from edgegd.detectors.deployment import input_channels
+from edgegd.detectors.deployment import class_names, input_channels, model_stride
+from edgegd.detectors.families.registry import family_of
 from edgegd.detectors.model_size import require_size_of_description, require_size_of_maps, within_limits
+from edgegd.detectors.torchvision_checkpoint import is_safetensors, open_torchvision
 from edgegd.errors import (
     ChannelCountError,
     CheckpointNotFoundError,
@@ -27,6 +30,7 @@ from edgegd.errors import (
     CheckpointUnreadableError,
     ClassCountError,
     ImageSizeError,
+    UnsupportedModelError,
     UntrustedFileError,
 )
 from edgegd.foreign_text import one_line
@@ -69,14 +73,17 @@ def locate_checkpoint(weights: str) -> Path:
     return path
 
 
-def open_checkpoint(path: Path) -> DetectionModel:
-    """The detection model of an Ultralytics checkpoint, float32, by the path as it is given.
+def open_checkpoint(path: Path) -> Any:
+    """The detection model of a checkpoint, float32, by the path as it is given; not deployed yet.
 
-    Of a pickle only the classes of torch's and Ultralytics' models are made, unless the user trusts the file
+    A .safetensors file is torchvision's (see open_torchvision, also for its errors), anything else Ultralytics'. Of a
+    pickle only the classes of torch's and Ultralytics' models are made, unless the user trusts the file
     (edgegd.trust). Raises CheckpointUnreadableError for a truncated or foreign file, UntrustedFileError for one that
     holds more than a model, CheckpointTaskError for another task, ClassCountError for class names that are not one for
     each id.
     """
+    if is_safetensors(path):
+        return open_torchvision(path)
     try:
         with as_given(), replaced(tasks, "torch_safe_load", within_limits(tasks.torch_safe_load)):
             require_regular(path)
@@ -101,7 +108,7 @@ def open_checkpoint(path: Path) -> DetectionModel:
             f"{path} cannot be read as an Ultralytics checkpoint.",
             expected="a whole .pt file that Ultralytics saved",
             found=f"{path.stat().st_size} bytes; {reason}",
-            mend="copy or download the file again",
+            mend="copy or download the file again; for a detector of torchvision's see docs/torchvision.md",
         ) from error
     if model.task != "detect" or not isinstance(model, DetectionModel):
         raise CheckpointTaskError(
@@ -180,24 +187,37 @@ def open_architecture(weights: str) -> DetectionModel:
         ) from error
 
 
-def knows_classes(model: DetectionModel, names: tuple[str, ...]) -> bool:
+def knows_classes(model: nn.Module, names: tuple[str, ...]) -> bool:
     """Whether the checkpoint's classes are the data set's, by number and name."""
-    return tuple(model.names[index] for index in sorted(model.names)) == names
+    return class_names(model) == names
 
 
-def require_classes(model: DetectionModel, names: tuple[str, ...], source: str) -> None:
+def require_classes(model: nn.Module, names: tuple[str, ...], source: str) -> None:
     """ClassCountError where the checkpoint's classes are not the data set's in number and name."""
     if not knows_classes(model, names):
-        found = one_line(", ".join(model.names[index] for index in sorted(model.names)))
+        own = class_names(model)
+        found = one_line(", ".join(own))
         raise ClassCountError(
             f"The classes of {source} are not the data set's.",
             expected=f"{len(names)}: {_shorten(', '.join(names))}",
-            found=f"{len(model.names)}: {_shorten(found)}",
+            found=f"{len(own)}: {_shorten(found)}",
             mend="use a checkpoint trained on this data set, or set model.float.epochs to train one first",
         )
 
 
-def require_channels(model: DetectionModel, channels: int, source: str) -> None:
+def require_float_training(model: nn.Module, source: str, epochs: int) -> None:
+    """UnsupportedModelError where model.float cannot train a model of this family."""
+    family = family_of(model)
+    if family.no_float_training:
+        raise UnsupportedModelError(
+            f"model.float cannot train {source}: {family.no_float_training}.",
+            expected="model.float.epochs 0, and a checkpoint that was trained on this data set",
+            found=f"model.float.epochs {epochs}, and a model of the family {family.name}",
+            mend="train it with its own library first, and set model.float.epochs to 0",
+        )
+
+
+def require_channels(model: nn.Module, channels: int, source: str) -> None:
     """ChannelCountError where the checkpoint takes images of other channels than the data set has."""
     own = input_channels(model)
     if own != channels:
@@ -209,9 +229,9 @@ def require_channels(model: DetectionModel, channels: int, source: str) -> None:
         )
 
 
-def require_stride(model: DetectionModel, imgsz: int | NetworkSize) -> None:
+def require_stride(model: nn.Module, imgsz: int | NetworkSize) -> None:
     """ImageSizeError where imgsz, (height, width) or the side of a square, is no multiple of the model's stride."""
-    stride, size = int(model.stride.max()), network_size(imgsz)
+    stride, size = model_stride(model), network_size(imgsz)
     if any(side % stride for side in size):
         below = [max(side // stride, 1) * stride for side in size]
         above = [-(-side // stride) * stride for side in size]

@@ -16,7 +16,8 @@ from ultralytics.nn.tasks import DetectionModel, torch_safe_load
 from edgegd.atomic_files import write_atomically
 from edgegd.data.ultralytics_as_given import as_given
 from edgegd.detectors.architecture import is_architecture, read_architecture
-from edgegd.recipe.schema import FloatTraining, TrainSection
+from edgegd.recipe.schema import FloatTraining
+from edgegd.recipe.training import TrainSection
 
 OnData = Callable[[str, list[dict[str, Any]]], None]
 """Called as on_data("train" or "val", the labels of the loader's data set)."""

@@ -23,17 +23,22 @@ from edgegd.runtime.images import read_image
 
 
 class SizedImages(YOLODataset):
-    """The images of a list file with their labels; an item's `img` is uint8 (C, H, W), augmented as `hyp` says.
+    """The images of list files with their labels; an item's `img` is uint8 (C, H, W), augmented as `hyp` says.
 
     `size` is (H, W). Images are read by edgegd.runtime, as everywhere else. Raises UnreadableImageError for an item.
     """
 
     def __init__(
-        self, list_file: str, names: dict[int, str], channels: int, size: NetworkSize, hyp: IterableSimpleNamespace
+        self,
+        list_files: list[str],
+        names: dict[int, str],
+        channels: int,
+        size: NetworkSize,
+        hyp: IterableSimpleNamespace,
     ) -> None:
         self.network_size = size
         super().__init__(
-            img_path=list_file,
+            img_path=list_files,
             imgsz=max(size),
             batch_size=hyp.batch,
             augment=True,

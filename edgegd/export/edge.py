@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import DeduplicateInitializersPass
 
 from edgegd.export.passes import PASSES, PassReport
-from edgegd.export.passes.base import MICROSOFT, constant
+from edgegd.export.passes.base import MICROSOFT, Refusal, constant
 from edgegd.runtime.contract import ModelContract, Preprocessing
 
 _OPSET = 18  # the first with BitwiseXor, which makes bytes of an image int8 codes
@@ -47,10 +47,13 @@ def build_edge(
             continue
         slower = "" if slower_too else kind.slower_on.get(profile, "")
         if slower:
-            reports.append(PassReport(kind.name, kind.text, (), (("the whole file", slower),)))
+            reports.append(PassReport(kind.name, kind.text, (), (Refusal("the whole file", slower),)))
             continue
         done = kind(channels)
-        done(model)
+        if missing := done.missing(model):  # what makes it so was left out
+            done.refused.append(Refusal("the whole file", f"it needs a graph in which {missing}"))
+        else:
+            done(model)
         reports.append(done.report)
     DeduplicateInitializersPass(size_limit=1 << 20)(model)
     model.graph.opset_imports[MICROSOFT] = 1

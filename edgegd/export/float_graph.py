@@ -14,7 +14,6 @@ import onnx
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
-from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.detectors.deployment import head_paths, input_channels
 from edgegd.errors import UnsupportedModelError
@@ -40,7 +39,7 @@ def float_graph(model: torch.nn.Module, imgsz: int | NetworkSize, opset: int) ->
     """
     size = network_size(imgsz)
     image = torch.zeros(1, input_channels(model), *size, device=next(model.parameters()).device)
-    head = head_paths(model) if isinstance(model, DetectionModel) else HeadPaths("", frozenset())
+    head = _head_of(model)
     ops = trace(model, image)
     graph = _exported(model, image, opset)
     _separate_equal_constants(graph.graph)
@@ -53,6 +52,13 @@ def float_graph(model: torch.nn.Module, imgsz: int | NetworkSize, opset: int) ->
     )
     onnx.checker.check_model(graph, full_check=True)
     return graph
+
+
+def _head_of(model: torch.nn.Module) -> HeadPaths:
+    try:
+        return head_paths(model)
+    except UnsupportedModelError:  # a module that is no detector: edgegd.quant.plan_module plans it without a head
+        return HeadPaths("", frozenset())
 
 
 def _exported(model: torch.nn.Module, image: torch.Tensor, opset: int) -> onnx.ModelProto:

@@ -6,10 +6,10 @@ from importlib.metadata import version
 
 import onnx
 import torch
-from ultralytics.nn.tasks import DetectionModel
+from torch import nn
 
 from edgegd import __version__
-from edgegd.detectors.deployment import detection_head, input_channels, output_kind
+from edgegd.detectors.deployment import class_names, detection_head, input_channels, model_stride, output_kind
 from edgegd.export.file_keys import write_keys
 from edgegd.network_size import NetworkSize, network_size
 from edgegd.runtime.contract import OUTPUT_NAME, ModelContract, OutputContract, Preprocessing
@@ -17,7 +17,7 @@ from edgegd.runtime.contract import OUTPUT_NAME, ModelContract, OutputContract, 
 
 def contract_of(
     graph: onnx.ModelProto,
-    model: DetectionModel,
+    model: nn.Module,
     imgsz: int | NetworkSize,
     variant: str,
     plan_sha256: str,
@@ -33,8 +33,8 @@ def contract_of(
     return ModelContract(
         preprocessing=Preprocessing.of_images(network_size(imgsz), input_channels(model)),
         output=OutputContract(output_kind(model), shape),
-        names=tuple(model.names[index] for index in sorted(model.names)),
-        stride=int(model.stride.max()),
+        names=class_names(model),
+        stride=model_stride(model),
         variant=variant,
         plan_sha256=plan_sha256,
         profile=profile,
@@ -43,6 +43,6 @@ def contract_of(
     )
 
 
-def set_metadata(graph: onnx.ModelProto, model: DetectionModel, contract: ModelContract) -> None:
+def set_metadata(graph: onnx.ModelProto, model: nn.Module, contract: ModelContract) -> None:
     """Writes both sets of keys into the graph."""
     write_keys(graph, contract, type(detection_head(model)).__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgegd.variants import QUANTIZED, VARIANTS, edge_file
 
@@ -58,6 +58,16 @@ MODEL_READS = (FLOAT_MODEL, PLAN, PTQ_STATE, QAT_STATE)
 """What a stage reads that puts all models of a run together in torch, beside edgegd.pipeline.stored.adapted_reads."""
 STATES = {"ptq": PTQ_STATE, "qat": QAT_STATE}
 """Variant -> the weights and ranges of its quantized model."""
+
+
+_RENAMED = {"speedup_vs_fp32": "speedup", "calibrated_map50_95": "start_map50_95"}
+
+
+def current_names(value: Any) -> Any:
+    """An artifact's data under the names of today: folders of earlier versions stay readable."""
+    if isinstance(value, dict):
+        return {_RENAMED.get(key, key): current_names(inner) for key, inner in value.items()}
+    return [current_names(inner) for inner in value] if isinstance(value, list) else value
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from edgegd.pipeline.models import torch_detections, validation_truth
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stored import stored_dataset
 from edgegd.progress import Progress
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 from edgegd.report.words import percent
 from edgegd.runtime.detector import Detections
 
@@ -90,9 +90,9 @@ def descend(
     seed_everything(settings.seed)
     prepare_loss(student.model, hyperparameters(settings, size))
     view = ultralytics_yaml(dataset, folder.artifact("view"))
-    batches = TrainingBatches(view, dataset.names, settings, size, dataset.channels)
-    require_as_recorded(folder, "train", batches.loaded)
-    distils = settings.distill.head > 0 or settings.distill.neck > 0
+    distils = settings.distill.asks
+    batches = TrainingBatches(view, dataset.names, settings, size, dataset.channels, unlabelled=distils)
+    require_as_recorded(folder, "train", batches.loaded, unlabelled=distils)
 
     listener = _StageListener(folder, progress, student, settings.epochs, kind, keep, before_validation)
     try:

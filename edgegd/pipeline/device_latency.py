@@ -12,8 +12,8 @@ from edgegd.errors import EdgegdError
 from edgegd.latency.gate.calibration import Calibration, calibrate, save
 from edgegd.latency.gate.sampling import sample
 from edgegd.latency.measuring.parallel import on_each
-from edgegd.latency.measuring.record import Design
 from edgegd.latency.measuring.result import LatencyResult
+from edgegd.pipeline.gate_request import gate_design
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stages.latency import latency_json, measure_run, profile_of_machine
 from edgegd.progress import Progress
@@ -69,14 +69,7 @@ def calibrate_device(
 
     The raw data is kept beside it, the newest only. Raises InvalidMeasurementError where the device was too disturbed.
     """
-    design = Design(
-        launches=launches,
-        quads=gate.quads,
-        block_s=gate.block_s,
-        warmup_s=gate.warmup_s,
-        threads=latency.threads,
-        spinning=latency.spinning,
-    )
+    design = gate_design(gate, latency, launches)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         raw = Path(scratch) / "raw.jsonl"

@@ -8,7 +8,6 @@ FOLDER/TARGET.png       ratios, latencies, temperature and frequency
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from edgegd.errors import (
     MeasurementFileError,
     RegressedError,
 )
-from edgegd.json_files import read_json
+from edgegd.json_files import read_json, write_json
 from edgegd.latency.baseline.history import require_history
 from edgegd.latency.gate.calibration import Calibration, from_json
 from edgegd.latency.gate.gate_run import BASELINE, CANDIDATE, GateRun, Limit, Question, assemble, raw_file, run_gate
@@ -268,7 +267,7 @@ def _store(folder: Path, outcome: GateOutcome, asked: Question | None, calibrati
         "calibrations": {name: asdict(one) for name, one in calibrations.items()},
         "outcome": outcome.to_json(),
     }
-    write_atomically(folder / RESULT, (json.dumps(stored, indent=1) + "\n").encode())
+    write_json(folder / RESULT, stored)
     write_atomically(folder / MARKDOWN, gates_markdown(outcome.gates).encode())
     for name, measurement in measurements.items():
         if measurement.blocks and outcome.run:

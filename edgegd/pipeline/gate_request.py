@@ -90,19 +90,24 @@ def reference(name: str, candidate: Path, root: Path = ROOT) -> Reference:
     return Reference(baseline.folder / MODEL, baseline)
 
 
-def question(against: Reference, candidate: Path, request: GateRequest, devices: int = 1) -> Question:
-    """What the request asks of so many devices, of the model files."""
-    gate, latency = request.section, request.latency
-    rule = GateRule(margin=gate.margin, budget=gate.detectable, devices=devices)
-    design = Design(
-        launches=rule.looks[-1],
+def gate_design(gate: GateSection, latency: LatencySection, launches: int, seed: int = 0) -> Design:
+    """How a gate measures, by the recipe's sections: blocks as short as can be, threads and spinning as in a run."""
+    return Design(
+        launches=launches,
         quads=gate.quads,
         block_s=gate.block_s,
         warmup_s=gate.warmup_s,
         threads=latency.threads,
         spinning=latency.spinning,
-        seed=request.seed,
+        seed=seed,
     )
+
+
+def question(against: Reference, candidate: Path, request: GateRequest, devices: int = 1) -> Question:
+    """What the request asks of so many devices, of the model files."""
+    gate, latency = request.section, request.latency
+    rule = GateRule(margin=gate.margin, budget=gate.detectable, devices=devices)
+    design = gate_design(gate, latency, rule.looks[-1], request.seed)
     limit = Limit(gate.limit_ms, gate.limit_quantile) if gate.limit_ms else None
     return Question(against.model, candidate, design, rule, limit)
 

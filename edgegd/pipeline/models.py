@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.contents import current_boxes
 from edgegd.detectors.activation_swap import ActivationSwap, require_swapped
-from edgegd.detectors.deployment import deploy, input_channels, output_kind, trace_detector
+from edgegd.detectors.deployment import class_names, deploy, input_channels, model_stride, output_kind, trace_detector
 from edgegd.detectors.float_checkpoint import open_checkpoint
 from edgegd.errors import ActivationError, LabelError
 from edgegd.pipeline.artifacts import ACTIVATION, ADAPTED_MODEL, FLOAT_MODEL, STATES, as_made
@@ -51,7 +50,7 @@ def validation_truth(folder: RunFolder) -> GroundTruth:
     return truth
 
 
-def float_model(folder: RunFolder) -> DetectionModel:
+def float_model(folder: RunFolder) -> Any:
     """The run's float checkpoint in its deployed form."""
     return deploy(open_checkpoint(folder.require(FLOAT_MODEL)), end2end=folder.recipe.model.end2end)
 
@@ -61,7 +60,7 @@ def run_preprocessing(folder: RunFolder, model: torch.nn.Module) -> Preprocessin
     return Preprocessing.of_images(folder.recipe.model.size, input_channels(model))
 
 
-def model_to_quantize(folder: RunFolder) -> DetectionModel:
+def model_to_quantize(folder: RunFolder) -> Any:
     """The float model that is quantized, deployed: float.pt, or where the recipe swaps activations adapted.pt.
 
     Raises ActivationError where adapted.pt or the choice of activations is of another recipe.
@@ -124,7 +123,7 @@ def store_state(folder: RunFolder, name: str, quantized: QuantizedModel) -> None
 
 
 def torch_detections(
-    model: torch.nn.Module, detector: DetectionModel, folder: RunFolder, paths: Sequence[Path]
+    model: torch.nn.Module, detector: torch.nn.Module, folder: RunFolder, paths: Sequence[Path]
 ) -> Iterator[Detections]:
     """What `model` detects in each image in torch, with the runtime's own pre- and postprocessing.
 
@@ -133,7 +132,7 @@ def torch_detections(
     """
     settings = folder.recipe.accuracy
     preprocessing = run_preprocessing(folder, detector)
-    names = tuple(detector.names[index] for index in sorted(detector.names))
+    names = class_names(detector)
     kind = output_kind(detector)
     device = next(detector.parameters()).device
     for start in range(0, len(paths), _BATCH):
@@ -144,7 +143,7 @@ def torch_detections(
         with torch.no_grad():
             outputs: Any = model(torch.from_numpy(np.concatenate(pixels)).to(device)).cpu().numpy()
         contract = ModelContract(
-            preprocessing, OutputContract(kind, (1, *outputs.shape[1:])), names, int(detector.stride.max())
+            preprocessing, OutputContract(kind, (1, *outputs.shape[1:])), names, model_stride(detector)
         )
         for output, geometry in zip(outputs, geometries, strict=True):
             yield detections_from_output(

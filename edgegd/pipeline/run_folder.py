@@ -7,7 +7,6 @@ the old artifact or the new one.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -19,8 +18,8 @@ from typing import IO, Any, NamedTuple
 from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import MissingArtifactError, RunFolderBusyError, RunFolderMismatchError
 from edgegd.file_locks import lock
-from edgegd.json_files import read_json
-from edgegd.pipeline.artifacts import Artifact
+from edgegd.json_files import json_bytes, read_json
+from edgegd.pipeline.artifacts import Artifact, current_names
 from edgegd.pipeline.target_profile import TargetProfile, resolve, resolved
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
@@ -87,7 +86,7 @@ class RunFolder:
         folder = cls(path, resolved(recipe, target), target)
         with folder.locked():
             # The identity first: a process killed between the two writes leaves a folder that the next one takes up.
-            folder.write(IDENTITY, json.dumps({"schema": 1, "recipe": name, "target": target.to_json()}).encode())
+            folder.write_json(IDENTITY, {"schema": 1, "recipe": name, "target": target.to_json()})
             folder.write(RECIPE, recipe_to_yaml(recipe).encode())
         return folder
 
@@ -189,11 +188,11 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> Path:
         """Stores an artifact as indented JSON."""
-        return self.write(name, (json.dumps(value, indent=1) + "\n").encode())
+        return self.write(name, json_bytes(value))
 
     def read_json(self, name: str) -> Any:
         """An artifact's JSON; raises JsonProblem (a ValueError) for a file that is none."""
-        return read_json(self.artifact(name))
+        return current_names(read_json(self.artifact(name)))
 
 
 class _Identity(NamedTuple):

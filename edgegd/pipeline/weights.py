@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ultralytics.nn.tasks import DetectionModel
+from torch import nn
 
 from edgegd.data.dataset import Dataset
 from edgegd.detectors.architecture import find_architecture, is_architecture
@@ -15,6 +15,7 @@ from edgegd.detectors.float_checkpoint import (
     open_checkpoint,
     require_channels,
     require_classes,
+    require_float_training,
     require_stride,
 )
 from edgegd.detectors.own_parameters import require_own_parameters
@@ -22,7 +23,7 @@ from edgegd.errors import CheckpointNotFoundError
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 
 
-def open_weights(folder: RunFolder) -> DetectionModel:
+def open_weights(folder: RunFolder) -> nn.Module:
     """The model that `model.weights` names, after checking that it detects boxes and takes `model.imgsz`.
 
     Raises the errors of locate_checkpoint, open_checkpoint, open_architecture, require_stride, detection_head and
@@ -37,7 +38,7 @@ def open_weights(folder: RunFolder) -> DetectionModel:
     return model
 
 
-def require_channels_of(folder: RunFolder, model: DetectionModel, dataset: Dataset) -> None:
+def require_channels_of(folder: RunFolder, model: nn.Module, dataset: Dataset) -> None:
     """ChannelCountError for a checkpoint of other channels; an architecture is trained with the data set's."""
     weights = folder.recipe.model.weights
     if not is_architecture(weights):
@@ -51,11 +52,12 @@ def weights_now(folder: RunFolder) -> Any:
     return sha256_of(find_architecture(weights))
 
 
-def require_weights(folder: RunFolder, model: DetectionModel, names: tuple[str, ...] | None = None) -> None:
-    """Where nothing is trained in float: CheckpointNotFoundError for an architecture, ClassCountError for a checkpoint
-    of other classes than `names`."""
+def require_weights(folder: RunFolder, model: nn.Module, names: tuple[str, ...] | None = None) -> None:
+    """UnsupportedModelError where model.float is to train a model that it cannot. Where nothing is trained in float:
+    CheckpointNotFoundError for an architecture, ClassCountError for a checkpoint of other classes than `names`."""
     section = folder.recipe.model
     if section.float.epochs > 0:
+        require_float_training(model, section.weights, section.float.epochs)
         return
     if is_architecture(section.weights):
         raise CheckpointNotFoundError(

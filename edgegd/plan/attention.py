@@ -28,7 +28,7 @@ from edgegd.plan.profiles.table import EXACT
 from edgegd.plan.traced_op import TracedOp
 
 if TYPE_CHECKING:
-    from edgegd.plan.quant_plan import QuantPlan
+    from edgegd.plan.quant_plan import PlannedOp, QuantPlan
 
 # Operations of an exact attention, as a plan names them.
 SCALE, TRANSPOSE, SCORES, SOFTMAX, VALUES = (
@@ -103,20 +103,29 @@ def find_attentions(ops: Sequence[TracedOp]) -> list[Attention]:
             and scores.inputs[1] in by_address
             and values.inputs[0] in by_address
         ):
-            found.append(
-                Attention(
-                    scale.inputs[0],
-                    scores.inputs[1],
-                    values.inputs[0],
-                    scale.address,
-                    query_transpose.address,
-                    scores.address,
-                    softmax.address,
-                    weight_transpose.address,
-                    values.address,
-                )
-            )
+            found.append(_attention(scale, query_transpose, scores, softmax, weight_transpose, values))
     return found
+
+
+def _attention(
+    scale: TracedOp | PlannedOp,
+    query_transpose: TracedOp | PlannedOp,
+    scores: TracedOp | PlannedOp,
+    softmax: TracedOp | PlannedOp,
+    weight_transpose: TracedOp | PlannedOp,
+    values: TracedOp | PlannedOp,
+) -> Attention:
+    return Attention(
+        query=scale.inputs[0],
+        key=scores.inputs[-1],
+        value=values.inputs[0],
+        scale=scale.address,
+        query_transpose=query_transpose.address,
+        scores=scores.address,
+        softmax=softmax.address,
+        weight_transpose=weight_transpose.address,
+        values=values.address,
+    )
 
 
 def _is_scale(op: TracedOp) -> bool:
@@ -150,19 +159,7 @@ def planned_attentions(plan: QuantPlan) -> list[Attention]:
             chain.append(before)
         else:
             _, weight_transpose, softmax, scores, query_transpose, scale = chain
-            found.append(
-                Attention(
-                    scale.inputs[0],
-                    scores.inputs[-1],
-                    values.inputs[0],
-                    scale.address,
-                    query_transpose.address,
-                    scores.address,
-                    softmax.address,
-                    weight_transpose.address,
-                    values.address,
-                )
-            )
+            found.append(_attention(scale, query_transpose, scores, softmax, weight_transpose, values))
     return found
 
 

@@ -72,7 +72,8 @@ def multiply(
 
     Source: core/mlas/lib/qlmul.cpp.
     """
-    product = codes_of(a, a_range.scale).mul_(codes_of(b, b_range.scale))
+    codes_a, codes_b = codes_of(a, a_range.scale), codes_of(b, b_range.scale)
+    product = codes_a.mul_(codes_b) if a.shape == b.shape else codes_a * codes_b  # a squeeze-excite has one per channel
     product.mul_(a_range.scale * b_range.scale / result.scale)
     return from_raw_codes(product.add_(result.zero_point), result)
 

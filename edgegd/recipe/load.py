@@ -46,6 +46,7 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, origin: str = "rec
             mistake
             for mistake in _check_version(data, recipe)
             + _check_data(recipe.data)
+            + _check_mosaic(recipe)
             + _check_target(recipe.target, overridden)
             if not broken & {mistake.key, mistake.key.split(".")[0]}
         ]
@@ -118,6 +119,21 @@ def _check_data(data: DataSection) -> list[Mistake]:
             )
             for name, count in counts.items()
             if count == 0
+        ]
+    return []
+
+
+def _check_mosaic(recipe: Recipe) -> list[Mistake]:
+    """A mosaic of labelled and unlabelled images would be neither."""
+    distills = [recipe.train.distill, *([recipe.train.adapt.distill] if recipe.quant.activation != "silu" else [])]
+    mixes = any(distill.asks and distill.labels for distill in distills)
+    if recipe.data.unlabelled_images and recipe.train.mosaic > 0 and mixes:
+        return [
+            Mistake(
+                "train.mosaic",
+                "expected 0 with data.unlabelled_images, because a mosaic would mix images "
+                f"with and without labels, found {describe(recipe.train.mosaic)}; or set `labels: false`",
+            )
         ]
     return []
 

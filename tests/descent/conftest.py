@@ -18,7 +18,7 @@ from edgegd.detectors.losses import prepare_loss
 from edgegd.detectors.student import FloatStudent
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 torch.set_num_threads(1)
 

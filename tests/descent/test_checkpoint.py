@@ -20,7 +20,7 @@ from edgegd.descent.fine_tune import fine_tune
 from edgegd.descent.listener import Storage
 from edgegd.descent.random_state import capture_random_state, restore_random_state
 from edgegd.errors import TrainingCheckpointError
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 IDENTITY = {"plan": "a" * 64, "train": {"epochs": 2, "distill": {"head": 0.0}}, "accuracy": {"conf": 0.001}}
 TENSORS = {

@@ -18,7 +18,7 @@ from edgegd.detectors.distillation import Distiller, feature_difference, head_di
 from edgegd.detectors.losses import predict
 from edgegd.detectors.student import FloatStudent
 from edgegd.errors import UnsupportedModelError
-from edgegd.recipe.schema import Distillation, TrainSection
+from edgegd.recipe.training import Distillation, TrainSection
 
 BOTH = Distillation(head=0.5, neck=2.0)
 

@@ -12,7 +12,7 @@ from descent_listener import scores_of
 from edgegd.descent.fine_tune import fine_tune
 from edgegd.descent.schedule import learning_rate_factor
 from edgegd.errors import NaNLossError
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 SETTINGS = TrainSection(epochs=3, lr0=1e-3, warmup_epochs=0.5, ema_decay=0.9)
 

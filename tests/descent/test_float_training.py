@@ -14,7 +14,8 @@ from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
 from edgegd.detectors.float_checkpoint import open_checkpoint
 from edgegd.detectors.float_training import train_float
-from edgegd.recipe.schema import DataSection, FloatTraining, TrainSection
+from edgegd.recipe.schema import DataSection, FloatTraining
+from edgegd.recipe.training import TrainSection
 
 
 @pytest.mark.parametrize("weights", ["yolov5n.pt", "yolo26n.yaml", "shipped:yolo26n.yaml"])

@@ -11,9 +11,9 @@ from ultralytics.utils.loss import v8DetectionLoss
 
 from edgegd.detectors.batches import hyperparameters
 from edgegd.detectors.deployment import deploy
-from edgegd.detectors.losses import branch_weights, label_loss, predict, prepare_loss
+from edgegd.detectors.losses import branch_weights, label_loss, labelled_part, predict, prepare_loss
 from edgegd.detectors.student import FloatStudent
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 
 def float_images(batch: dict[str, Any]) -> dict[str, Any]:
@@ -82,3 +82,28 @@ def test_rt_detr_trains_with_denoising_and_its_own_mean(batches):
     loss.backward()
     assert model.model[-1].denoising_class_embed.weight.grad.abs().sum() > 0
     assert predict(student, batch)[-1] is not None and predict(student, batch, labels=False)[-1] is None
+
+
+@pytest.mark.parametrize("architecture", ["small", "small-end2end"])
+def test_unlabelled_images_count_for_nothing_in_the_label_loss(calibrated, batches, architecture):
+    quantized = calibrated(architecture).train()
+    whole = float_images(batches[0])
+    chosen = torch.tensor([False, True, False, True])  # the batch has a box an image, in order
+    alone = {
+        "img": whole["img"][chosen],
+        "cls": whole["cls"][chosen],
+        "bboxes": whole["bboxes"][chosen],
+        "batch_idx": torch.arange(2.0),
+    }
+    mixed = {
+        **whole,
+        **{name: alone[name] for name in ("cls", "bboxes")},
+        "batch_idx": torch.tensor([1.0, 3.0]),
+        "labelled": chosen,
+    }
+    expected = label_loss(quantized, alone, predict(quantized, alone))[0]
+    part = labelled_part(mixed, predict(quantized, mixed))
+    assert part is not None
+    torch.testing.assert_close(label_loss(quantized, *part)[0], expected)
+    assert labelled_part({**mixed, "labelled": torch.zeros(4, dtype=torch.bool)}, {}) is None
+    assert labelled_part(whole, "as it is") == (whole, "as it is")

@@ -9,7 +9,7 @@ from ultralytics.optim.muon import MuSGD, muon_update
 
 from edgegd.descent.optimizers import make_optimizer, set_learning_rates
 from edgegd.detectors.student import FloatStudent
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 KINDS = {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam, "SGD": torch.optim.SGD, "MuSGD": MuSGD}
 SETTINGS = {"lr0": 0.1, "bias_lr": 0.2, "range_lr": 0.01, "weight_decay": 0.3, "momentum": 0.8}

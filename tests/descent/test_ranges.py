@@ -13,7 +13,7 @@ from edgegd.descent.averaging import MovingAverage
 from edgegd.descent.fine_tune import fine_tune
 from edgegd.descent.training import Training
 from edgegd.detectors.student import FloatStudent
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 
 def range_values(quantized):

@@ -27,7 +27,8 @@ from edgegd.descent.random_state import seed_everything
 from edgegd.detectors.batches import TrainingBatches
 from edgegd.detectors.student import FloatStudent, Student
 from edgegd.quant.attach import QuantizedModel
-from edgegd.recipe.schema import DataSection, Distillation, TrainSection
+from edgegd.recipe.schema import DataSection
+from edgegd.recipe.training import Distillation, TrainSection
 
 LIMIT_S = 300.0  # for the end of a process that trains for seconds
 STEPS = 8  # two epochs of eight images, two a step

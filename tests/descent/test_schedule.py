@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from edgegd.descent.schedule import half_cosine, learning_rate_factor, ranges_learn
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 
 def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine():

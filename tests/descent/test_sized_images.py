@@ -16,7 +16,8 @@ from edgegd.data.view import ultralytics_yaml
 from edgegd.detectors.batches import TrainingBatches, hyperparameters
 from edgegd.detectors.sized_images import SizedImages
 from edgegd.network_size import NetworkSize
-from edgegd.recipe.schema import DataSection, TrainSection
+from edgegd.recipe.schema import DataSection
+from edgegd.recipe.training import TrainSection
 
 cv2 = pytest.importorskip("cv2")
 NAMES = {0: "pedestrian", 1: "car", 2: "traffic sign"}
@@ -38,7 +39,7 @@ def test_squares_are_those_of_ultralytics(tiny_set: Path, tmp_path: Path, mosaic
     theirs: Any = build_yolo_dataset(hyp, list_file, 4, {"names": NAMES, "nc": 3, "channels": channels}, mode="train")
     theirs.cache = "ram"
     theirs.transforms = theirs.build_transforms(hyp)
-    ours = SizedImages(list_file, NAMES, channels, (96, 96), hyp)
+    ours = SizedImages([list_file], NAMES, channels, (96, 96), hyp)
     for index in range(len(ours)):
         items = []
         for dataset in (theirs, ours):
@@ -103,5 +104,5 @@ def test_boxes_lie_where_the_objects_are(tmp_path: Path, size: NetworkSize, mosa
 def test_an_image_is_as_large_as_fits(tmp_path: Path) -> None:
     yaml = _marked_set(tmp_path / "set", [(90, 160), (160, 90), (1000, 10), (64, 128)], 3)
     view = ultralytics_yaml(open_dataset(DataSection(source="yaml", path=str(yaml))), tmp_path / "view")
-    images = SizedImages(str(view.with_name("train.txt")), MARKED, 3, (64, 128), hyperparameters(TrainSection(), 128))
+    images = SizedImages([str(view.with_name("train.txt"))], MARKED, 3, (64, 128), hyperparameters(TrainSection(), 128))
     assert [images.load_image(index)[2] for index in range(4)] == [(64, 114), (64, 36), (64, 1), (64, 128)]

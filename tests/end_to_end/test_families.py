@@ -16,13 +16,14 @@ from edgegd.data.calibration import batches
 from edgegd.descent.optimizers import make_optimizer
 from edgegd.detectors.batches import hyperparameters
 from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.families.ssd_detector import build_ssdlite
 from edgegd.detectors.losses import label_loss, predict, prepare_loss
 from edgegd.export.graph import build_graph
 from edgegd.export.metadata import contract_of, set_metadata
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.consistent_ranges import settle_ranges
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 from edgegd.runtime.contract import Preprocessing
 from edgegd.verify.census import require_planned, take_census
 from edgegd.verify.ladder import climb
@@ -40,6 +41,7 @@ FAMILIES = [
     ("yolo26n", False, 64),
     ("yolo26n", True, 64),
     ("rtdetr-l", None, 128),
+    ("ssdlite", None, 96),
 ]
 
 
@@ -47,7 +49,11 @@ def _detector(architecture: str) -> Any:
     from ultralytics import RTDETR, YOLO
 
     torch.manual_seed(0)
-    model: Any = (RTDETR if "rtdetr" in architecture else YOLO)(f"{architecture}.yaml").model.eval()
+    model: Any
+    if architecture == "ssdlite":
+        model = build_ssdlite(("pedestrian", "car", "traffic sign", *"abcde"), reduced_tail=True).eval()
+    else:
+        model = (RTDETR if "rtdetr" in architecture else YOLO)(f"{architecture}.yaml").model.eval()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
@@ -104,7 +110,8 @@ def test_a_family_from_trace_to_parity(
     quantized.eval()
     assert torch.isfinite(loss)
     changed = {key for key, value in quantized.state_dict().items() if not torch.equal(value, before[key])}
-    assert any(key.endswith("conv.weight") for key in changed) and any("log_scale" in key for key in changed)
+    assert any(key.startswith("model.") and key.endswith(".weight") for key in changed)
+    assert any("log_scale" in key for key in changed)
 
     graph = build_graph(quantized, imgsz, 17)
     set_metadata(graph, model, contract_of(graph, model, imgsz, "qat", plan.sha256, plan.profile))

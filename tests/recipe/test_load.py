@@ -211,9 +211,36 @@ def values_of(section: type) -> st.SearchStrategy[Any]:
             arguments[name] = st.sampled_from([True, False] if kind is bool else [None, True, False])
     arguments.update({"version": st.just(1)} if section is Recipe else {})
     arguments.update(
-        {"path": st.text(min_size=1).filter(str.strip), "source": st.just("yaml")} if "unlabelled" in arguments else {}
+        {
+            "path": st.text(min_size=1).filter(str.strip),
+            "source": st.just("yaml"),
+            "unlabelled_images": st.just(""),
+        }  # with some, a mosaic may be a mistake
+        if "unlabelled" in arguments
+        else {}
     )
     return st.builds(section, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("more", "mistake"),
+    [
+        ([], False),
+        (["train.distill.head=1"], True),
+        (["train.distill.neck=1", "train.distill.labels=false"], False),
+        (["quant.activation=relu"], True),
+        (["quant.activation=relu", "train.adapt.distill.labels=false"], False),
+    ],
+)
+def test_a_mosaic_does_not_mix_labelled_and_unlabelled_images(more: list[str], mistake: bool) -> None:
+    overrides = ["data.unlabelled_images=camera", "train.mosaic=0.5", *more]
+    if mistake:
+        with pytest.raises(RecipeError, match=r"train\.mosaic: expected 0 with data\.unlabelled_images"):
+            parse_recipe(MINIMAL, overrides)
+        parse_recipe(MINIMAL, [*overrides, "train.mosaic=0"])
+    else:
+        parse_recipe(MINIMAL, overrides)
+    parse_recipe(MINIMAL, ["train.mosaic=0.5", *more])  # without unlabelled images, mosaics are as ever
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, ShapeInferencePass
 
-from edgegd.export.passes.base import ExactPass, constant, numbers, shape_of
+from edgegd.export.passes.base import LIFTED_CONSTANTS, ExactPass, constant, numbers, shape_of
 
 _LARGEST = 1 << 20  # elements
 
@@ -20,6 +20,7 @@ class FoldConstants(ExactPass):
 
     name = "fold-constants"
     text = "computes once what depends on no image"
+    makes = (LIFTED_CONSTANTS,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Makes constants initializers and infers shapes, then folds."""

@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgegd.addresses import address_of_codes
-from edgegd.export.passes.base import MICROSOFT, ExactPass, numbers, sole_reader, take_place
+from edgegd.export.passes.base import LIFTED_CONSTANTS, MICROSOFT, ExactPass, numbers, sole_reader, take_place
 
 _ARITHMETIC = {
     "Add": "QLinearAdd",
@@ -49,6 +49,7 @@ class IntegerKernels(ExactPass):
 
     name = "integer-kernels"
     text = "integer operators instead of Q/DQ around float ones"
+    needs = (LIFTED_CONSTANTS,)
 
     def rewrite(self, graph: ir.Graph) -> None:
         """Rewrites in running order."""

@@ -7,7 +7,6 @@ baselines/NAME/history.jsonl    a line a gate (edgegd.latency.baseline.history)
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from edgegd.errors import (
     OnnxUnreadableError,
     WouldOverwriteError,
 )
-from edgegd.json_files import read_json
+from edgegd.json_files import read_json, write_json
 from edgegd.latency.measuring.model_signature import ModelSignature, read_model, read_signature, shape_differences
 from edgegd.safe_outputs import own_folder, refuse_link
 
@@ -174,7 +173,7 @@ class Baseline:
             "accepted_on": self.accepted_on,
             "static": self.static,
         }
-        write_atomically(self.folder / FACTS, (json.dumps(stored, indent=1) + "\n").encode())
+        write_json(self.folder / FACTS, stored)
 
 
 _ANY = by_name(lambda value, where: None, 10_000)

@@ -6,7 +6,6 @@ fingerprint and with blocks and quads of the same number and length, because bot
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -18,11 +17,11 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegd.atomic_files import explaining_full_disk, write_atomically
+from edgegd.atomic_files import explaining_full_disk
 from edgegd.device.answers import by_name, many, number, one_of, problem_of, record, text, whole
 from edgegd.device.fingerprint import differences
 from edgegd.errors import DeviceCalibrationError, InvalidMeasurementError
-from edgegd.json_files import read_json
+from edgegd.json_files import read_json, write_json
 from edgegd.latency.measuring.record import Measurement
 from edgegd.latency.measuring.validity import unsound
 from edgegd.latency.statistics.sequential_test import GateRule, outcomes
@@ -174,7 +173,7 @@ def save(calibration: Calibration, folder: Path) -> Path:
     path = _path(calibration.target, calibration.threads, calibration.spinning, folder)
     with explaining_full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps({"schema": SCHEMA, **asdict(calibration)}, indent=1).encode() + b"\n")
+    write_json(path, {"schema": SCHEMA, **asdict(calibration)})
     return path
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.atomic_files import write_atomically
 from edgegd.data.calibration import batches, calibration_images
@@ -94,13 +93,13 @@ def _measure(folder: RunFolder, progress: Progress) -> tuple[list[SwapUnit], dic
     }
 
 
-def _images(folder: RunFolder, model: DetectionModel) -> list[torch.Tensor]:
+def _images(folder: RunFolder, model: torch.nn.Module) -> list[torch.Tensor]:
     paths = calibration_images(stored_dataset(folder), _IMAGES, folder.recipe.train.seed)
     return [torch.from_numpy(batch) for batch in batches(paths, run_preprocessing(folder, model), _BATCH)]
 
 
 def _profile_of_silu_model(
-    folder: RunFolder, progress: Progress, model: DetectionModel, plan: QuantPlan, images: list[torch.Tensor]
+    folder: RunFolder, progress: Progress, model: torch.nn.Module, plan: QuantPlan, images: list[torch.Tensor]
 ) -> Profile:
     """The profile of the model as it would be quantized without a swap; its ranges, of few images, cost no time."""
     recipe = folder.recipe

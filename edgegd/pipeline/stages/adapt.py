@@ -26,7 +26,7 @@ from edgegd.pipeline.models import float_model, require_swap, stored_swap
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage
 from edgegd.progress import Progress
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 ADAPTATION_DESCENT = DescentKind(
     result=ADAPTED_MODEL,

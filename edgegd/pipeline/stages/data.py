@@ -38,6 +38,11 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
         f"{check.val_images} validation images with {check.val_boxes}; "
         f"{one_line(', '.join(map(one_line, dataset.names)))}"
     )
+    if section.unlabelled_images:
+        progress.note(
+            f"{check.unlabelled_images} unlabelled images that are no training images: for calibration, and "
+            "for training where it learns from the float model"
+        )
     folder.write_json(
         DATA,
         {
@@ -49,6 +54,7 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
             "files": _files_of(dataset),
             "train_images": [str(path) for path in dataset.train_images],
             "val_images": [str(path) for path in dataset.val_images],
+            "unlabelled_images": [str(path) for path in dataset.unlabelled_images],
             "contents": [dataclasses.astuple(content) for content in contents],
         },
     )
@@ -62,7 +68,7 @@ def _data_now(folder: RunFolder) -> str:
 def _files_of(dataset: Dataset) -> str:
     """Hash of the names, sizes and modification times of all images and labels."""
     digest = hashlib.sha256()
-    for image in (*dataset.train_images, *dataset.val_images):
+    for image in dataset.images:
         for file in (image, label_path(image)):
             stat = os.stat(file) if file.exists() else None
             digest.update(f"{file} {(stat.st_size, stat.st_mtime_ns) if stat else None}\n".encode())

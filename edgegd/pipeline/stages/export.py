@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import onnx
-from ultralytics.nn.tasks import DetectionModel
+from torch import nn
 
 from edgegd.export.float_graph import float_graph
 from edgegd.export.metadata import contract_of, set_metadata
@@ -39,7 +39,7 @@ def run_export(folder: RunFolder, progress: Progress) -> None:
     folder.write_json(PASSES, passes)
 
 
-def described_float_graph(folder: RunFolder, model: DetectionModel) -> onnx.ModelProto:
+def described_float_graph(folder: RunFolder, model: nn.Module) -> onnx.ModelProto:
     """The float graph of one of the run's deployed models, with trace and contract."""
     size = folder.recipe.model.size
     graph = float_graph(model, size, folder.recipe.export.opset)

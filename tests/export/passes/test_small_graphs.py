@@ -209,3 +209,24 @@ def test_an_image_that_is_also_read_as_floats_stays_floats():
     same, done = _applied(Uint8Input, model)
     assert done.refused == [("images", "something else than one quantized convolution reads the image")]
     assert same.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+
+
+def test_a_pass_checks_what_it_needs_and_what_it_promises(small_graph) -> None:
+    from onnx_ir.passes import PostconditionError, PreconditionError
+
+    class Disorder(ChannelsLast):
+        def rewrite(self, graph):
+            first, last = graph
+            graph.remove(first)
+            graph.insert_after(last, first)
+
+    constant = helper.make_node("Constant", [], ["c"], value=helper.make_tensor("c", TensorProto.FLOAT, [1], [1.0]))
+    add = helper.make_node("Add", ["x", "c"], ["y"])
+    info = helper.make_tensor_value_info
+    ends = [info("x", TensorProto.FLOAT, [1])], [info("y", TensorProto.FLOAT, [1])]
+    model = helper.make_model(helper.make_graph([constant, add], "g", *ends))
+    with pytest.raises(PreconditionError, match="every constant is an initializer"):
+        ChannelsLast()(ir.from_proto(model))
+    twice = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Relu", ["a"], ["y"])]
+    with pytest.raises(PostconditionError, match="made before it is read"):
+        Disorder()(ir.from_proto(helper.make_model(helper.make_graph(twice, "g", *ends))))
