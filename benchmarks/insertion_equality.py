@@ -42,10 +42,9 @@ from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 from edgegd.detectors.deployment import deploy
 from edgegd.export.edge import build_edge
 from edgegd.export.float_graph import float_graph
-from edgegd.export.graph_forms import constants, has_signed_activations, with_codes_as_outputs
+from edgegd.export.graph_forms import constants, with_codes_as_outputs
 from edgegd.export.insert.other_profile import in_profile
 from edgegd.export.insert.quantized_graph import quantized_graph
-from edgegd.export.load_onnx import load_onnx
 from edgegd.plan.profiles import TABLES
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.plan.quantized_state import state_from_arrays
@@ -54,7 +53,8 @@ from edgegd.runtime.images import IMAGE_SUFFIXES, read_image
 from edgegd.runtime.letterbox import preprocess
 from edgegd.runtime.session import load_session
 from edgegd.verify.edge_identity import require_identical
-from edgegd.verify.inner_tensors import load_exposed, run_exposed
+from edgegd.verify.inner_tensors import run_exposed
+from edgegd.verify.opened import OnnxFile, Pictures
 
 OLD_COMMIT = "87cfdd1"  # the last with QuantizedModel's export mode
 OPSET, CALIBRATED, COMPARED = 17, 8, 3
@@ -113,11 +113,11 @@ def integers_and_ranges(graph: onnx.GraphProto) -> dict[str, tuple[bytes, ...]]:
 
 def exposed_session(path: Path) -> onnxruntime.InferenceSession:
     """A session of the file as it is, int8 activations too, with all codes as outputs."""
-    model = load_onnx(path)
-    if not has_signed_activations(model):
-        return load_exposed(path)
+    file = OnnxFile(path)
+    if not file.has_signed_activations:
+        return file.with_codes()
     exposed = path.with_suffix(".exposed.onnx")
-    onnx.save(with_codes_as_outputs(model), exposed)
+    onnx.save(with_codes_as_outputs(file.graph), exposed)
     return load_session(exposed, signed_activations=True)
 
 
@@ -161,7 +161,8 @@ def measure_case(family: str, head: str, old: Path, images: Sequence[Path]) -> d
             onnx.save(proto, written)
             edge = folder / f"new-{profile}.edge.onnx"
             onnx.save(build_edge(proto, written.name)[0], edge)
-            same = require_identical(written, edge, images[CALIBRATED : CALIBRATED + COMPARED])
+            pictures = Pictures(images[CALIBRATED : CALIBRATED + COMPARED])
+            same = require_identical(OnnxFile(written), OnnxFile(edge), pictures)
             profiles[profile] = compare(before, written, inputs) | {"edge_numbers_equal": same.numbers}
     return {"family": family, "head": head, "imgsz": imgsz_of(family), "images": len(inputs), "profiles": profiles}
 
