@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import ShapeInferencePass
 
 from edgegd.addresses import inner_of, owner_of
-from edgegd.export.insert.base import nodes_by_address, results
+from edgegd.export.insert.addressed_graph import nodes_by_address, results
 from edgegd.plan.attention import EXPONENT, LOWEST_EXPONENT, planned_attentions
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant.histogram import Histogram

@@ -9,14 +9,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgegd.export.insert.base import (
-    InsertionPass,
-    make_node,
-    nodes_by_address,
-    only_result,
-    readers_outside,
-    redirect,
-)
+from edgegd.export.insert.addressed_graph import make_node, nodes_by_address, only_result, readers_outside, redirect
+from edgegd.export.insert.base import InsertionPass
 from edgegd.plan.profiles.table import FLOAT
 from edgegd.plan.quant_plan import PlannedOp
 

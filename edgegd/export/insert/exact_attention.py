@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgegd.export.insert.base import InsertionPass, add_constant, make_node, nodes_by_address, redirect
+from edgegd.export.insert.addressed_graph import add_constant, make_node, nodes_by_address, redirect
+from edgegd.export.insert.base import InsertionPass
 from edgegd.export.insert.pairs import make_pair
 from edgegd.export.insert.softmax import reduce_max
 from edgegd.plan.attention import EXPONENT, Attention, code_scale, planned_attentions

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgegd.export.insert.base import InsertionPass, add_constant, make_node, nodes_by_address
+from edgegd.export.insert.addressed_graph import add_constant, make_node, nodes_by_address
+from edgegd.export.insert.base import InsertionPass
 from edgegd.plan.quant_plan import PlannedOp
 from edgegd.plan.quantized_state import integer_convolutions
 

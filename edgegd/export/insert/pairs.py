@@ -16,9 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgegd.addresses import INPUT, codes_name, inner_of, owner_of
-from edgegd.export.insert.base import (
-    Insertion,
-    InsertionPass,
+from edgegd.export.insert.addressed_graph import (
     add_constant,
     make_node,
     nodes_by_address,
@@ -26,6 +24,7 @@ from edgegd.export.insert.base import (
     redirect,
     results,
 )
+from edgegd.export.insert.base import Insertion, InsertionPass
 from edgegd.plan.attention import SOFTMAX
 from edgegd.plan.formats import UINT8_ACTIVATION, Format
 from edgegd.plan.profiles.table import FLOAT

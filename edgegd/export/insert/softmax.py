@@ -15,14 +15,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgegd.export.insert.base import (
-    InsertionPass,
-    add_constant,
-    make_node,
-    nodes_by_address,
-    readers_outside,
-    redirect,
-)
+from edgegd.export.insert.addressed_graph import add_constant, make_node, nodes_by_address, readers_outside, redirect
+from edgegd.export.insert.base import InsertionPass
 from edgegd.plan.profiles.table import EXACT
 
 SMALLEST_EXPONENT = -60.0
