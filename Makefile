@@ -6,6 +6,7 @@
 #   make verify-arm64 RUN=runs/demo                  codes on emulated ARM CPUs; also verify-avx2, MODEL=x.onnx
 #   make test                                        every test, and which of them this CPU could not run
 #   make quick                                       the tests that train nothing, start no sshd and emulate no CPU
+#   make build                                       wheel and sdist, checked, and the wheel tried in an empty environment
 #   make check-arm64-wheels                          that ARM64 Linux can install what constraints.txt says; needs uv
 #
 # PIP_ARGS goes to pip, for example to take CPU-only wheels of torch and torchvision from PyTorch's own index.
@@ -85,6 +86,7 @@ verify-avx2: $(INSTALLED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check edgegd tests benchmarks fuzz
+	$(BIN)/ruff format --check edgegd tests benchmarks fuzz
 	$(BIN)/mypy
 
 # Those that need no data of yours and end within half an hour; the others say in their headers how they are run.
@@ -98,6 +100,13 @@ models: $(INSTALLED)
 
 docs: $(INSTALLED)
 	set -e; for page in cli errors recipes; do $(BIN)/python -m edgegd.cli.document $$page > docs/$$page.md; done
+	$(BIN)/python benchmarks/doc_tables.py
+	$(BIN)/python benchmarks/result_picture.py
+
+.PHONY: check-docs
+# That the generated pages, and the tables of README.md and docs/, are as `make docs` and benchmarks/doc_tables.py write them.
+check-docs: $(INSTALLED)
+	$(BIN)/python -m pytest tests/cli/test_document.py tests/benchmarks/test_doc_tables.py -k "page or picture"
 
 # One resolution for every supported Python; needs uv.
 constraints:
@@ -119,5 +128,17 @@ check-arm64-wheels:
 	    --python-platform aarch64-manylinux_2_28 -c constraints.txt --extra train --extra dev pyproject.toml >/dev/null; \
 	  echo "Python $$version on ARM64 Linux: every package has a wheel"; done
 
+.PHONY: build
+# Wheel and sdist, checked as PyPI checks them, and the wheel tried in an empty environment, as on a device.
+build:
+	rm -rf dist .venv-build .venv-wheel
+	$(PYTHON) -m venv .venv-build
+	.venv-build/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) build twine
+	.venv-build/bin/python -m build --outdir dist .
+	.venv-build/bin/python -m twine check --strict dist/*
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) "edgegd[image] @ file://$$(ls $(CURDIR)/dist/*.whl)"
+	cd .venv-wheel && bin/edgegd --version && bin/edgegd doctor && bin/edgegd recipe ls && bin/python ../tests/wheel_contents.py
+
 clean:
-	rm -rf $(VENV) .venv-lowest .venv-newest runs build dist *.egg-info
+	rm -rf $(VENV) .venv-lowest .venv-newest .venv-build .venv-wheel runs build dist *.egg-info

@@ -56,7 +56,8 @@ def is_replaced(entry: dict[str, Any], by: dict[str, Any]) -> bool:
     """Whether an entry is of the same row and seed, or of the row with another checkpoint or other settings."""
     identity = ("weights_sha256", "set_options")
     return all(entry[key] == by[key] for key in ("set", "row")) and (
-        entry["seed"] == by["seed"] or any(entry.get(key) != by[key] for key in identity))
+        entry["seed"] == by["seed"] or any(entry.get(key) != by[key] for key in identity)
+    )
 
 
 def store(path: Path | None, measured: Sequence[dict[str, Any]]) -> None:
@@ -102,8 +103,13 @@ def parse_arguments() -> argparse.Namespace:
     option("--data", nargs="*", default=[], metavar="SET=FOLDER", help="other folders of the images")
     option("--set", action="append", default=[], metavar="KEY=VALUE", help="other values of the sets' recipes")
     option("--peer-python", default=sys.executable, help="a Python with edgegd[train,bench] and nncf installed")
-    option("--rows", nargs="+", choices=ROWS, default=[name for name in ROWS if name not in CONTROLS],
-           help="rows to measure, if not yet measured")  # fmt: skip
+    option(
+        "--rows",
+        nargs="+",
+        choices=ROWS,
+        default=[name for name in ROWS if name not in CONTROLS],
+        help="rows to measure, if not yet measured",
+    )
     option("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of rows with chance")
     option("--again", action="store_true", help="make and measure the rows anew, even if they are measured")
     option("--work", type=Path, default=ROOT / "runs/accuracy_vs_peers", help="folder of all files made")
@@ -127,8 +133,10 @@ def main() -> None:
     failed = []
     for of in chosen_sets(arguments.sets, arguments.weights, arguments.data, arguments.set):
         if absent := of.absent():
-            print(f"{of.name} is left out: there is no {' and no '.join(map(str, absent))} (--weights, --data)",
-                  file=sys.stderr)  # fmt: skip
+            print(
+                f"{of.name} is left out: there is no {' and no '.join(map(str, absent))} (--weights, --data)",
+                file=sys.stderr,
+            )
             continue
         failed += run_set(of, arguments)
     print(table(HEADERS, accuracy_lines(results_of(arguments.result).entries)))

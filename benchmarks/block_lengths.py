@@ -17,8 +17,8 @@ import numpy as np
 from result_file import ResultFile
 from tabulate import tabulate
 
-from edgegd.latency.launch import deliver, run_launch
-from edgegd.latency.record import Block, Design, Launch, Measurement
+from edgegd.latency.measuring.launch import deliver, run_launch
+from edgegd.latency.measuring.record import Block, Design, Launch, Measurement
 from edgegd.recipe.schema import GateSection
 from edgegd.targets.local import LocalTarget
 
@@ -32,7 +32,9 @@ def measure(models: dict[str, Path], block_s: float, seed: int) -> dict[str, Any
     """One launch: its quads, the seconds that they took, and the standard error of their median, scaled to SECONDS."""
     gate, target = GateSection(), LocalTarget()
     quads = max(8, round(SECONDS / (4 * (block_s + 0.025))))  # 25 ms: what does not count of a block, about
-    design = Design(1, quads, block_s, gate.warmup_s, threads=1, spinning=False, seed=seed)
+    design = Design(
+        launches=1, quads=quads, block_s=block_s, warmup_s=gate.warmup_s, threads=1, spinning=False, seed=seed
+    )
     parts: list[Launch | Block] = []
     with target.lock():
         delivered = deliver(models, target)
@@ -42,9 +44,13 @@ def measure(models: dict[str, Path], block_s: float, seed: int) -> dict[str, Any
     ratios = Measurement(target.name, design, delivered.files, launches, blocks, True).log_ratios(SECOND)[0]
     drawn = np.random.default_rng(seed).choice(ratios, (DRAWS, len(ratios)))
     seconds = (blocks[-1].after["clocks_ns"]["monotonic"] - blocks[0].before["clocks_ns"]["monotonic"]) / 1e9
-    return {"block_s": block_s, "quads": len(ratios), "seconds": seconds,
-            "inferences": float(np.median([len(block.durations_ns) for block in blocks])),
-            "standard_error": float(np.median(drawn, axis=1).std() * np.sqrt(seconds / SECONDS))}  # fmt: skip
+    return {
+        "block_s": block_s,
+        "quads": len(ratios),
+        "seconds": seconds,
+        "inferences": float(np.median([len(block.durations_ns) for block in blocks])),
+        "standard_error": float(np.median(drawn, axis=1).std() * np.sqrt(seconds / SECONDS)),
+    }
 
 
 def table(results: ResultFile) -> str:
@@ -53,10 +59,21 @@ def table(results: ResultFile) -> str:
     for block_s in BLOCKS_S:
         found = results.find(block_s=block_s)
         if found:
-            mean = {key: float(np.mean([one[key] for one in found])) for key in found[0] if key in
-                    ("inferences", "quads", "seconds", "standard_error")}  # fmt: skip
-            lines.append([f"{block_s:g}", f"{mean['inferences']:.0f}", f"{mean['quads']:.0f}",
-                          f"{mean['seconds']:.1f}", f"{100 * mean['standard_error']:.2f} %", len(found)])
+            mean = {
+                key: float(np.mean([one[key] for one in found]))
+                for key in found[0]
+                if key in ("inferences", "quads", "seconds", "standard_error")
+            }
+            lines.append(
+                [
+                    f"{block_s:g}",
+                    f"{mean['inferences']:.0f}",
+                    f"{mean['quads']:.0f}",
+                    f"{mean['seconds']:.1f}",
+                    f"{100 * mean['standard_error']:.2f} %",
+                    len(found),
+                ]
+            )
     headers = ["block, s", "inferences", "quads", "s", f"spread in {SECONDS:.0f} s", "launches"]
     return tabulate(lines, headers, disable_numparse=True)
 

@@ -2,7 +2,7 @@
 
     python benchmarks/demo.py
 
-Writes benchmarks/results/demo.json: the run's report.json with the seconds of each stage. The README shows this table.
+Writes benchmarks/results/demo.json: the run's report.json with the seconds of each stage. docs/results.md shows it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from edgegd.cli.progress import TerminalProgress
-from edgegd.cli.run import stages_of
+from edgegd.pipeline.registry import stages_of
 from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.recipe.load import load_recipe

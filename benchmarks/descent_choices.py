@@ -23,16 +23,17 @@ from simulated_batchnorm import simulate
 from edgegd.accuracy.evaluate import score
 from edgegd.cli.progress import TerminalProgress
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.batches import TrainingBatches, hyperparameters
 from edgegd.descent.fine_tune import fine_tune
-from edgegd.descent.float_checkpoint import open_checkpoint
-from edgegd.descent.losses import prepare_loss
+from edgegd.descent.listener import Functions
 from edgegd.descent.random_state import seed_everything
-from edgegd.latency.fingerprint import fingerprint
+from edgegd.detectors.batches import TrainingBatches, hyperparameters
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.detectors.losses import prepare_loss
+from edgegd.device.fingerprint import fingerprint
 from edgegd.pipeline.models import quantized_model, stored_dataset, torch_detections, validation_truth
 from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.quant.settling import settle_ranges
+from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.recipe.load import load_recipe
 
 RECIPE = "bccd/yolo26n"
@@ -73,11 +74,16 @@ def train(folder: RunFolder, simulated: str, progress: TerminalProgress) -> dict
         progress.update(done, total, text)
 
     stream = TrainingBatches(ultralytics_yaml(dataset, folder.artifact("view")), dataset.names, settings, imgsz)
-    descent = fine_tune(quantized, stream, settings, evaluate, lambda epoch: None, progress=tell)
+    descent = fine_tune(quantized, stream, settings, Functions(evaluate, on_step=tell))
     steps = [later - earlier for earlier, later in itertools.pairwise(moments)]
     by_epoch = [epoch.map50_95 for epoch in descent.epochs]
-    return {"calibrated": descent.calibrated_map50_95, "by_epoch": by_epoch, "best": max(by_epoch),
-            "last": by_epoch[-1], "step_s": statistics.median(steps)}  # fmt: skip
+    return {
+        "calibrated": descent.start_map50_95,
+        "by_epoch": by_epoch,
+        "best": max(by_epoch),
+        "last": by_epoch[-1],
+        "step_s": statistics.median(steps),
+    }
 
 
 def main() -> None:
@@ -96,8 +102,12 @@ def main() -> None:
             if f"{name} / {seed}" in result["runs"]:
                 continue
             overrides, simulated = CHOICES[name]
-            overrides = [f"model.weights={arguments.weights}", f"data.path={arguments.data}", f"train.seed={seed}",
-                         *overrides]  # fmt: skip
+            overrides = [
+                f"model.weights={arguments.weights}",
+                f"data.path={arguments.data}",
+                f"train.seed={seed}",
+                *overrides,
+            ]
             path = arguments.work / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
             folder = RunFolder.create(path, load_recipe(RECIPE, overrides), RECIPE)
             with TerminalProgress() as progress:
@@ -110,8 +120,10 @@ def main() -> None:
         runs = [run for key, run in result["runs"].items() if key.startswith(f"{name} /")]
         if runs:
             means = [statistics.mean(run[key] for run in runs) for key in ("calibrated", "best", "last", "step_s")]
-            print(f"{name:45s} {len(runs):5d} {100 * means[0]:10.1f} {100 * means[1]:6.1f} {100 * means[2]:6.1f} "
-                  f"{means[3]:6.2f}")  # fmt: skip
+            print(
+                f"{name:45s} {len(runs):5d} {100 * means[0]:10.1f} {100 * means[1]:6.1f} {100 * means[2]:6.1f} "
+                f"{means[3]:6.2f}"
+            )
 
 
 if __name__ == "__main__":

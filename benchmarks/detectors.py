@@ -10,8 +10,15 @@ from pathlib import Path
 PROGRAM = Path(__file__).with_name("make_detector.py")
 
 
-def made(model: str, imgsz: int | str, out: Path, auto: Path | None = None, only: str = "", end2end: bool = False,
-         channels: int = 3) -> Path:
+def made(
+    model: str,
+    imgsz: int | str,
+    out: Path,
+    auto: Path | None = None,
+    only: str = "",
+    end2end: bool = False,
+    channels: int = 3,
+) -> Path:
     """`out`, filled by make_detector.py in a subprocess where it is not complete; the others are its options."""
     complete = out / "made.json"
     if not complete.exists() or (auto and "auto" not in json.loads(complete.read_text())):
@@ -20,6 +27,9 @@ def made(model: str, imgsz: int | str, out: Path, auto: Path | None = None, only
         options += ["--only", only] if only else []
         options += ["--end2end"] if end2end else []
         options += ["--channels", str(channels)] if channels != 3 else []
-        subprocess.run([sys.executable, str(PROGRAM), model, "--imgsz", str(imgsz), "--out", str(out), *options],
-                       check=True, stdout=sys.stderr)  # fmt: skip
+        subprocess.run(
+            [sys.executable, str(PROGRAM), model, "--imgsz", str(imgsz), "--out", str(out), *options],
+            check=True,
+            stdout=sys.stderr,
+        )
     return out

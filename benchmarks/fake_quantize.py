@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from edgegd.latency.fingerprint import fingerprint
+from edgegd.device.fingerprint import fingerprint
 from edgegd.quant.quantizers import ActivationQuantizer
 
 SHAPES = ((16, 16, 160, 160), (16, 64, 40, 40), (16, 256, 10, 10))  # activations of yolo26n at 320 px, batch 16
@@ -49,12 +49,14 @@ def measure(shape: tuple[int, ...]) -> dict[str, object]:
     }
     x = torch.randn(shape, requires_grad=True)
     gradient = torch.randn(shape)
-    rounds = [{name: seconds(function, x, gradient) for name, function in functions.items()}
-              for _ in range(ROUNDS + 3)][3:]  # fmt: skip
+    rounds = [
+        {name: seconds(function, x, gradient) for name, function in functions.items()} for _ in range(ROUNDS + 3)
+    ][3:]
     medians = {name: 1000 * statistics.median(times[name] for times in rounds) for name in functions}
-    ratios = {f"{name} / {other}": statistics.median(times[name] / times[other] for times in rounds)
-              for name, other in (("fixed", "torch"), ("learned", "torch learned"), ("fixed", "silu"),
-                                  ("learned", "silu"))}  # fmt: skip
+    ratios = {
+        f"{name} / {other}": statistics.median(times[name] / times[other] for times in rounds)
+        for name, other in (("fixed", "torch"), ("learned", "torch learned"), ("fixed", "silu"), ("learned", "silu"))
+    }
     return {"shape": shape, "median_ms": medians, "ratios": ratios}
 
 
@@ -62,8 +64,13 @@ def main() -> None:
     """Measures, prints and writes."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    result = {"machine": fingerprint(), "torch": torch.__version__, "threads": 1, "rounds": ROUNDS,
-              "shapes": [measure(shape) for shape in SHAPES]}  # fmt: skip
+    result = {
+        "machine": fingerprint(),
+        "torch": torch.__version__,
+        "threads": 1,
+        "rounds": ROUNDS,
+        "shapes": [measure(shape) for shape in SHAPES],
+    }
     print(json.dumps(result["machine"]), "torch", torch.__version__, "one thread")
     for row in result["shapes"]:
         print(row["shape"], {name: round(value, 2) for name, value in (row["median_ms"] | row["ratios"]).items()})

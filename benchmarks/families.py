@@ -39,27 +39,41 @@ from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel
 from edgegd.accuracy.evaluate import score
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.calibration import batches
-from edgegd.export.census import require_planned, take_census
+from edgegd.detectors.deployment import deploy, detection_head, plan_detector
 from edgegd.export.graph import build_graph
-from edgegd.export.ladder import OPTIMIZED, climb
 from edgegd.export.metadata import contract_of, set_metadata
-from edgegd.export.parity import above
-from edgegd.latency.measure import measure
+from edgegd.latency.measuring.measure import measure
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, detection_head, plan_detector
-from edgegd.quant.settling import settle_ranges
+from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.recipe.schema import LatencySection, QuantSection
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.detector import Detections, Detector, detections_from_output
 from edgegd.runtime.images import IMAGE_SUFFIXES, read_image
 from edgegd.runtime.letterbox import preprocess
 from edgegd.targets.local import LocalTarget
+from edgegd.verify.census import require_planned, take_census
+from edgegd.verify.ladder import OPTIMIZED, climb
+from edgegd.verify.opened import OnnxFile, Pictures
+from edgegd.verify.parity import above
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks/results/families.json"
-FAMILIES = ("yolov8n", "yolov8s", "yolov9t", "yolov9s", "yolov10n", "yolov10s", "yolo11n", "yolo11s", "yolo12n",
-            "yolo12s", "yolo26n", "yolo26s", "rtdetr-l")  # fmt: skip
+FAMILIES = (
+    "yolov8n",
+    "yolov8s",
+    "yolov9t",
+    "yolov9s",
+    "yolov10n",
+    "yolov10s",
+    "yolo11n",
+    "yolo11s",
+    "yolo12n",
+    "yolo12s",
+    "yolo26n",
+    "yolo26s",
+    "rtdetr-l",
+)
 IMGSZ, OPSET, PROFILE = 640, 17, "x86-vnni"
 CALIBRATED, COMPARED = 8, 4  # images
 SCORE_BIAS, LARGEST_LOGIT = -2.0, 8.0  # the largest logit is this far from the bias
@@ -87,8 +101,10 @@ def random_detector(architecture: str, images: torch.Tensor) -> Any:
     if isinstance(head, RTDETRDecoder):
         boxes, scores = [], [head.enc_score_head, *head.dec_score_head]
     else:
-        boxes, scores = ([branch[-1] for name in names for branch in getattr(head, name, None) or ()]
-                         for names in (("cv2", "one2one_cv2"), ("cv3", "one2one_cv3")))  # fmt: skip
+        boxes, scores = (
+            [branch[-1] for name in names for branch in getattr(head, name, None) or ()]
+            for names in (("cv2", "one2one_cv2"), ("cv3", "one2one_cv3"))
+        )
     for layers, std, bias in ((boxes, 0.02, 1.0), (scores, 0.1, SCORE_BIAS)):
         for layer in layers:
             nn.init.normal_(layer.weight, 0, std)
@@ -133,26 +149,36 @@ def agreement(quantized: QuantizedModel, file: Path, paths: Sequence[Path]) -> d
     in_torch = list(torch_detections(quantized, detector, paths))
     confident = [above(found, CONFIDENT) for found in in_torch]
     truth = GroundTruth(
-        tuple(paths), tuple(found.xyxy.astype("float64") for found in confident),
-        tuple(found.class_ids for found in confident), detector.contract.names,
-    )  # fmt: skip
+        tuple(paths),
+        tuple(found.xyxy.astype("float64") for found in confident),
+        tuple(found.class_ids for found in confident),
+        detector.contract.names,
+    )
     return {
-        "truths": truth.box_count, "torch": score(in_torch, truth).map50_95,
+        "truths": truth.box_count,
+        "torch": score(in_torch, truth).map50_95,
         "onnxruntime": score([detector(read_image(path)) for path in paths], truth).map50_95,
-    }  # fmt: skip
+    }
 
 
 def parity(quantized: QuantizedModel, file: Path, paths: Sequence[Path]) -> dict[str, Any]:
     """The parity ladder's onnxruntime rungs after one operation from equal inputs, and the free run's detections."""
-    ladder = climb(quantized, file, paths)
+    ladder = climb(quantized, OnnxFile(file), Pictures(paths))
     rungs = {}
     for rung in ladder.one_operation:
         worst = [str(tensor) for tensor in sorted(rung.codes.differing, key=lambda t: -t.differing / t.codes)[:3]]
-        rungs[rung.rung] = {"tensors": rung.codes.tensors, "codes": rung.codes.codes,
-                            "equal_share": rung.codes.equal_share, "largest_distance": rung.codes.largest_distance,
-                            "worst_tensors": worst}  # fmt: skip
-    return {"one_operation": rungs, "detections": dataclasses.asdict(ladder.whole.boxes),
-            "median_sqnr_db": ladder.median_sqnr_db}  # fmt: skip
+        rungs[rung.rung] = {
+            "tensors": rung.codes.tensors,
+            "codes": rung.codes.codes,
+            "equal_share": rung.codes.equal_share,
+            "largest_distance": rung.codes.largest_distance,
+            "worst_tensors": worst,
+        }
+    return {
+        "one_operation": rungs,
+        "detections": dataclasses.asdict(ladder.whole.boxes),
+        "median_sqnr_db": ladder.median_sqnr_db,
+    }
 
 
 def export(module: nn.Module, detector: Any, quantized: QuantizedModel, variant: str, folder: Path) -> Path:
@@ -180,16 +206,21 @@ def measure_family(architecture: str, images: Sequence[Path], folder: Path) -> d
     quantized.eval()
     fp32 = export(float_model, float_model, quantized, "fp32", folder)
     int8 = export(quantized, quantized.model, quantized, "ptq", folder)
-    census = take_census(int8, quantized.plan)
+    census = take_census(OnnxFile(int8), quantized.plan)
     require_planned(census, quantized.plan, architecture)
     latency = measure({"fp32": fp32, "int8": int8}, SETTINGS, LocalTarget()).to_json()
     latency.pop("blocks")
     return {
-        "family": architecture, "imgsz": IMGSZ, "parameters": parameters, "int8_convs": census.int8_convs,
-        "planned_float_convs": census.planned_float_convs, "operators": census.operators,
-        "parity": parity(quantized, int8, compared), "agreement": agreement(quantized, int8, compared),
+        "family": architecture,
+        "imgsz": IMGSZ,
+        "parameters": parameters,
+        "int8_convs": census.int8_convs,
+        "planned_float_convs": census.planned_float_convs,
+        "operators": census.operators,
+        "parity": parity(quantized, int8, compared),
+        "agreement": agreement(quantized, int8, compared),
         "latency": latency,
-    }  # fmt: skip
+    }
 
 
 def table(entries: list[dict[str, Any]]) -> str:
@@ -198,15 +229,30 @@ def table(entries: list[dict[str, Any]]) -> str:
     for entry in entries:
         agreed, speed = entry["agreement"], entry["latency"]["models"]["int8"]
         codes = entry["parity"]["one_operation"][OPTIMIZED]
-        lines.append([
-            entry["family"], f"{entry['parameters'] / 1e6:.1f}",
-            f"{entry['int8_convs']} / {entry['planned_float_convs']}", f"{100 * codes['equal_share']:.4f} %",
-            str(codes["largest_distance"]), f"{100 * entry['parity']['detections']['agreeing_share']:.2f} %",
-            f"{100 * (agreed['torch'] - agreed['onnxruntime']):.3f}", f"{speed['speedup_vs_fp32']:.2f}",
-            f"{speed['speedup_low']:.2f}-{speed['speedup_high']:.2f}",
-        ])  # fmt: skip
-    headers = ["family", "M parameters", "int8 / float convs", "equal codes", "distance", "detections agreeing",
-               "mAP torch - ORT", f"x FP32 at {IMGSZ}", "95 %"]  # fmt: skip
+        lines.append(
+            [
+                entry["family"],
+                f"{entry['parameters'] / 1e6:.1f}",
+                f"{entry['int8_convs']} / {entry['planned_float_convs']}",
+                f"{100 * codes['equal_share']:.4f} %",
+                str(codes["largest_distance"]),
+                f"{100 * entry['parity']['detections']['agreeing_share']:.2f} %",
+                f"{100 * (agreed['torch'] - agreed['onnxruntime']):.3f}",
+                f"{speed['speedup']:.2f}",
+                f"{speed['speedup_low']:.2f}-{speed['speedup_high']:.2f}",
+            ]
+        )
+    headers = [
+        "family",
+        "M parameters",
+        "int8 / float convs",
+        "equal codes",
+        "distance",
+        "detections agreeing",
+        "mAP torch - ORT",
+        f"x FP32 at {IMGSZ}",
+        "95 %",
+    ]
     return tabulate(lines, headers, disable_numparse=True)
 
 

@@ -40,11 +40,11 @@ from scipy import stats
 from slower import add_work
 from tabulate import tabulate
 
-from edgegd.latency.laboratory import sample
-from edgegd.latency.looks import GateRule, outcomes
-from edgegd.latency.record import Design, Measurement
-from edgegd.latency.recording import load_measurement
-from edgegd.latency.signed_rank import hodges_lehmann
+from edgegd.latency.gate.sampling import sample
+from edgegd.latency.measuring.record import Design, Measurement
+from edgegd.latency.measuring.recording import load_measurement
+from edgegd.latency.statistics.sequential_test import GateRule, outcomes
+from edgegd.latency.statistics.signed_rank import hodges_lehmann
 from edgegd.recipe.schema import GateSection
 from edgegd.targets.base import Target
 from edgegd.targets.local import LocalTarget
@@ -73,7 +73,15 @@ def make(work: Path) -> None:
 def design(launches: int, seed: int) -> Design:
     """The gate's own design, with as many launches as asked for."""
     gate = GateSection()
-    return Design(launches, gate.quads, gate.block_s, gate.warmup_s, threads=1, spinning=False, seed=seed)
+    return Design(
+        launches=launches,
+        quads=gate.quads,
+        block_s=gate.block_s,
+        warmup_s=gate.warmup_s,
+        threads=1,
+        spinning=False,
+        seed=seed,
+    )
 
 
 @contextmanager
@@ -97,8 +105,11 @@ def target(over_ssh: bool) -> Iterator[Target]:
     sys.path.insert(0, str(ROOT / "tests"))  # the tests' own sshd
     from loopback_sshd import running_device
 
-    with (tempfile.TemporaryDirectory() as folder, running_device(Path(folder)) as device,
-          closing(device.target("loopback")) as ssh):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_device(Path(folder)) as device,
+        closing(device.target("loopback")) as ssh,
+    ):
         yield ssh
 
 
@@ -111,8 +122,13 @@ def collect(work: Path, condition: str, launches: int) -> None:
     models = {"baseline": work / "base.onnx", "candidate": work / f"{condition.split('-')[0]}.onnx"}
     with tempfile.TemporaryDirectory() as folder, load("loaded" in condition), target("ssh" in condition) as where:
         raw = Path(folder) / "raw.jsonl"
-        sample(models, design(launches, seed=sum(condition.encode())), where, raw,
-               progress=lambda done, total: print(f"{condition}: {done}/{total}", file=sys.stderr, flush=True))
+        sample(
+            models,
+            design(launches, seed=sum(condition.encode())),
+            where,
+            raw,
+            progress=lambda done, total: print(f"{condition}: {done}/{total}", file=sys.stderr, flush=True),
+        )
         RAW.mkdir(parents=True, exist_ok=True)
         partial = stored.with_suffix(".partial")
         with gzip.open(partial, "wb", compresslevel=9) as file:
@@ -139,10 +155,14 @@ def verdicts(ratios: NDArray[np.float64], rule: GateRule, then: NDArray[np.float
     generator, launches = np.random.default_rng(0), rule.looks[-1]
     draws = generator.choice(ratios, (DECISIONS, launches))
     if then is not None:
-        draws[:, launches // 2:] = generator.choice(then, (DECISIONS, launches - launches // 2))
+        draws[:, launches // 2 :] = generator.choice(then, (DECISIONS, launches - launches // 2))
     found, used = outcomes(draws, rule)
-    return {"PASS": float(np.mean(found == -1)), "REGRESSED": float(np.mean(found == 1)),
-            "INCONCLUSIVE": float(np.mean(found == 0)), "mean_launches": float(np.mean(used))}
+    return {
+        "PASS": float(np.mean(found == -1)),
+        "REGRESSED": float(np.mean(found == 1)),
+        "INCONCLUSIVE": float(np.mean(found == 0)),
+        "mean_launches": float(np.mean(used)),
+    }
 
 
 def other_rules(measurement: Measurement, exchanged: bool) -> dict[str, float]:
@@ -153,9 +173,13 @@ def other_rules(measurement: Measurement, exchanged: bool) -> dict[str, float]:
     """
     names = list(measurement.models)[::-1] if exchanged else list(measurement.models)
     launches = sorted({block.launch for block in measurement.blocks})
-    samples = {(name, launch): np.concatenate([b.durations_ns for b in measurement.blocks
-                                               if (b.model, b.launch) == (name, launch)])
-               for name in names for launch in launches}  # fmt: skip
+    samples = {
+        (name, launch): np.concatenate(
+            [b.durations_ns for b in measurement.blocks if (b.model, b.launch) == (name, launch)]
+        )
+        for name in names
+        for launch in launches
+    }
     flagged: Counter[str] = Counter()
     pairs = [(one, other) for one in launches for other in launches if one != other]
     for one, other in pairs:
@@ -175,15 +199,22 @@ def rows() -> list[dict[str, Any]]:
     def add(name: str, sign: int, condition: str, then: str = "") -> None:
         ratios = sign * found[condition].launch_ratios("candidate")
         loaded = sign * found[then].launch_ratios("candidate") if then else None
-        lines.append({
-            "condition": name, "launches": len(ratios), "true_ratio": float(np.exp(hodges_lehmann(ratios))),
-            "sd_percent": float(100 * np.std(ratios, ddof=1)), "decisions": DECISIONS,
-            "quads_a_launch": found[condition].design.quads, "block_s": found[condition].design.block_s,
-            "medians_ms": found[condition].medians_ms(),
-            "discarded_quads": len(found[condition].discarded()), "quads": found[condition].planned_quads(),
-            **verdicts(ratios, rule, loaded),
-            "other_rules": {} if then else other_rules(found[condition], sign < 0),
-        })  # fmt: skip
+        lines.append(
+            {
+                "condition": name,
+                "launches": len(ratios),
+                "true_ratio": float(np.exp(hodges_lehmann(ratios))),
+                "sd_percent": float(100 * np.std(ratios, ddof=1)),
+                "decisions": DECISIONS,
+                "quads_a_launch": found[condition].design.quads,
+                "block_s": found[condition].design.block_s,
+                "medians_ms": found[condition].medians_ms(),
+                "discarded_quads": len(found[condition].discarded()),
+                "quads": found[condition].planned_quads(),
+                **verdicts(ratios, rule, loaded),
+                "other_rules": {} if then else other_rules(found[condition], sign < 0),
+            }
+        )
 
     for condition in found:
         for sign in (1, -1) if condition.startswith("plus5") else (1,):
@@ -199,12 +230,30 @@ def table(lines: list[dict[str, Any]], style: str = "simple") -> str:
     body = []
     for line in lines:
         others = [f"{100 * line['other_rules'][rule]:.1f}" if line["other_rules"] else "" for rule in OTHER_RULES]
-        body.append([line["condition"], f"{100 * (line['true_ratio'] - 1):+.1f} %", line["launches"],
-                     f"{line['quads_a_launch']} x 4 x {line['block_s']:g} s",
-                     f"{line['medians_ms']['baseline']:.2f}", f"{line['sd_percent']:.1f} %",
-                     *(f"{100 * line[verdict]:.2f}" for verdict in VERDICTS), f"{line['mean_launches']:.1f}", *others])
-    headers = ["condition", "true change", "launches", "blocks a launch", "baseline ms", "SD", *VERDICTS,
-               "launches a gate", *OTHER_RULES]
+        body.append(
+            [
+                line["condition"],
+                f"{100 * (line['true_ratio'] - 1):+.1f} %",
+                line["launches"],
+                f"{line['quads_a_launch']} x 4 x {line['block_s']:g} s",
+                f"{line['medians_ms']['baseline']:.2f}",
+                f"{line['sd_percent']:.1f} %",
+                *(f"{100 * line[verdict]:.2f}" for verdict in VERDICTS),
+                f"{line['mean_launches']:.1f}",
+                *others,
+            ]
+        )
+    headers = [
+        "condition",
+        "true change",
+        "launches",
+        "blocks a launch",
+        "baseline ms",
+        "SD",
+        *VERDICTS,
+        "launches a gate",
+        *OTHER_RULES,
+    ]
     return tabulate(body, headers, tablefmt=style, disable_numparse=True)
 
 

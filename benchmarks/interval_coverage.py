@@ -44,8 +44,11 @@ class Setting:
     gain: float
 
 
-SETTINGS = (Setting(87, 3, 13, 0.05), Setting(128, 80, 7, 0.05),
-            *(Setting(images, 3, 10, 0) for images in (4, 8, 12, 20, 30)))  # fmt: skip
+SETTINGS = (
+    Setting(87, 3, 13, 0.05),
+    Setting(128, 80, 7, 0.05),
+    *(Setting(images, 3, 10, 0) for images in (4, 8, 12, 20, 30)),
+)
 
 
 def models(setting: Setting, images: int, random: np.random.Generator) -> tuple[Matches, Matches]:
@@ -97,11 +100,14 @@ def coverage(setting: Setting) -> dict[str, Any]:
     for name, estimates in found.items():
         low, value, high = (np.array([getattr(one, key) for one in estimates]) for key in ("low", "value", "high"))
         entry[name] = {
-            "population": exact[name], "mean_of_sets": float(value.mean()), "width": float((high - low).mean()),
+            "population": exact[name],
+            "mean_of_sets": float(value.mean()),
+            "width": float((high - low).mean()),
             "holds_population": share((low <= exact[name]) & (exact[name] <= high)),
             "holds_mean_of_sets": share((low <= value.mean()) & (value.mean() <= high)),
-            "above_0": share(low > 0), "below_0": share(high < 0),
-        }  # fmt: skip
+            "above_0": share(low > 0),
+            "below_0": share(high < 0),
+        }
     return entry
 
 
@@ -115,16 +121,36 @@ def table(entries: list[dict[str, Any]]) -> str:
     lines = []
     for entry in entries:
         model, difference = entry["model"], entry["difference"]
-        lines.append([
-            entry["images"], entry["classes"], entry["gain"],
-            *(f"{100 * model[key]:.1f}" for key in ("population", "mean_of_sets", "holds_population",
-                                                    "holds_mean_of_sets")),
-            f"{100 * difference['mean_of_sets']:.2f}",
-            *(f"{100 * difference[key]:.1f}" for key in ("holds_population", "holds_mean_of_sets", "above_0",
-                                                         "below_0")),
-        ])  # fmt: skip
-    headers = ["images", "classes", "gain", "mAP", "of sets", "held %", "of sets held %", "difference", "held %",
-               "of sets held %", "above 0 %", "below 0 %"]  # fmt: skip
+        lines.append(
+            [
+                entry["images"],
+                entry["classes"],
+                entry["gain"],
+                *(
+                    f"{100 * model[key]:.1f}"
+                    for key in ("population", "mean_of_sets", "holds_population", "holds_mean_of_sets")
+                ),
+                f"{100 * difference['mean_of_sets']:.2f}",
+                *(
+                    f"{100 * difference[key]:.1f}"
+                    for key in ("holds_population", "holds_mean_of_sets", "above_0", "below_0")
+                ),
+            ]
+        )
+    headers = [
+        "images",
+        "classes",
+        "gain",
+        "mAP",
+        "of sets",
+        "held %",
+        "of sets held %",
+        "difference",
+        "held %",
+        "of sets held %",
+        "above 0 %",
+        "below 0 %",
+    ]
     return tabulate(lines, headers, disable_numparse=True)
 
 

@@ -43,8 +43,12 @@ print(json.dumps({p: m.version(p) for p in ("openvino", "nvidia-modelopt", "onnx
 def drawn_set(folder: Path) -> Path:
     """A data set of drawn scenes whose YAML names as many classes as the detectors have."""
     make_streets(folder / "streets", train=IMAGES, val=IMAGES)
-    described = {"path": str(folder / "streets"), "train": "images/train", "val": "images/val",
-                 "names": {index: str(index) for index in range(CLASSES)}}  # fmt: skip
+    described = {
+        "path": str(folder / "streets"),
+        "train": "images/train",
+        "val": "images/val",
+        "names": {index: str(index) for index in range(CLASSES)},
+    }
     path = folder / "set.yaml"
     path.write_text(yaml.safe_dump(described))
     return path
@@ -54,20 +58,36 @@ def peer_file(peer: str, weights: Path, imgsz: int, form: str, folder: Path, arg
     """The peer's ONNX file of the checkpoint; made in the peers' environment where it does not exist."""
     if not (folder / "made.json").exists():
         print(f"making the file of {peer} ...", file=sys.stderr, flush=True)
-        settings = {"data.source": "yaml", "model.imgsz": imgsz, "train.epochs": 1, "train.batch": IMAGES,
-                    "quant.calibration_images": IMAGES}  # fmt: skip
+        settings = {
+            "data.source": "yaml",
+            "model.imgsz": imgsz,
+            "train.epochs": 1,
+            "train.batch": IMAGES,
+            "quant.calibration_images": IMAGES,
+        }
         overrides = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-        command = [arguments.peer_python, str(ROOT / "benchmarks/peers/make_onnx.py"), peer, "--weights", str(weights),
-                   "--data", str(drawn_set(arguments.work)), "--out", str(folder), *overrides,
-                   *(["--end2end"] if form == "end2end" else [])]  # fmt: skip
+        command = [
+            arguments.peer_python,
+            str(ROOT / "benchmarks/peers/make_onnx.py"),
+            peer,
+            "--weights",
+            str(weights),
+            "--data",
+            str(drawn_set(arguments.work)),
+            "--out",
+            str(folder),
+            *overrides,
+            *(["--end2end"] if form == "end2end" else []),
+        ]
         subprocess.run(command, check=True, stdout=sys.stderr, env=os.environ | {"PYTHONPATH": str(ROOT)})
     return folder / "best.onnx"
 
 
 def files_of(model: str, imgsz: int, form: str, arguments: argparse.Namespace) -> dict[str, Path]:
     """Every file of a detector by its row's name; the first is the reference."""
-    ours = made(model, imgsz, arguments.work / f"{model}-{form}-{imgsz}", arguments.auto.get(model),
-                end2end=form == "end2end")  # fmt: skip
+    ours = made(
+        model, imgsz, arguments.work / f"{model}-{form}-{imgsz}", arguments.auto.get(model), end2end=form == "end2end"
+    )
     files = {peer: peer_file(peer, ours / "float.pt", imgsz, form, ours / peer, arguments) for peer in PEERS}
     files["openvino-fp32"] = for_openvino(files[REFERENCE])
     activations = list(json.loads((ours / "made.json").read_text()))
@@ -88,8 +108,9 @@ def measure_detector(results: ResultFile, detector: dict[str, Any], arguments: a
             key = {**detector, "threads": threads, "spinning": arguments.spinning}
             if launch not in missing(results, key, arguments.launches):
                 continue
-            settings = LatencySection(threads=threads, spinning=arguments.spinning, quads=arguments.quads,
-                                      block_s=arguments.block_s)  # fmt: skip
+            settings = LatencySection(
+                threads=threads, spinning=arguments.spinning, quads=arguments.quads, block_s=arguments.block_s
+            )
             target = PeerTarget(arguments.peer_python)
             measure_launch(results, {**key, "launch": launch}, files, settings, target, packages=versions)
 
@@ -104,11 +125,34 @@ def table(results: ResultFile) -> str:
         for name in entries[0]["files"]:
             times, low, high = ratio(entries, REFERENCE, name)
             scaling = f"{ratio_of_launches(on_one, entries, name):.2f}" if threads > 1 and on_one else ""
-            lines.append([*group, name, f"{median_ms(entries, name):.2f}", f"{times:.2f}",
-                          f"{low:.2f}-{high:.2f}", f"{ratio(entries, 'ultralytics-qat', name)[0]:.2f}", scaling,
-                          openvino_ratio(entries, name), len(entries)])  # fmt: skip
-    headers = ["model", "form", "px", "spinning", "threads", "file", "ms", "x FP32", "95 %", "x QAT", "x 1 thread",
-               "ms / OpenVINO", "launches"]  # fmt: skip
+            lines.append(
+                [
+                    *group,
+                    name,
+                    f"{median_ms(entries, name):.2f}",
+                    f"{times:.2f}",
+                    f"{low:.2f}-{high:.2f}",
+                    f"{ratio(entries, 'ultralytics-qat', name)[0]:.2f}",
+                    scaling,
+                    openvino_ratio(entries, name),
+                    len(entries),
+                ]
+            )
+    headers = [
+        "model",
+        "form",
+        "px",
+        "spinning",
+        "threads",
+        "file",
+        "ms",
+        "x FP32",
+        "95 %",
+        "x QAT",
+        "x 1 thread",
+        "ms / OpenVINO",
+        "launches",
+    ]
     return tabulate(lines, headers, disable_numparse=True)
 
 
@@ -126,8 +170,12 @@ def parse_arguments() -> argparse.Namespace:
     option = parser.add_argument
     option("--peer-python", default=sys.executable, help="a Python with edgegd[train,bench] installed")
     option("--models", nargs="+", default=MODELS, help="architectures")
-    option("--form", choices=("raw", "end2end"), default="raw",
-           help="what Ultralytics exports by default, or the head of YOLOv10 and YOLO26 that needs no NMS (nms=False)")
+    option(
+        "--form",
+        choices=("raw", "end2end"),
+        default="raw",
+        help="what Ultralytics exports by default, or the head of YOLOv10 and YOLO26 that needs no NMS (nms=False)",
+    )
     option("--sizes", nargs="+", type=int, default=SIZES, help="sides of the input in px")
     option("--auto", nargs="*", default=[], metavar="MODEL=FILE", help="activation.json of a run with activation auto")
     option("--spinning", action="store_true", help="let idle threads of onnxruntime spin, as is its default")

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from doc_tables import loss_table
 from observers import evaluate
-from readme_tables import loss_table
 from result_file import ResultFile
 from torch.nn import functional as F
 
@@ -31,14 +31,14 @@ from edgegd.accuracy.bootstrap import compare
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.calibration import batches, calibration_images
 from edgegd.data.dataset import open_dataset
-from edgegd.descent.float_checkpoint import open_checkpoint
+from edgegd.detectors.deployment import deploy, detection_head, plan_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.plan.quant_plan import PlannedOp
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import choose_ranges, collect, set_ranges
-from edgegd.quant.folding import deploy, detection_head, plan_detector
-from edgegd.quant.plan import PlannedOp
+from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.quant.readers import VALUE, readers_of_groups
 from edgegd.quant.refine import refine
-from edgegd.quant.settling import settle_ranges
 from edgegd.recipe.schema import DataSection
 from edgegd.runtime.contract import Preprocessing
 
@@ -59,8 +59,9 @@ class Partly(QuantizedModel):
         """As the plan says, or not at all."""
         return super().quantize(address, x) if self.observe or self.activations(address) else x
 
-    def _convolution(self, op: PlannedOp, x: torch.Tensor, weight: torch.Tensor, bias: Any = None, *args: Any,
-                     **kwargs: Any) -> torch.Tensor:
+    def _convolution(
+        self, op: PlannedOp, x: torch.Tensor, weight: torch.Tensor, bias: Any = None, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
         if self.quantizes_weights and self.observe is None:
             weight = self.weight_quantizer(op)(weight)
         return F.conv2d(x, weight, bias, *args, **kwargs)
@@ -79,9 +80,11 @@ def heads(model: torch.nn.Module, detector: Any, images: Iterator[np.ndarray]) -
     def keep(key: tuple[str, int]) -> Any:
         return lambda module, args, result: found.__setitem__(key, result.clone())
 
-    handles = [branch[-1].register_forward_hook(keep((kind, level)))
-               for kind, name in zip(("boxes", "scores"), branches, strict=True)
-               for level, branch in enumerate(getattr(head, name))]  # fmt: skip
+    handles = [
+        branch[-1].register_forward_hook(keep((kind, level)))
+        for kind, name in zip(("boxes", "scores"), branches, strict=True)
+        for level, branch in enumerate(getattr(head, name))
+    ]
     try:
         for batch in images:
             model(torch.from_numpy(batch))
@@ -115,8 +118,10 @@ def head_losses(own: list[Head], target: list[Head]) -> dict[str, float]:
         rows["scores"] += (scores / belief).clamp(min=1e-9).tolist()
         rows["boxes"] += (boxes / belief).clamp(min=1e-9).tolist()
         rows["db"] += (10 * torch.log10(signal / noise.clamp(min=1e-30))).tolist()
-    return {name: round(math.exp(fmean(map(math.log, values))), 6) if name != "db" else round(median(values), 2)
-            for name, values in rows.items()}  # fmt: skip
+    return {
+        name: round(math.exp(fmean(map(math.log, values))), 6) if name != "db" else round(median(values), 2)
+        for name, values in rows.items()
+    }
 
 
 def main() -> None:
@@ -160,16 +165,25 @@ def main() -> None:
             accuracy = evaluate(run, model, truth, size)
             pair = compare({"own": accuracy.matches, "fp32": fp32.matches}, [("own", "fp32")])
             change = pair.differences["own", "fp32"]["map50_95"]
-            file.add(key | losses | {
-                "prepare_s": round(seconds, 1), "images": len(truth.image_paths), "map50_95": accuracy.map50_95,
-                "fp32_map50_95": fp32.map50_95, "difference": change.value, "interval": [change.low, change.high],
-            })  # fmt: skip
+            file.add(
+                key
+                | losses
+                | {
+                    "prepare_s": round(seconds, 1),
+                    "images": len(truth.image_paths),
+                    "map50_95": accuracy.map50_95,
+                    "fp32_map50_95": fp32.map50_95,
+                    "difference": change.value,
+                    "interval": [change.low, change.high],
+                }
+            )
             print(f"{options.name} {profile} {label}: {losses} {100 * accuracy.map50_95:.2f}", flush=True)
     print(loss_table())
 
 
 def rows_of(profile: str) -> dict[str, Callable[[Partly, Any, Callable[[int], np.ndarray]], bool]]:
     """Label -> what makes of a fresh model that row; it returns whether all of the plan is quantized."""
+
     def calibrated(quantized: Partly, histograms: Any, observer: str = "mse", values: bool = False) -> None:
         readers = dict.fromkeys(quantized.plan.groups.values(), VALUE) if values else None
         set_ranges(quantized, choose_ranges(quantized.plan, histograms, observer, readers=readers))
@@ -180,6 +194,7 @@ def rows_of(profile: str) -> dict[str, Callable[[Partly, Any, Callable[[int], np
             calibrated(quantized, histograms)
             quantized.quantizes_weights, quantized.activations = weights, lambda address: which(quantized, address)
             return False
+
         return prepare
 
     def read_by(*names: str) -> Callable[[Partly, str], bool]:
@@ -191,6 +206,7 @@ def rows_of(profile: str) -> dict[str, Callable[[Partly, Any, Callable[[int], np
             if refined:
                 refine(quantized, torch.from_numpy(images(32)))
             return True
+
         return prepare
 
     alone = {
@@ -203,9 +219,11 @@ def rows_of(profile: str) -> dict[str, Callable[[Partly, Any, Callable[[int], np
     return {
         "weights alone": part(True, lambda q, a: False),
         **(alone if profile == "x86-vnni" else {}),
-        "all, minmax": whole("minmax"), "all, errors of values": whole(values=True), "all": whole(),
+        "all, minmax": whole("minmax"),
+        "all, errors of values": whole(values=True),
+        "all": whole(),
         "all, refined": whole(refined=True),
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -29,16 +29,16 @@ from families import random_detector
 from ultralytics import YOLO
 
 from edgegd.data.streets import render_scene
+from edgegd.detectors.activation_swap import silu_paths, swap_to_relu
+from edgegd.detectors.deployment import deploy, input_channels, plan_detector
 from edgegd.device.profile import this_machine
 from edgegd.export.edge import build_edge
 from edgegd.export.graph import build_graph
 from edgegd.export.metadata import contract_of, set_metadata
 from edgegd.network_size import NetworkSize, network_size
-from edgegd.quant.activation import silu_paths, swap_to_relu
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, input_channels, plan_detector
-from edgegd.quant.settling import settle_ranges
+from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.letterbox import preprocess
 

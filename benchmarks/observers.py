@@ -26,11 +26,11 @@ from edgegd.accuracy.evaluate import AccuracyResult, score
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.calibration import batches, calibration_images
 from edgegd.data.dataset import open_dataset
-from edgegd.descent.float_checkpoint import open_checkpoint
-from edgegd.latency.fingerprint import parse_cpuinfo
+from edgegd.detectors.deployment import deploy, detection_head, plan_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.device.fingerprint import parse_cpuinfo
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import Range, choose_ranges, collect, set_ranges
-from edgegd.quant.folding import deploy, detection_head, plan_detector
 from edgegd.recipe.schema import DataSection
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import detections_from_output
@@ -38,8 +38,15 @@ from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import preprocess
 
 ROOT = Path(__file__).resolve().parents[1]
-ROWS = [("minmax", 99.99), ("percentile", 99.9), ("percentile", 99.99), ("percentile", 99.999), ("mse", 99.99),
-        ("entropy", 99.99), ("auto", 99.99)]  # fmt: skip
+ROWS = [
+    ("minmax", 99.99),
+    ("percentile", 99.9),
+    ("percentile", 99.99),
+    ("percentile", 99.999),
+    ("mse", 99.99),
+    ("entropy", 99.99),
+    ("auto", 99.99),
+]
 CALIBRATION_IMAGES, BATCH = 128, 8
 
 
@@ -54,8 +61,11 @@ def evaluate(model: torch.nn.Module, detector: Any, truth: GroundTruth, size: Pr
         outputs = model(torch.from_numpy(np.concatenate([pixels for pixels, _ in prepared]))).numpy()
         contract = ModelContract(size, OutputContract(kind, (1, *outputs.shape[1:])), names, int(detector.stride.max()))
         for output, (_, geometry) in zip(outputs, prepared, strict=True):
-            found.append(detections_from_output(output[None], contract, geometry, conf=0.001, iou=0.7, max_det=300,
-                                                multi_label=True, clip=False))  # fmt: skip
+            found.append(
+                detections_from_output(
+                    output[None], contract, geometry, conf=0.001, iou=0.7, max_det=300, multi_label=True, clip=False
+                )
+            )
     return score(found, truth)
 
 
@@ -63,8 +73,12 @@ def summary(ranges: dict[str, Range]) -> dict[str, Any]:
     """Median and least SQNR over all tensors, and how many groups each observer chose."""
     ratios = {address: ratio for chosen in ranges.values() for address, ratio in chosen.tensors.items()}
     worst = min(ratios, key=ratios.__getitem__)
-    return {"median_sqnr_db": round(median(ratios.values()), 2), "least_sqnr_db": round(ratios[worst], 2),
-            "least_sqnr_tensor": worst, "chosen_by": dict(Counter(r.observer for r in ranges.values()))}  # fmt: skip
+    return {
+        "median_sqnr_db": round(median(ratios.values()), 2),
+        "least_sqnr_db": round(ratios[worst], 2),
+        "least_sqnr_tensor": worst,
+        "chosen_by": dict(Counter(r.observer for r in ranges.values())),
+    }
 
 
 def main() -> None:
@@ -98,22 +112,40 @@ def main() -> None:
             row = {"map50_95": accuracy.map50_95, "map50": accuracy.map50, "choose_s": round(choose_s, 2)}
             results.setdefault(label, []).append(row | summary(ranges))
             print(f"seed {seed}, {label}: {100 * accuracy.map50_95:.2f}", flush=True)
-    machine = {"cpu": parse_cpuinfo(Path("/proc/cpuinfo").read_text()).name, "torch": torch.__version__,
-               "threads": torch.get_num_threads()}  # fmt: skip
+    machine = {
+        "cpu": parse_cpuinfo(Path("/proc/cpuinfo").read_text()).name,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
     print(machine)
     print(f"{CALIBRATION_IMAGES} calibration images in {median(collect_s)} s, mAP on {len(truth.image_paths)} images")
     rows = [["FP32", f"{100 * fp32.map50_95:.2f}", "", "", f"{100 * fp32.map50:.2f}"]]
     for label, runs in results.items():
         maps = [run["map50_95"] for run in runs]
-        rows.append([label, f"{100 * mean(maps):.2f}", f"{100 * min(maps):.2f} .. {100 * max(maps):.2f}",
-                     f"{100 * (mean(maps) - fp32.map50_95):+.2f}", f"{100 * mean(run['map50'] for run in runs):.2f}",
-                     *(median(run[key] for run in runs) for key in ("median_sqnr_db", "least_sqnr_db", "choose_s"))])
+        rows.append(
+            [
+                label,
+                f"{100 * mean(maps):.2f}",
+                f"{100 * min(maps):.2f} .. {100 * max(maps):.2f}",
+                f"{100 * (mean(maps) - fp32.map50_95):+.2f}",
+                f"{100 * mean(run['map50'] for run in runs):.2f}",
+                *(median(run[key] for run in runs) for key in ("median_sqnr_db", "least_sqnr_db", "choose_s")),
+            ]
+        )
     headers = ["observer", "mAP50-95", "seeds", "to FP32", "mAP50", "median SQNR dB", "least SQNR dB", "choosing s"]
     print(tabulate(rows, headers, disable_numparse=True))
-    document = {"schema": 1, "date": datetime.now(timezone.utc).date().isoformat(), "machine": machine,
-                "weights": Path(options.weights).name, "imgsz": options.imgsz, "images": len(truth.image_paths),
-                "calibration_images": CALIBRATION_IMAGES, "collect_s": collect_s,
-                "fp32": {"map50_95": fp32.map50_95, "map50": fp32.map50}, "observers": results}  # fmt: skip
+    document = {
+        "schema": 1,
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "machine": machine,
+        "weights": Path(options.weights).name,
+        "imgsz": options.imgsz,
+        "images": len(truth.image_paths),
+        "calibration_images": CALIBRATION_IMAGES,
+        "collect_s": collect_s,
+        "fp32": {"map50_95": fp32.map50_95, "map50": fp32.map50},
+        "observers": results,
+    }
     (ROOT / "benchmarks/results/observers.json").write_text(json.dumps(document, indent=1) + "\n")
 
 

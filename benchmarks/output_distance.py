@@ -69,8 +69,11 @@ def main() -> None:
     options = parser.parse_args()
     size = Preprocessing(imgsz=(options.imgsz, options.imgsz))
     images = open_dataset(DataSection(source="yaml", path=options.data)).val_images
-    files = {path.relative_to(options.work).as_posix(): path for kind in ("best.onnx", "ptq.onnx", "best.xml")
-             for path in sorted(options.work.glob(f"*/{kind}"))}  # fmt: skip
+    files = {
+        path.relative_to(options.work).as_posix(): path
+        for kind in ("best.onnx", "ptq.onnx", "best.xml")
+        for path in sorted(options.work.glob(f"*/{kind}"))
+    }
     runs = {name: opened(path) for name, path in files.items()}
     reference = runs.pop(REFERENCE)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
@@ -84,8 +87,15 @@ def main() -> None:
     rows = []
     for name, distances in found.items():
         scores, boxes = np.exp(np.log(np.maximum(distances, 1e-12)).mean(0)).tolist()
-        results.add({"set": options.work.name, "file": name, "images": len(images), "scores_nats": round(scores, 5),
-                     "boxes_px": round(boxes, 4)})  # fmt: skip
+        results.add(
+            {
+                "set": options.work.name,
+                "file": name,
+                "images": len(images),
+                "scores_nats": round(scores, 5),
+                "boxes_px": round(boxes, 4),
+            }
+        )
         rows.append([name, f"{scores:.4f}", f"{boxes:.3f}"])
     print(tabulate(rows, ["file", "scores, nats", "boxes, px"], tablefmt="github", disable_numparse=True))
 

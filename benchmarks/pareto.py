@@ -36,8 +36,12 @@ from matplotlib import pyplot
 
 OWN_FILES = {"fp32": "fp32.onnx", "portable": "qat.onnx", "edge": "qat.edge.onnx"}
 # A point's maker, as its name begins -> colour and marker. Those of edgegd are told apart by their last word.
-STYLES = {"ultralytics": ("tab:orange", "s"), "onnxruntime": ("tab:green", "^"), "openvino": ("tab:purple", "D"),
-          "edgegd": ("tab:blue", "o")}  # fmt: skip
+STYLES = {
+    "ultralytics": ("tab:orange", "s"),
+    "onnxruntime": ("tab:green", "^"),
+    "openvino": ("tab:purple", "D"),
+    "edgegd": ("tab:blue", "o"),
+}
 
 
 class Point(NamedTuple):
@@ -113,21 +117,39 @@ def draw(points_by_set: Mapping[str, Sequence[Point]], path: Path) -> None:
 
     Numbers, because several files of one mAP lie side by side and their names would not fit; the legend has the names.
     """
-    figure, axes = pyplot.subplots(len(points_by_set), 1, figsize=(11, 6 * len(points_by_set)), squeeze=False,
-                                   layout="constrained")  # fmt: skip
+    figure, axes = pyplot.subplots(
+        len(points_by_set), 1, figsize=(11, 6 * len(points_by_set)), squeeze=False, layout="constrained"
+    )
     for axis, (name, points) in zip(axes[:, 0], points_by_set.items(), strict=True):
         on_front = front(points)
-        axis.plot([point.median_ms for point in on_front], [100 * mean(point.maps) for point in on_front],
-                  color="lightgrey", drawstyle="steps-post", zorder=0)  # fmt: skip
+        axis.plot(
+            [point.median_ms for point in on_front],
+            [100 * mean(point.maps) for point in on_front],
+            color="lightgrey",
+            drawstyle="steps-post",
+            zorder=0,
+        )
         for number, point in enumerate(points, start=1):
             color, marker = STYLES[point.name.replace("-", " ").split()[0]]
             height, values = 100 * mean(point.maps), [100 * value for value in point.maps]
             spread = [[height - min(values)], [max(values) - height]]
-            axis.errorbar(point.median_ms, height, spread, color=color, marker=marker, capsize=2, linestyle="none",
-                          markerfacecolor=color if point in on_front else "white",
-                          label=f"{number}  {point.name}: {point.median_ms:.1f} ms, {height:.1f}")  # fmt: skip
-        axis.set(title=f"{name}: filled points are on the front", xlabel="median latency on one thread, ms",
-                 ylabel="mAP50-95", xscale="log")  # fmt: skip
+            axis.errorbar(
+                point.median_ms,
+                height,
+                spread,
+                color=color,
+                marker=marker,
+                capsize=2,
+                linestyle="none",
+                markerfacecolor=color if point in on_front else "white",
+                label=f"{number}  {point.name}: {point.median_ms:.1f} ms, {height:.1f}",
+            )
+        axis.set(
+            title=f"{name}: filled points are on the front",
+            xlabel="median latency on one thread, ms",
+            ylabel="mAP50-95",
+            xscale="log",
+        )
         axis.margins(0.1)
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter("{x:g}")
@@ -145,16 +167,35 @@ def _number(axis: Any, points: Sequence[Point]) -> None:
     taken = [(x, y) for x, y in pixels]
     scale = axis.figure.dpi / 72  # pixels a point of type
     for number, (point, (x, y)) in enumerate(zip(points, pixels, strict=True), start=1):
-        places = [(dx, dy) for far in (12, 22, 32) for dx, dy in ((0, far), (0, -far), (far, 0), (-far, 0), (far, far),
-                                                                  (-far, far), (far, -far), (-far, -far))]  # fmt: skip
-        free = next((place for place in places if all(
-            abs(x + place[0] * scale - tx) > 13 * scale or abs(y + place[1] * scale - ty) > 9 * scale
-            for tx, ty in taken)), places[0])  # fmt: skip
+        places = [
+            (dx, dy)
+            for far in (12, 22, 32)
+            for dx, dy in ((0, far), (0, -far), (far, 0), (-far, 0), (far, far), (-far, far), (far, -far), (-far, -far))
+        ]
+        free = next(
+            (
+                place
+                for place in places
+                if all(
+                    abs(x + place[0] * scale - tx) > 13 * scale or abs(y + place[1] * scale - ty) > 9 * scale
+                    for tx, ty in taken
+                )
+            ),
+            places[0],
+        )
         taken.append((x + free[0] * scale, y + free[1] * scale))
-        axis.annotate(str(number), (point.median_ms, 100 * mean(point.maps)), free, textcoords="offset points",
-                      fontsize=9, ha="center", va="center",
-                      arrowprops={"arrowstyle": "-", "color": "silver", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
-                      if max(map(abs, free)) > 12 else None)  # fmt: skip
+        axis.annotate(
+            str(number),
+            (point.median_ms, 100 * mean(point.maps)),
+            free,
+            textcoords="offset points",
+            fontsize=9,
+            ha="center",
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": "silver", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
+            if max(map(abs, free)) > 12
+            else None,
+        )
 
 
 def table(results: ResultFile) -> str:
@@ -166,9 +207,18 @@ def table(results: ResultFile) -> str:
         reference = next(file for file in entries[0]["files"] if "fp32" in file)
         for point in points:
             times = mean(ratio(entries, reference, stored)[0] for stored in point.stored)
-            lines.append([name, point.name, f"{point.median_ms:.2f}", f"{times:.2f}",
-                          f"{100 * mean(point.maps):.2f}", " ".join(f"{100 * value:.2f}" for value in point.maps),
-                          "front" if point in front(points) else "", len(entries)])  # fmt: skip
+            lines.append(
+                [
+                    name,
+                    point.name,
+                    f"{point.median_ms:.2f}",
+                    f"{times:.2f}",
+                    f"{100 * mean(point.maps):.2f}",
+                    " ".join(f"{100 * value:.2f}" for value in point.maps),
+                    "front" if point in front(points) else "",
+                    len(entries),
+                ]
+            )
     headers = ["set", "file", "ms", "x FP32", "mAP50-95", "each seed", "", "launches"]
     return tabulate(lines, headers, disable_numparse=True)
 
@@ -206,8 +256,14 @@ def main() -> None:
         require_same_files(results, {"set": of_set}, hashes)
         results.amend({"set": of_set}, {"map50_95": maps})  # a further seed changes no latency
         for launch in missing(results, {"set": of_set}, arguments.launches):
-            measure_launch(results, {"set": of_set, "launch": launch}, files, settings,
-                           PeerTarget(arguments.peer_python), more={"map50_95": maps})  # fmt: skip
+            measure_launch(
+                results,
+                {"set": of_set, "launch": launch},
+                files,
+                settings,
+                PeerTarget(arguments.peer_python),
+                more={"map50_95": maps},
+            )
     print(table(results))
     names = dict.fromkeys(entry["set"] for entry in results.entries)
     draw({name: points_of(results.find(set=name)) for name in names}, results.path.with_suffix(".png"))

@@ -71,10 +71,29 @@ def table(results: ResultFile) -> str:
         entries = results.find(**dict(zip(keys, group, strict=True)))
         for name in entries[0]["files"]:
             longer, low, high = ratio(entries, name, ALL)
-            lines.append([*group, name, f"{median_ms(entries, name):.2f}", f"{longer:.3f}", f"{low:.3f}-{high:.3f}",
-                          len(entries)])  # fmt: skip
-    headers = ["model", "form", "activation", "px", "threads", "spinning", "file", "ms", "x all passes", "95 %",
-               "launches"]  # fmt: skip
+            lines.append(
+                [
+                    *group,
+                    name,
+                    f"{median_ms(entries, name):.2f}",
+                    f"{longer:.3f}",
+                    f"{low:.3f}-{high:.3f}",
+                    len(entries),
+                ]
+            )
+    headers = [
+        "model",
+        "form",
+        "activation",
+        "px",
+        "threads",
+        "spinning",
+        "file",
+        "ms",
+        "x all passes",
+        "95 %",
+        "launches",
+    ]
     return tabulate(lines, headers, disable_numparse=True)
 
 
@@ -95,16 +114,23 @@ def main() -> None:
     option("--result", type=Path, help="another file than benchmarks/results/passes/CPU-PROFILE.json")
     arguments = parser.parse_args()
     results, imgsz = ResultFile.of_this_machine("passes", arguments.result), arguments.imgsz
-    settings = LatencySection(threads=arguments.threads, spinning=arguments.spinning, quads=arguments.quads,
-                              block_s=arguments.block_s)  # fmt: skip
+    settings = LatencySection(
+        threads=arguments.threads, spinning=arguments.spinning, quads=arguments.quads, block_s=arguments.block_s
+    )
     detectors = [(model, form) for model in arguments.models for form in arguments.form]
     for model, form in detectors:
         folder = made(model, imgsz, arguments.work / f"{model}-{form}-{imgsz}", end2end=form == "end2end")
         for activation in arguments.activation:
             files = files_without(folder / f"{activation}.onnx")
             require_exact(files)
-            key = {"model": model, "form": form, "activation": activation, "imgsz": imgsz,
-                   "threads": arguments.threads, "spinning": arguments.spinning}  # fmt: skip
+            key = {
+                "model": model,
+                "form": form,
+                "activation": activation,
+                "imgsz": imgsz,
+                "threads": arguments.threads,
+                "spinning": arguments.spinning,
+            }
             hashes = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
             require_same_files(results, key, hashes)
             for launch in missing(results, key, arguments.launches):

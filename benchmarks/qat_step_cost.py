@@ -29,15 +29,15 @@ from torch.profiler import ProfilerActivity, profile
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.batches import TrainingBatches, hyperparameters
-from edgegd.descent.float_checkpoint import open_checkpoint
-from edgegd.descent.losses import prepare_loss
-from edgegd.descent.student import FloatStudent, Student
 from edgegd.descent.training import Training
-from edgegd.latency.fingerprint import fingerprint
+from edgegd.detectors.batches import TrainingBatches, hyperparameters
+from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.detectors.losses import prepare_loss
+from edgegd.detectors.student import FloatStudent, Student
+from edgegd.device.fingerprint import fingerprint
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.paths import resolve_path
 from edgegd.recipe.schema import Recipe
@@ -54,8 +54,10 @@ def draw_batches(recipe: Recipe, folder: Path) -> list[dict[str, Any]]:
     view = ultralytics_yaml(dataset, folder / "view")
     stream = TrainingBatches(view, dataset.names, recipe.train, recipe.model.imgsz).epoch(1)
     device = recipe.train.device
-    return [{key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
-            for batch in stream]  # fmt: skip
+    return [
+        {key: value.to(device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+        for batch in stream
+    ]
 
 
 def stepper(student: Student, recipe: Recipe) -> Step:
@@ -94,8 +96,9 @@ def milliseconds(step: Step, batch: dict[str, Any], device: str) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def time_pairs(steps: dict[str, Step], batches: list[dict[str, Any]], pairs: int,
-               device: str) -> dict[str, list[float]]:
+def time_pairs(
+    steps: dict[str, Step], batches: list[dict[str, Any]], pairs: int, device: str
+) -> dict[str, list[float]]:
     """Milliseconds of `pairs` steps of each side, alternating; who goes first alternates too."""
     durations: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(-WARMUP, pairs):
@@ -126,8 +129,10 @@ def where_time_goes(step: Step, batches: list[dict[str, Any]], device: str) -> l
             step(batches[number % len(batches)])
     key = "self_device_time_total" if is_cuda else "self_cpu_time_total"
     events = sorted(profiler.key_averages(), key=lambda event: -getattr(event, key))
-    return [{"op": event.key, "ms": getattr(event, key) / 1000 / PROFILED, "calls": event.count / PROFILED}
-            for event in events[:TOP]]  # fmt: skip
+    return [
+        {"op": event.key, "ms": getattr(event, key) / 1000 / PROFILED, "calls": event.count / PROFILED}
+        for event in events[:TOP]
+    ]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -144,9 +149,14 @@ def main() -> None:
     """Measures, prints and writes."""
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
-        overrides = [f"data.path={folder}/set", f"data.train_images={BATCHES * arguments.batch}", "data.val_images=1",
-                     f"train.device={arguments.device}", f"train.batch={arguments.batch}",
-                     f"model.imgsz={arguments.imgsz}"]  # fmt: skip
+        overrides = [
+            f"data.path={folder}/set",
+            f"data.train_images={BATCHES * arguments.batch}",
+            "data.val_images=1",
+            f"train.device={arguments.device}",
+            f"train.batch={arguments.batch}",
+            f"model.imgsz={arguments.imgsz}",
+        ]
         recipe = load_recipe(RECIPE, overrides)
         batches = draw_batches(recipe, Path(folder))
     steps = steppers(recipe, batches)
@@ -157,17 +167,30 @@ def main() -> None:
     machine: dict[str, Any] = fingerprint()
     if arguments.device.startswith("cuda"):
         machine["gpu"] = torch.cuda.get_device_name(arguments.device)
-    print(f"{machine.get('gpu') or machine['cpu']}, torch {torch.__version__}, {torch.get_num_threads()} CPU threads, "
-          f"batch {arguments.batch}, {arguments.imgsz} px, {arguments.pairs} pairs")  # fmt: skip
-    print(f"float {medians['float']:.1f} ms, QAT {medians['qat']:.1f} ms: "
-          f"{interval['ratio']:.3f} times [{interval['low']:.3f}, {interval['high']:.3f}]")  # fmt: skip
+    print(
+        f"{machine.get('gpu') or machine['cpu']}, torch {torch.__version__}, {torch.get_num_threads()} CPU threads, "
+        f"batch {arguments.batch}, {arguments.imgsz} px, {arguments.pairs} pairs"
+    )
+    print(
+        f"float {medians['float']:.1f} ms, QAT {medians['qat']:.1f} ms: "
+        f"{interval['ratio']:.3f} times [{interval['low']:.3f}, {interval['high']:.3f}]"
+    )
     for name, rows in operations.items():
         lines = [[row["op"][:60], f"{row['ms']:.1f}", f"{row['calls']:.0f}"] for row in rows]
         print(f"\n{tabulate(lines, [f'{name}: op', 'own ms a step', 'calls'], disable_numparse=True)}")
     date = datetime.now(timezone.utc).date().isoformat()
-    result = {"schema": 1, "date": date, "machine": machine, "torch": torch.__version__,
-              "threads": torch.get_num_threads(), "settings": vars(arguments), "median_ms": medians,
-              "qat_over_float": interval, "durations_ms": durations, "operations": operations}  # fmt: skip
+    result = {
+        "schema": 1,
+        "date": date,
+        "machine": machine,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "settings": vars(arguments),
+        "median_ms": medians,
+        "qat_over_float": interval,
+        "durations_ms": durations,
+        "operations": operations,
+    }
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"qat_step_cost_{torch.device(arguments.device).type}.json"
     file.write_text(json.dumps(result, indent=1) + "\n")

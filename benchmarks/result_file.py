@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edgegd.device.fingerprint import fingerprint
 from edgegd.device.profile import needed_profile
-from edgegd.latency.fingerprint import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("edgegd", "onnxruntime", "onnx", "torch", "ultralytics", "numpy", "opencv-python")
@@ -29,8 +29,9 @@ def installed(package: str) -> str:
 
 def commit() -> str:
     """The project's commit, marked where tracked files were changed since; empty outside a clone."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=ROOT, capture_output=True,
-                          text=True)  # fmt: skip
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=ROOT, capture_output=True, text=True
+    )
     return done.stdout.strip()
 
 
@@ -38,6 +39,11 @@ def kind_of(machine: Mapping[str, Any]) -> str:
     """A fingerprint's CPU and the target profile that it needs, as the name of a file."""
     profile = needed_profile(machine["architecture"], machine["instruction_sets"])
     return re.sub(r"[^a-z0-9]+", "-", f"{machine['cpu']} {profile}".lower()).strip("-")
+
+
+def cpu_and_profile(machine: Mapping[str, Any]) -> str:
+    """A fingerprint's CPU and the target profile that it needs, as text."""
+    return f"{machine['cpu']}, {needed_profile(machine['architecture'], machine['instruction_sets'])}"
 
 
 class ResultFile:
@@ -62,8 +68,7 @@ class ResultFile:
 
     def machine_name(self) -> str:
         """The CPU's name and the target profile that it needs, of the last entry."""
-        machine = self.entries[-1]["machine"]
-        return f"{machine['cpu']}, {needed_profile(machine['architecture'], machine['instruction_sets'])}"
+        return cpu_and_profile(self.entries[-1]["machine"])
 
     def find(self, **key: Any) -> list[dict[str, Any]]:
         """The entries whose values under these keys are these."""
@@ -71,9 +76,12 @@ class ResultFile:
 
     def add(self, entry: dict[str, Any], packages: Mapping[str, str] | None = None) -> None:
         """Stores an entry, with the versions of further `packages`; a kill leaves the old or the new file."""
-        origin = {"date": datetime.now(timezone.utc).date().isoformat(), "commit": commit(),
-                  "versions": {name: installed(name) for name in PACKAGES} | dict(packages or {}),
-                  "machine": fingerprint()}  # fmt: skip
+        origin = {
+            "date": datetime.now(timezone.utc).date().isoformat(),
+            "commit": commit(),
+            "versions": {name: installed(name) for name in PACKAGES} | dict(packages or {}),
+            "machine": fingerprint(),
+        }
         self._store([*self.entries, entry | origin])
 
     def drop(self, unwanted: Callable[[dict[str, Any]], bool]) -> int:

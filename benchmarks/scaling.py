@@ -23,10 +23,10 @@ from interleaved import measure_launch, median_ms, missing, ratio, require_same_
 from result_file import ROOT, ResultFile
 from tabulate import tabulate
 
-from edgegd.latency.conversation import INPUT_SEED, WORKER_FILE, ask
 from edgegd.recipe.schema import LatencySection
 from edgegd.runtime.session import load_session
 from edgegd.targets.local import LocalTarget
+from edgegd.targets.worker_protocol import INPUT_SEED, WORKER_FILE, ask
 
 SIZES = (160, 320, 480, 640, 800, 960, 1280)
 REFERENCE, SAVED = "fp32", "edge saved"
@@ -34,8 +34,12 @@ REFERENCE, SAVED = "fp32", "edge saved"
 
 def files_of(folder: Path, activation: str) -> dict[str, Path]:
     """The files that are compared; the last is written by onnxruntime here."""
-    files = {REFERENCE: folder / "fp32.onnx", "portable": folder / f"{activation}.onnx",
-             "edge": folder / f"{activation}.edge.onnx", SAVED: folder / f"{activation}.saved.onnx"}  # fmt: skip
+    files = {
+        REFERENCE: folder / "fp32.onnx",
+        "portable": folder / f"{activation}.onnx",
+        "edge": folder / f"{activation}.edge.onnx",
+        SAVED: folder / f"{activation}.saved.onnx",
+    }
     if not files[SAVED].exists():
         load_session(files["edge"], optimized_path=files[SAVED])
     return files
@@ -44,8 +48,14 @@ def files_of(folder: Path, activation: str) -> dict[str, Path]:
 def load_once(file: Path, optimization: str) -> dict[str, float]:
     """Load time in ms and peak resident memory in MiB of a fresh process that loads the file and runs it."""
     with closing(LocalTarget().start_worker(WORKER_FILE)) as worker:
-        configure = {"model": str(file.resolve()), "threads": 1, "spinning": False, "optimization": optimization,
-                     "seed": INPUT_SEED, "input": None}  # fmt: skip
+        configure = {
+            "model": str(file.resolve()),
+            "threads": 1,
+            "spinning": False,
+            "optimization": optimization,
+            "seed": INPUT_SEED,
+            "input": None,
+        }
         ready = ask(worker, {"configure": configure}, 0)
         ask(worker, {"run": 0}, 0)
         status = Path(f"/proc/{worker.pid}/status").read_text().splitlines()
@@ -62,12 +72,32 @@ def table(results: ResultFile) -> str:
         for name in entries[0]["files"]:
             times, low, high = ratio(entries, REFERENCE, name)
             loads = [entry["loads"][name] for entry in entries]
-            lines.append([*group, name, f"{median_ms(entries, name):.2f}", f"{times:.2f}", f"{low:.2f}-{high:.2f}",
-                          f"{median(load['load_ms'] for load in loads):.0f}",
-                          f"{median(load['peak_mib'] for load in loads):.0f}",
-                          f"{entries[0]['file_bytes'][name] / 1e6:.2f}", len(entries)])  # fmt: skip
-    headers = ["model", "activation", "px", "file", "ms", "x FP32", "95 %", "load ms", "peak MiB", "file MB",
-               "launches"]  # fmt: skip
+            lines.append(
+                [
+                    *group,
+                    name,
+                    f"{median_ms(entries, name):.2f}",
+                    f"{times:.2f}",
+                    f"{low:.2f}-{high:.2f}",
+                    f"{median(load['load_ms'] for load in loads):.0f}",
+                    f"{median(load['peak_mib'] for load in loads):.0f}",
+                    f"{entries[0]['file_bytes'][name] / 1e6:.2f}",
+                    len(entries),
+                ]
+            )
+    headers = [
+        "model",
+        "activation",
+        "px",
+        "file",
+        "ms",
+        "x FP32",
+        "95 %",
+        "load ms",
+        "peak MiB",
+        "file MB",
+        "launches",
+    ]
     return tabulate(lines, headers, disable_numparse=True)
 
 
@@ -95,8 +125,14 @@ def main() -> None:
         for launch in missing(results, key, arguments.launches):
             loads = {name: load_once(file, "disable" if name == SAVED else "all") for name, file in files.items()}
             sizes = {name: file.stat().st_size for name, file in files.items()}
-            measure_launch(results, {**key, "launch": launch}, files, settings, LocalTarget(),
-                           more={"loads": loads, "file_bytes": sizes})  # fmt: skip
+            measure_launch(
+                results,
+                {**key, "launch": launch},
+                files,
+                settings,
+                LocalTarget(),
+                more={"loads": loads, "file_bytes": sizes},
+            )
     print(table(results))
 
 

@@ -42,8 +42,9 @@ def table(results: ResultFile) -> str:
         entries = results.find(**dict(zip(keys, group, strict=True)))
         for name in entries[0]["files"]:
             times, low, high = ratio(entries, f"square, {name.split(', ')[1]}", name)
-            lines.append([*group, name, f"{median_ms(entries, name):.2f}", f"{times:.2f}", f"{low:.2f}-{high:.2f}",
-                          len(entries)])  # fmt: skip
+            lines.append(
+                [*group, name, f"{median_ms(entries, name):.2f}", f"{times:.2f}", f"{low:.2f}-{high:.2f}", len(entries)]
+            )
     headers = ["model", "square", "rectangle", "file", "ms", "x as fast as the square", "95 %", "launches"]
     return tabulate(lines, headers, disable_numparse=True)
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from interleaved import measure_launch, median_ms, missing, ratio, require_same_files
 from result_file import ROOT, ResultFile
 
-from edgegd.latency.conversation import WORKER_FILE
-from edgegd.latency.measure import design_of
+from edgegd.latency.measuring.measure import design_of
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.process import WorkerProcess
+from edgegd.targets.worker_protocol import WORKER_FILE
 
 OFF, ON = "telemetry off", "telemetry on"
 VARIABLE = "ORT_DISABLE_TELEMETRY"
@@ -63,8 +63,10 @@ def main() -> None:
         measure_launch(results, {**key, "launch": launch}, files, settings, SwitchingTarget(order=order))
     entries = results.find(**key)
     times, low, high = ratio(entries, ON, OFF)
-    print(f"{results.machine_name()}: {median_ms(entries, OFF):.2f} ms without telemetry, {median_ms(entries, ON):.2f} "
-          f"with it, {times:.3f} times as long [{low:.3f}, {high:.3f}], {len(entries)} launches")
+    print(
+        f"{results.machine_name()}: {median_ms(entries, OFF):.2f} ms without telemetry, {median_ms(entries, ON):.2f} "
+        f"with it, {times:.3f} times as long [{low:.3f}, {high:.3f}], {len(entries)} launches"
+    )
 
 
 if __name__ == "__main__":

@@ -76,8 +76,16 @@ def time_steps(model: Path, frames: Path, seconds: float) -> dict[str, dict[str,
 
 def launch_steps(model: Path, frames: Path, seconds: float) -> dict[str, Any]:
     """`time_steps` in a fresh process."""
-    command = [sys.executable, __file__, "--in-this-process", str(model), "--frames", str(frames),
-               "--seconds", str(seconds)]  # fmt: skip
+    command = [
+        sys.executable,
+        __file__,
+        "--in-this-process",
+        str(model),
+        "--frames",
+        str(frames),
+        "--seconds",
+        str(seconds),
+    ]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     steps: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return steps
@@ -93,10 +101,30 @@ def table(results: ResultFile) -> str:
             for frames in FRAMES:
                 own = [entry["files"][name]["steps"][frames] for entry in entries]
                 share = median((one["letterbox_ms"] + one["postprocess_ms"]) / one["inference_ms"] for one in own)
-                lines.append([*group, name, frames, *(f"{median(one[step] for one in own):.2f}" for step in STEPS),
-                              f"{100 * share:.1f} %", f"{own[0]['boxes']:.1f}", len(entries)])  # fmt: skip
-    headers = ["form", "px", "file", "frame", "decode ms", "letterbox ms", "inference ms", "post-processing ms",
-               "on top of inference", "boxes", "launches"]  # fmt: skip
+                lines.append(
+                    [
+                        *group,
+                        name,
+                        frames,
+                        *(f"{median(one[step] for one in own):.2f}" for step in STEPS),
+                        f"{100 * share:.1f} %",
+                        f"{own[0]['boxes']:.1f}",
+                        len(entries),
+                    ]
+                )
+    headers = [
+        "form",
+        "px",
+        "file",
+        "frame",
+        "decode ms",
+        "letterbox ms",
+        "inference ms",
+        "post-processing ms",
+        "on top of inference",
+        "boxes",
+        "launches",
+    ]
     return tabulate(lines, headers, disable_numparse=True)
 
 
@@ -124,10 +152,15 @@ def main() -> None:
     results, frames = ResultFile.of_this_machine("whole_path", arguments.result), arguments.work / "frames"
     draw_frames(frames)
     for form in arguments.form:
-        folder = made(str(CHECKPOINT), arguments.imgsz, arguments.work / f"{form}-{arguments.imgsz}",
-                      end2end=form == "end2end")  # fmt: skip
-        files = {"fp32": folder / "fp32.onnx", "silu portable": folder / "silu.onnx",
-                 "silu edge": folder / "silu.edge.onnx", "relu edge": folder / "relu.edge.onnx"}  # fmt: skip
+        folder = made(
+            str(CHECKPOINT), arguments.imgsz, arguments.work / f"{form}-{arguments.imgsz}", end2end=form == "end2end"
+        )
+        files = {
+            "fp32": folder / "fp32.onnx",
+            "silu portable": folder / "silu.onnx",
+            "silu edge": folder / "silu.edge.onnx",
+            "relu edge": folder / "relu.edge.onnx",
+        }
         key = {"form": form, "imgsz": arguments.imgsz}
         hashes = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
         require_same_files(results, key, hashes)

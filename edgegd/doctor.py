@@ -17,17 +17,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edgegd.device.profile import needed_profile
-from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.worker import read_text
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
+from edgegd.device.fingerprint import fingerprint
+from edgegd.device.latency_worker import read_text
+from edgegd.device.profile import needed_profile
+
+EXTRAS = ("image", "lab", "train", "bench", "dev")
 Level = Literal["ok", "note", "slow", "wrong"]
 TESTED_ONNXRUNTIME = ((1, 23), (1, 32))
 GIB = 2**30
 LOW_DISK_GIB, LOW_MEMORY_GIB, TRAIN_MEMORY_GIB = 1.0, 0.5, 4.0
 IMPORT_TIMEOUT_S = 300
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_CPU_AFFINITY", "MKL_NUM_THREADS",
-                    "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "GOMP_CPU_AFFINITY",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+)
 SAME_MODULE = (
     {"opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"},
     {"onnxruntime", "onnxruntime-gpu"},
@@ -64,13 +75,21 @@ def diagnose(*, deep: bool = True, folder: Path = Path()) -> Diagnosis:
     """
     machine = fingerprint()
     profile = needed_profile(machine["architecture"], machine["instruction_sets"])
-    installed = {_normal(d.metadata["Name"]): d.version for d in importlib.metadata.distributions()
-                 if d.metadata["Name"]}  # a half-removed package has no name
-    findings = [*check_cpu(profile, machine["cpu"], machine["instruction_sets"]), check_cores(machine["usable_cores"]),
-                *check_governor(machine["governor"]), check_load(os.getloadavg()[0], machine["usable_cores"]),
-                *check_space(shutil.disk_usage(folder).free, _available_memory_bytes()),
-                *check_environment(os.environ), check_onnxruntime(machine["onnxruntime"]),
-                *check_packages(_requirements(), installed)]
+    installed: dict[str, str] = {
+        canonicalize_name(d.metadata["Name"]): d.version
+        for d in importlib.metadata.distributions()
+        if d.metadata["Name"]
+    }  # a half-removed package has no name
+    findings = [
+        *check_cpu(profile, machine["cpu"], machine["instruction_sets"]),
+        check_cores(machine["usable_cores"]),
+        *check_governor(machine["governor"]),
+        check_load(os.getloadavg()[0], machine["usable_cores"]),
+        *check_space(shutil.disk_usage(folder).free, _available_memory_bytes()),
+        *check_environment(os.environ),
+        check_onnxruntime(machine["onnxruntime"]),
+        *check_packages(_requirements(), installed),
+    ]
     if deep and {"torch", "torchvision"} <= installed.keys():
         findings.append(check_torchvision(installed["torch"], installed["torchvision"]))
     return Diagnosis(machine, profile, tuple(findings))
@@ -80,23 +99,43 @@ def check_cpu(profile: str | None, cpu: str, instruction_sets: Collection[str]) 
     """What the CPU's instruction sets mean for INT8 in onnxruntime."""
     title, has = f"CPU: {cpu}", set(instruction_sets)
     if profile is None:
-        return [Finding("note", title, "neither x86-64 nor 64-bit ARM: INT8 was never tested here",
-                        "compare the accuracy stage's INT8 results with FP32 on this machine before use")]
+        return [
+            Finding(
+                "note",
+                title,
+                "neither x86-64 nor 64-bit ARM: INT8 was never tested here",
+                "compare the accuracy stage's INT8 results with FP32 on this machine before use",
+            )
+        ]
     if cpu == "unknown":
-        return [Finding("note", title, "its instruction sets cannot be read: INT8 may be slow or inexact",
-                        f"plan for {profile}, then verify and measure on this machine before use")]
+        return [
+            Finding(
+                "note",
+                title,
+                "its instruction sets cannot be read: INT8 may be slow or inexact",
+                f"plan for {profile}, then verify and measure on this machine before use",
+            )
+        ]
     if profile == "x86-vnni":
         return [Finding("ok", title, "has VNNI: INT8 is exact and fast; target profile x86-vnni")]
     if profile == "x86-avx2":
-        detail = ("no VNNI: target profile x86-avx2, whose 7-bit weights (-63..63) are exact here; files of the other "
-                  "profiles are verified here in exact sessions, but give other boxes in a plain one")
+        detail = (
+            "no VNNI: target profile x86-avx2, whose 7-bit weights (-63..63) are exact here; files of the other "
+            "profiles are verified here in exact sessions, but give other boxes in a plain one"
+        )
         if "avx2" in has:
             return [Finding("ok", title, detail)]
         return [Finding("slow", title, f"{detail}; without AVX2 INT8 is slow", "measure before choosing INT8")]
     if has & {"asimddp", "i8mm"}:
         return [Finding("ok", title, "has the ARM dot product: INT8 is exact and fast; target profile arm64")]
-    return [Finding("slow", title, "no ARM dot product: INT8 is exact, but gains little over FP32; target profile "
-                    "arm64", "measure before choosing INT8; a Cortex-A76 (Raspberry Pi 5) has it")]
+    return [
+        Finding(
+            "slow",
+            title,
+            "no ARM dot product: INT8 is exact, but gains little over FP32; target profile arm64",
+            "measure before choosing INT8; a Cortex-A76 (Raspberry Pi 5) has it",
+        )
+    ]
 
 
 def check_cores(usable_cores: int) -> Finding:
@@ -110,25 +149,42 @@ def check_governor(governor: str | None) -> list[Finding]:
     """A frequency governor other than `performance` makes latency depend on what ran before."""
     if governor in (None, "performance"):
         return []
-    return [Finding("slow", f"frequency governor {governor}", "the clock may follow the load, and latency with it",
-                    "sudo cpupower frequency-set -g performance")]
+    return [
+        Finding(
+            "slow",
+            f"frequency governor {governor}",
+            "the clock may follow the load, and latency with it",
+            "sudo cpupower frequency-set -g performance",
+        )
+    ]
 
 
 def check_load(load_1min: float, usable_cores: int) -> Finding:
     """More runnable processes than cores: others would be measured along."""
     detail = f"load average {load_1min:.1f} on {usable_cores} cores"
     if load_1min > usable_cores:
-        return Finding("slow", "this machine is busy", f"{detail}: other processes would disturb a measurement",
-                       "end them or wait, then measure")
+        return Finding(
+            "slow",
+            "this machine is busy",
+            f"{detail}: other processes would disturb a measurement",
+            "end them or wait, then measure",
+        )
     return Finding("ok", "load", detail)
 
 
 def check_space(free_disk_bytes: int, available_memory_bytes: int | None) -> list[Finding]:
     """Free disk and memory against what a run needs (memory None: not readable)."""
     disk_gib = free_disk_bytes / GIB
-    findings = [Finding("ok", "disk", f"{disk_gib:.1f} GiB free") if disk_gib >= LOW_DISK_GIB else
-                Finding("wrong", "disk nearly full", f"{disk_gib:.2f} GiB free; a run may need {LOW_DISK_GIB:.0f} GiB",
-                        "free some space, or give --run-dir on another disk")]
+    findings = [
+        Finding("ok", "disk", f"{disk_gib:.1f} GiB free")
+        if disk_gib >= LOW_DISK_GIB
+        else Finding(
+            "wrong",
+            "disk nearly full",
+            f"{disk_gib:.2f} GiB free; a run may need {LOW_DISK_GIB:.0f} GiB",
+            "free some space, or give --run-dir on another disk",
+        )
+    ]
     if available_memory_bytes is None:
         return findings
     memory_gib = available_memory_bytes / GIB
@@ -136,8 +192,14 @@ def check_space(free_disk_bytes: int, available_memory_bytes: int | None) -> lis
     if memory_gib < LOW_MEMORY_GIB:
         findings.append(Finding("wrong", "memory", f"{detail}: too little for three models at once", "end others"))
     elif memory_gib < TRAIN_MEMORY_GIB:
-        findings.append(Finding("note", "memory", f"{detail}: enough to run models, little for training",
-                                "train with a smaller train.batch, or on another machine"))
+        findings.append(
+            Finding(
+                "note",
+                "memory",
+                f"{detail}: enough to run models, little for training",
+                "train with a smaller train.batch, or on another machine",
+            )
+        )
     else:
         findings.append(Finding("ok", "memory", detail))
     return findings
@@ -153,14 +215,23 @@ def check_onnxruntime(version: str | None) -> Finding:
     """Whether onnxruntime can be imported and is one of the versions that edgegd was tested with."""
     oldest, newest = (".".join(map(str, v)) for v in TESTED_ONNXRUNTIME)
     if version is None:
-        return Finding("wrong", "onnxruntime cannot be imported", "nothing can be run or measured",
-                       "pip install onnxruntime")
-    if _release(version) < TESTED_ONNXRUNTIME[0]:
-        return Finding("wrong", f"onnxruntime {version}", f"older than {oldest}, the oldest that was tested",
-                       f"pip install 'onnxruntime>={oldest}'")
-    if _release(version)[:2] > TESTED_ONNXRUNTIME[1]:
-        return Finding("note", f"onnxruntime {version}", f"newer than the newest tested, {newest}",
-                       "let the verify stage count the integer kernels before you trust it")
+        return Finding(
+            "wrong", "onnxruntime cannot be imported", "nothing can be run or measured", "pip install onnxruntime"
+        )
+    if Version(version).release < TESTED_ONNXRUNTIME[0]:
+        return Finding(
+            "wrong",
+            f"onnxruntime {version}",
+            f"older than {oldest}, the oldest that was tested",
+            f"pip install 'onnxruntime>={oldest}'",
+        )
+    if Version(version).release[:2] > TESTED_ONNXRUNTIME[1]:
+        return Finding(
+            "note",
+            f"onnxruntime {version}",
+            f"newer than the newest tested, {newest}",
+            "let the verify stage count the integer kernels before you trust it",
+        )
     return Finding("ok", f"onnxruntime {version}", f"tested: {oldest} to {newest}")
 
 
@@ -172,12 +243,10 @@ def check_packages(requirements: Collection[str], installed: Mapping[str, str]) 
     lacking: dict[str, list[str]] = {}  # extra ("" for the device side) -> packages
     present: dict[str, list[str]] = {}
     for line in requirements:
-        match = re.match(r"([\w.-]+)([^;]*).*?(?:extra == ['\"](\w+)['\"])?$", line)
-        if match is None:
-            continue
-        name, extra = _normal(match[1]), match[3] or ""
+        requirement = Requirement(line)
+        name, extra = canonicalize_name(requirement.name), _extra_of(requirement)
         version = _version_of(name, installed)
-        found = "missing" if version is None else _outside(version, match[2])
+        found = "missing" if version is None else _outside(version, requirement.specifier)
         if found:
             lacking.setdefault(extra, []).append(f"{name} ({found})")
         else:
@@ -186,8 +255,14 @@ def check_packages(requirements: Collection[str], installed: Mapping[str, str]) 
     for extra in sorted(lacking.keys() | present.keys()):
         title = f"packages of edgegd[{extra}]" if extra else "packages of the device side"
         if extra in lacking:
-            findings.append(Finding("note" if extra else "wrong", title, ", ".join(lacking[extra]),
-                                    f"pip install 'edgegd[{extra}]'" if extra else "pip install edgegd"))
+            findings.append(
+                Finding(
+                    "note" if extra else "wrong",
+                    title,
+                    ", ".join(lacking[extra]),
+                    f"pip install 'edgegd[{extra}]'" if extra else "pip install edgegd",
+                )
+            )
         else:
             findings.append(Finding("ok", title, ", ".join(present[extra])))
     return findings
@@ -197,27 +272,47 @@ def check_torchvision(torch_version: str, torchvision_version: str, python: str 
     """Import torchvision in a process of its own: a CPU-only torch beside a torchvision built for CUDA fails there."""
     title = f"torchvision {torchvision_version} with torch {torch_version}"
     try:
-        done = subprocess.run([python, "-c", "import torchvision"], capture_output=True, text=True, check=False,
-                              timeout=IMPORT_TIMEOUT_S, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            [python, "-c", "import torchvision"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=IMPORT_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+        )
     except subprocess.TimeoutExpired:
         return Finding("slow", title, f"importing it takes more than {IMPORT_TIMEOUT_S} s", "look at disk and load")
     if done.returncode == 0:
         return Finding("ok", title, "import torchvision works")
     last_line = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-    detail = (f"import torchvision fails ({last_line}), and Ultralytics' validator needs it. A CPU-only torch beside a "
-              "torchvision built for CUDA does this")
-    return Finding("wrong", title, detail, "install both from one index: the package registry, or "
-                   "https://download.pytorch.org/whl/cpu")
+    detail = (
+        f"import torchvision fails ({last_line}), and Ultralytics' validator needs it. A CPU-only torch beside a "
+        "torchvision built for CUDA does this"
+    )
+    return Finding(
+        "wrong",
+        title,
+        detail,
+        "install both from one index: the package registry, or https://download.pytorch.org/whl/cpu",
+    )
 
 
-def _outside(version: str, bounds: str) -> str:
-    """How a version lies outside bounds such as `<8.5,>=8.4.190`, which are those that were tested; "" within them."""
-    lowest, above = (re.search(rf"{sign}([\d.]+)", bounds) for sign in (">=", "<"))
-    if lowest and _release(version) < _release(lowest[1]):
-        return f"{version} is older than {lowest[1]}"
-    if above and _release(version) >= _release(above[1]):
-        return f"{version} is newer than those that were tested, which are below {above[1]}"
-    return ""
+def _extra_of(requirement: Requirement) -> str:
+    """The extra that a requirement is of; empty for one of edgegd itself."""
+    if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+        return ""
+    return next((extra for extra in EXTRAS if requirement.marker.evaluate({"extra": extra})), "")
+
+
+def _outside(version: str, tested: SpecifierSet) -> str:
+    """How a version lies outside those that were tested, such as `<8.5,>=8.4.190`; "" within them."""
+    if tested.contains(version, prereleases=True):
+        return ""
+    lowest = next((bound.version for bound in tested if bound.operator == ">="), None)
+    if lowest and Version(version) < Version(lowest):
+        return f"{version} is older than {lowest}"
+    above = ", ".join(bound.version for bound in tested if bound.operator == "<")
+    return f"{version} is newer than those that were tested, which are below {above}"
 
 
 def _requirements() -> list[str]:
@@ -231,17 +326,6 @@ def _version_of(name: str, installed: Mapping[str, str]) -> str | None:
     """The version of a package, or of another package that installs the same module."""
     names = [name, *next((same - {name} for same in SAME_MODULE if name in same), ())]
     return next((installed[n] for n in names if n in installed), None)
-
-
-def _normal(name: str) -> str:
-    """A package's name as PEP 503 compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: 2.15.0+cpu -> (2, 15, 0)."""
-    match = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
 def _available_memory_bytes() -> int | None:

@@ -269,7 +269,7 @@ class EmulationError(EdgegdError, exit_code=64):
     """The tools that emulate another CPU cannot be fetched, or the emulated process failed."""
 
 
-class QatCheckpointError(EdgegdError, exit_code=65):
+class TrainingCheckpointError(EdgegdError, exit_code=65):
     """The checkpoint of an interrupted training is damaged, of another version, or holds values that are not finite."""
 
 

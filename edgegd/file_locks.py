@@ -23,6 +23,8 @@ def lock(file: IO[Any], *, wait: bool = False) -> None:
         if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF):
             raise
         raise FileAccessError(
-            f"The file system of {file.name} has no locks.", expected="flock(2), so that no two processes write there",
-            found=str(error), mend="choose a folder on a local file system",
-        ) from error  # fmt: skip
+            f"The file system of {file.name} has no locks.",
+            expected="flock(2), so that no two processes write there",
+            found=str(error),
+            mend="choose a folder on a local file system",
+        ) from error

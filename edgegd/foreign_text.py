@@ -17,9 +17,16 @@ LONGEST_LINE = 1000
 # Cc: control characters; Cf: bidirectional and invisible ones; Cs: half characters; Co, Cn: without a meaning; Zl, Zp:
 # separators that are new lines to some viewers (Unicode Standard, table 4-4).
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_MARKDOWN = str.maketrans({
-    "|": "\\|", "<": "&lt;", "&": "&amp;", "`": "&#96;", "\\": "&#92;", "@": "&#64;",
-})  # fmt: skip
+_MARKDOWN = str.maketrans(
+    {
+        "|": "\\|",
+        "<": "&lt;",
+        "&": "&amp;",
+        "`": "&#96;",
+        "\\": "&#92;",
+        "@": "&#64;",
+    }
+)
 _LINK = "]("
 _FORGED = "    "
 

@@ -19,8 +19,12 @@ def home(variable: str, below: str) -> Path:
     try:
         return Path.home() / below
     except RuntimeError as error:
-        raise FileAccessError("This user has no home folder.", expected=f"HOME or {variable} in the environment",
-                              found=str(error), mend=f"set {variable} to a folder that may be written") from error
+        raise FileAccessError(
+            "This user has no home folder.",
+            expected=f"HOME or {variable} in the environment",
+            found=str(error),
+            mend=f"set {variable} to a folder that may be written",
+        ) from error
 
 
 def expanded(path: str | Path) -> Path:
@@ -28,5 +32,9 @@ def expanded(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise FileAccessError(f"The home folder in {path} is unknown.", expected="a user of this machine, with a home",
-                              found=str(error), mend="write the whole path") from error
+        raise FileAccessError(
+            f"The home folder in {path} is unknown.",
+            expected="a user of this machine, with a home",
+            found=str(error),
+            mend="write the whole path",
+        ) from error

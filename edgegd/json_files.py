@@ -1,4 +1,7 @@
-"""JSON files, read within limits: one that is too long, or nested too deeply, is a problem and not an exit."""
+"""JSON files: written in one form, and read within limits.
+
+One that is too long, or nested too deeply, is a problem and not an exit.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from edgegd.atomic_files import write_atomically
 from edgegd.bounded_read import read_bounded
 from edgegd.limits import JSON_BYTES
 from edgegd.regular_files import require_regular
@@ -30,6 +34,16 @@ def read_json(path: Path) -> Any:
     if content is None:
         raise JsonProblem(f"more than {JSON_BYTES >> 20} MiB of JSON")
     return load_json(content)
+
+
+def json_bytes(value: Any) -> bytes:
+    """The bytes of a JSON file: indented by one blank, with a line's end."""
+    return (json.dumps(value, indent=1) + "\n").encode()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Stores a value as a JSON file, atomically."""
+    write_atomically(path, json_bytes(value))
 
 
 def read_lines(path: Path, limit: int) -> Iterator[tuple[str, bool]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 NetworkSize = tuple[int, int]
 """(height, width) in pixels."""
 
+
 def network_size(imgsz: int | Sequence[int]) -> NetworkSize:
     """The size that `imgsz` means: a number is the side of a square, a pair is (height, width)."""
     if isinstance(imgsz, int):

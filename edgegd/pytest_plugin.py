@@ -28,8 +28,11 @@ FIXTURE, MARKER = "latency_gate", "latency"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the marker."""
-    config.addinivalue_line("markers", f"{MARKER}(target, baseline, margin, limit_ms, ...): a latency regression test; "
-                            "the arguments are defaults of its latency_gate calls")  # fmt: skip
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(target, baseline, margin, limit_ms, ...): a latency regression test; "
+        "the arguments are defaults of its latency_gate calls",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,6 +59,7 @@ def latency_gate(request: pytest.FixtureRequest) -> Callable[..., GateOutcome]:
     of the recipe's section `gate`): fails the test unless the candidate passes, and returns the outcome. With `static`
     False, latency alone is compared."""
     from edgegd.pipeline.gate import gate, new_folder
+    from edgegd.pipeline.gate_request import GateRequest
     from edgegd.recipe.schema import GateSection, LatencySection
     from edgegd.report.latency_table import gates_table
     from edgegd.safe_outputs import refuse_link
@@ -78,9 +82,18 @@ def latency_gate(request: pytest.FixtureRequest) -> Callable[..., GateOutcome]:
             baseline = str(project / baseline)
         refuse_link(project / "gates")
         folder = new_folder(project / "gates" / request.node.name.replace("/", "-"))
-        outcome = gate(project / candidate, baseline, [asked["target"]], section,
-                       LatencySection(threads=asked["threads"]), folder, root=Path(asked["root"]),
-                       static=asked["static"])
+        outcome = gate(
+            GateRequest(
+                candidate=project / candidate,
+                baseline=baseline,
+                root=Path(asked["root"]),
+                section=section,
+                latency=LatencySection(threads=asked["threads"]),
+                targets=[asked["target"]],
+                static=asked["static"],
+            ),
+            folder,
+        )
         if outcome.exit_code:
             pytest.fail(f"{outcome.verdict.value}\n{gates_table(outcome.gates)}\n{folder}", pytrace=False)
         return outcome

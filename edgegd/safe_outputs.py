@@ -47,8 +47,12 @@ def open_descriptor(path: Path, flags: int) -> int:
         if error.errno == errno.ELOOP or path.is_symlink():
             raise _link(path) from error
         if error.errno == errno.EINVAL:
-            raise OutputFileError(f"{path} cannot be written: {error.strerror}.", expected="a regular file, or none",
-                                  found=str(error.strerror), mend="move it away") from error
+            raise OutputFileError(
+                f"{path} cannot be written: {error.strerror}.",
+                expected="a regular file, or none",
+                found=str(error.strerror),
+                mend="move it away",
+            ) from error
         raise
 
 
@@ -67,8 +71,12 @@ def require_appendable(path: Path) -> None:
         else:
             _try_to_write(path.parent)
     except OSError as error:
-        raise FileAccessError(f"{path} cannot be written.", expected="a file that this user may write",
-                              found=str(error.strerror), mend="correct its rights") from error
+        raise FileAccessError(
+            f"{path} cannot be written.",
+            expected="a file that this user may write",
+            found=str(error.strerror),
+            mend="correct its rights",
+        ) from error
 
 
 def refuse_link(path: Path) -> None:
@@ -83,8 +91,12 @@ def own_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise OutputFileError(f"{path} cannot be made: a file is in its place.", expected="a folder, or nothing there",
-                              found="a file", mend="move the file away, or name another folder") from error
+        raise OutputFileError(
+            f"{path} cannot be made: a file is in its place.",
+            expected="a folder, or nothing there",
+            found="a file",
+            mend="move the file away, or name another folder",
+        ) from error
     return path
 
 
@@ -103,8 +115,12 @@ def check_outputs(outputs: Mapping[str, tuple[Path | None, Callable[[bytes], boo
         refuse_link(path)
         place = path.absolute()
         if place in seen:
-            raise OutputFileError(f"{option} and {seen[place]} name one file.", expected="a file for each",
-                                  found=str(path), mend="name another file")
+            raise OutputFileError(
+                f"{option} and {seen[place]} name one file.",
+                expected="a file for each",
+                found=str(path),
+                mend="name another file",
+            )
         seen[place] = option
         if path.exists():
             _check_existing(option, path, is_ours, sources)
@@ -113,36 +129,56 @@ def check_outputs(outputs: Mapping[str, tuple[Path | None, Callable[[bytes], boo
 
 def _check_existing(option: str, path: Path, is_ours: Callable[[bytes], bool], sources: Iterable[Path]) -> None:
     if path.is_dir():
-        raise OutputFileError(f"{option} {path} is a folder.", expected="the name of a file", found="a folder",
-                              mend=f"name a file in it: {path / 'NAME'}")
+        raise OutputFileError(
+            f"{option} {path} is a folder.",
+            expected="the name of a file",
+            found="a folder",
+            mend=f"name a file in it: {path / 'NAME'}",
+        )
     if any(path.samefile(source) for source in sources):
-        raise OutputFileError(f"{option} {path} is what the command reads.", expected="another file than its input",
-                              found="the same file", mend="name another file; nothing was changed")
+        raise OutputFileError(
+            f"{option} {path} is what the command reads.",
+            expected="another file than its input",
+            found="the same file",
+            mend="name another file; nothing was changed",
+        )
     if not path.is_file():
-        raise OutputFileError(f"{option} {path} is no regular file.", expected="a new file", found="a device or a pipe",
-                              mend="name another file")
+        raise OutputFileError(
+            f"{option} {path} is no regular file.",
+            expected="a new file",
+            found="a device or a pipe",
+            mend="name another file",
+        )
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head and not is_ours(head):
-        raise OutputFileError(f"{option} {path} exists and is not what this command writes there.",
-                              expected="a new file, or an earlier output of this command",
-                              found="a file of another kind",
-                              mend="name another file, or remove this one; nothing was changed")
+        raise OutputFileError(
+            f"{option} {path} exists and is not what this command writes there.",
+            expected="a new file, or an earlier output of this command",
+            found="a file of another kind",
+            mend="name another file, or remove this one; nothing was changed",
+        )
 
 
 def _check_folder(option: str, path: Path) -> None:
     """Whether the folder, or the nearest one above it that exists, can be written to."""
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     if not folder.is_dir():
-        raise OutputFileError(f"{option} {path} cannot be made: {folder} is a file.", expected="a folder there",
-                              found="a file", mend="name another file")
+        raise OutputFileError(
+            f"{option} {path} cannot be made: {folder} is a file.",
+            expected="a folder there",
+            found="a file",
+            mend="name another file",
+        )
     try:
         _try_to_write(folder)
     except OSError as error:
         raise FileAccessError(
-            f"{option} {path} cannot be written.", expected="a folder that this user may write to",
-            found=f"{folder}: {error.strerror}", mend="name another file, or correct the folder's rights",
-        ) from error  # fmt: skip
+            f"{option} {path} cannot be written.",
+            expected="a folder that this user may write to",
+            found=f"{folder}: {error.strerror}",
+            mend="name another file, or correct the folder's rights",
+        ) from error
 
 
 def _try_to_write(folder: Path) -> None:
@@ -156,5 +192,9 @@ def _link(path: Path) -> OutputFileError:
         target = os.readlink(path)
     except OSError:
         target = "somewhere else"
-    return OutputFileError(f"{path} is a link, and nothing is written through links.", found=f"a link to {target}",
-                           expected="a file or folder itself", mend="remove the link, or name the place it leads to")
+    return OutputFileError(
+        f"{path} is a link, and nothing is written through links.",
+        found=f"a link to {target}",
+        expected="a file or folder itself",
+        mend="remove the link, or name the place it leads to",
+    )

@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}  # fmt: skip
+}
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF"))
 
 
@@ -77,8 +77,9 @@ def construct(root: yaml.Node | None) -> Any:
         return loader.construct_document(root)  # type: ignore[no-untyped-call]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise YamlProblem(f"YAML cannot be read: {one_line(error.problem or error)}", mark.line + 1 if mark else 0
-                          ) from error
+        raise YamlProblem(
+            f"YAML cannot be read: {one_line(error.problem or error)}", mark.line + 1 if mark else 0
+        ) from error
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         # PyYAML's constructors let what an explicit tag makes of other text (`!!int x`) through as it comes.
         raise YamlProblem(f"YAML cannot be read: {one_line(' '.join(str(error).split()))}") from error

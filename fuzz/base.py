@@ -110,7 +110,7 @@ def _list_files(place: Path) -> None:
 
 
 def _user_files(random: Random, place: Path, number: int) -> Trial:
-    from edgegd.latency.worker import machine_facts
+    from edgegd.device.latency_worker import machine_facts
 
     (place / "tiny.yaml").write_text(RECIPE)
     (place / "device/facts.json").write_text(json.dumps(machine_facts()))

@@ -3,7 +3,7 @@
     python device.py SPEC.json [OPTION ...] WORKER_FILE
 
 It stands where a device's Python stands: it is given the worker's file, or the keeper's of the lock, and speaks the
-protocol of either as edgegd/latency/worker.py describes it, without running a model. SPEC.json:
+protocol of either as edgegd/device/latency_worker.py describes it, without running a model. SPEC.json:
 
     {"facts": FILE, "lie": null | {"message", "nth", "how", ...}, "real": PYTHON or ""}
 

@@ -75,9 +75,9 @@ def command(trial: Trial, place: Path) -> None:
 
 def _be_impatient(seconds: float) -> None:
     """The deadlines for a device's answers are minutes, for slow boards; a device that is silent is known here."""
-    from edgegd.latency import conversation
     from edgegd.precision import timing
     from edgegd.targets import check, lock
+    from edgegd.targets import worker_protocol as conversation
 
     for module, name in (
         (conversation, "ANSWER_MARGIN_S"),

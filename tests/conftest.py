@@ -60,6 +60,14 @@ def edgegd_command() -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
+def bccd_images() -> tuple[Path, ...]:
+    """Twelve photographs with labels (tests/images/bccd/README.md): six for training, then six for validation."""
+    paths = tuple(sorted((Path(__file__).parent / "images/bccd/images").glob("*/*.jpg")))
+    assert len(paths) == 12
+    return paths
+
+
+@pytest.fixture(scope="session")
 def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of eight training and four validation images of streets."""
     pytest.importorskip("cv2")
@@ -111,8 +119,9 @@ def tiny_recipe(tiny_set: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="session")
-def finished_run(tiny_recipe: Path, edgegd_command: Callable[..., Outcome],
-                 tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_run(
+    tiny_recipe: Path, edgegd_command: Callable[..., Outcome], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The folder of a finished run of tiny_recipe; take `run_copy` to change anything in it."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
     outcome = edgegd_command("run", tiny_recipe, "--run-dir", folder)
@@ -129,7 +138,12 @@ def run_copy(finished_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def contents() -> Callable[[Path], Mapping[str, bytes]]:
     """A function that reads every file below a folder, so that two moments can be compared."""
+
     def read(folder: Path) -> Mapping[str, bytes]:
-        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
-                if path.is_file() and not path.is_symlink()}
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.is_symlink()
+        }
+
     return read

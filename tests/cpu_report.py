@@ -47,8 +47,9 @@ class CpuReport:
         for name, reason in sorted(self.skipped.items()):
             terminalreporter.line(f"  {name}: {reason}")
         if self.too_many:
-            terminalreporter.line(f"the run fails: more than {LARGEST_SHARE:.0%} of its tests were skipped for the CPU",
-                                  red=True)  # fmt: skip
+            terminalreporter.line(
+                f"the run fails: more than {LARGEST_SHARE:.0%} of its tests were skipped for the CPU", red=True
+            )
 
 
 def pytest_configure(config: pytest.Config) -> None:

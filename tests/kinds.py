@@ -11,10 +11,19 @@ import pytest
 
 FIXTURES = {"training": {"finished_run"}, "sshd": {"sshd_device"}}
 FILES = {
-    "training": {"descent/test_checkpoint.py", "descent/test_distillation.py", "descent/test_fine_tune.py",
-                 "descent/test_ranges.py", "descent/test_resume.py", "end_to_end/test_families.py",
-                 "end_to_end/test_interrupted.py", "end_to_end/test_training.py", "pipeline/test_profiles_of_a_run.py",
-                 "pipeline/test_search_stage.py", "pipeline/test_swap.py"},
+    "training": {
+        "descent/test_checkpoint.py",
+        "descent/test_distillation.py",
+        "descent/test_fine_tune.py",
+        "descent/test_ranges.py",
+        "descent/test_resume.py",
+        "end_to_end/test_families.py",
+        "end_to_end/test_interrupted.py",
+        "end_to_end/test_training.py",
+        "pipeline/test_profiles_of_a_run.py",
+        "pipeline/test_search_stage.py",
+        "pipeline/test_swap.py",
+    },
     "sshd": {"latency/test_gate_over_ssh.py"},  # its fixture asks for the sshd while it runs
     "emulator": {"end_to_end/test_emulated_cpus.py", "targets/test_emulated_worker.py"},
 }

@@ -54,8 +54,11 @@ class Device:
 
     def programs(self) -> list[int]:
         """The process ids of what runs from the device's home folder: workers, keepers of the lock."""
-        return [pid for pid, words in _processes() if any(word.startswith(str(self.files)) for word in words[1:])
-                and not words[0].endswith("sh")]  # fmt: skip
+        return [
+            pid
+            for pid, words in _processes()
+            if any(word.startswith(str(self.files)) for word in words[1:]) and not words[0].endswith("sh")
+        ]
 
     def sessions(self) -> list[int]:
         """The process ids of the server's side of every connection."""

@@ -1,6 +1,6 @@
 """Prints the oldest version that pyproject.toml allows of each package that edgegd runs with, as pip's constraints.
 
-    python tests/lowest_versions.py [--none]    # with --none nothing, for the newest versions
+python tests/lowest_versions.py [--none]    # with --none nothing, for the newest versions
 """
 
 from __future__ import annotations

@@ -23,8 +23,15 @@ class Case:
     expected: NDArray[np.generic]
 
 
-def convolution(kernel: int, channels: int = 16, filters: int = 32, groups: int = 1, *, channels_last: bool = False,
-                signed: bool = True) -> Case:
+def convolution(
+    kernel: int,
+    channels: int = 16,
+    filters: int = 32,
+    groups: int = 1,
+    *,
+    channels_last: bool = False,
+    signed: bool = True,
+) -> Case:
     """A QLinearConv of the standard domain on planes, or of onnxruntime's own on (N, H, W, C).
 
     Pixels of 200 to 255, half of the weights 127 and half -127, neighbours alike: sums of two products leave 16 bits,
@@ -43,9 +50,15 @@ def convolution(kernel: int, channels: int = 16, filters: int = 32, groups: int 
     codes = np.clip(np.rint(sums / divisor) + 128, 0, 255).astype(np.uint8)
     assert codes.min() > 8 and codes.max() < 247  # an error of the sum is not hidden by the end of the range
     shift, kind = (0, np.int8) if signed else (128, np.uint8)
-    constants = {"x_scale": np.float32(1), "x_zero": np.uint8(0), "w": (weights + shift).astype(kind),
-                 "w_scale": np.ones(filters, np.float32), "w_zero": np.full(filters, shift, kind),
-                 "y_scale": np.float32(divisor), "y_zero": np.uint8(128)}  # fmt: skip
+    constants = {
+        "x_scale": np.float32(1),
+        "x_zero": np.uint8(0),
+        "w": (weights + shift).astype(kind),
+        "w_scale": np.ones(filters, np.float32),
+        "w_zero": np.full(filters, shift, kind),
+        "y_scale": np.float32(divisor),
+        "y_zero": np.uint8(128),
+    }
     attributes = {"domain": "com.microsoft", "channels_last": 1} if channels_last else {}
     node = helper.make_node("QLinearConv", ["x", *constants], ["y"], group=groups, **attributes)
     if channels_last:
@@ -81,16 +94,20 @@ def _convolve(x: NDArray[np.int64], weights: NDArray[np.int64], groups: int) -> 
     """(1, C, H, W) by (F, C / groups, k, k), without padding -> (1, F, H - k + 1, W - k + 1)."""
     kernel = weights.shape[-1]
     windows = np.lib.stride_tricks.sliding_window_view(x[0], (kernel, kernel), (1, 2))  # (C, H', W', k, k)
-    parts = [np.einsum("chwij,fcij->fhw", *pair) for pair in
-             zip(np.split(windows, groups), np.split(weights, groups), strict=True)]  # fmt: skip
+    parts = [
+        np.einsum("chwij,fcij->fhw", *pair)
+        for pair in zip(np.split(windows, groups), np.split(weights, groups), strict=True)
+    ]
     return np.concatenate(parts)[None]
 
 
 def _model(node: onnx.NodeProto, x: NDArray[np.uint8], constants: dict[str, object], result: int) -> onnx.ModelProto:
     graph = helper.make_graph(
-        [node], "multiplication", [helper.make_tensor_value_info("x", TensorProto.UINT8, x.shape)],
+        [node],
+        "multiplication",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, x.shape)],
         [helper.make_tensor_value_info("y", result, None)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )  # fmt: skip
+    )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, ir_version=8, opset_imports=opsets)

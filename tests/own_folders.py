@@ -23,8 +23,15 @@ from hypothesis.configuration import set_hypothesis_home_dir
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 FOLDER = "EDGEGD_TESTS_FOLDER"  # tells the worker processes of pytest-xdist that this is done, and where
-OTHER_PLACES = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "YOLO_CONFIG_DIR",
-                "MPLCONFIGDIR", "TORCH_HOME")  # fmt: skip
+OTHER_PLACES = (
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "YOLO_CONFIG_DIR",
+    "MPLCONFIGDIR",
+    "TORCH_HOME",
+)
 EDITED = {".py", ".md", ".yaml", ".toml", ".txt", ""}
 """Suffixes of files that somebody who works in the checkout meanwhile makes; "" are a Makefile, a recipe of git."""
 RESULTS = "benchmarks/results/"  # a benchmark may run at the same time
@@ -97,8 +104,10 @@ def _keep_the_users_own() -> None:
     configuration = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     os.environ.setdefault(CACHE_VARIABLE, str(cache_folder()))
     os.environ.setdefault("PYTHONUSERBASE", site.getuserbase())
-    for variable, files in (("PIP_CONFIG_FILE", (configuration / "pip/pip.conf", home / ".pip/pip.conf")),
-                            ("GIT_CONFIG_GLOBAL", (home / ".gitconfig", configuration / "git/config"))):
+    for variable, files in (
+        ("PIP_CONFIG_FILE", (configuration / "pip/pip.conf", home / ".pip/pip.conf")),
+        ("GIT_CONFIG_GLOBAL", (home / ".gitconfig", configuration / "git/config")),
+    ):
         for file in files:
             if file.is_file():
                 os.environ.setdefault(variable, str(file))
@@ -108,8 +117,17 @@ def _files() -> set[str]:
     """Every file of the shared data, and those of the checkout that git does not know and nobody edits."""
     found = {str(path) for path in SHARED.rglob("*")} if SHARED.is_dir() else set()
     with contextlib.suppress(OSError, subprocess.SubprocessError):  # no git, or no checkout
-        done = subprocess.run(["git", "ls-files", "-z", "--others", "--exclude-standard"], cwd=ROOT, check=True,
-                              capture_output=True, text=True, timeout=60)
-        found |= {str(ROOT / name) for name in done.stdout.split("\0")
-                  if name and Path(name).suffix not in EDITED and not name.startswith(RESULTS)}
+        done = subprocess.run(
+            ["git", "ls-files", "-z", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        found |= {
+            str(ROOT / name)
+            for name in done.stdout.split("\0")
+            if name and Path(name).suffix not in EDITED and not name.startswith(RESULTS)
+        }
     return found

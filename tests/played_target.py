@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgegd.latency.worker import PROTOCOL, machine_facts
+from edgegd.device.latency_worker import PROTOCOL, machine_facts
 
 FACTS = machine_facts()
 STATE: dict[str, Any] = {"clocks_ns": {"monotonic": 0, "boottime": 0, "wall": 0}}
@@ -66,8 +66,14 @@ class PlayedWorker:
             self.model = Path(asked["model"])
             found = hashlib.sha256(self.model.read_bytes()).hexdigest()
             session = {"threads": asked["threads"], "spinning": asked["spinning"], "providers": [asked["provider"]]}
-            self.answer = {"protocol": PROTOCOL, "load_ms": 1.0, "inputs": {}, "session": session | target.options,
-                           "machine": FACTS, "model_sha256": found}
+            self.answer = {
+                "protocol": PROTOCOL,
+                "load_ms": 1.0,
+                "inputs": {},
+                "session": session | target.options,
+                "machine": FACTS,
+                "model_sha256": found,
+            }
             if asked["sha256"] != found:
                 self.answer = {"error": f"SHA-256 {found}", "about": "hash"}
         elif "warm_up" in message:
@@ -77,8 +83,12 @@ class PlayedWorker:
         elif "run" in message:
             durations = target.play(self.model.stem, self.launch)
             after = STATE | ({"cgroup_throttled_us": 5} if self.launch in target.throttled else {})
-            self.answer = {"first_ns": 10 * durations[0], "durations_ns": durations,
-                           "before": STATE | {"cgroup_throttled_us": 0}, "after": {"cgroup_throttled_us": 0} | after}
+            self.answer = {
+                "first_ns": 10 * durations[0],
+                "durations_ns": durations,
+                "before": STATE | {"cgroup_throttled_us": 0},
+                "after": {"cgroup_throttled_us": 0} | after,
+            }
 
     def receive(self, timeout_s: float) -> dict[str, Any]:
         return self.answer

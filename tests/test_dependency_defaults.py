@@ -17,31 +17,50 @@ from edgegd.dependency_defaults import set_dependency_defaults
 ROOT = Path(edgegd.__file__).parents[1]
 MODEL = ROOT / "tests/latency/baselines/streets-yolo26n/model.onnx"
 SESSION = f"from edgegd.runtime.session import load_model; load_model({str(MODEL)!r}); "
-WORKER = (f"import subprocess, sys; from edgegd.latency import worker; "
-          f"subprocess.run([sys.executable, worker.__file__], check=True, text=True, input="
-          f"'{{\"configure\": {{\"model\": \"{MODEL}\", \"sha256\": null, \"threads\": 1, \"spinning\": false, "
-          f"\"optimization\": \"all\", \"seed\": 0, \"input\": null}}}}\\n{{\"quit\": true}}\\n'); ")  # fmt: skip
-ULTRALYTICS = ("import os; os.environ['YOLO_VERBOSE'] = 'false'; import edgegd.descent.float_checkpoint; "
-               "from ultralytics.utils.events import events; assert not events.enabled; ")  # fmt: skip
+WORKER = (
+    f"import subprocess, sys; from edgegd.device import latency_worker as worker; "
+    f"subprocess.run([sys.executable, worker.__file__], check=True, text=True, input="
+    f'\'{{"configure": {{"model": "{MODEL}", "sha256": null, "threads": 1, "spinning": false, '
+    f'"optimization": "all", "seed": 0, "input": null}}}}\\n{{"quit": true}}\\n\'); '
+)
+ULTRALYTICS = (
+    "import os; os.environ['YOLO_VERBOSE'] = 'false'; import edgegd.detectors.float_checkpoint; "
+    "from ultralytics.utils.events import events; assert not events.enabled; "
+)
 
 
 def in_empty_home(code: str, home: Path, *, trace: Path | None = None) -> None:
     """Runs Python with an empty home folder and without any variable that says what libraries may do."""
     named = ("ORT_", "YOLO_", "ULTRALYTICS_", "XDG_", "EDGEGD_TRUST")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(named)}
-    environment |= {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1",
-                    "MPLCONFIGDIR": str(home.parent / "matplotlib")}  # fmt: skip
+    environment |= {
+        "HOME": str(home),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MPLCONFIGDIR": str(home.parent / "matplotlib"),
+    }
     home.mkdir()
     strace = ["strace", "-f", "-e", "trace=socket,connect,sendto,sendmmsg", "-o", str(trace)] if trace else []
-    done = subprocess.run([*strace, sys.executable, "-c", code], env=environment, text=True, capture_output=True,
-                          cwd=home.parent, timeout=300, check=False)  # fmt: skip
+    done = subprocess.run(
+        [*strace, sys.executable, "-c", code],
+        env=environment,
+        text=True,
+        capture_output=True,
+        cwd=home.parent,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("code", [
-    pytest.param(SESSION, id="a session"), pytest.param(WORKER, id="the device's worker"),
-    pytest.param(ULTRALYTICS, id="Ultralytics"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(SESSION, id="a session"),
+        pytest.param(WORKER, id="the device's worker"),
+        pytest.param(ULTRALYTICS, id="Ultralytics"),
+    ],
+)
 def test_no_file_appears_in_the_home_folder(code: str, tmp_path: Path) -> None:
     if code is ULTRALYTICS:
         pytest.importorskip("ultralytics")
@@ -52,8 +71,10 @@ def test_no_file_appears_in_the_home_folder(code: str, tmp_path: Path) -> None:
 
 
 def can_trace() -> bool:
-    return shutil.which("strace") is not None and subprocess.run(
-        ["strace", "-e", "trace=none", "true"], capture_output=True, check=False).returncode == 0  # fmt: skip
+    return (
+        shutil.which("strace") is not None
+        and subprocess.run(["strace", "-e", "trace=none", "true"], capture_output=True, check=False).returncode == 0
+    )
 
 
 @pytest.mark.skipif(not can_trace(), reason="no strace, or a container that forbids it")
@@ -67,8 +88,12 @@ def test_no_socket_of_the_internet_is_opened(tmp_path: Path) -> None:
 @pytest.mark.skipif(not can_trace(), reason="no strace, or a container that forbids it")
 def test_the_trace_would_show_a_name_that_is_looked_up(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    in_empty_home("import socket\ntry: socket.getaddrinfo('one.one.one.one', 0)\nexcept OSError: pass\n"
-                  "socket.socket(socket.AF_INET6)", tmp_path / "home", trace=trace)  # fmt: skip
+    in_empty_home(
+        "import socket\ntry: socket.getaddrinfo('one.one.one.one', 0)\nexcept OSError: pass\n"
+        "socket.socket(socket.AF_INET6)",
+        tmp_path / "home",
+        trace=trace,
+    )
     assert "AF_INET" in trace.read_text()
 
 
@@ -95,16 +120,19 @@ def test_whole_pickles_are_loaded_only_where_trust_says_so(value: str, expected:
     assert environment.get("ULTRALYTICS_SAFE_LOAD") == expected
 
 
-@pytest.mark.parametrize("module", ["edgegd.runtime", "edgegd.pytest_plugin", "edgegd.latency.measure",
-                                    "edgegd.cli.main"])  # fmt: skip
+@pytest.mark.parametrize(
+    "module", ["edgegd.runtime", "edgegd.pytest_plugin", "edgegd.latency.measuring.measure", "edgegd.cli.main"]
+)
 def test_the_variables_are_set_before_any_library_is_imported(module: str) -> None:
-    code = ("import builtins, os\nreal = builtins.__import__\n"
-            "def watch(name, *rest):\n"
-            "    if name.split('.')[0] in ('onnxruntime', 'ultralytics'):\n"
-            "        assert os.environ.get('ORT_DISABLE_TELEMETRY') == '1'\n"
-            "        assert os.environ.get('YOLO_OFFLINE') == 'true'\n"
-            "    return real(name, *rest)\n"
-            f"builtins.__import__ = watch\nimport {module}\nimport onnxruntime\n")  # fmt: skip
+    code = (
+        "import builtins, os\nreal = builtins.__import__\n"
+        "def watch(name, *rest):\n"
+        "    if name.split('.')[0] in ('onnxruntime', 'ultralytics'):\n"
+        "        assert os.environ.get('ORT_DISABLE_TELEMETRY') == '1'\n"
+        "        assert os.environ.get('YOLO_OFFLINE') == 'true'\n"
+        "    return real(name, *rest)\n"
+        f"builtins.__import__ = watch\nimport {module}\nimport onnxruntime\n"
+    )
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("ORT_", "YOLO_"))}
     subprocess.run([sys.executable, "-c", code], env=environment | {"PYTHONPATH": str(ROOT)}, check=True, timeout=120)
 
@@ -121,7 +149,7 @@ def test_a_benchmark_imports_edgegd_before_the_libraries(file: Path) -> None:
     assert not libraries or ("edgegd" in names and names.index("edgegd") < min(libraries))
 
 
-@pytest.mark.parametrize("file", ["edgegd/latency/worker.py", "edgegd/export/codes.py"])
+@pytest.mark.parametrize("file", ["edgegd/device/latency_worker.py", "edgegd/device/dump_tensors.py"])
 def test_a_file_that_runs_without_edgegd_sets_its_variable_itself(file: str) -> None:
     text = (ROOT / file).read_text()
     assert 0 < text.index('os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")') < text.index("import onnxruntime")

@@ -15,11 +15,11 @@ import pytest
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.shared_memory import require_shared_memory
+from edgegd.detectors.shared_memory import require_shared_memory
 from edgegd.errors import FileAccessError, NoSpaceError
 from edgegd.file_locks import lock
 from edgegd.home import expanded, home
-from edgegd.latency.gate_request import calibration_folder
+from edgegd.pipeline.gate_request import calibration_folder
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.recipe.paths import resolve_path
 from edgegd.recipe.schema import DataSection, Recipe
@@ -99,10 +99,13 @@ def test_a_home_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_twelve_targets_at_once_are_all_kept(tmp_path: Path) -> None:
     environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
-    program = ("import sys; from edgegd.targets.registry import TargetEntry, add_target\n"
-               "add_target(TargetEntry(sys.argv[1], 'ssh://pi@board'))")
-    running = [subprocess.Popen([sys.executable, "-c", program, f"board{number}"], env=environment)
-               for number in range(12)]  # fmt: skip
+    program = (
+        "import sys; from edgegd.targets.registry import TargetEntry, add_target\n"
+        "add_target(TargetEntry(sys.argv[1], 'ssh://pi@board'))"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, f"board{number}"], env=environment) for number in range(12)
+    ]
     assert [process.wait(120) for process in running] == [0] * 12
     text = (tmp_path / "edgegd" / "targets.yaml").read_text()
     assert all(f"board{number}:" in text for number in range(12))
@@ -117,7 +120,11 @@ def test_every_text_file_is_read_and_written_in_utf_8() -> None:
     found = []
     for file in Path(edgegd.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in (
-                    "read_text", "write_text") and not any(key.arg == "encoding" for key in node.keywords):  # fmt: skip
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in ("read_text", "write_text")
+                and not any(key.arg == "encoding" for key in node.keywords)
+            ):
                 found.append(f"{file.name}:{node.lineno}")
     assert [place for place in found if not place.startswith("emulation_")] == []

@@ -22,6 +22,7 @@ import pytest
 from edgegd.data import image_files
 from edgegd.data.bccd import fetch_bccd
 from edgegd.data.dataset import open_dataset
+from edgegd.device.latency_worker import Refusal, make_feed
 from edgegd.errors import (
     BaselineDamagedError,
     DataNotFoundError,
@@ -34,9 +35,8 @@ from edgegd.errors import (
     TargetUnknownError,
     UnreadableImageError,
 )
-from edgegd.latency.baseline import Baseline
-from edgegd.latency.recording import load_measurement
-from edgegd.latency.worker import Refusal, make_feed
+from edgegd.latency.baseline.baseline import Baseline
+from edgegd.latency.measuring.recording import load_measurement
 from edgegd.limits import CLASSES, IMAGE_PIXELS, THREADS, YAML_NODES
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.recipe.load import load_recipe, parse_recipe
@@ -62,10 +62,19 @@ def at_once_and_in_little_memory() -> Iterator[None]:
     assert time.process_time() - start < 60  # of this process alone: the machine may be busy
 
 
-@pytest.mark.parametrize("text", [
-    laughs(), laughs(30), "a: &a [*a]\n", "a: &a {b: *a}\n", "[" * 100_000, "- a\n" * 60_000,
-    "a: &a {x: 1}\n" + "b: {<<: [" + "*a, " * 60_000 + "*a]}\n",
-], ids=["laughs", "many laughs", "circle", "circle of keys", "deep", "long", "merges"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        laughs(),
+        laughs(30),
+        "a: &a [*a]\n",
+        "a: &a {b: *a}\n",
+        "[" * 100_000,
+        "- a\n" * 60_000,
+        "a: &a {x: 1}\n" + "b: {<<: [" + "*a, " * 60_000 + "*a]}\n",
+    ],
+    ids=["laughs", "many laughs", "circle", "circle of keys", "deep", "long", "merges"],
+)
 def test_yaml(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(YamlProblem) as caught:
         load_yaml(text)
@@ -107,12 +116,26 @@ def test_a_number_of_classes(data_set: Path, nc: Any) -> None:
         open_dataset(DataSection(path=str(data_set)))
 
 
-@pytest.mark.parametrize("override", [
-    "model.imgsz=99968", "latency.threads=1000000", f"latency.threads={THREADS + 1}", "train.workers=100000",
-    "train.epochs=100000000000", "train.batch=1000000000", "train.seed=4294967296", "data.seed=99999999999",
-    "data.train_images=1000000000000", "latency.block_s=1000000", "gate.quads=1000000000", "gate.margin=.inf",
-    "gate.margin=.nan", "quant.calibration_images=10000000000000000000000", "accuracy.max_det=1000000000",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.imgsz=99968",
+        "latency.threads=1000000",
+        f"latency.threads={THREADS + 1}",
+        "train.workers=100000",
+        "train.epochs=100000000000",
+        "train.batch=1000000000",
+        "train.seed=4294967296",
+        "data.seed=99999999999",
+        "data.train_images=1000000000000",
+        "latency.block_s=1000000",
+        "gate.quads=1000000000",
+        "gate.margin=.inf",
+        "gate.margin=.nan",
+        "quant.calibration_images=10000000000000000000000",
+        "accuracy.max_det=1000000000",
+    ],
+)
 def test_a_recipe(override: str) -> None:
     key = override.split("=")[0]
     with pytest.raises(RecipeError, match=rf"{key}: expected (at most|a finite|at least)"):
@@ -121,6 +144,7 @@ def test_a_recipe(override: str) -> None:
 
 def png(width: int, height: int, color: int = 2) -> bytes:
     """A whole PNG of zeros, compressed by a thousand; nothing of it is held unpacked."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -148,10 +172,17 @@ def huge(suffix: str) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("32000.png", png(32_000, 32_000)), ("gray.png", png(30_000, 30_000, 0)), ("wide.png", png(200_000, 1_000)),
-    ("32000.jpg", huge(".jpg")), ("32000.bmp", huge(".bmp")),
-], ids=["png", "gray png", "wide png", "jpg", "bmp"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("32000.png", png(32_000, 32_000)),
+        ("gray.png", png(30_000, 30_000, 0)),
+        ("wide.png", png(200_000, 1_000)),
+        ("32000.jpg", huge(".jpg")),
+        ("32000.bmp", huge(".bmp")),
+    ],
+    ids=["png", "gray png", "wide png", "jpg", "bmp"],
+)
 def test_a_picture_of_a_thousand_megapixels(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UnreadableImageError, match=rf"{name}: \d+ x \d+ pixels are more than the {IMAGE_PIXELS:,}"):
@@ -221,8 +252,11 @@ def test_an_archive_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
     assert not (tmp_path / "bccd").exists()
 
 
-@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a": ' * 100_000, b"9" * 100_000, b"\xff\xfe", b"null", b"[1]"],
-                         ids=["deep", "deep keys", "long number", "no UTF-8", "null", "list"])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 100_000, b'{"a": ' * 100_000, b"9" * 100_000, b"\xff\xfe", b"null", b"[1]"],
+    ids=["deep", "deep keys", "long number", "no UTF-8", "null", "list"],
+)
 def test_json_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_bytes(content)
@@ -238,17 +272,46 @@ def test_json_files(tmp_path: Path, content: bytes) -> None:
         load_measurement(tmp_path / "raw.jsonl")
 
 
-@pytest.mark.parametrize("line", [
-    {"durations_ns": [0]}, {"durations_ns": [True]}, {"durations_ns": []}, {"durations_ns": ["5"]}, {"first_ns": -1},
-    {"durations_ns": [10**30]}, {"before": 5}, {"before": {"clocks_ns": {"monotonic": "x"}}}, {"model": "other"},
-    {"faults": "throttled"}, {"quad": -1}, {"launch": None},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"durations_ns": [0]},
+        {"durations_ns": [True]},
+        {"durations_ns": []},
+        {"durations_ns": ["5"]},
+        {"first_ns": -1},
+        {"durations_ns": [10**30]},
+        {"before": 5},
+        {"before": {"clocks_ns": {"monotonic": "x"}}},
+        {"model": "other"},
+        {"faults": "throttled"},
+        {"quad": -1},
+        {"launch": None},
+    ],
+    ids=str,
+)
 def test_stored_blocks_are_believed_no_more_than_devices(tmp_path: Path, line: dict[str, Any]) -> None:
     design = {"launches": 1, "quads": 1, "block_s": 0.1, "warmup_s": 1, "threads": 1, "spinning": False}
-    header = {"kind": "header", "schema": 1, "target": "t", "started": "", "design": design,
-              "models": {"m": {"file": "m.onnx", "sha256": "0", "size_bytes": 1}}}  # fmt: skip
-    block = {"kind": "block", "launch": 0, "quad": 0, "place": 0, "model": "m", "first_ns": 1, "durations_ns": [1],
-             "before": {}, "after": {}, "faults": []}  # fmt: skip
+    header = {
+        "kind": "header",
+        "schema": 1,
+        "target": "t",
+        "started": "",
+        "design": design,
+        "models": {"m": {"file": "m.onnx", "sha256": "0", "size_bytes": 1}},
+    }
+    block = {
+        "kind": "block",
+        "launch": 0,
+        "quad": 0,
+        "place": 0,
+        "model": "m",
+        "first_ns": 1,
+        "durations_ns": [1],
+        "before": {},
+        "after": {},
+        "faults": [],
+    }
     file = tmp_path / "raw.jsonl"
     file.write_text(f"{json.dumps(header)}\n{json.dumps(block)}\n")
     assert len(load_measurement(file).blocks) == 1
@@ -269,9 +332,11 @@ def test_a_contract_of_an_enormous_input() -> None:
     with pytest.raises(ValueError, match="at most 4096"):
         Preprocessing(imgsz=(99968, 99968))
     contract = ModelContract(Preprocessing(imgsz=(64, 64)), OutputContract("end2end", (1, 300, 6)), ("a",), 32)
-    for key, value in {"preprocessing": '{"imgsz": [99968, 99968]}', "names": "[" * 100_000,
-                       "stride": "9" * 9_999, "output": "NaN"}.items():  # fmt: skip
+    for key, value in {
+        "preprocessing": '{"imgsz": [99968, 99968]}',
+        "names": "[" * 100_000,
+        "stride": "9" * 9_999,
+        "output": "NaN",
+    }.items():
         with pytest.raises(MetadataError):
             ModelContract.from_metadata(contract.to_metadata() | {f"edgegd.{key}": value})
-
-

@@ -29,8 +29,9 @@ def _socket(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("make", "kind"), [(_pipe, "a pipe"), (_zeros, "a device"), (_socket, "a socket")])
-def test_what_is_no_regular_file_is_named(make: Callable[[Path], None], kind: str, tmp_path: Path,
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_regular_file_is_named(
+    make: Callable[[Path], None], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)  # a socket's path may not be long
     path = Path("it")
     make(path)

@@ -85,8 +85,9 @@ def test_this_cpus_own_tests_run() -> None:
 
 
 @pytest.mark.parametrize("place", ["shared/labels/val.cache", "checkout/model.onnx"])
-def test_a_file_left_elsewhere_fails_the_run_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                          place: str) -> None:
+def test_a_file_left_elsewhere_fails_the_run_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     own_folders.subprocess.run(["git", "init", "-q", tmp_path / "checkout"], check=True, timeout=60)
     (tmp_path / "shared/labels").mkdir(parents=True)
     monkeypatch.setattr(own_folders, "ROOT", tmp_path / "checkout")
@@ -122,11 +123,15 @@ def test_what_marks_the_kinds_of_tests_exists() -> None:
     assert not [name for names in kinds.FIXTURES.values() for name in names if f"def {name}(" not in sources]
 
 
-@pytest.mark.parametrize(("fixtures", "file", "expected"), [
-    (["run_copy", "finished_run"], "cli/test_output.py", {"training"}),
-    (["sshd_device"], "targets/test_ssh.py", {"sshd"}),
-    ([], "targets/test_emulated_worker.py", {"emulator"}), ([], "quant/test_plan.py", set()),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fixtures", "file", "expected"),
+    [
+        (["run_copy", "finished_run"], "cli/test_output.py", {"training"}),
+        (["sshd_device"], "targets/test_ssh.py", {"sshd"}),
+        ([], "targets/test_emulated_worker.py", {"emulator"}),
+        ([], "quant/test_plan.py", set()),
+    ],
+)
 def test_a_test_is_marked_by_its_fixtures_and_its_file(fixtures: list[str], file: str, expected: set[str]) -> None:
     marked: set[str] = set()
     item = SimpleNamespace(path=Path(__file__).parent / file, fixturenames=fixtures, add_marker=marked.add)

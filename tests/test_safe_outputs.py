@@ -12,8 +12,8 @@ import pytest
 from edgegd.atomic_files import write_atomically
 from edgegd.data.download import download_file
 from edgegd.errors import FileAccessError, OutputFileError, RunFolderMismatchError, WouldOverwriteError
-from edgegd.latency.baseline import Baseline
-from edgegd.latency.history import HistoryEntry, append_history
+from edgegd.latency.baseline.baseline import Baseline
+from edgegd.latency.baseline.history import HistoryEntry, append_history
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.recipe.schema import Recipe
 from edgegd.safe_outputs import check_outputs, open_to_append, own_folder, require_appendable
@@ -173,8 +173,16 @@ def test_what_an_output_may_not_be(tmp_path: Path, elsewhere: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     os.link(ours, tmp_path / "hard")
     os.mkfifo(tmp_path / "pipe")
-    for output in (elsewhere, tmp_path, ours, tmp_path / "hard", tmp_path / "link", tmp_path / "dangling",
-                   tmp_path / "pipe", elsewhere / "x.png"):  # fmt: skip
+    for output in (
+        elsewhere,
+        tmp_path,
+        ours,
+        tmp_path / "hard",
+        tmp_path / "link",
+        tmp_path / "dangling",
+        tmp_path / "pipe",
+        elsewhere / "x.png",
+    ):
         with pytest.raises(OutputFileError, match=r"--output|link"):
             refuse(output, ours)
     with pytest.raises(OutputFileError, match="one file"):

@@ -52,8 +52,9 @@ def wait_for(holds: Callable[[], bool]) -> None:
 def parent(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     """A process that ignores SIGINT, and the ids of its worker and its keeper of a lock."""
     command = [sys.executable, "-c", PARENT, str(tmp_path / "device.lock")]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               preexec_fn=ignores_interrupts)  # fmt: skip
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=ignores_interrupts
+    )
     try:
         assert process.stdout is not None
         yield process, json.loads(process.stdout.readline())
@@ -85,8 +86,13 @@ input()
 
 
 def test_programs_that_are_not_ours_obey_it_too() -> None:
-    process = subprocess.Popen([sys.executable, "-c", STUBBORN], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               text=True, preexec_fn=ignores_interrupts)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUBBORN],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=ignores_interrupts,
+    )
     try:
         assert process.stdout is not None
         pid, disposition = process.stdout.readline().split()
@@ -129,14 +135,24 @@ main.main()
 """
 
 
-@pytest.mark.parametrize(("start", "numbers"), [
-    (hears_interrupts, [signal.SIGINT]), (hears_interrupts, [signal.SIGTERM]),
-    (ignores_interrupts, [signal.SIGINT, signal.SIGTERM]),
-], ids=["Ctrl-C", "kill", "in the background: Ctrl-C is for others, kill ends it"])
+@pytest.mark.parametrize(
+    ("start", "numbers"),
+    [
+        (hears_interrupts, [signal.SIGINT]),
+        (hears_interrupts, [signal.SIGTERM]),
+        (ignores_interrupts, [signal.SIGINT, signal.SIGTERM]),
+    ],
+    ids=["Ctrl-C", "kill", "in the background: Ctrl-C is for others, kill ends it"],
+)
 def test_a_command_ends_cleanly(start: Callable[[], None], numbers: list[signal.Signals], tmp_path: Path) -> None:
     file = tmp_path / "file"
-    command = subprocess.Popen([sys.executable, "-c", COMMAND, "work", str(file)], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, preexec_fn=start)  # fmt: skip
+    command = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "work", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=start,
+    )
     try:
         assert command.stdout is not None and command.stdout.readline() == "works\n" and file.exists()
         for number in numbers[:-1]:
@@ -174,8 +190,9 @@ main.main()
 def test_an_interrupt_inside_exec_is_code_130_too(tmp_path: Path, name: str) -> None:
     """CPython marks the interrupt of exec() of a string as unhandled; started with `-m` it then dies by the signal."""
     (tmp_path / "a_command.py").write_text(EXEC)
-    command = subprocess.run([sys.executable, "-m", "a_command", name], cwd=tmp_path, capture_output=True, text=True,
-                             timeout=END_S)  # fmt: skip
+    command = subprocess.run(
+        [sys.executable, "-m", "a_command", name], cwd=tmp_path, capture_output=True, text=True, timeout=END_S
+    )
     assert command.returncode == 130 and command.stderr.lstrip().startswith("edgegd: Interrupted.\n")
 
 

@@ -29,8 +29,8 @@ pytest.importorskip("ultralytics")
 from edgegd.data.dataset import open_dataset  # noqa: E402
 from edgegd.data.view import ultralytics_yaml  # noqa: E402
 from edgegd.data.yaml_set import read_data_yaml  # noqa: E402
-from edgegd.descent.architecture import find_architecture  # noqa: E402
-from edgegd.descent.float_checkpoint import open_architecture, open_checkpoint  # noqa: E402
+from edgegd.detectors.architecture import find_architecture  # noqa: E402
+from edgegd.detectors.float_checkpoint import open_architecture, open_checkpoint  # noqa: E402
 from edgegd.pipeline.run_folder import RunFolder  # noqa: E402
 from edgegd.recipe.load import parse_recipe  # noqa: E402
 from edgegd.recipe.schema import DataSection  # noqa: E402
@@ -79,12 +79,14 @@ def test_a_checkpoint(form: str, tmp_path: Path, canary: Path) -> None:
     assert canary.exists()
 
 
-def test_a_checkpoint_in_stage_data(tiny_set: Path, tiny_checkpoint: Path, tmp_path: Path, canary: Path,
-                                    edgegd_command: Command) -> None:
+def test_a_checkpoint_in_stage_data(
+    tiny_set: Path, tiny_checkpoint: Path, tmp_path: Path, canary: Path, edgegd_command: Command
+) -> None:
     weights = evil_checkpoint(tmp_path / "evil.pt", canary, tiny_checkpoint)
     recipe = tmp_path / "my.yaml"
-    recipe.write_text(f"version: 1\nmodel: {{weights: {weights}, imgsz: 64}}\n"
-                      f"data: {{source: streets, path: {tiny_set}}}\n")  # fmt: skip
+    recipe.write_text(
+        f"version: 1\nmodel: {{weights: {weights}, imgsz: 64}}\ndata: {{source: streets, path: {tiny_set}}}\n"
+    )
     command = ("run", recipe, "--run-dir", tmp_path / "run", "--until", "data")
     outcome = edgegd_command(*command)
     assert outcome.code == UntrustedFileError.exit_code and "--trust" in outcome.err and not canary.exists()
@@ -92,16 +94,24 @@ def test_a_checkpoint_in_stage_data(tiny_set: Path, tiny_checkpoint: Path, tmp_p
     assert not is_trusted(), "the option counts for its command alone"
 
 
-def test_safe_loading_does_not_depend_on_when_ultralytics_was_imported(tiny_checkpoint: Path, tmp_path: Path,
-                                                                       canary: Path) -> None:
+def test_safe_loading_does_not_depend_on_when_ultralytics_was_imported(
+    tiny_checkpoint: Path, tmp_path: Path, canary: Path
+) -> None:
     weights = evil_checkpoint(tmp_path / "evil.pt", canary, tiny_checkpoint)
-    code = ("import ultralytics.nn.tasks, sys\nfrom pathlib import Path\nassert not ultralytics.nn.tasks.SAFE_LOAD\n"
-            "from edgegd.errors import UntrustedFileError\n"
-            "from edgegd.descent.float_checkpoint import open_checkpoint\n"
-            "try: open_checkpoint(Path(sys.argv[1]))\nexcept UntrustedFileError: sys.exit(57)\n")  # fmt: skip
+    code = (
+        "import ultralytics.nn.tasks, sys\nfrom pathlib import Path\nassert not ultralytics.nn.tasks.SAFE_LOAD\n"
+        "from edgegd.errors import UntrustedFileError\n"
+        "from edgegd.detectors.float_checkpoint import open_checkpoint\n"
+        "try: open_checkpoint(Path(sys.argv[1]))\nexcept UntrustedFileError: sys.exit(57)\n"
+    )
     environment = {key: value for key, value in os.environ.items() if key != "ULTRALYTICS_SAFE_LOAD"}
-    done = subprocess.run([sys.executable, "-c", code, str(weights)], check=False, capture_output=True, text=True,
-                          env=environment | {"PYTHONPATH": str(Path(__file__).parents[1])})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(weights)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
     assert done.returncode == 57 and not canary.exists(), done.stderr
 
 
@@ -118,11 +128,19 @@ def architecture(path: Path, **changes: Any) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("text", [
-    "__import__('pathlib').Path('CANARY').touch() or nn.ReLU()", "[__import__('pathlib').Path('CANARY').touch(), "
-    "nn.ReLU()][1]", "nn.LeakyReLU(__import__('pathlib').Path('CANARY').touch() or 0.1)", "nn.SiLU",
-    "nn.Module.__init_subclass__()", "nn.init.xavier_uniform_(1)", "torch.hub.load('a/b', 'c')", "nn.SiLU(**{})",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('pathlib').Path('CANARY').touch() or nn.ReLU()",
+        "[__import__('pathlib').Path('CANARY').touch(), nn.ReLU()][1]",
+        "nn.LeakyReLU(__import__('pathlib').Path('CANARY').touch() or 0.1)",
+        "nn.SiLU",
+        "nn.Module.__init_subclass__()",
+        "nn.init.xavier_uniform_(1)",
+        "torch.hub.load('a/b', 'c')",
+        "nn.SiLU(**{})",
+    ],
+)
 def test_an_activation(text: str, tmp_path: Path, canary: Path) -> None:
     weights = architecture(tmp_path / "yolo26n.yaml", activation=text.replace("CANARY", str(canary)))
     with pytest.raises(UntrustedFileError, match="activation"):
@@ -140,27 +158,44 @@ def test_an_activation_that_is_one(text: str, tmp_path: Path) -> None:
     assert any(type(module).__name__ == text.split("nn.")[1].split("(")[0] for module in model.modules())
 
 
-@pytest.mark.parametrize("layer", [
-    [-1, 1, "torch_safe_load", ["evil.pt"]], [-1, 1, "load_checkpoint", ["evil.pt"]],
-    [-1, 1, "TorchVision", [64, "resnet18", "DEFAULT"]], [-1, 1, "nn.functional.relu", []],
-    [-1, 1, "torchvision.ops.__loader__", []], [-1, 1, "Conv", ["__import__('os').system('true')", 3, 2]],
-    [-1, 1, 7, []],
-], ids=["a function", "another function", "weights from the network", "a function of torch",
-        "not a layer of torchvision", "a call as argument", "a number"])  # fmt: skip
+@pytest.mark.parametrize(
+    "layer",
+    [
+        [-1, 1, "torch_safe_load", ["evil.pt"]],
+        [-1, 1, "load_checkpoint", ["evil.pt"]],
+        [-1, 1, "TorchVision", [64, "resnet18", "DEFAULT"]],
+        [-1, 1, "nn.functional.relu", []],
+        [-1, 1, "torchvision.ops.__loader__", []],
+        [-1, 1, "Conv", ["__import__('os').system('true')", 3, 2]],
+        [-1, 1, 7, []],
+    ],
+    ids=[
+        "a function",
+        "another function",
+        "weights from the network",
+        "a function of torch",
+        "not a layer of torchvision",
+        "a call as argument",
+        "a number",
+    ],
+)
 def test_a_layer_that_is_none(layer: list[Any], tmp_path: Path) -> None:
     with pytest.raises(UntrustedFileError):
         open_architecture(architecture(tmp_path / "yolo26n.yaml", layer=layer))
 
 
-def test_the_description_in_a_checkpoint(tiny_set: Path, tiny_checkpoint: Path, tmp_path: Path, canary: Path,
-                                         edgegd_command: Command) -> None:
+def test_the_description_in_a_checkpoint(
+    tiny_set: Path, tiny_checkpoint: Path, tmp_path: Path, canary: Path, edgegd_command: Command
+) -> None:
     content = torch.load(tiny_checkpoint, map_location="cpu", weights_only=False)
     content["model"].yaml["activation"] = f"__import__('pathlib').Path({str(canary)!r}).touch() or nn.ReLU()"
     content["model"].names = {0: "another", 1: "class", 2: "each"}  # so that it is trained, from its description
     torch.save(content, tmp_path / "weights.pt")
     recipe = tmp_path / "my.yaml"
-    recipe.write_text(f"version: 1\nmodel: {{weights: {tmp_path / 'weights.pt'}, imgsz: 32, float: {{epochs: 1}}}}\n"
-                      f"data: {{source: streets, path: {tiny_set}}}\n")  # fmt: skip
+    recipe.write_text(
+        f"version: 1\nmodel: {{weights: {tmp_path / 'weights.pt'}, imgsz: 32, float: {{epochs: 1}}}}\n"
+        f"data: {{source: streets, path: {tiny_set}}}\n"
+    )
     command = ("run", recipe, "--run-dir", tmp_path / "run", "--until", "float")
     outcome = edgegd_command(*command)
     assert outcome.code == 57 and "activation" in outcome.err and not canary.exists()
@@ -176,9 +211,17 @@ def test_a_script_in_a_data_yaml(form: str, tmp_path: Path, canary: Path) -> Non
     script.write_text(f"touch {canary}\n")
     python = f"from pathlib import Path\nPath({str(canary)!r}).touch()\n"
     described = tmp_path / "data.yaml"
-    described.write_text(yaml.safe_dump({
-        "path": str(tmp_path / "set"), "train": "train", "val": "val", "names": ["a"],
-        "download": python if form == "python" else f"bash {script}"}))  # fmt: skip
+    described.write_text(
+        yaml.safe_dump(
+            {
+                "path": str(tmp_path / "set"),
+                "train": "train",
+                "val": "val",
+                "names": ["a"],
+                "download": python if form == "python" else f"bash {script}",
+            }
+        )
+    )
     with pytest.raises(UntrustedFileError, match=r"data\.yaml"):
         open_dataset(DataSection(path=str(described)))
     assert not canary.exists()
@@ -187,14 +230,25 @@ def test_a_script_in_a_data_yaml(form: str, tmp_path: Path, canary: Path) -> Non
     assert canary.exists()
 
 
-@pytest.mark.parametrize("download", [
-    "http://a.org/x.zip\nprint(1)", "http:print(1)#.zip", "https://a.org/x.zip; print(1)", "HTTP://a.org/x", "x.zip",
-    ["bash x"], "https://a.org/%3F.zip'",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "download",
+    [
+        "http://a.org/x.zip\nprint(1)",
+        "http:print(1)#.zip",
+        "https://a.org/x.zip; print(1)",
+        "HTTP://a.org/x",
+        "x.zip",
+        ["bash x"],
+        "https://a.org/%3F.zip'",
+    ],
+)
 def test_what_is_not_the_address_of_one_archive_is_a_script(download: Any, tmp_path: Path) -> None:
     described = tmp_path / "data.yaml"
-    described.write_text(yaml.safe_dump({"path": str(tmp_path / "set"), "train": "train", "val": "val", "names": ["a"],
-                                         "download": download}))  # fmt: skip
+    described.write_text(
+        yaml.safe_dump(
+            {"path": str(tmp_path / "set"), "train": "train", "val": "val", "names": ["a"], "download": download}
+        )
+    )
     with pytest.raises(UntrustedFileError):
         read_data_yaml(described)
 
@@ -233,8 +287,9 @@ def test_a_command_in_the_recipe_of_a_run_folder(run_copy: Path, canary: Path, e
 
 
 @pytest.mark.parametrize(("name", "stage"), [("float.pt", "ptq"), ("float.pt", "export")])
-def test_a_checkpoint_in_a_run_folder(name: str, stage: str, run_copy: Path, tiny_checkpoint: Path, canary: Path,
-                                      edgegd_command: Command) -> None:
+def test_a_checkpoint_in_a_run_folder(
+    name: str, stage: str, run_copy: Path, tiny_checkpoint: Path, canary: Path, edgegd_command: Command
+) -> None:
     from edgegd.pipeline.run_folder import sha256_of
 
     evil_checkpoint(run_copy / name, canary, tiny_checkpoint)
@@ -259,8 +314,11 @@ def test_an_adapted_checkpoint(run_copy: Path, tiny_checkpoint: Path, canary: Pa
     with pytest.raises(UntrustedFileError):
         float_model(folder)
     recipe = parse_recipe((run_copy / "recipe.yaml").read_text(), ["quant.activation=relu"])
-    (run_copy / "activation.json").write_text(json.dumps({
-        "schema": 1, "activation": "relu", "saving": 0.5, "relu": [], "silu": [], "units": [], "conditions": {}}))
+    (run_copy / "activation.json").write_text(
+        json.dumps(
+            {"schema": 1, "activation": "relu", "saving": 0.5, "relu": [], "silu": [], "units": [], "conditions": {}}
+        )
+    )
     folder.recipe = recipe
     with pytest.raises(UntrustedFileError):
         model_to_quantize(folder)
@@ -301,10 +359,19 @@ def test_a_label_cache(tiny_set: Path, tmp_path: Path, canary: Path) -> None:
 # The way out is one.
 
 
-@pytest.mark.parametrize(("value", "expected"), [
-    ("1", True), ("true", True), ("YES", True), (" on ", True), ("", False), ("0", False), ("false", False),
-    ("maybe", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("1", True),
+        ("true", True),
+        ("YES", True),
+        (" on ", True),
+        ("", False),
+        ("0", False),
+        ("false", False),
+        ("maybe", False),
+    ],
+)
 def test_the_variable(value: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TRUST_VARIABLE, value)
     assert is_trusted() == expected
@@ -313,8 +380,9 @@ def test_the_variable(value: str, expected: bool, monkeypatch: pytest.MonkeyPatc
     assert is_trusted() == expected
 
 
-def test_ultralytics_own_variable_is_no_way_out(tiny_checkpoint: Path, tmp_path: Path, canary: Path,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ultralytics_own_variable_is_no_way_out(
+    tiny_checkpoint: Path, tmp_path: Path, canary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ULTRALYTICS_SAFE_LOAD", "false")
     with pytest.raises(UntrustedFileError):
         open_checkpoint(evil_checkpoint(tmp_path / "evil.pt", canary, tiny_checkpoint))

@@ -10,8 +10,8 @@ import platform
 
 import pytest
 
+from edgegd.device.fingerprint import fingerprint
 from edgegd.doctor import needed_profile
-from edgegd.latency.fingerprint import fingerprint
 
 MARK = "CPU: "
 MACHINE = fingerprint()

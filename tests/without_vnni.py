@@ -46,8 +46,9 @@ def without_cpuid(path: Path) -> bytes:
     found = re.search(r"\.text\s+[0-9a-f]+\s+([0-9a-f]+)\s+[0-9a-f]+\s+([0-9a-f]+)", sections)
     assert found is not None, "the library has no section .text"
     address, offset = (int(number, 16) for number in found.groups())
-    listing = subprocess.Popen(["objdump", "-d", "-j", ".text", "--no-show-raw-insn", path], stdout=subprocess.PIPE,
-                               text=True)  # fmt: skip
+    listing = subprocess.Popen(
+        ["objdump", "-d", "-j", ".text", "--no-show-raw-insn", path], stdout=subprocess.PIPE, text=True
+    )
     content = bytearray(path.read_bytes())
     assert listing.stdout is not None
     for line in listing.stdout:

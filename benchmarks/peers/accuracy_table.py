@@ -9,20 +9,39 @@ from typing import Any
 from peers.rows import REFERENCE, ROWS
 from tabulate import tabulate
 
-HEADERS = ("set", "file", "kernels", "mAP50-95", "each seed", "against FP32", "against NNCF", "against PTQ",
-           "mAP50", "int8 convs", "minutes", "GB")
-README_HEADERS = ("set", "file", "mAP50-95", "each seed", "against FP32 (95 %)", "in AVX2 kernels", "int8 convolutions")
+HEADERS = (
+    "set",
+    "file",
+    "kernels",
+    "mAP50-95",
+    "each seed",
+    "against FP32",
+    "against NNCF",
+    "against PTQ",
+    "mAP50",
+    "int8 convs",
+    "minutes",
+    "GB",
+)
+PAGE_HEADERS = ("set", "file", "mAP50-95", "each seed", "against FP32 (95 %)", "in AVX2 kernels", "int8 convolutions")
 EXACT, SATURATED = "exact", "x86-avx2"
 """Arithmetic of a measurement: sums in 32 bits; or the kernels of an x86 CPU without VNNI."""
 KEYS = ("set", "row", "file", "arithmetic")
 TITLES = {
-    "ultralytics-fp32": "FP32", "openvino-fp32": "FP32 in OpenVINO", "nncf": "NNCF PTQ in OpenVINO",
-    "nncf-accurate": "NNCF PTQ, accurate bias correction", "nncf-default": "NNCF PTQ, its defaults",
-    "ultralytics-ptq": "Ultralytics PTQ", "onnxruntime-minmax": "quantize_static, MinMax",
-    "onnxruntime-percentile": "quantize_static, Percentile", "onnxruntime-entropy": "quantize_static, Entropy",
-    "ultralytics-qat": "Ultralytics QAT", "ultralytics-qat-tuned": "Ultralytics QAT, edgegd's settings",
-    "ultralytics-float": "Ultralytics float, as long", "edgegd-float": "edgegd float, as long",
-}  # fmt: skip
+    "ultralytics-fp32": "FP32",
+    "openvino-fp32": "FP32 in OpenVINO",
+    "nncf": "NNCF PTQ in OpenVINO",
+    "nncf-accurate": "NNCF PTQ, accurate bias correction",
+    "nncf-default": "NNCF PTQ, its defaults",
+    "ultralytics-ptq": "Ultralytics PTQ",
+    "onnxruntime-minmax": "quantize_static, MinMax",
+    "onnxruntime-percentile": "quantize_static, Percentile",
+    "onnxruntime-entropy": "quantize_static, Entropy",
+    "ultralytics-qat": "Ultralytics QAT",
+    "ultralytics-qat-tuned": "Ultralytics QAT, edgegd's settings",
+    "ultralytics-float": "Ultralytics float, as long",
+    "edgegd-float": "edgegd float, as long",
+}
 Key = tuple[str, ...]
 Entries = Sequence[dict[str, Any]]
 
@@ -50,21 +69,41 @@ def newest(machines: Iterable[Entries]) -> list[dict[str, Any]]:
 
 def accuracy_lines(entries: Entries) -> list[list[str]]:
     """One line for each set, row, file and kernels: means over the seeds, and each seed."""
-    return [[*key[:1], f"{key[1]}/{key[2]}", key[3], _mean(own, "map50_95"), _seeds(own), _difference(own, REFERENCE),
-             _difference(own, "nncf" if key[3] == EXACT else f"nncf in {SATURATED} kernels"),
-             _difference(own, "ptq"), _mean(own, "map50"), f"{own[0]['int8_convs']} of {own[0]['convs']}",
-             f"{mean(entry['seconds'] for entry in own) / 60:.1f}",
-             f"{max(peaks) / 1024:.1f}" if (peaks := [one["peak_mb"] for one in own if "peak_mb" in one]) else ""]
-            for key, own in _grouped(entries)]  # fmt: skip
+    return [
+        [
+            *key[:1],
+            f"{key[1]}/{key[2]}",
+            key[3],
+            _mean(own, "map50_95"),
+            _seeds(own),
+            _difference(own, REFERENCE),
+            _difference(own, "nncf" if key[3] == EXACT else f"nncf in {SATURATED} kernels"),
+            _difference(own, "ptq"),
+            _mean(own, "map50"),
+            f"{own[0]['int8_convs']} of {own[0]['convs']}",
+            f"{mean(entry['seconds'] for entry in own) / 60:.1f}",
+            f"{max(peaks) / 1024:.1f}" if (peaks := [one["peak_mb"] for one in own if "peak_mb" in one]) else "",
+        ]
+        for key, own in _grouped(entries)
+    ]
 
 
-def readme_lines(entries: Entries) -> list[list[str]]:
+def page_lines(entries: Entries) -> list[list[str]]:
     """One line for each set and file of interest: exact arithmetic, and AVX2 kernels beside it where they differ."""
     groups = dict(_grouped(entries))
-    return [[key[0], title_of(key[1], key[2]), _mean(own, "map50_95"), _seeds(own), _difference(own, REFERENCE),
-             _mean(groups.get((*key[:3], SATURATED), ()), "map50_95"), f"{own[0]['int8_convs']} of {own[0]['convs']}"]
-            for key, own in groups.items()
-            if key[3] == EXACT and key[2] != "fp32" and not (key[2] == "last" and "qat" in key[1])]  # fmt: skip
+    return [
+        [
+            key[0],
+            title_of(key[1], key[2]),
+            _mean(own, "map50_95"),
+            _seeds(own),
+            _difference(own, REFERENCE),
+            _mean(groups.get((*key[:3], SATURATED), ()), "map50_95"),
+            f"{own[0]['int8_convs']} of {own[0]['convs']}",
+        ]
+        for key, own in groups.items()
+        if key[3] == EXACT and key[2] != "fp32" and not (key[2] == "last" and "qat" in key[1])
+    ]
 
 
 def _grouped(entries: Entries) -> Iterator[tuple[Key, list[dict[str, Any]]]]:

@@ -68,22 +68,40 @@ class ComparisonSet:
 SETS = {
     one.name: one
     for one in (
-        ComparisonSet("coco-yolo11n", str(ROOT / "benchmarks/peers/coco-yolo11n.yaml"),
-                      SHARED / "models/coco-yolo11n-640.pt", SHARED / "data/coco128"),
+        ComparisonSet(
+            "coco-yolo11n",
+            str(ROOT / "benchmarks/peers/coco-yolo11n.yaml"),
+            SHARED / "models/coco-yolo11n-640.pt",
+            SHARED / "data/coco128",
+        ),
         # Judges of what was tuned on the first model; like it, rebuilt from public INT8 files, and not shipped.
-        ComparisonSet("coco-yolov8n", str(ROOT / "benchmarks/peers/coco-yolo11n.yaml"),
-                      SHARED / "models/coco-yolov8n-640.pt", SHARED / "data/coco128"),
-        ComparisonSet("coco-yolo26n", str(ROOT / "benchmarks/peers/coco-yolo11n.yaml"),
-                      SHARED / "models/coco-yolo26n-640.pt", SHARED / "data/coco128"),
+        ComparisonSet(
+            "coco-yolov8n",
+            str(ROOT / "benchmarks/peers/coco-yolo11n.yaml"),
+            SHARED / "models/coco-yolov8n-640.pt",
+            SHARED / "data/coco128",
+        ),
+        ComparisonSet(
+            "coco-yolo26n",
+            str(ROOT / "benchmarks/peers/coco-yolo11n.yaml"),
+            SHARED / "models/coco-yolo26n-640.pt",
+            SHARED / "data/coco128",
+        ),
         ComparisonSet("bccd", "bccd/yolo26n", SHARED / "models/bccd-yolo26n-320.pt", SHARED / "data/bccd"),
-        ComparisonSet("streets", "streets/yolo26n", ROOT / "models/streets-yolo26n-320.pt",
-                      ROOT / "datasets/streets-demo", is_drawn=True),
+        ComparisonSet(
+            "streets",
+            "streets/yolo26n",
+            ROOT / "models/streets-yolo26n-320.pt",
+            ROOT / "datasets/streets-demo",
+            is_drawn=True,
+        ),
     )
-}  # fmt: skip
+}
 
 
-def chosen_sets(names: list[str], weights: Mapping[str, Path], data: Mapping[str, Path], settings: list[str]
-                ) -> list[ComparisonSet]:
+def chosen_sets(
+    names: list[str], weights: Mapping[str, Path], data: Mapping[str, Path], settings: list[str]
+) -> list[ComparisonSet]:
     """The named sets with other checkpoints and folders where they are given, paths made absolute."""
     chosen = []
     for one in (SETS[name] for name in names):

@@ -40,7 +40,7 @@ def in_onnxruntime(file: Path, kernels: str) -> tuple[Network, dict[str, int]]:
     """The file as a function, and how many of its convolutions run in integers in the graph optimized for this CPU."""
     import onnx
 
-    from edgegd.export.exact_session import load_exact
+    from edgegd.verify.exact_session import load_exact
 
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
@@ -50,25 +50,33 @@ def in_onnxruntime(file: Path, kernels: str) -> tuple[Network, dict[str, int]]:
     convs = {name: count for name, count in counts.items() if name.endswith(("Conv", "ConvInteger"))}
     name = session.get_inputs()[0].name
     return lambda image: session.run(None, {name: image})[0], {
-        "int8_convs": convs.get("QLinearConv", 0) + convs.get("ConvInteger", 0), "convs": sum(convs.values())}
+        "int8_convs": convs.get("QLinearConv", 0) + convs.get("ConvInteger", 0),
+        "convs": sum(convs.values()),
+    }
 
 
 def in_openvino(file: Path, kernels: str) -> tuple[Network, dict[str, int]]:
     """The same in OpenVINO's CPU plugin; float parts are float32 on every CPU."""
     import openvino
 
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": THREADS,
-                                "INFERENCE_PRECISION_HINT": "f32"}  # fmt: skip
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": THREADS,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
     core = openvino.Core()
     model = core.read_model(file)
     network = own = core.compile_model(model, "CPU", settings)
     if kernels == "exact" and this_machine().profile == SATURATING:
         network = core.compile_model(_in_float(model), "CPU", settings | {"LP_TRANSFORMS_MODE": False})
     convs = [node.get_rt_info() for node in own.get_runtime_model().get_ops()]
-    types = [str(info["runtimePrecision"].astype(str)) for info in convs
-             if "Convolution" in info["layerType"].astype(str)]
-    return lambda image: network(image)[0], {"int8_convs": sum(kind in ("u8", "i8") for kind in types),
-                                             "convs": len(types)}
+    types = [
+        str(info["runtimePrecision"].astype(str)) for info in convs if "Convolution" in info["layerType"].astype(str)
+    ]
+    return lambda image: network(image)[0], {
+        "int8_convs": sum(kind in ("u8", "i8") for kind in types),
+        "convs": len(types),
+    }
 
 
 def _in_float(model: Any) -> Any:
@@ -83,8 +91,9 @@ def _in_float(model: Any) -> Any:
     return model
 
 
-def detections(network: Network, images: tuple[Path, ...], names: tuple[str, ...], imgsz: tuple[int, int],
-               settings: Any) -> list[Detections]:
+def detections(
+    network: Network, images: tuple[Path, ...], names: tuple[str, ...], imgsz: tuple[int, int], settings: Any
+) -> list[Detections]:
     """What the network detects in each image, with the thresholds of a recipe's accuracy section."""
     preprocessing = Preprocessing(imgsz=imgsz)
     found = []
@@ -93,18 +102,31 @@ def detections(network: Network, images: tuple[Path, ...], names: tuple[str, ...
         output = network(pixels)
         kind = "end2end" if output.shape[2] == 6 else "raw"
         contract = ModelContract(preprocessing, OutputContract(kind, output.shape), names, stride=32)
-        found.append(detections_from_output(output, contract, geometry, conf=settings.conf, iou=settings.iou,
-                                            max_det=settings.max_det, multi_label=True, clip=False))  # fmt: skip
+        found.append(
+            detections_from_output(
+                output,
+                contract,
+                geometry,
+                conf=settings.conf,
+                iou=settings.iou,
+                max_det=settings.max_det,
+                multi_label=True,
+                clip=False,
+            )
+        )
     return found
 
 
 def write_detections(path: Path, found: list[Detections], facts: dict[str, Any]) -> None:
     """Stores the detections of all images in a row, their counts, and the facts as JSON."""
     np.savez_compressed(
-        path, counts=np.array([len(one) for one in found]), xyxy=np.concatenate([one.xyxy for one in found]),
+        path,
+        counts=np.array([len(one) for one in found]),
+        xyxy=np.concatenate([one.xyxy for one in found]),
         scores=np.concatenate([one.scores for one in found]),
-        class_ids=np.concatenate([one.class_ids for one in found]), facts=np.array(json.dumps(facts)),
-    )  # fmt: skip
+        class_ids=np.concatenate([one.class_ids for one in found]),
+        facts=np.array(json.dumps(facts)),
+    )
 
 
 def read_detections(path: Path, names: tuple[str, ...]) -> tuple[list[Detections], dict[str, Any]]:
@@ -131,7 +153,8 @@ def main() -> None:
     dataset = open_dataset(recipe.data)
     images = dataset.val_images[: recipe.accuracy.images or None]
     network, census = (in_openvino if arguments.file.suffix == ".xml" else in_onnxruntime)(
-        arguments.file, arguments.kernels)  # fmt: skip
+        arguments.file, arguments.kernels
+    )
     found = detections(network, images, dataset.names, recipe.model.size, recipe.accuracy)
     write_detections(arguments.out, found, census)
 

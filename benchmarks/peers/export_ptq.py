@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from edgegd.pipeline.export import finished_graph
 from edgegd.pipeline.models import quantized_model, stored_plan
 from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.stages.export import finished_graph
 
 
 def main() -> None:

@@ -21,16 +21,17 @@ import torch
 from edgegd.accuracy.evaluate import score
 from edgegd.cli.progress import TerminalProgress
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.batches import TrainingBatches, hyperparameters
 from edgegd.descent.fine_tune import fine_tune
-from edgegd.descent.losses import prepare_loss
+from edgegd.descent.listener import Functions
 from edgegd.descent.random_state import seed_everything
-from edgegd.descent.student import FloatStudent
+from edgegd.detectors.batches import TrainingBatches, hyperparameters
+from edgegd.detectors.deployment import plan_detector
+from edgegd.detectors.losses import prepare_loss
+from edgegd.detectors.student import FloatStudent
 from edgegd.export.graph import build_graph
 from edgegd.pipeline.models import float_model, stored_dataset, torch_detections, validation_truth
 from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.quant.folding import plan_detector
 from edgegd.recipe.load import load_recipe
 
 RECIPE = "bccd/yolo26n"
@@ -57,7 +58,7 @@ def train(folder: RunFolder, progress: TerminalProgress) -> tuple[Any, dict[str,
 
     view = ultralytics_yaml(dataset, folder.artifact("view"))
     stream = TrainingBatches(view, dataset.names, recipe.train, recipe.model.imgsz)
-    descent = fine_tune(student, stream, recipe.train, evaluate, keep, progress=progress.update)
+    descent = fine_tune(student, stream, recipe.train, Functions(evaluate, keep, progress.update))
     return model, states, dataclasses.asdict(descent)
 
 
@@ -81,8 +82,11 @@ def main() -> None:
     for name, state in states.items():
         model.load_state_dict(state)
         onnx.save(build_graph(model, plan, recipe.model.imgsz, recipe.export.opset), arguments.out / f"{name}.onnx")
-    made = {"settings": dataclasses.asdict(recipe.train), "best_epoch": record["best_epoch"],
-            "epochs_map50_95_in_torch": [epoch["map50_95"] for epoch in record["epochs"]]}  # fmt: skip
+    made = {
+        "settings": dataclasses.asdict(recipe.train),
+        "best_epoch": record["best_epoch"],
+        "epochs_map50_95_in_torch": [epoch["map50_95"] for epoch in record["epochs"]],
+    }
     (arguments.out / "made.json").write_text(json.dumps(made, indent=1) + "\n")
 
 

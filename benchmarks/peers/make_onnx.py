@@ -39,18 +39,42 @@ from edgegd.runtime.contract import INPUT_NAME, Preprocessing
 RECIPE = "bccd/yolo26n"
 # The command of the pull request that brought QAT (ultralytics/ultralytics#26083); its batch of 64 is accumulated here
 # from batches of 16, and it runs for the recipe's epochs without early stopping, as all else in the comparison.
-PUBLISHED = {"optimizer": "AdamW", "lr0": 1e-5, "lrf": 0.1, "warmup_epochs": 0.5, "cos_lr": True, "mosaic": 0.0,
-             "nbs": 64}  # fmt: skip
+PUBLISHED = {
+    "optimizer": "AdamW",
+    "lr0": 1e-5,
+    "lrf": 0.1,
+    "warmup_epochs": 0.5,
+    "cos_lr": True,
+    "mosaic": 0.0,
+    "nbs": 64,
+}
 _CHUNK = 16  # images of 320 px whose activations quantize_static holds at a time: all 128 take 11 GB
 
 
 def tuned(recipe: Recipe) -> dict[str, Any]:
     """Ultralytics' training with the settings that edgegd's recipe has: the same steps, rates and augmentation."""
     train = recipe.train
-    same = ("optimizer", "lr0", "lrf", "momentum", "weight_decay", "warmup_epochs", "mosaic", "fliplr", "scale",
-            "translate", "hsv_h", "hsv_s", "hsv_v")  # fmt: skip
+    same = (
+        "optimizer",
+        "lr0",
+        "lrf",
+        "momentum",
+        "weight_decay",
+        "warmup_epochs",
+        "mosaic",
+        "fliplr",
+        "scale",
+        "translate",
+        "hsv_h",
+        "hsv_s",
+        "hsv_v",
+    )
     return {name: getattr(train, name) for name in same} | {
-        "warmup_momentum": train.momentum, "warmup_bias_lr": 0.0, "cos_lr": True, "nbs": train.batch}  # fmt: skip
+        "warmup_momentum": train.momentum,
+        "warmup_bias_lr": 0.0,
+        "cos_lr": True,
+        "nbs": train.batch,
+    }
 
 
 def export(weights: Path, destination: Path, imgsz: int, **settings: Any) -> None:
@@ -62,13 +86,26 @@ def export(weights: Path, destination: Path, imgsz: int, **settings: Any) -> Non
     os.replace(exported, destination)
 
 
-def train(weights: Path, data_yaml: Path, out: Path, recipe: Recipe, seed: int, settings: dict[str, Any],
-          form: dict[str, Any]) -> dict[str, Any]:
+def train(
+    weights: Path, data_yaml: Path, out: Path, recipe: Recipe, seed: int, settings: dict[str, Any], form: dict[str, Any]
+) -> dict[str, Any]:
     """Ultralytics' training, then the export of its best and its last epoch."""
     settings = {"epochs": recipe.train.epochs, "batch": recipe.train.batch, "patience": 0, **settings}
     model = YOLO(weights)
-    model.train(data=str(data_yaml), imgsz=recipe.model.imgsz, seed=seed, deterministic=True, device="cpu",
-                workers=0, amp=False, plots=False, project=str(out), name="train", exist_ok=True, **settings)
+    model.train(
+        data=str(data_yaml),
+        imgsz=recipe.model.imgsz,
+        seed=seed,
+        deterministic=True,
+        device="cpu",
+        workers=0,
+        amp=False,
+        plots=False,
+        project=str(out),
+        name="train",
+        exist_ok=True,
+        **settings,
+    )
     for which in ("best", "last"):
         export(out / f"train/weights/{which}.pt", out / f"{which}.onnx", recipe.model.imgsz, **form)
     return settings
@@ -103,8 +140,9 @@ def decoding(path: Path) -> list[str]:
     return [name for name in nodes if name.startswith(head) and "cv2." not in name and "cv3." not in name]
 
 
-def quantize_statically(weights: Path, out: Path, imgsz: int, images: tuple[Path, ...], method: str,
-                        form: dict[str, Any]) -> dict[str, Any]:
+def quantize_statically(
+    weights: Path, out: Path, imgsz: int, images: tuple[Path, ...], method: str, form: dict[str, Any]
+) -> dict[str, Any]:
     """onnxruntime's quantize_static at its best: uint8 activations, int8 weights per channel, all ops but decoding."""
     float_file, prepared = out / "fp32.onnx", out / "prepared.onnx"
     export(weights, float_file, imgsz, **form)
@@ -113,15 +151,23 @@ def quantize_statically(weights: Path, out: Path, imgsz: int, images: tuple[Path
     most = max(1, _CHUNK * 320**2 // imgsz**2)
     chunk = next(size for size in range(most, 0, -1) if len(images) % size == 0)
     quantize_static(
-        prepared, out / "best.onnx", Images(images, imgsz), quant_format=QuantFormat.QDQ, per_channel=True,
-        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=excluded,
-        calibrate_method=CalibrationMethod[method], extra_options={"CalibStridedMinMax": chunk},
-    )  # fmt: skip
+        prepared,
+        out / "best.onnx",
+        Images(images, imgsz),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        nodes_to_exclude=excluded,
+        calibrate_method=CalibrationMethod[method],
+        extra_options={"CalibStridedMinMax": chunk},
+    )
     return {"calibrate_method": method, "excluded_nodes": excluded, "images": len(images)}
 
 
-def make(kind: str, weights: Path, dataset: Dataset, recipe: Recipe, seed: int, out: Path, end2end: bool
-         ) -> dict[str, Any]:
+def make(
+    kind: str, weights: Path, dataset: Dataset, recipe: Recipe, seed: int, out: Path, end2end: bool
+) -> dict[str, Any]:
     """Writes the files of one peer into `out` and returns the settings it used; `end2end` exports the NMS-free head."""
     form: dict[str, Any] = {"nms": False} if end2end else {}
     imgsz = recipe.model.imgsz
@@ -163,8 +209,15 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.recipe, [f"data.path={arguments.data}", *arguments.set])
     arguments.out.mkdir(parents=True, exist_ok=True)
-    settings = make(arguments.kind, arguments.weights.resolve(), open_dataset(recipe.data), recipe, arguments.seed,
-                    arguments.out.resolve(), arguments.end2end)  # fmt: skip
+    settings = make(
+        arguments.kind,
+        arguments.weights.resolve(),
+        open_dataset(recipe.data),
+        recipe,
+        arguments.seed,
+        arguments.out.resolve(),
+        arguments.end2end,
+    )
     packages = ("ultralytics", "torch", "onnxruntime", "onnx", "onnxslim", "nvidia-modelopt")
     made = {"settings": settings, "versions": {name: installed(name) for name in packages}}
     (arguments.out / "made.json").write_text(json.dumps(made, indent=1) + "\n")

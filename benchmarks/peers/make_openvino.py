@@ -59,16 +59,22 @@ def make(kind: str, weights: Path, dataset: Dataset, recipe: Recipe, out: Path) 
         return {"preset": "default", "images": len(images)}
     settings: dict[str, Any] = {}
     if kind != "openvino-fp32":  # it calibrates on the split `val`: here, the images that all others calibrate on
-        settings = {"quantize": 8, "data": str(ultralytics_yaml(dataclasses.replace(dataset, val_images=images),
-                                                                out / "view"))}  # fmt: skip
+        settings = {
+            "quantize": 8,
+            "data": str(ultralytics_yaml(dataclasses.replace(dataset, val_images=images), out / "view")),
+        }
     if kind == "nncf-accurate":  # Ultralytics has no argument for it
         nncf.quantize = functools.partial(nncf.quantize, fast_bias_correction=False)
     folder = export(weights, out, imgsz, format="openvino", **settings)
     (file,) = folder.glob("*.xml")
     for part in (file, file.with_suffix(".bin")):
         shutil.copy(part, out / f"best{part.suffix}")
-    return settings and {"preset": "mixed", "ignored": "decoding of the head", "images": len(images),
-                         "fast_bias_correction": kind != "nncf-accurate"}  # fmt: skip
+    return settings and {
+        "preset": "mixed",
+        "ignored": "decoding of the head",
+        "images": len(images),
+        "fast_bias_correction": kind != "nncf-accurate",
+    }
 
 
 def main() -> None:
@@ -84,8 +90,9 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.recipe, [f"data.path={arguments.data}", *arguments.set])
     arguments.out.mkdir(parents=True, exist_ok=True)
-    settings = make(arguments.kind, arguments.weights.resolve(), open_dataset(recipe.data), recipe,
-                    arguments.out.resolve())  # fmt: skip
+    settings = make(
+        arguments.kind, arguments.weights.resolve(), open_dataset(recipe.data), recipe, arguments.out.resolve()
+    )
     made = {"settings": settings, "versions": {name: version(name) for name in PACKAGES}}
     (arguments.out / "made.json").write_text(json.dumps(made, indent=1) + "\n")
 

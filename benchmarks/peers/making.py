@@ -31,8 +31,9 @@ def measured(command: Sequence[str], log: Path, more: dict[str, str] | None = No
     """
     start = time.monotonic()
     with log.open("a") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT,
-                                   env=os.environ | ENVIRONMENT | (more or {}))  # fmt: skip
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT, env=os.environ | ENVIRONMENT | (more or {})
+        )
         try:
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
@@ -42,8 +43,11 @@ def measured(command: Sequence[str], log: Path, more: dict[str, str] | None = No
     if process.returncode:
         raise StepFailedError(f"{' '.join(command)}\nended with exit code {process.returncode}; its output is in {log}")
     kib = usage.ru_maxrss / 1024 if sys.platform == "darwin" else usage.ru_maxrss
-    return {"seconds": round(time.monotonic() - start, 1), "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
-            "peak_mb": round(kib / 1024)}
+    return {
+        "seconds": round(time.monotonic() - start, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_mb": round(kib / 1024),
+    }
 
 
 def make(steps: Steps, folder: Path) -> dict[str, dict[str, Any]]:

@@ -43,8 +43,12 @@ class Bench:
     def measure(self, row: Row, seed: int) -> Iterator[dict[str, Any]]:
         """Makes the files of a row and measures each, in every arithmetic: one entry each. Raises StepFailedError."""
         folder = self.row_folder(row, seed)
-        steps = make(row.steps(self.set.recipe, self.set.overrides, self.set.weights, self.set.data, seed, folder,
-                               self.peer_python), folder)  # fmt: skip
+        steps = make(
+            row.steps(
+                self.set.recipe, self.set.overrides, self.set.weights, self.set.data, seed, folder, self.peer_python
+            ),
+            folder,
+        )
         for name, arithmetic in ((name, kind) for name in row.files for kind in self._arithmetics(row)):
             file = folder / name
             if not file.exists():  # nothing was trained, so there is no last epoch
@@ -56,19 +60,37 @@ class Bench:
                     raise
                 print(f"{file} is not measured in {arithmetic} kernels: {error}", file=sys.stderr, flush=True)
                 continue
-            own_steps = {step: cost | {"command": self._shown(cost["command"])} for step, cost in steps.items()
-                         if name != "ptq.onnx" or step != "qat"}  # fmt: skip
-            yield {"row": row.name, "seed": seed, "file": Path(name).stem, "arithmetic": arithmetic,
-                   "map50_95": result.map50_95, "map50": result.map50, "images": result.images,
-                   "imgsz": list(self.set.loaded.model.size), **self._intervals(file, arithmetic, result), **facts,
-                   **_costs(own_steps), **_record(folder)}  # fmt: skip
+            own_steps = {
+                step: cost | {"command": self._shown(cost["command"])}
+                for step, cost in steps.items()
+                if name != "ptq.onnx" or step != "qat"
+            }
+            yield {
+                "row": row.name,
+                "seed": seed,
+                "file": Path(name).stem,
+                "arithmetic": arithmetic,
+                "map50_95": result.map50_95,
+                "map50": result.map50,
+                "images": result.images,
+                "imgsz": list(self.set.loaded.model.size),
+                **self._intervals(file, arithmetic, result),
+                **facts,
+                **_costs(own_steps),
+                **_record(folder),
+            }
 
     def _shown(self, command: list[str]) -> str:
         """The command without what is of this machine alone: where things lie."""
         text = shlex.join(command)
-        for path, word in ((self.peer_python, "PEERS/bin/python"), (sys.executable, "python"),
-                           (self.set.weights, "WEIGHTS"), (self.set.data, "DATA"), (self.folder.parent, "WORK"),
-                           (f"{ROOT}/", "")):  # fmt: skip
+        for path, word in (
+            (self.peer_python, "PEERS/bin/python"),
+            (sys.executable, "python"),
+            (self.set.weights, "WEIGHTS"),
+            (self.set.data, "DATA"),
+            (self.folder.parent, "WORK"),
+            (f"{ROOT}/", ""),
+        ):
             text = text.replace(str(path), word)
         return text
 
@@ -88,10 +110,18 @@ class Bench:
     def _detect(self, file: Path, arithmetic: str, stored: Path) -> None:
         partial = stored.with_name("partial.npz")
         in_openvino = file.suffix == ".xml"
-        command = [self.peer_python if in_openvino else sys.executable, str(SCRIPTS / "detect.py"), str(file),
-                   "--recipe", self.set.recipe, "--out", str(partial),
-                   "--kernels", "exact" if arithmetic == EXACT else "own",
-                   *(part for override in self.set.overrides for part in ("--set", override))]  # fmt: skip
+        command = [
+            self.peer_python if in_openvino else sys.executable,
+            str(SCRIPTS / "detect.py"),
+            str(file),
+            "--recipe",
+            self.set.recipe,
+            "--out",
+            str(partial),
+            "--kernels",
+            "exact" if arithmetic == EXACT else "own",
+            *(part for override in self.set.overrides for part in ("--set", override)),
+        ]
         more: dict[str, str] = {}
         if arithmetic == SATURATED and this_machine().profile != SATURATED:
             if in_openvino:
@@ -103,8 +133,11 @@ class Bench:
 
     def _intervals(self, file: Path, arithmetic: str, result: AccuracyResult) -> dict[str, Any]:
         """The interval of the mAP, and the differences to the rows compared with and to the same run's PTQ."""
-        others = {name: (self._compared(row), kind) for name, (row, kind) in COMPARED.items()
-                  if kind in self._arithmetics(ROWS[row])}  # fmt: skip
+        others = {
+            name: (self._compared(row), kind)
+            for name, (row, kind) in COMPARED.items()
+            if kind in self._arithmetics(ROWS[row])
+        }
         if file.name == "qat.onnx":
             others["ptq"] = (file.with_name("ptq.onnx"), arithmetic)
         models = {"": result.matches}
@@ -112,8 +145,11 @@ class Bench:
             if other is not None and (other, kind) != (file, arithmetic):
                 models[name] = self._result(other, kind)[0].matches
         compared = compare(models, [("", name) for name in models if name])
-        return {"interval": _bounds(compared.models[""]), "differences": _differences(compared),
-                "bootstrap": compared.to_dict()["bootstrap"]}  # fmt: skip
+        return {
+            "interval": _bounds(compared.models[""]),
+            "differences": _differences(compared),
+            "bootstrap": compared.to_dict()["bootstrap"],
+        }
 
     def _compared(self, name: str) -> Path | None:
         """The file of a row compared with: FP32 is made where it is not there, others are left out then."""
@@ -121,8 +157,12 @@ class Bench:
         folder = self.row_folder(row, 0)
         file = folder / row.files[0]
         if not file.exists() and name == REFERENCE:
-            make(row.steps(self.set.recipe, self.set.overrides, self.set.weights, self.set.data, 0, folder,
-                           self.peer_python), folder)  # fmt: skip
+            make(
+                row.steps(
+                    self.set.recipe, self.set.overrides, self.set.weights, self.set.data, 0, folder, self.peer_python
+                ),
+                folder,
+            )
         return file if file.exists() else None
 
 
@@ -138,8 +178,10 @@ def _bounds(estimates: dict[str, Estimate]) -> dict[str, list[float]]:
 
 def _differences(compared: Comparison) -> dict[str, dict[str, list[float]]]:
     """Name of the other file -> mAP -> difference, and its interval."""
-    return {other: {name: [one.value, one.low, one.high] for name, one in estimates.items()}
-            for (_, other), estimates in compared.differences.items()}
+    return {
+        other: {name: [one.value, one.low, one.high] for name, one in estimates.items()}
+        for (_, other), estimates in compared.differences.items()
+    }
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -149,8 +191,8 @@ def _record(folder: Path) -> dict[str, Any]:
         return made
     if (folder / "descent.json").exists():
         descent = json.loads((folder / "descent.json").read_text())
-        return {"best_epoch": descent["best_epoch"],
-                "epochs_map50_95_in_torch": [epoch["map50_95"] for epoch in descent["epochs"]]}  # fmt: skip
+        return {
+            "best_epoch": descent["best_epoch"],
+            "epochs_map50_95_in_torch": [epoch["map50_95"] for epoch in descent["epochs"]],
+        }
     return {}
-
-

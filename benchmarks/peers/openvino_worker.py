@@ -1,4 +1,4 @@
-"""The latency worker for OpenVINO: edgegd.latency.worker's protocol, clock and blocks around OpenVINO's CPU plugin.
+"""The latency worker for OpenVINO: the protocol, clock and blocks of edgegd.device.latency_worker, its CPU plugin.
 
 edgegd's target for benchmarks starts it (benchmarks/peers/target.py), with the Python that has OpenVINO installed and
 this project on PYTHONPATH. OpenVINO gets the latency hint, the thread count, float32 for what is float, and the input
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import openvino
 
-from edgegd.latency.worker import PROTOCOL, LoadedModel, Refusal, checked_sha256, machine_facts, main, make_feed
+from edgegd.device.latency_worker import PROTOCOL, LoadedModel, Refusal, checked_sha256, machine_facts, main, make_feed
 
 TYPES = {"f32": "tensor(float)", "u8": "tensor(uint8)"}
 
@@ -28,8 +28,17 @@ class Input(NamedTuple):
 class OpenVinoModel(LoadedModel):
     """One compiled model and its request. Whether idle threads spin is OpenVINO's own affair: it has no option."""
 
-    def __init__(self, model: str, threads: int, spinning: bool, optimization: str, seed: int, input: str | None,
-                 sha256: str | None = None, provider: str = "CPUExecutionProvider") -> None:
+    def __init__(
+        self,
+        model: str,
+        threads: int,
+        spinning: bool,
+        optimization: str,
+        seed: int,
+        input: str | None,
+        sha256: str | None = None,
+        provider: str = "CPUExecutionProvider",
+    ) -> None:
         if (optimization, provider) != ("all", "CPUExecutionProvider"):
             raise Refusal("OpenVINO is timed on the CPU with all its optimizations")
         self._spinning = spinning
@@ -41,8 +50,10 @@ class OpenVinoModel(LoadedModel):
         except RuntimeError as error:
             raise Refusal(str(error)) from error
         self.load_ms = (time.perf_counter_ns() - start) / 1e6
-        inputs = [Input(one.any_name, list(one.shape), TYPES.get(one.element_type.get_type_name(), "unknown"))
-                  for one in self._compiled.inputs]  # fmt: skip
+        inputs = [
+            Input(one.any_name, list(one.shape), TYPES.get(one.element_type.get_type_name(), "unknown"))
+            for one in self._compiled.inputs
+        ]
         self.feed = make_feed(inputs, seed, input)
         self._request = self._compiled.create_infer_request()
         for name, array in self.feed.items():
@@ -51,12 +62,19 @@ class OpenVinoModel(LoadedModel):
     def ready(self) -> dict[str, Any]:
         """The answer to `configure`; threads are read back from the compiled model."""
         return {
-            "ready": True, "protocol": PROTOCOL, "load_ms": self.load_ms, "model_sha256": self.sha256,
-            "machine": machine_facts(), "openvino": openvino.__version__,
-            "session": {"threads": self._compiled.get_property("INFERENCE_NUM_THREADS"),
-                        "spinning": self._spinning, "providers": ["CPUExecutionProvider"]},
+            "ready": True,
+            "protocol": PROTOCOL,
+            "load_ms": self.load_ms,
+            "model_sha256": self.sha256,
+            "machine": machine_facts(),
+            "openvino": openvino.__version__,
+            "session": {
+                "threads": self._compiled.get_property("INFERENCE_NUM_THREADS"),
+                "spinning": self._spinning,
+                "providers": ["CPUExecutionProvider"],
+            },
             "inputs": {name: [str(array.dtype), *array.shape] for name, array in self.feed.items()},
-        }  # fmt: skip
+        }
 
     def time_once(self) -> int:
         """Duration of one inference in ns."""

@@ -33,21 +33,51 @@ class Row:
     settings: tuple[str, ...] = ()
     saturates: bool = False
 
-    def steps(self, recipe: str, overrides: Sequence[str], weights: Path, data: Path, seed: int, folder: Path,
-              peer_python: str) -> Steps:
+    def steps(
+        self,
+        recipe: str,
+        overrides: Sequence[str],
+        weights: Path,
+        data: Path,
+        seed: int,
+        folder: Path,
+        peer_python: str,
+    ) -> Steps:
         """The commands that make the row's files in `folder`, in order."""
         if not self.script:
             return self._stages(recipe, [*overrides, *self.settings, f"train.seed={seed}"], folder)
         python, kind = (sys.executable, []) if self.script == "float_control.py" else (peer_python, [self.name])
-        return [("make", [python, str(SCRIPTS / self.script), *kind, "--recipe", recipe, "--weights", str(weights),
-                          "--data", str(data), "--seed", str(seed), "--out", str(folder), *_set(overrides)])]
+        return [
+            (
+                "make",
+                [
+                    python,
+                    str(SCRIPTS / self.script),
+                    *kind,
+                    "--recipe",
+                    recipe,
+                    "--weights",
+                    str(weights),
+                    "--data",
+                    str(data),
+                    "--seed",
+                    str(seed),
+                    "--out",
+                    str(folder),
+                    *_set(overrides),
+                ],
+            )
+        ]
 
     def _stages(self, recipe: str, overrides: list[str], folder: Path) -> Steps:
         command = [sys.executable, "-m", "edgegd.cli.main", "run", recipe, "--run-dir", str(folder), *_set(overrides)]
         stages = ("float", "ptq", "qat", "export") if "qat.onnx" in self.files else ("float", "ptq")
         steps = [(stage, [*command, "--until", stage]) for stage in stages]
-        return steps if "export" in stages else [
-            *steps, ("export", [sys.executable, str(SCRIPTS / "export_ptq.py"), str(folder)])]
+        return (
+            steps
+            if "export" in stages
+            else [*steps, ("export", [sys.executable, str(SCRIPTS / "export_ptq.py"), str(folder)])]
+        )
 
 
 def _set(overrides: Sequence[str]) -> list[str]:
@@ -55,24 +85,48 @@ def _set(overrides: Sequence[str]) -> list[str]:
 
 
 def _rows() -> list[Row]:
-    statically = [Row(f"onnxruntime-{method}", "make_onnx.py", saturates=True)
-                  for method in ("minmax", "percentile", "entropy")]  # fmt: skip
+    statically = [
+        Row(f"onnxruntime-{method}", "make_onnx.py", saturates=True) for method in ("minmax", "percentile", "entropy")
+    ]
     # NNCF has no seed, but its files of the same images differ from run to run, by some tenths of a point of mAP.
-    nncf = [Row(name, "make_openvino.py", ("best.xml",), has_chance=True, saturates=True)
-            for name in ("nncf", "nncf-accurate", "nncf-default")]  # fmt: skip
+    nncf = [
+        Row(name, "make_openvino.py", ("best.xml",), has_chance=True, saturates=True)
+        for name in ("nncf", "nncf-accurate", "nncf-default")
+    ]
     trained = {"files": ("best.onnx", "last.onnx"), "has_chance": True}
-    ptq = [Row(f"edgegd-ptq-{refine}-{profile}", files=("ptq.onnx",), saturates=profile == "x86-vnni",
-               settings=(f"target.profile={profile}", *([f"quant.refine={refine}"] if _REFINE else [])))
-           for profile in X86 for refine in REFINEMENTS]  # fmt: skip
-    qat = [Row(f"edgegd-qat-{profile}", files=("ptq.onnx", "qat.onnx"), has_chance=True,
-               saturates=profile == "x86-vnni", settings=(f"target.profile={profile}",)) for profile in X86]
+    ptq = [
+        Row(
+            f"edgegd-ptq-{refine}-{profile}",
+            files=("ptq.onnx",),
+            saturates=profile == "x86-vnni",
+            settings=(f"target.profile={profile}", *([f"quant.refine={refine}"] if _REFINE else [])),
+        )
+        for profile in X86
+        for refine in REFINEMENTS
+    ]
+    qat = [
+        Row(
+            f"edgegd-qat-{profile}",
+            files=("ptq.onnx", "qat.onnx"),
+            has_chance=True,
+            saturates=profile == "x86-vnni",
+            settings=(f"target.profile={profile}",),
+        )
+        for profile in X86
+    ]
     return [
-        Row(REFERENCE, "make_onnx.py"), Row("openvino-fp32", "make_openvino.py", ("best.xml",)), *nncf,
-        Row("ultralytics-ptq", "make_onnx.py", saturates=True), *statically, *ptq, *qat,
+        Row(REFERENCE, "make_onnx.py"),
+        Row("openvino-fp32", "make_openvino.py", ("best.xml",)),
+        *nncf,
+        Row("ultralytics-ptq", "make_onnx.py", saturates=True),
+        *statically,
+        *ptq,
+        *qat,
         Row("ultralytics-qat", "make_onnx.py", **trained, saturates=True),
         Row("ultralytics-qat-tuned", "make_onnx.py", **trained, saturates=True),
-        Row("ultralytics-float", "make_onnx.py", **trained), Row("edgegd-float", "float_control.py", **trained),
-    ]  # fmt: skip
+        Row("ultralytics-float", "make_onnx.py", **trained),
+        Row("edgegd-float", "float_control.py", **trained),
+    ]
 
 
 ROWS = {row.name: row for row in _rows()}

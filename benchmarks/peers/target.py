@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgegd.latency.conversation import WORKER_FILE
 from edgegd.targets.base import CheckItem
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.process import WorkerProcess
+from edgegd.targets.worker_protocol import WORKER_FILE
 
 OPENVINO_SUFFIX = ".openvino.onnx"
 OPENVINO_WORKER = Path(__file__).with_name("openvino_worker.py")

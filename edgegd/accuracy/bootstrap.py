@@ -63,20 +63,36 @@ class Comparison:
         `difference` A - B and its `interval`; `bootstrap` says how they were made.
         """
         return {
-            "intervals": {name: {key: [estimate.low, estimate.high] for key, estimate in maps.items()}
-                          for name, maps in self.models.items()},
+            "intervals": {
+                name: {key: [estimate.low, estimate.high] for key, estimate in maps.items()}
+                for name, maps in self.models.items()
+            },
             "differences": {
-                f"{a}_vs_{b}": {key: {"difference": estimate.value, "interval": [estimate.low, estimate.high]}
-                                for key, estimate in maps.items()}
+                f"{a}_vs_{b}": {
+                    key: {"difference": estimate.value, "interval": [estimate.low, estimate.high]}
+                    for key, estimate in maps.items()
+                }
                 for (a, b), maps in self.differences.items()
             },
-            "bootstrap": {"method": "percentile", "level": self.level, "draws": self.draws, "seed": self.seed,
-                          "images": self.images, "labelled_images": self.labelled_images},
-        }  # fmt: skip
+            "bootstrap": {
+                "method": "percentile",
+                "level": self.level,
+                "draws": self.draws,
+                "seed": self.seed,
+                "images": self.images,
+                "labelled_images": self.labelled_images,
+            },
+        }
 
 
-def compare(models: Mapping[str, Matches], pairs: Iterable[tuple[str, str]] = (), *, resamples: int = RESAMPLES,
-            seed: int = SEED, level: float = LEVEL) -> Comparison:
+def compare(
+    models: Mapping[str, Matches],
+    pairs: Iterable[tuple[str, str]] = (),
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    level: float = LEVEL,
+) -> Comparison:
     """mAP of every model with its interval, and the difference A - B for every pair (A, B), all from the same draws.
 
     Raises ValueError where the models were not measured on the same labelled boxes.
@@ -136,5 +152,8 @@ def _has_box(matches: Matches, weights: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _same_truth(a: Matches, b: Matches) -> bool:
-    return a.images == b.images and len(a.classes) == len(b.classes) and all(
-        np.array_equal(one.truth, other.truth) for one, other in zip(a.classes, b.classes, strict=True))
+    return (
+        a.images == b.images
+        and len(a.classes) == len(b.classes)
+        and all(np.array_equal(one.truth, other.truth) for one, other in zip(a.classes, b.classes, strict=True))
+    )

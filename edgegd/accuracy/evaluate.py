@@ -48,12 +48,21 @@ class AccuracyResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The result without its matches as plain dicts and numbers, ready for `json.dumps`."""
-        return {"map50_95": self.map50_95, "map50": self.map50, "per_class": self.per_class, "images": self.images,
-                "boxes": self.boxes}  # fmt: skip
+        return {
+            "map50_95": self.map50_95,
+            "map50": self.map50,
+            "per_class": self.per_class,
+            "images": self.images,
+            "boxes": self.boxes,
+        }
 
 
 def evaluate(
-    predict: Predict, ground_truth: GroundTruth, *, max_det: int = 300, channels: int = 3,
+    predict: Predict,
+    ground_truth: GroundTruth,
+    *,
+    max_det: int = 300,
+    channels: int = 3,
     progress: Progress | None = None,
 ) -> AccuracyResult:
     """The accuracy of `predict`, called once for each image (H, W, C) uint8 of the ground truth, in its order.
@@ -91,10 +100,12 @@ def score(detections: list[Detections], ground_truth: GroundTruth, *, max_det: i
     of_ids: list[dict[str, float | None]] = []
     for of_class in precision:
         is_labelled = bool((of_class > -1).all())  # pycocotools marks classes without ground truth by -1
-        of_ids.append({
-            "map50_95": float(of_class.mean()) if is_labelled else None,
-            "map50": float(of_class[0].mean()) if is_labelled else None,
-        })  # fmt: skip
+        of_ids.append(
+            {
+                "map50_95": float(of_class.mean()) if is_labelled else None,
+                "map50": float(of_class[0].mean()) if is_labelled else None,
+            }
+        )
     return AccuracyResult(
         map50_95=float(np.mean([ap["map50_95"] for ap in of_ids if ap["map50_95"] is not None])),
         map50=float(np.mean([ap["map50"] for ap in of_ids if ap["map50"] is not None])),
@@ -136,8 +147,9 @@ def evaluate_onnx(
         OnnxUnreadableError, MetadataError, OutputContractError: see `edgegd.runtime.load_model`.
         LabelError, UnreadableImageError, MissingExtraError: see `evaluate`.
     """
-    detector = Detector(path, conf=conf, iou=iou, max_det=max_det, threads=threads, multi_label=True, clip=False,
-                        session=session)
+    detector = Detector(
+        path, conf=conf, iou=iou, max_det=max_det, threads=threads, multi_label=True, clip=False, session=session
+    )
     if detector.contract.names != ground_truth.names:
         raise ClassCountError(
             f"the classes of {path} are not the data set's",
@@ -198,5 +210,11 @@ def _annotation(number: int, image: int, class_id: int, box: list[float]) -> dic
     """A COCO annotation; `number` counts from 1, because pycocotools takes the id 0 for "not matched"."""
     x1, y1, x2, y2 = box
     width, height = x2 - x1, y2 - y1
-    return {"id": number, "image_id": image, "category_id": class_id, "bbox": [x1, y1, width, height],
-            "area": width * height, "iscrowd": 0}
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": class_id,
+        "bbox": [x1, y1, width, height],
+        "area": width * height,
+        "iscrowd": 0,
+    }

@@ -55,8 +55,10 @@ def matches_of(evaluation: Any) -> Matches:
     if len(params.areaRng) != 1 or len(params.maxDets) != 1:
         raise ValueError("matches are of one area range and one maxDets")
     images = len(params.imgIds)
-    of_classes = [_of_class(evaluation.evalImgs[start : start + images], len(params.iouThrs))
-                  for start in range(0, images * len(params.catIds), images)]  # fmt: skip
+    of_classes = [
+        _of_class(evaluation.evalImgs[start : start + images], len(params.iouThrs))
+        for start in range(0, images * len(params.catIds), images)
+    ]
     recalls = np.asarray(params.recThrs, np.float64)
     return Matches(images, recalls, tuple(of_class for of_class in of_classes if of_class.truth.any()))
 
@@ -71,7 +73,8 @@ def _of_class(of_images: list[dict[str, Any] | None], thresholds: int) -> ClassM
     scores = np.concatenate([np.zeros(0), *(entry["dtScores"] for _, entry in entries)])
     matched = np.concatenate([nothing, *(entry["dtMatches"] for _, entry in entries)], axis=1)
     ignored = np.concatenate([nothing, *(entry["dtIgnore"] for _, entry in entries)], axis=1) != 0
-    images = np.repeat(np.array([image for image, _ in entries], np.int64),
-                       [len(entry["dtScores"]) for _, entry in entries])  # fmt: skip
+    images = np.repeat(
+        np.array([image for image, _ in entries], np.int64), [len(entry["dtScores"]) for _, entry in entries]
+    )
     order = np.argsort(-scores, kind="stable")  # as pycocotools sorts
     return ClassMatches(images[order], ((matched != 0) & ~ignored)[:, order], ignored[:, order], truth)

@@ -51,8 +51,9 @@ def mean_precisions(matches: Matches, weights: NDArray[np.int64]) -> MeanPrecisi
     return MeanPrecisions(map50_95, map50)
 
 
-def precision_curves(of_class: ClassMatches, recalls: NDArray[np.float64], weights: NDArray[np.int64]
-                     ) -> NDArray[np.float64]:
+def precision_curves(
+    of_class: ClassMatches, recalls: NDArray[np.float64], weights: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """(R, T, len(recalls)) float64: the best precision at each recall or beyond, by row of `weights` and IoU threshold.
 
     0 where the recall is not reached; a row whose weights leave no labelled box is meaningless.
@@ -75,8 +76,9 @@ def precision_curves(of_class: ClassMatches, recalls: NDArray[np.float64], weigh
     return curves
 
 
-def _pieces(of_class: ClassMatches, recalls: NDArray[np.float64], weights: NDArray[np.int64]
-            ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+def _pieces(
+    of_class: ClassMatches, recalls: NDArray[np.float64], weights: NDArray[np.int64]
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """The curves of all rows, as many rows at a time as keep the arrays small."""
     numbers = len(of_class.images) + len(of_class.true) * len(recalls)
     step = max(1, _PIECE // numbers)

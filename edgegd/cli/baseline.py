@@ -11,10 +11,16 @@ import click
 from edgegd.cli.json_output import json_text
 
 if TYPE_CHECKING:
-    from edgegd.latency.baseline import Baseline
+    from edgegd.latency.baseline.baseline import Baseline
 
-_DIR = click.option("--dir", "root", type=click.Path(path_type=Path, file_okay=False), default=Path("baselines"),
-                    show_default=True, help="The folder of all baselines.")  # fmt: skip
+_DIR = click.option(
+    "--dir",
+    "root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("baselines"),
+    show_default=True,
+    help="The folder of all baselines.",
+)
 
 
 @click.group()
@@ -42,15 +48,18 @@ def set_baseline(model: Path, name: str, file: str | None, root: Path, note: str
     edgegd baseline set model.onnx --name peer
     """
     from edgegd.errors import MissingArtifactError
-    from edgegd.export.static_gate import static_facts
-    from edgegd.latency.baseline import Baseline
-    from edgegd.latency.gate_request import GATED
+    from edgegd.latency.baseline.baseline import Baseline
+    from edgegd.pipeline.gate_request import GATED
+    from edgegd.verify.static_gate import static_facts
 
     if model.is_dir():
         folder, model = model, model / (file or GATED)
         if not model.is_file():
-            raise MissingArtifactError(f"{model} does not exist.", expected="a file that `edgegd export` wrote",
-                                       mend=f"run `edgegd export {folder}`, or name another with --file")
+            raise MissingArtifactError(
+                f"{model} does not exist.",
+                expected="a file that `edgegd export` wrote",
+                mend=f"run `edgegd export {folder}`, or name another with --file",
+            )
     elif file:
         raise click.UsageError("--file names a file of a run folder, but MODEL_OR_RUN_DIR is no folder.")
     made = Baseline.set(model, name, static=static_facts(model), root=root, note=note, force=force)
@@ -70,7 +79,7 @@ def list_baselines(root: Path, as_json: bool) -> None:
     edgegd baseline ls
     """
     from edgegd.errors import BaselineDamagedError
-    from edgegd.latency.baseline import Baseline, baseline_names
+    from edgegd.latency.baseline.baseline import Baseline, baseline_names
     from edgegd.report.baseline_table import baselines_table
 
     sound, damaged = [], {}
@@ -98,10 +107,10 @@ def diff(name: str, model: Path, root: Path, as_json: bool) -> None:
     \b
     edgegd baseline diff shipped runs/try2/qat.edge.onnx
     """
-    from edgegd.export.static_gate import facts_of, static_gate
-    from edgegd.latency.baseline import Baseline
-    from edgegd.latency.model_signature import read_signature
+    from edgegd.latency.baseline.baseline import Baseline
+    from edgegd.latency.measuring.model_signature import read_signature
     from edgegd.report.baseline_table import differences_table, file_differences
+    from edgegd.verify.static_gate import facts_of, static_gate
 
     stored = Baseline.load(name, root)
     signature = read_signature(model)
@@ -124,8 +133,8 @@ def trend(name: str, root: Path, output: Path | None, as_json: bool) -> None:
     \b
     edgegd baseline trend shipped --output trend.png
     """
-    from edgegd.latency.baseline import Baseline
-    from edgegd.latency.history import read_history
+    from edgegd.latency.baseline.baseline import Baseline
+    from edgegd.latency.baseline.history import read_history
     from edgegd.report.baseline_table import trend_table
     from edgegd.safe_outputs import check_outputs, is_png
 
@@ -144,5 +153,13 @@ def trend(name: str, root: Path, output: Path | None, as_json: bool) -> None:
 
 
 def _as_json(one: Baseline) -> dict[str, Any]:
-    return {"name": one.name, "model": str(one.model), "signature": one.signature.to_json(), "source": one.source,
-            "note": one.note, "created": one.created, "accepted_on": one.accepted_on, "static": one.static}  # fmt: skip
+    return {
+        "name": one.name,
+        "model": str(one.model),
+        "signature": one.signature.to_json(),
+        "source": one.source,
+        "note": one.note,
+        "created": one.created,
+        "accepted_on": one.accepted_on,
+        "static": one.static,
+    }

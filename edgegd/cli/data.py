@@ -29,8 +29,13 @@ def _show(yaml_path: Path, as_json: bool) -> None:
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--train", type=click.IntRange(1, 1_000_000), default=1000, show_default=True, help="Training images.")
 @click.option("--val", type=click.IntRange(1, 1_000_000), default=150, show_default=True, help="Validation images.")
-@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True,
-              help="Seed; another is another data set.")  # fmt: skip
+@click.option(
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    default=0,
+    show_default=True,
+    help="Seed; another is another data set.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the data set's YAML path as JSON.")
 def make(name: str, directory: Path, train: int, val: int, seed: int, as_json: bool) -> None:
     """Draw the data set NAME (streets: driving scenes with pedestrians, cars and traffic signs) into DIRECTORY.
@@ -41,8 +46,13 @@ def make(name: str, directory: Path, train: int, val: int, seed: int, as_json: b
     from edgegd.data.streets import make_streets
 
     with TerminalProgress() as progress:
-        path = make_streets(directory, train=train, val=val, seed=seed,
-                            progress=lambda done, total: progress.update(done, total, f"drawing {name}"))  # fmt: skip
+        path = make_streets(
+            directory,
+            train=train,
+            val=val,
+            seed=seed,
+            progress=lambda done, total: progress.update(done, total, f"drawing {name}"),
+        )
     progress.note(f"{train} training and {val} validation images")
     _show(path, as_json)
 
@@ -50,8 +60,11 @@ def make(name: str, directory: Path, train: int, val: int, seed: int, as_json: b
 @data.command("fetch")
 @click.argument("name", type=click.Choice(["bccd"]))
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--archive", type=click.Path(path_type=Path, dir_okay=False),
-              help="A zip of the repository that was downloaded by hand.")  # fmt: skip
+@click.option(
+    "--archive",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A zip of the repository that was downloaded by hand.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the data set's YAML path as JSON.")
 def fetch(name: str, directory: Path, archive: Path | None, as_json: bool) -> None:
     """Fetch the data set NAME (bccd: blood cells under a microscope, MIT) into DIRECTORY and convert its labels.

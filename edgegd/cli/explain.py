@@ -17,8 +17,12 @@ from edgegd.foreign_text import printable
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--onnx", "onnx_path", type=click.Path(path_type=Path),
-              help="Compare this ONNX file of the run's model with the plan, whatever tool has quantized it.")
+@click.option(
+    "--onnx",
+    "onnx_path",
+    type=click.Path(path_type=Path),
+    help="Compare this ONNX file of the run's model with the plan, whatever tool has quantized it.",
+)
 @TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the plan, the ranges and the comparison as JSON.")
 def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
@@ -32,35 +36,37 @@ def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
     edgegd explain runs/try1 --onnx model.onnx
     """
     with contextlib.redirect_stdout(sys.stderr):
-        from edgegd.export.against_plan import compare_with_plan, stored_weight_shapes
-        from edgegd.pipeline.artifacts import as_made
+        from edgegd.pipeline.artifacts import CALIBRATION, PLAN, PTQ_STATE, as_made
         from edgegd.pipeline.models import adapted_reads, stored_swap
         from edgegd.pipeline.run_folder import RunFolder
         from edgegd.pipeline.stage import require_current
-        from edgegd.quant.plan import QuantPlan
+        from edgegd.plan.quant_plan import QuantPlan
+        from edgegd.report.activation_swap import explain_swap
         from edgegd.report.plan import explain_file, explain_plan
-        from edgegd.report.swap import explain_swap
+        from edgegd.verify.against_plan import compare_with_plan, stored_weight_shapes
 
         folder = RunFolder.open_existing(run_dir)
-        for name in ("plan.json", "calibration.json", "ptq.safetensors"):
-            require_current(folder, name, "ptq")
-        plan = QuantPlan.from_json(folder.artifact("plan.json").read_text(encoding="utf-8"))
-        with as_made(folder, "calibration.json"):
-            ranges = dict(folder.read_json("calibration.json")["ranges"])
+        for artifact in (PLAN, CALIBRATION, PTQ_STATE):
+            require_current(folder, artifact)
+        plan = QuantPlan.from_json(folder.artifact(PLAN).read_text(encoding="utf-8"))
+        with as_made(folder, CALIBRATION):
+            ranges = dict(folder.read_json(CALIBRATION)["ranges"])
         swap = stored_swap(folder) if adapted_reads(folder) else None
-        shapes = stored_weight_shapes(folder.artifact("ptq.safetensors"))
+        shapes = stored_weight_shapes(folder.artifact(PTQ_STATE))
         found = compare_with_plan(onnx_path, plan, shapes) if onnx_path else None
     if as_json:
         comparison = {"onnx": {"file": str(onnx_path)} | dataclasses.asdict(found)} if found else {}
         choice = {"activation": dataclasses.asdict(swap)} if swap else {}
-        click.echo(json_text(
-            {"plan": json.loads(plan.to_json()), "sha256": plan.sha256, "ranges": ranges} | choice | comparison
-        ))  # fmt: skip
+        click.echo(
+            json_text(
+                {"plan": json.loads(plan.to_json()), "sha256": plan.sha256, "ranges": ranges} | choice | comparison
+            )
+        )
         return
     if found:
         text = explain_file(str(onnx_path), plan, found)
     else:
-        with as_made(folder, "calibration.json"):
+        with as_made(folder, CALIBRATION):
             text = explain_plan(plan, ranges)
     if swap and not found:
         text = f"{explain_swap(swap)}\n\n{text}"

@@ -27,8 +27,12 @@ def of_option(name: str) -> Any:
 
     field = next(field for field in fields(GateSection) if field.name == name)
     limits = FiniteFloat(field.metadata["minimum"], field.metadata["maximum"])
-    return click.option("--" + name.replace("_", "-"), name, type=limits, help=f"Override the recipe's gate.{name}: "
-                        f"{field.metadata['help']}.")  # fmt: skip
+    return click.option(
+        "--" + name.replace("_", "-"),
+        name,
+        type=limits,
+        help=f"Override the recipe's gate.{name}: {field.metadata['help']}.",
+    )
 
 
 def recipe_of(path: Path) -> Recipe:
@@ -50,28 +54,59 @@ def _read_files(candidate: Path, baseline: str, root: Path) -> list[Path]:
 @click.command()
 @click.argument("candidate", metavar="RUN_DIR_OR_MODEL", type=click.Path(path_type=Path))
 @click.option("--baseline", help="A name of `edgegd baseline ls`, or an ONNX file.  [default: the recipe's]")
-@click.option("--target", "targets", multiple=True, metavar="TARGET",
-              help="Where to measure; may be given several times.  [default: the recipe's, else local]")  # fmt: skip
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="TARGET",
+    help="Where to measure; may be given several times.  [default: the recipe's, else local]",
+)
 @of_option("margin")
 @of_option("detectable")
 @of_option("limit_ms")
 @of_option("limit_quantile")
 @click.option("--no-timing", is_flag=True, help="Compare only what needs no clock: kernels, nodes, bytes, memory.")
 @click.option("--no-static", is_flag=True, help="Compare only latency: the graph was changed on purpose.")
-@click.option("--dir", "root", type=click.Path(path_type=Path), default=Path("baselines"), show_default=True,
-              help="The folder of all baselines.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path),
-              help="Where a folder for this gate is made.  [default: RUN_DIR/gates, or gates]")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True,
-              help="Of the order in which blocks are run.")  # fmt: skip
+@click.option(
+    "--dir",
+    "root",
+    type=click.Path(path_type=Path),
+    default=Path("baselines"),
+    show_default=True,
+    help="The folder of all baselines.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Where a folder for this gate is made.  [default: RUN_DIR/gates, or gates]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    default=0,
+    show_default=True,
+    help="Of the order in which blocks are run.",
+)
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write the verdicts as JUnit XML.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also write the tables as Markdown.")
 @TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
 @click.pass_context
-def gate(context: click.Context, candidate: Path, baseline: str | None, targets: tuple[str, ...], no_timing: bool,
-         no_static: bool, root: Path, out: Path | None, seed: int, junit: Path | None, markdown: Path | None,
-         as_json: bool, **overrides: Any) -> None:
+def gate(
+    context: click.Context,
+    candidate: Path,
+    baseline: str | None,
+    targets: tuple[str, ...],
+    no_timing: bool,
+    no_static: bool,
+    root: Path,
+    out: Path | None,
+    seed: int,
+    junit: Path | None,
+    markdown: Path | None,
+    as_json: bool,
+    **overrides: Any,
+) -> None:
     """Compare a model with its baseline, measured now, side by side; the exit code is the verdict.
 
     PASS (0): not slower than the margin allows. REGRESSED (90). INCONCLUSIVE (91): neither can be claimed. INVALID
@@ -93,21 +128,34 @@ def gate(context: click.Context, candidate: Path, baseline: str | None, targets:
         from edgegd.atomic_files import write_atomically
         from edgegd.pipeline.gate import gate as run_gate
         from edgegd.pipeline.gate import new_folder
+        from edgegd.pipeline.gate_request import GateRequest
         from edgegd.report.junit import write_junit
         from edgegd.report.latency_table import gates_markdown, gates_table
         from edgegd.safe_outputs import check_outputs, is_gate_markdown, is_junit
 
-        check_outputs({"--junit": (junit, is_junit), "--markdown": (markdown, is_gate_markdown)},
-                      _read_files(candidate, baseline or section.baseline, root))  # fmt: skip
+        check_outputs(
+            {"--junit": (junit, is_junit), "--markdown": (markdown, is_gate_markdown)},
+            _read_files(candidate, baseline or section.baseline, root),
+        )
         folder = new_folder(parent)
         measured = () if no_timing else targets or (recipe.target.host,)
         with TerminalProgress() as terminal:
+
             def progress(target: str, done: int, total: int) -> None:
                 terminal.update(done, total, f"launches on {target}, at most")
 
             try:
-                outcome = run_gate(candidate, baseline or section.baseline, measured, section, recipe.latency, folder,
-                                   root=root, static=not no_static, seed=seed, progress=progress)
+                request = GateRequest(
+                    candidate=candidate,
+                    baseline=baseline or section.baseline,
+                    root=root,
+                    section=section,
+                    latency=recipe.latency,
+                    targets=measured,
+                    static=not no_static,
+                    seed=seed,
+                )
+                outcome = run_gate(request, folder, progress)
             except BaseException:
                 if folder.exists() and any(folder.iterdir()):
                     terminal.note(f"what was measured until then is kept: {folder}")

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 _TARGET = click.option("--target", default="local", show_default=True, help="A name of `edgegd target ls`, or a URL.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-_THREADS = click.option("--threads", type=click.IntRange(1, THREADS), default=1, show_default=True,
-                        help="Of onnxruntime.")  # fmt: skip
+_THREADS = click.option(
+    "--threads", type=click.IntRange(1, THREADS), default=1, show_default=True, help="Of onnxruntime."
+)
 _MODEL = click.argument("model", type=click.Path(path_type=Path))
 
 
@@ -40,8 +41,13 @@ def latency() -> None:
 
 @latency.command("run")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--target", "targets", multiple=True, metavar="TARGET",
-              help="Measure there instead of where the recipe says; may be given several times.")  # fmt: skip
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="TARGET",
+    help="Measure there instead of where the recipe says; may be given several times.",
+)
 @click.option("--force", is_flag=True, help="Run the stage even if nothing changed.")
 @TRUST
 @_JSON
@@ -63,7 +69,9 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
             with TerminalProgress() as progress:
                 outcome = run_stages(folder, ["latency"], progress, force=force)
         else:
-            from edgegd.pipeline.latency import latency_json, latency_on, latency_table, other_profiles
+            from edgegd.pipeline.device_latency import latency_on, other_profiles
+            from edgegd.pipeline.stages.latency import latency_json
+            from edgegd.report.latency_table import latency_table
 
             profile = folder.recipe.target.profile
 
@@ -73,8 +81,11 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
         show(folder, outcome, as_json)
     elif as_json:
         failed = {name: {"error": type(error).__name__, "message": error.message()} for name, error in errors.items()}
-        click.echo(json_text({"results": {name: latency_json(result, profile) for name, result in results.items()},
-                               "errors": failed}))
+        click.echo(
+            json_text(
+                {"results": {name: latency_json(result, profile) for name, result in results.items()}, "errors": failed}
+            )
+        )
     elif results:
         click.echo("\n".join([latency_table(results), *other_profiles(results, run_dir, profile)]))
     if targets and errors:
@@ -85,8 +96,9 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
 @click.argument("model", metavar="RUN_DIR_OR_MODEL", type=click.Path(path_type=Path))
 @_TARGET
 @click.option("--threads", type=click.IntRange(1, THREADS), help="Of onnxruntime.  [default: the recipe's, else 1]")
-@click.option("--launches", type=click.IntRange(10, 10_000), default=20, show_default=True,
-              help="Pairs of fresh processes.")  # fmt: skip
+@click.option(
+    "--launches", type=click.IntRange(10, 10_000), default=20, show_default=True, help="Pairs of fresh processes."
+)
 @TRUST
 @_JSON
 def calibrate(model: Path, target: str, threads: int | None, launches: int, as_json: bool) -> None:
@@ -102,24 +114,42 @@ def calibrate(model: Path, target: str, threads: int | None, launches: int, as_j
 
     recipe = recipe_of(model)
     with contextlib.redirect_stdout(sys.stderr), _found(target) as device:
-        from edgegd.latency.calibration import detectable, pass_probability
-        from edgegd.latency.gate_request import calibration_folder, candidate_file
-        from edgegd.latency.looks import GateRule
-        from edgegd.pipeline.latency import calibrate_device
+        from edgegd.latency.gate.calibration import detectable, pass_probability
+        from edgegd.latency.statistics.sequential_test import GateRule
+        from edgegd.pipeline.device_latency import calibrate_device
+        from edgegd.pipeline.gate_request import calibration_folder, candidate_file
 
         with TerminalProgress() as progress:
             made, file = calibrate_device(
-                candidate_file(model), device, recipe.gate, replace(recipe.latency, threads=threads or
-                recipe.latency.threads), launches, calibration_folder(), progress)  # fmt: skip
+                candidate_file(model),
+                device,
+                recipe.gate,
+                replace(recipe.latency, threads=threads or recipe.latency.threads),
+                launches,
+                calibration_folder(),
+                progress,
+            )
     rule = GateRule(margin=recipe.gate.margin, budget=recipe.gate.detectable)
     least, equal = detectable(made, rule), pass_probability(made, rule)
     if as_json:
-        click.echo(json_text({"target": made.target, "file": str(file), "launches": len(made.launch_ratios),
-                               "launch_ratios": made.launch_ratios, "detectable": least, "pass_probability": equal}))
+        click.echo(
+            json_text(
+                {
+                    "target": made.target,
+                    "file": str(file),
+                    "launches": len(made.launch_ratios),
+                    "launch_ratios": made.launch_ratios,
+                    "detectable": least,
+                    "pass_probability": equal,
+                }
+            )
+        )
         return
-    click.echo(f"{made.target}: a candidate {100 * (least - 1):.1f} % slower is found with 95 % probability; an equal "
-               f"one passes with {100 * equal:.1f} % ({len(made.launch_ratios)} launches, margin "
-               f"{100 * rule.margin:.0f} %)\n{file}")
+    click.echo(
+        f"{made.target}: a candidate {100 * (least - 1):.1f} % slower is found with 95 % probability; an equal "
+        f"one passes with {100 * equal:.1f} % ({len(made.launch_ratios)} launches, margin "
+        f"{100 * rule.margin:.0f} %)\n{file}"
+    )
 
 
 @latency.command()
@@ -136,24 +166,33 @@ def burst(model: Path, target: str, threads: int, launches: int, inferences: int
     edgegd latency burst runs/try1/qat.edge.onnx --target pi5
     """
     with contextlib.redirect_stdout(sys.stderr), _found(target) as device:
-        from edgegd.latency.endurance import measure_burst
-        from edgegd.latency.record import Design
+        from edgegd.latency.measuring.endurance import measure_burst
+        from edgegd.latency.measuring.record import Design
 
-        design = Design(launches, 1, 0, 0, threads, spinning=False)
+        design = Design(launches=launches, quads=1, block_s=0, warmup_s=0, threads=threads, spinning=False)
         result = measure_burst(model, design, device, inferences).to_json()
     if as_json:
         click.echo(json_text(result))
         return
-    click.echo(f"load {result['median_load_ms']:.1f} ms, then " + " ".join(f"{ms:.2f}" for ms in result["median_ms"])
-               + f" ms (medians of {launches} fresh processes on {result['target']})")
+    click.echo(
+        f"load {result['median_load_ms']:.1f} ms, then "
+        + " ".join(f"{ms:.2f}" for ms in result["median_ms"])
+        + f" ms (medians of {launches} fresh processes on {result['target']})"
+    )
 
 
 @latency.command()
 @_MODEL
 @_TARGET
 @_THREADS
-@click.option("--limit", "limit_s", type=FiniteFloat(1, 1_000_000), default=900.0, show_default=True,
-              help="Longest run in seconds; it ends earlier once the temperature is steady.")  # fmt: skip
+@click.option(
+    "--limit",
+    "limit_s",
+    type=FiniteFloat(1, 1_000_000),
+    default=900.0,
+    show_default=True,
+    help="Longest run in seconds; it ends earlier once the temperature is steady.",
+)
 @_JSON
 def sustained(model: Path, target: str, threads: int, limit_s: float, as_json: bool) -> None:
     """Time a model without a pause until the device is as hot as it gets.
@@ -162,21 +201,31 @@ def sustained(model: Path, target: str, threads: int, limit_s: float, as_json: b
     edgegd latency sustained runs/try1/qat.edge.onnx --target pi5 --limit 1800
     """
     with contextlib.redirect_stdout(sys.stderr), _found(target) as device, TerminalProgress() as progress:
-        from edgegd.latency.endurance import measure_sustained
-        from edgegd.latency.record import Design
+        from edgegd.latency.measuring.endurance import measure_sustained
+        from edgegd.latency.measuring.record import Design
 
-        design = Design(1, 1, 1.0, 0, threads, spinning=False)
-        result = measure_sustained(model, design, device, limit_s, lambda block: progress.update(
-            round(block.at_s), round(limit_s), f"{block.median_ms:.2f} ms"))
+        design = Design(launches=1, quads=1, block_s=1.0, warmup_s=0, threads=threads, spinning=False)
+        result = measure_sustained(
+            model,
+            design,
+            device,
+            limit_s,
+            lambda block: progress.update(round(block.at_s), round(limit_s), f"{block.median_ms:.2f} ms"),
+        )
     if as_json:
         click.echo(json_text(result.to_json()))
         return
     last = result.blocks[-1]
-    heat = "no thermal zone is readable" if last.temperature_c is None else (
-        f"{result.blocks[0].temperature_c} to {last.temperature_c} C, {'' if result.steady else 'not '}steady")
+    heat = (
+        "no thermal zone is readable"
+        if last.temperature_c is None
+        else (f"{result.blocks[0].temperature_c} to {last.temperature_c} C, {'' if result.steady else 'not '}steady")
+    )
     throttled = sum(bool(block.faults) for block in result.blocks)
-    click.echo(f"{result.first_ms:.2f} ms at first, {result.last_ms:.2f} ms after {last.at_s:.0f} s; {heat}; "
-               f"{throttled} of {len(result.blocks)} blocks throttled")
+    click.echo(
+        f"{result.first_ms:.2f} ms at first, {result.last_ms:.2f} ms after {last.at_s:.0f} s; {heat}; "
+        f"{throttled} of {len(result.blocks)} blocks throttled"
+    )
 
 
 @latency.command()
@@ -221,8 +270,12 @@ def plot(file: Path, output: Path | None, as_json: bool) -> None:
     assert outcome.run is not None
     measurement = next(iter(outcome.run.measurements.values()))
     if not measurement.blocks:
-        raise MeasurementFileError(f"{file} has no block to draw.", expected="a measurement that ran a block",
-                                   found=f"{len(measurement.launches)} launches", mend="name another file")
+        raise MeasurementFileError(
+            f"{file} has no block to draw.",
+            expected="a measurement that ran a block",
+            found=f"{len(measurement.launches)} launches",
+            mend="name another file",
+        )
     draw(measurement, outcome.run.relative, picture)
     click.echo(json_text({"picture": str(picture)}) if as_json else str(picture))
 

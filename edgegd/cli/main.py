@@ -52,8 +52,21 @@ def edgegd(debug: bool) -> None:
     """
 
 
-for command in (run, *stage_commands(), latency, gate, baseline, search, explain, emulate, predict, recipe, data,
-                target, doctor):  # fmt: skip
+for command in (
+    run,
+    *stage_commands(),
+    latency,
+    gate,
+    baseline,
+    search,
+    explain,
+    emulate,
+    predict,
+    recipe,
+    data,
+    target,
+    doctor,
+):
     edgegd.add_command(command)
 
 

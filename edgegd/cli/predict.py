@@ -24,18 +24,29 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True)
-@click.option("--save", "save_dir", type=click.Path(path_type=Path, file_okay=False),
-              help="Draw the boxes into copies of the images (.png) and videos (.mp4) in this folder; nothing is "
-                   "overwritten.")  # fmt: skip
+@click.option(
+    "--save",
+    "save_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Draw the boxes into copies of the images (.png) and videos (.mp4) in this folder; nothing is overwritten.",
+)
 @click.option("--conf", type=FiniteFloat(0, 1), default=0.25, show_default=True, help="Smallest score shown.")
-@click.option("--timings", is_flag=True,
-              help="Measure decoding of the image file, letterbox, inference and post-processing apart, and print the "
-                   "medians over all images and frames.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True,
-              help="Print the detections as JSON: a list with an entry for each image, and for each frame of a video "
-                   "(`frame`, from 0); with --timings, an object of `images` and `median_ms`.")  # fmt: skip
-def predict(model: Path, images: tuple[str, ...], save_dir: Path | None, conf: float, timings: bool,
-            as_json: bool) -> None:
+@click.option(
+    "--timings",
+    is_flag=True,
+    help="Measure decoding of the image file, letterbox, inference and post-processing apart, and print the "
+    "medians over all images and frames.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the detections as JSON: a list with an entry for each image, and for each frame of a video "
+    "(`frame`, from 0); with --timings, an object of `images` and `median_ms`.",
+)
+def predict(
+    model: Path, images: tuple[str, ...], save_dir: Path | None, conf: float, timings: bool, as_json: bool
+) -> None:
     """Detect objects in IMAGES with MODEL.onnx. Needs onnxruntime and OpenCV only, no torch.
 
     IMAGES are images, videos, folders of both, patterns (in quotes), and list files (.txt, one path a line).
@@ -115,8 +126,9 @@ def _targets(sources: Sequence[Source], save_dir: Path) -> list[Path]:
     if existing:
         raise WouldOverwriteError(
             f"{existing[0]} exists already" + (f", and {len(existing) - 1} more." if existing[1:] else "."),
-            expected="no files of these names", mend="choose another --save folder, or remove them",
-        )  # fmt: skip
+            expected="no files of these names",
+            mend="choose another --save folder, or remove them",
+        )
     paths = [source.path for source in sources]
     check_outputs({f"--save, {target.name}:": (target, lambda head: False) for target in list(targets)[:1]}, paths)
     return list(targets)

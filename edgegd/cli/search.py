@@ -32,24 +32,23 @@ def search(run_dir: Path, force: bool, as_json: bool) -> None:
     """
     with contextlib.redirect_stdout(sys.stderr):
         from edgegd.errors import PrecisionBudgetError
-        from edgegd.pipeline.artifacts import as_made
+        from edgegd.pipeline.artifacts import PRECISION, as_made
         from edgegd.pipeline.run import run_stages
         from edgegd.pipeline.run_folder import RunFolder
-        from edgegd.pipeline.search import RESULT
 
         folder = RunFolder.open_existing(run_dir)
         if force:
             with folder.locked():
-                folder.artifact(RESULT).unlink(missing_ok=True)
+                folder.artifact(PRECISION).unlink(missing_ok=True)
         with TerminalProgress() as progress:
             try:
                 run_stages(folder, ["search"], progress, force=force)
             except PrecisionBudgetError:
                 if not as_json:
-                    click.echo(front_table(folder.read_json(RESULT)), err=True)
+                    click.echo(front_table(folder.read_json(PRECISION)), err=True)
                 raise
-        with as_made(folder, RESULT):
-            result = folder.read_json(RESULT)
+        with as_made(folder, PRECISION):
+            result = folder.read_json(PRECISION)
             text = json_text(result) if as_json else front_table(result)
     click.echo(text)
 
@@ -62,11 +61,27 @@ def front_table(result: dict[str, Any]) -> str:
     rows = [["fp32", 0, "", f"{result['fp32_ms']:.2f}", "1.000", "", "", ""]]
     for point in result["points"]:
         mark = {result["chosen"]: "chosen", result["nearest"]: "nearest"}.get(point["name"], "")
-        rows.append([
-            point["name"], point["integer_operations"], f"{point['predicted_ms']:.2f}", f"{point['measured_ms']:.2f}",
-            f"{point['ratio']:.3f}", f"{point['predicted_db']:.1f}", f"{point['head_db']:.1f}", mark,
-        ])  # fmt: skip
-    headers = ["plan", "integer operations", "predicted ms", "measured ms", "of FP32", "predicted dB", "dB at the head",
-               ""]  # fmt: skip
+        rows.append(
+            [
+                point["name"],
+                point["integer_operations"],
+                f"{point['predicted_ms']:.2f}",
+                f"{point['measured_ms']:.2f}",
+                f"{point['ratio']:.3f}",
+                f"{point['predicted_db']:.1f}",
+                f"{point['head_db']:.1f}",
+                mark,
+            ]
+        )
+    headers = [
+        "plan",
+        "integer operations",
+        "predicted ms",
+        "measured ms",
+        "of FP32",
+        "predicted dB",
+        "dB at the head",
+        "",
+    ]
     cpu = one_line(result["fingerprint"]["cpu"])
     return f"{table(rows, headers)}\n\n{cpu}, {result['threads']} threads; {len(result['images'])} images"

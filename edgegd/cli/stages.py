@@ -11,20 +11,8 @@ import click
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.run import show
 from edgegd.cli.trust import TRUST
+from edgegd.pipeline.registry import STAGES
 from edgegd.recipe.schema import PROFILES
-
-_HELP = {
-    "float": "Take the recipe's float checkpoint, or train one with Ultralytics.",
-    "activation": "Choose which SiLUs become ReLU, where the recipe's quant.activation is relu or auto.",
-    "adapt": "Train the float model with these ReLUs, distilled from the SiLU model.",
-    "ptq": "Trace the float model, plan its quantization and calibrate the ranges.",
-    "qat": "Fine-tune the calibrated model by gradient descent under fake quantization.",
-    "export": "Write fp32.onnx, ptq.onnx and qat.onnx, or both quantized ones for another kind of CPU.",
-    "verify": "Count integer convolutions in onnxruntime, compare every code with torch on real images, catch a silent "
-              "model.",
-    "accuracy": "Measure mAP of all three ONNX files in onnxruntime, with intervals of each and of their differences.",
-    "report": "Write report.json and report.md and print the table, and which of PTQ and QAT to ship.",
-}
 
 _PROFILE_HELP = {
     "export": "Write ptq-PROFILE.onnx and qat-PROFILE.onnx from the same weights and ranges instead.",
@@ -35,7 +23,7 @@ _PASSES_HELP = "List what every pass of qat.edge.onnx rewrote, what it refused a
 
 def stage_commands() -> list[click.Command]:
     """One command a stage."""
-    return [_command(name, text) for name, text in _HELP.items()]
+    return [_command(name, entry.help) for name, entry in STAGES.items() if entry.help]
 
 
 def _command(name: str, text: str) -> click.Command:
@@ -44,13 +32,14 @@ def _command(name: str, text: str) -> click.Command:
     @click.option("--force", is_flag=True, help="Run the stage even if nothing changed.")
     @TRUST
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-    def command(run_dir: Path, force: bool, as_json: bool, profile: str | None = None, explain_passes: bool = False
-                ) -> None:
+    def command(
+        run_dir: Path, force: bool, as_json: bool, profile: str | None = None, explain_passes: bool = False
+    ) -> None:
         with contextlib.redirect_stdout(sys.stderr):
             from edgegd.pipeline.pass_gains import pass_gains
-            from edgegd.pipeline.profiles import profile_stage
             from edgegd.pipeline.run import run_stages
             from edgegd.pipeline.run_folder import RunFolder
+            from edgegd.pipeline.stages.profiles import profile_stage
 
             folder = RunFolder.open_existing(run_dir)
             own = profile in (None, folder.recipe.target.profile)

@@ -49,8 +49,11 @@ def add(name: str, url: str, python: str, emulated: bool, ssh_config: str, folde
     config = str(expanded(ssh_config).absolute()) if ssh_config else ""
     entry = TargetEntry(name, url, python, emulated, config, folder)
     add_target(entry)
-    click.echo(json_text(asdict(entry)) if as_json else
-               f"{name} is stored in {targets_file()}; see what it has: edgegd target check {name}")  # fmt: skip
+    click.echo(
+        json_text(asdict(entry))
+        if as_json
+        else f"{name} is stored in {targets_file()}; see what it has: edgegd target check {name}"
+    )
 
 
 @target.command("ls")
@@ -88,8 +91,9 @@ def check(name: str, as_json: bool) -> None:
         emulated = found.emulated
     ready = all(item.level != "missing" for item in items)
     if as_json:
-        click.echo(json_text({"target": name, "ready": ready, "emulated": emulated,
-                               "items": [asdict(item) for item in items]}))  # fmt: skip
+        click.echo(
+            json_text({"target": name, "ready": ready, "emulated": emulated, "items": [asdict(item) for item in items]})
+        )
     else:
         width = max(len(item.subject) for item in items)
         for item in items:

@@ -15,6 +15,9 @@ def _enter(context: click.Context, parameter: click.Parameter, value: bool) -> N
 
 
 TRUST: Any = click.option(
-    "--trust", is_flag=True, expose_value=False, callback=_enter,
+    "--trust",
+    is_flag=True,
+    expose_value=False,
+    callback=_enter,
     help="Open files that can run code: whole pickles, scripts in data YAMLs, commands in recipes. See SECURITY.md.",
-)  # fmt: skip
+)

@@ -27,8 +27,9 @@ SPLITS = ("train", "val")
 _ANNOTATION_BYTES = 1 << 20
 
 
-def fetch_bccd(directory: Path, progress: Callable[[int, int], None] | None = None, *,
-               archive: Path | None = None) -> Path:
+def fetch_bccd(
+    directory: Path, progress: Callable[[int, int], None] | None = None, *, archive: Path | None = None
+) -> Path:
     """Make the BCCD data set in `directory` and return its bccd.yaml; a folder that has one is left as it is.
 
     The repository's zip archive is downloaded, or taken from `archive` if that was downloaded by hand. `progress`
@@ -40,8 +41,11 @@ def fetch_bccd(directory: Path, progress: Callable[[int, int], None] | None = No
     if file.is_file():
         return file
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise WouldOverwriteError(f"{directory} exists and is not a BCCD data set", expected="a new or empty folder",
-                                  mend="name another folder, or the folder that holds bccd.yaml")
+        raise WouldOverwriteError(
+            f"{directory} exists and is not a BCCD data set",
+            expected="a new or empty folder",
+            mend="name another folder, or the folder that holds bccd.yaml",
+        )
     with _appearing(directory) as temporary:
         if archive is None:
             archive = temporary / "archive.zip"
@@ -54,8 +58,10 @@ def fetch_bccd(directory: Path, progress: Callable[[int, int], None] | None = No
 
 
 def _instructions(directory: Path) -> str:
-    return (f"download {URL} on a machine with a network, then run `edgegd data fetch bccd {directory} "
-            f"--archive FILE.zip`; or put a local copy (bccd.yaml, images/, labels/) into {directory}")
+    return (
+        f"download {URL} on a machine with a network, then run `edgegd data fetch bccd {directory} "
+        f"--archive FILE.zip`; or put a local copy (bccd.yaml, images/, labels/) into {directory}"
+    )
 
 
 def _convert(archive: Path, target: Path, directory: Path, progress: Callable[[int, int], None] | None) -> None:
@@ -65,8 +71,9 @@ def _convert(archive: Path, target: Path, directory: Path, progress: Callable[[i
             require_archive_within_limits(content)
             members = {PurePosixPath(name): name for name in content.namelist()}
             root = next(path.parents[2] for path in members if path.parts[-3:] == ("ImageSets", "Main", "train.txt"))
-            splits = {split: content.read(members[root / f"ImageSets/Main/{split}.txt"]).decode().split()
-                      for split in SPLITS}
+            splits = {
+                split: content.read(members[root / f"ImageSets/Main/{split}.txt"]).decode().split() for split in SPLITS
+            }
             total, conversions = sum(map(len, splits.values())), []
             for split, stems in splits.items():
                 for folder in ("images", "labels"):
@@ -80,15 +87,28 @@ def _convert(archive: Path, target: Path, directory: Path, progress: Callable[[i
                         progress(len(conversions), total)
             licence = next((name for path, name in members.items() if path.name == "LICENSE"), None)
             text = content.read(licence).decode() if licence else "MIT License; see github.com/Shenggan/BCCD_Dataset\n"
-    except (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, StopIteration, IndexError,
-            RuntimeError, UnicodeDecodeError) as error:  # RuntimeError: it is encrypted
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        KeyError,
+        StopIteration,
+        IndexError,
+        RuntimeError,
+        UnicodeDecodeError,
+    ) as error:  # RuntimeError: it is encrypted
         refuse_full_disk(error, target)
-        raise DownloadError(f"{archive} is not a complete archive of the BCCD repository",
-                            found=str(error) or "no ImageSets/Main/train.txt in it",
-                            mend=_instructions(directory)) from error
+        raise DownloadError(
+            f"{archive} is not a complete archive of the BCCD repository",
+            found=str(error) or "no ImageSets/Main/train.txt in it",
+            mend=_instructions(directory),
+        ) from error
     (target / "LICENSE").write_text(text, encoding="utf-8")
-    (target / "bccd.yaml").write_text(_yaml({split: len(stems) for split, stems in splits.items()}, conversions),
-                                      encoding="utf-8")
+    (target / "bccd.yaml").write_text(
+        _yaml({split: len(stems) for split, stems in splits.items()}, conversions), encoding="utf-8"
+    )
 
 
 def _write_pair(target: Path, split: str, stem: str, image: bytes, xml: bytes) -> Conversion:
@@ -106,11 +126,13 @@ def _write_pair(target: Path, split: str, stem: str, image: bytes, xml: bytes) -
 def _yaml(counts: dict[str, int], conversions: list[Conversion]) -> str:
     boxes, clipped, dropped = (sum(getattr(one, key) for one in conversions) for key in ("boxes", "clipped", "dropped"))
     names = "".join(f"  {index}: {name}\n" for index, name in enumerate(NAMES))
-    return (f"# BCCD, blood cells under a microscope, from github.com/Shenggan/BCCD_Dataset (MIT, see LICENSE).\n"
-            f"# Pascal VOC boxes rewritten as YOLO labels: {boxes} boxes, {clipped} clipped at the image's border,\n"
-            f"# {dropped} without an area dropped. Paths are relative to this file.\n"
-            f"train: images/train  # {counts['train']} images\nval: images/val  # {counts['val']} images\n"
-            f"names:\n{names}")
+    return (
+        f"# BCCD, blood cells under a microscope, from github.com/Shenggan/BCCD_Dataset (MIT, see LICENSE).\n"
+        f"# Pascal VOC boxes rewritten as YOLO labels: {boxes} boxes, {clipped} clipped at the image's border,\n"
+        f"# {dropped} without an area dropped. Paths are relative to this file.\n"
+        f"train: images/train  # {counts['train']} images\nval: images/val  # {counts['val']} images\n"
+        f"names:\n{names}"
+    )
 
 
 @contextlib.contextmanager

@@ -62,6 +62,7 @@ def batches(paths: Sequence[Path], preprocessing: Preprocessing, batch: int) -> 
     if paths and not has_contrast:
         raise CalibrationError(
             f"The calibration images have no contrast: each of the {len(paths)} is one constant colour.",
-            expected="images like those that the model will see", found=f"the first is {paths[0]}",
+            expected="images like those that the model will see",
+            found=f"the first is {paths[0]}",
             mend="check that the training images are whole, or take more of them (quant.calibration_images)",
-        )  # fmt: skip
+        )

@@ -64,8 +64,9 @@ def check_dataset(dataset: Dataset, unlabelled: str = "error", progress: Progres
     return check_contents(dataset, unlabelled, progress)[0]
 
 
-def check_contents(dataset: Dataset, unlabelled: str = "error", progress: Progress | None = None
-                   ) -> tuple[DataCheck, tuple[ImageContent, ...]]:
+def check_contents(
+    dataset: Dataset, unlabelled: str = "error", progress: Progress | None = None
+) -> tuple[DataCheck, tuple[ImageContent, ...]]:
     """As check_dataset, and what each of `dataset.images` holds: no boxes in unlabelled ones."""
     images = dataset.images
     labelled = len(dataset.train_images) + len(dataset.val_images)
@@ -82,27 +83,50 @@ def check_contents(dataset: Dataset, unlabelled: str = "error", progress: Progre
                     progress(len(findings), len(images))
         finally:
             pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the images that are left
-    _refuse(UnreadableImageError, [finding.unreadable for finding in findings if finding.unreadable],
-            "image", "cannot be read", "replace these files, or remove them together with their label files")
+    _refuse(
+        UnreadableImageError,
+        [finding.unreadable for finding in findings if finding.unreadable],
+        "image",
+        "cannot be read",
+        "replace these files, or remove them together with their label files",
+    )
     if unlabelled == "error":
-        _refuse(MissingLabelError, [str(image) for image, finding in zip(images, findings, strict=True)
-                                    if finding.unlabelled], "image", "without a label file",
-                f"label files belong where {label_path(images[0])} would be; if such images show nothing to detect, "
-                "set data.unlabelled: background")
-    _refuse(LabelError, [mistake for finding in findings for mistake in finding.mistakes], "label", "wrong",
-            f"a row is `class cx cy w h` in fractions of the image, with classes 0 to {len(dataset.names) - 1}")
+        _refuse(
+            MissingLabelError,
+            [str(image) for image, finding in zip(images, findings, strict=True) if finding.unlabelled],
+            "image",
+            "without a label file",
+            f"label files belong where {label_path(images[0])} would be; if such images show nothing to detect, "
+            "set data.unlabelled: background",
+        )
+    _refuse(
+        LabelError,
+        [mistake for finding in findings for mistake in finding.mistakes],
+        "label",
+        "wrong",
+        f"a row is `class cx cy w h` in fractions of the image, with classes 0 to {len(dataset.names) - 1}",
+    )
     count = len(dataset.train_images)
     boxes = [sum(len(finding.classes) for finding in part) for part in (findings[:count], findings[count:labelled])]
     for split, found in zip(("train", "val"), boxes, strict=True):
         if found == 0:
             example = getattr(dataset, f"{split}_images")[0]
-            raise LabelError(f"no {split} image of {dataset.yaml_path} has a box",
-                             expected=f"label files such as {label_path(example)}", found="none, or only empty ones")
+            raise LabelError(
+                f"no {split} image of {dataset.yaml_path} has a box",
+                expected=f"label files such as {label_path(example)}",
+                found="none, or only empty ones",
+            )
     per_class = Counter(kind for finding in findings for kind in finding.classes)
     background = sum(not finding.classes for finding in findings[:labelled])
-    counted = DataCheck(count, labelled - count, boxes[0], boxes[1],
-                        tuple(per_class[kind] for kind in range(len(dataset.names))),
-                        background, len(images) - labelled)  # fmt: skip
+    counted = DataCheck(
+        count,
+        labelled - count,
+        boxes[0],
+        boxes[1],
+        tuple(per_class[kind] for kind in range(len(dataset.names))),
+        background,
+        len(images) - labelled,
+    )
     return counted, tuple(finding.content for finding in findings if finding.content is not None)
 
 
@@ -112,8 +136,10 @@ def _check_image(image: Path, classes: int, channels: int, *, reads_labels: bool
         return _Finding(unreadable=f"{one_line(image)}: {problem}")
     if min(pixels.shape[:2]) < SMALLEST_SIDE:
         height, width = pixels.shape[:2]
-        return _Finding(unreadable=f"{one_line(image)}: {width} x {height} pixels; the smallest side must be "
-                                   f"{SMALLEST_SIDE} or more")
+        return _Finding(
+            unreadable=f"{one_line(image)}: {width} x {height} pixels; the smallest side must be "
+            f"{SMALLEST_SIDE} or more"
+        )
     if refused := refused_by_loader(image):
         return _Finding(unreadable=f"{one_line(image)}: {refused}")
     if not reads_labels:
@@ -125,8 +151,12 @@ def _check_image(image: Path, classes: int, channels: int, *, reads_labels: bool
     except (OSError, UnicodeDecodeError) as error:
         return _Finding(mistakes=(f"{labels}: cannot be read: {error}",))
     content = ImageContent(pixels.shape[0], pixels.shape[1], len(boxes), hash_of_boxes(boxes))
-    return _Finding(unlabelled=text is None, classes=tuple(int(kind) for kind in boxes[:, 0]), content=content,
-                    mistakes=tuple(f"{labels}:{line}: {text}" for line, text in mistakes))
+    return _Finding(
+        unlabelled=text is None,
+        classes=tuple(int(kind) for kind in boxes[:, 0]),
+        content=content,
+        mistakes=tuple(f"{labels}:{line}: {text}" for line, text in mistakes),
+    )
 
 
 def _refuse(error: Callable[..., EdgegdError], offenders: list[str], noun: str, problem: str, mend: str) -> None:

@@ -27,8 +27,10 @@ def class_names(names: Any, count: Any) -> tuple[str, ...]:
         raise _wrong(one_line(str(names)[:400], 200), "ids 0, 1, 2, ... without a gap")
     for index, name in by_id.items():
         if not isinstance(name, str) or len(name) > CHARACTERS_OF_A_NAME or not _is_whole(name):
-            raise _wrong(f"the name of class {index} is {one_line(repr(name)[:200], 80)}",
-                         f"text of at most {CHARACTERS_OF_A_NAME} characters")
+            raise _wrong(
+                f"the name of class {index} is {one_line(repr(name)[:200], 80)}",
+                f"text of at most {CHARACTERS_OF_A_NAME} characters",
+            )
     if count is not None and count != len(by_id):
         raise _wrong(f"nc is {count}, and there are {len(by_id)} names", "as many names as `nc` says")
     return tuple(by_id[index] for index in range(len(by_id)))

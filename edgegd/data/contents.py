@@ -49,8 +49,13 @@ def hash_of_boxes(boxes: NDArray[np.float64]) -> str:
     return hashlib.sha256(np.ascontiguousarray(boxes, np.float64).tobytes()).hexdigest()[:16]
 
 
-def require_loaded(loaded: Sequence[Mapping[str, Any]], images: Mapping[str, Path],
-                   contents: Mapping[Path, ImageContent], classes: int, split: str) -> None:
+def require_loaded(
+    loaded: Sequence[Mapping[str, Any]],
+    images: Mapping[str, Path],
+    contents: Mapping[Path, ImageContent],
+    classes: int,
+    split: str,
+) -> None:
     """Compares what Ultralytics' loader yields with what was recorded, image by image and box by box.
 
     `loaded` are the loader's labels (im_file, shape, cls, bboxes), `images` maps the path that it was given to the
@@ -62,15 +67,19 @@ def require_loaded(loaded: Sequence[Mapping[str, Any]], images: Mapping[str, Pat
         if file not in by_file:
             raise UnreadableImageError(
                 f"Ultralytics' loader leaves {one_line(image)} out of the {split} images.",
-                expected=f"the {len(images)} images that stage `data` counted", found=f"{len(loaded)} loaded",
+                expected=f"the {len(images)} images that stage `data` counted",
+                found=f"{len(loaded)} loaded",
                 mend="save the image again in the format that its name says, or remove it with its label file",
-            )  # fmt: skip
+            )
         _require_equal(by_file[file], image, contents[image], classes)
     if len(loaded) != len(images):
         extra = next((file for file in by_file if file not in images), next(iter(by_file)))
-        raise UnreadableImageError(f"Ultralytics' loader reads {one_line(extra)}, which stage `data` did not count.",
-                                   expected=f"{len(images)} {split} images", found=str(len(loaded)),
-                                   mend="run stage `data` again")
+        raise UnreadableImageError(
+            f"Ultralytics' loader reads {one_line(extra)}, which stage `data` did not count.",
+            expected=f"{len(images)} {split} images",
+            found=str(len(loaded)),
+            mend="run stage `data` again",
+        )
 
 
 def require_loaded_without_boxes(loaded: Sequence[Mapping[str, Any]], images: Mapping[str, Path]) -> None:
@@ -80,12 +89,16 @@ def require_loaded_without_boxes(loaded: Sequence[Mapping[str, Any]], images: Ma
         if file not in by_file:
             raise UnreadableImageError(
                 f"Ultralytics' loader leaves {one_line(image)} out of the unlabelled images.",
-                expected=f"the {len(images)} images that stage `data` counted", found="no such image loaded",
+                expected=f"the {len(images)} images that stage `data` counted",
+                found="no such image loaded",
                 mend="save the image again in the format that its name says, or remove it",
-            )  # fmt: skip
+            )
         if len(by_file[file]["cls"]):
-            raise LabelError(f"Ultralytics' loader reads boxes for {one_line(image)}, which is unlabelled.",
-                             expected="no boxes", found=str(len(by_file[file]["cls"])))
+            raise LabelError(
+                f"Ultralytics' loader reads boxes for {one_line(image)}, which is unlabelled.",
+                expected="no boxes",
+                found=str(len(by_file[file]["cls"])),
+            )
 
 
 def _require_equal(found: Mapping[str, Any], image: Path, content: ImageContent, classes: int) -> None:
@@ -95,16 +108,19 @@ def _require_equal(found: Mapping[str, Any], image: Path, content: ImageContent,
         raise UnreadableImageError(
             f"Ultralytics' loader reads {one_line(image)} in another size than edgegd.",
             expected=f"{content.height} x {content.width} (height, width)",
-            found=" x ".join(map(str, found["shape"])), mend="save the image again, upright and without EXIF data",
-        )  # fmt: skip
+            found=" x ".join(map(str, found["shape"])),
+            mend="save the image again, upright and without EXIF data",
+        )
     kinds, boxes = np.asarray(found["cls"]).reshape(-1, 1), np.asarray(found["bboxes"]).reshape(-1, 4)
     other = np.concatenate([kinds, boxes], axis=1)
     if not _same_boxes(own, other):
         raise LabelError(
             f"Ultralytics' loader reads other boxes than edgegd from {one_line(label_path(image))}.",
-            expected=f"{len(own)} boxes", found=f"{len(other)}, or others", mend="remove rows that are not plain "
+            expected=f"{len(own)} boxes",
+            found=f"{len(other)}, or others",
+            mend="remove rows that are not plain "
             "numbers, and old label caches (labels/*.cache) of the run folder's view",
-        )  # fmt: skip
+        )
 
 
 def current_boxes(image: Path, content: ImageContent, classes: int) -> NDArray[np.float64]:
@@ -116,9 +132,10 @@ def current_boxes(image: Path, content: ImageContent, classes: int) -> NDArray[n
     if mistakes or hash_of_boxes(boxes) != content.labels:
         raise MissingArtifactError(
             f"{one_line(label_path(image))} is not as stage `data` read it.",
-            expected=f"the same {content.boxes} boxes", found=mistakes[0][1] if mistakes else f"{len(boxes)} boxes",
+            expected=f"the same {content.boxes} boxes",
+            found=mistakes[0][1] if mistakes else f"{len(boxes)} boxes",
             mend="run stage `data` again (edgegd run ...)",
-        )  # fmt: skip
+        )
     return boxes
 
 

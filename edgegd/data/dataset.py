@@ -55,21 +55,32 @@ def open_dataset(section: DataSection, progress: Progress | None = None) -> Data
     train, val = (list_images(split, described) for split in ("train", "val"))
     unlabelled = list_unlabelled(section.unlabelled_images)
     require_unmeasured(unlabelled, val)
-    return Dataset(described.root, yaml_path, described.names, train, val, described.channels,
-                   without_training_images(unlabelled, train))
+    return Dataset(
+        described.root,
+        yaml_path,
+        described.names,
+        train,
+        val,
+        described.channels,
+        without_training_images(unlabelled, train),
+    )
 
 
 def _streets(section: DataSection, folder: Path, progress: Progress | None) -> Path:
     if section.train_images == 0 or section.val_images == 0:
         existing = folder / "streets.yaml"
         if not existing.is_file():
-            raise NoImagesError(f"{folder} holds no streets data set", expected=str(existing),
-                                mend="set data.train_images and data.val_images, so that it is drawn there")
+            raise NoImagesError(
+                f"{folder} holds no streets data set",
+                expected=str(existing),
+                mend="set data.train_images and data.val_images, so that it is drawn there",
+            )
         return existing
     from edgegd.data.streets import make_streets
 
-    return make_streets(folder, train=section.train_images, val=section.val_images, seed=section.seed,
-                        progress=progress)
+    return make_streets(
+        folder, train=section.train_images, val=section.val_images, seed=section.seed, progress=progress
+    )
 
 
 def _bccd(folder: Path, progress: Progress | None) -> Path:

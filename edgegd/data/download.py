@@ -28,8 +28,9 @@ ASSETS_URL = "https://github.com/ultralytics/assets/releases/download/v0.0.0"
 """What the name ASSETS_URL means inside the download scripts of Ultralytics' data set YAMLs."""
 
 
-def download_file(url: str, destination: Path, *, instructions: str,
-                  progress: Callable[[int, int], None] | None = None) -> None:
+def download_file(
+    url: str, destination: Path, *, instructions: str, progress: Callable[[int, int], None] | None = None
+) -> None:
     """Download to a file that appears only when complete; `progress` counts bytes (total 0: unknown).
 
     Raises DownloadError with `instructions` on how to do by hand what did not work, and NoSpaceError.
@@ -72,8 +73,10 @@ def require_archive_within_limits(archive: zipfile.ZipFile) -> None:
 def refuse_full_disk(error: Exception, path: Path) -> None:
     """Raise NoSpaceError if the error says that the disk of `path` is full."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        raise NoSpaceError(f"no space left on the disk of {path.parent}; what was written there has been removed",
-                           mend="free some space and run the command again") from error
+        raise NoSpaceError(
+            f"no space left on the disk of {path.parent}; what was written there has been removed",
+            mend="free some space and run the command again",
+        ) from error
 
 
 def datasets_folder() -> Path:
@@ -81,8 +84,9 @@ def datasets_folder() -> Path:
     try:
         from ultralytics.utils import DATASETS_DIR
     except ImportError as error:
-        raise MissingExtraError("data sets that Ultralytics describes need Ultralytics", found=str(error),
-                                mend="pip install edgegd[train]") from error
+        raise MissingExtraError(
+            "data sets that Ultralytics describes need Ultralytics", found=str(error), mend="pip install edgegd[train]"
+        ) from error
     return Path(DATASETS_DIR)
 
 
@@ -113,8 +117,11 @@ def download_described(yaml_path: Path, data: dict[str, Any], root: Path) -> Non
             check_det_dataset(str(yaml_path))
     except Exception as error:  # a YAML's download script may raise anything
         refuse_full_disk(error, root)
-        raise DownloadError(f"Ultralytics could not download the data set of {yaml_path}",
-                            found=" ".join(str(error).split())[:300], mend=instructions) from error
+        raise DownloadError(
+            f"Ultralytics could not download the data set of {yaml_path}",
+            found=" ".join(str(error).split())[:300],
+            mend=instructions,
+        ) from error
     if not root.exists():
         raise DownloadError(f"the download that {yaml_path} describes did not bring {root}", mend=instructions)
 
@@ -156,5 +163,8 @@ def _require_reachable(url: str, yaml_path: Path, instructions: str) -> None:
     except urllib.error.HTTPError:
         return  # the server answered; it may refuse HEAD only
     except (urllib.error.URLError, OSError) as error:
-        raise DownloadError(f"the data set of {yaml_path} is not on this machine and {url} cannot be reached",
-                            found=str(getattr(error, "reason", error)), mend=instructions) from error
+        raise DownloadError(
+            f"the data set of {yaml_path} is not on this machine and {url} cannot be reached",
+            found=str(getattr(error, "reason", error)),
+            mend=instructions,
+        ) from error

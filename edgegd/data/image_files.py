@@ -32,9 +32,12 @@ def images_below(folder: Path) -> list[Path]:
     for count, (place, files) in enumerate(_walk(folder, ())):
         found += [image for image in (Path(place, name) for name in files) if is_image(image)]
         if len(found) > IMAGE_FILES or count > _MANY_FOLDERS:
-            raise NoImagesError(f"{folder} holds too many files", found=f"more than {len(found)} in {count} folders",
-                                expected=f"at most {IMAGE_FILES:,} images in {_MANY_FOLDERS:,} folders",
-                                mend="look for links that lead to the same folders again and again")
+            raise NoImagesError(
+                f"{folder} holds too many files",
+                found=f"more than {len(found)} in {count} folders",
+                expected=f"at most {IMAGE_FILES:,} images in {_MANY_FOLDERS:,} folders",
+                mend="look for links that lead to the same folders again and again",
+            )
     for image in found:
         require_plain_name(image)
     return found
@@ -45,10 +48,12 @@ def _walk(folder: Path, parents: tuple[tuple[int, int], ...]) -> Iterator[tuple[
     stat = os.stat(folder)
     own = (stat.st_dev, stat.st_ino)
     if own in parents or len(parents) > FOLDER_DEPTH:
-        raise NoImagesError(f"the links in {folder.parent} lead in a circle" if own in parents
-                            else f"{folder} lies too deep", found=str(folder),
-                            expected=f"folders at most {FOLDER_DEPTH} deep, none inside itself",
-                            mend="remove the link, or name the folders that hold the images")
+        raise NoImagesError(
+            f"the links in {folder.parent} lead in a circle" if own in parents else f"{folder} lies too deep",
+            found=str(folder),
+            expected=f"folders at most {FOLDER_DEPTH} deep, none inside itself",
+            mend="remove the link, or name the folders that hold the images",
+        )
     with os.scandir(folder) as entries:
         inside = sorted(entries, key=lambda entry: entry.name)
     folders = [entry for entry in inside if entry.is_dir()]
@@ -61,8 +66,6 @@ def _walk(folder: Path, parents: tuple[tuple[int, int], ...]) -> Iterator[tuple[
             yield from _walk(Path(entry.path), (*parents, own))
 
 
-
-
 def read_list(file: Path) -> list[Path]:
     """The images that a list file names, one a line: `./` and unknown relative paths are relative to its folder.
 
@@ -70,22 +73,32 @@ def read_list(file: Path) -> list[Path]:
     """
     content = read_bounded(file, LIST_BYTES)
     if content is None:
-        raise NoImagesError(f"the list {file} is too long", expected=f"at most {LIST_BYTES >> 20} MiB",
-                            mend="split it: train and val may be lists of files")
+        raise NoImagesError(
+            f"the list {file} is too long",
+            expected=f"at most {LIST_BYTES >> 20} MiB",
+            mend="split it: train and val may be lists of files",
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         kind = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else f"the byte {content[error.start]:#04x}"
-        raise NoImagesError(f"the list {file} is not in UTF-8", expected="one path a line, in UTF-8",
-                            found=f"{kind} at byte {0 if kind == 'UTF-16' else error.start}",
-                            mend="save it again as UTF-8") from error
+        raise NoImagesError(
+            f"the list {file} is not in UTF-8",
+            expected="one path a line, in UTF-8",
+            found=f"{kind} at byte {0 if kind == 'UTF-16' else error.start}",
+            mend="save it again as UTF-8",
+        ) from error
     images: dict[Path, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             image = Path(os.path.normpath(_beside(file, line.strip())))
             if image in images:
-                raise NoImagesError(f"{file}:{number}: {one_line(image)} is listed twice", expected="every image once",
-                                    found=f"first in line {images[image]}", mend="remove one of the lines")
+                raise NoImagesError(
+                    f"{file}:{number}: {one_line(image)} is listed twice",
+                    expected="every image once",
+                    found=f"first in line {images[image]}",
+                    mend="remove one of the lines",
+                )
             images[image] = number
     return list(images)
 
@@ -107,5 +120,9 @@ def require_plain_name(image: Path) -> None:
     elif any("\ud800" <= char <= "\udfff" for char in text):
         wrong = "bytes that are no UTF-8"
     if wrong:
-        raise NoImagesError(f"a path cannot be written into a list: {one_line(text)}", found=wrong,
-                            expected="a name of one line in UTF-8", mend="rename the file or the folder")
+        raise NoImagesError(
+            f"a path cannot be written into a list: {one_line(text)}",
+            found=wrong,
+            expected="a name of one line in UTF-8",
+            mend="rename the file or the folder",
+        )

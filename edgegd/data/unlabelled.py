@@ -32,18 +32,28 @@ def list_unlabelled(text: str) -> tuple[Path, ...]:
         return ()
     folder = resolve_path(text)
     if not folder.is_dir():
-        raise NoImagesError(f"the folder of unlabelled images is missing: {one_line(folder)}",
-                            expected="a folder of images", found="a file" if folder.exists() else "nothing there",
-                            mend=f"correct {KEY}")
+        raise NoImagesError(
+            f"the folder of unlabelled images is missing: {one_line(folder)}",
+            expected="a folder of images",
+            found="a file" if folder.exists() else "nothing there",
+            mend=f"correct {KEY}",
+        )
     try:
         images = images_below(folder)
     except OSError as error:
-        raise NoImagesError(f"the folder of unlabelled images cannot be read: {one_line(folder)}",
-                            expected="a folder of images", found=error.strerror or str(error),
-                            mend=f"correct {KEY}, or the folder's permissions") from error
+        raise NoImagesError(
+            f"the folder of unlabelled images cannot be read: {one_line(folder)}",
+            expected="a folder of images",
+            found=error.strerror or str(error),
+            mend=f"correct {KEY}, or the folder's permissions",
+        ) from error
     if not images:
-        raise NoImagesError(f"no unlabelled images in {one_line(folder)}", expected="image files (.jpg, .png, ...)",
-                            found="none", mend=f"correct {KEY}, or leave it out")
+        raise NoImagesError(
+            f"no unlabelled images in {one_line(folder)}",
+            expected="image files (.jpg, .png, ...)",
+            found="none",
+            mend=f"correct {KEY}, or leave it out",
+        )
     return tuple(sorted(images))
 
 
@@ -68,9 +78,11 @@ def require_unmeasured(unlabelled: Sequence[Path], val: Sequence[Path]) -> None:
     if len(pairs) > SHOWN:
         rows.append(f"  ... and {len(pairs) - SHOWN} more")
     are = "images are validation images" if len(pairs) > 1 else "image is a validation image"
-    raise NoImagesError("\n".join([f"{len(pairs)} unlabelled {are}:", *rows]),
-                        expected="no image on which accuracy is measured",
-                        mend=f"take them out of {KEY}, or out of the validation images")
+    raise NoImagesError(
+        "\n".join([f"{len(pairs)} unlabelled {are}:", *rows]),
+        expected="no image on which accuracy is measured",
+        mend=f"take them out of {KEY}, or out of the validation images",
+    )
 
 
 class _ByContent:

@@ -52,8 +52,12 @@ def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
     require_plain_name(folder)
     for part in ("images", "labels"):
         _remove(folder / part)
-    numbers = {parent: number for number, parent in enumerate(
-        sorted({image.parent for image in (*dataset.train_images, *dataset.val_images)}))}
+    numbers = {
+        parent: number
+        for number, parent in enumerate(
+            sorted({image.parent for image in (*dataset.train_images, *dataset.val_images)})
+        )
+    }
     (folder / "labels").mkdir(parents=True, exist_ok=True)
     for parent, number in numbers.items():
         (folder / f"images/{number:04d}").mkdir(parents=True, exist_ok=True)
@@ -65,8 +69,13 @@ def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
                 _show(link, image.absolute())
         write_atomically(folder / f"{split}.txt", "".join(f"{link}\n" for link in links).encode())
     _show_unlabelled(dataset.unlabelled_images, folder)
-    data = {"path": str(folder), "train": "train.txt", "val": "val.txt", "names": dict(enumerate(dataset.names)),
-            "channels": dataset.channels}
+    data = {
+        "path": str(folder),
+        "train": "train.txt",
+        "val": "val.txt",
+        "names": dict(enumerate(dataset.names)),
+        "channels": dataset.channels,
+    }
     file = folder / "data.yaml"
     write_atomically(file, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
     return file
@@ -101,9 +110,11 @@ def _link(link: Path, target: Path) -> None:
         if error.errno not in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
             raise
         raise FileAccessError(
-            f"The file system of {link.parent} has no symbolic links.", expected="links to the images of the data set",
-            found=str(error), mend="choose a --run-dir on another file system",
-        ) from error  # fmt: skip
+            f"The file system of {link.parent} has no symbolic links.",
+            expected="links to the images of the data set",
+            found=str(error),
+            mend="choose a --run-dir on another file system",
+        ) from error
 
 
 def _with_end(image: Path) -> bytes | None:

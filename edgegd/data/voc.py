@@ -31,9 +31,13 @@ def convert_annotation(xml: bytes, size: tuple[int, int], names: tuple[str, ...]
     clipped = dropped = 0
     try:
         objects = ElementTree.fromstring(xml).findall("object")
-        corners = [(item.findtext("name", "").strip(),
-                    [float(item.findtext(f"bndbox/{corner}", "")) for corner in ("xmin", "xmax", "ymin", "ymax")])
-                   for item in objects]
+        corners = [
+            (
+                item.findtext("name", "").strip(),
+                [float(item.findtext(f"bndbox/{corner}", "")) for corner in ("xmin", "xmax", "ymin", "ymax")],
+            )
+            for item in objects
+        ]
     except (ElementTree.ParseError, ValueError) as error:
         raise LabelError(f"{origin} is not a Pascal VOC annotation", found=str(error)) from error
     for name, box in corners:

@@ -50,18 +50,24 @@ def find_data_yaml(text: str) -> Path:
         inside = sorted(path.glob("*.yaml"))
         if len(inside) == 1:
             return inside[0]
-        raise DataNotFoundError(f"{path} does not say which data set it is", expected="one .yaml file in the folder",
-                                found=", ".join(file.name for file in inside) or "none",
-                                mend="set data.path to the YAML file itself")
+        raise DataNotFoundError(
+            f"{path} does not say which data set it is",
+            expected="one .yaml file in the folder",
+            found=", ".join(file.name for file in inside) or "none",
+            mend="set data.path to the YAML file itself",
+        )
     folder = _ultralytics_datasets()
     name = text if text.endswith((".yaml", ".yml")) else f"{text}.yaml"
     if os.sep not in name and folder is not None and (folder / name).is_file():
         return folder / name
     known = sorted(file.name for file in folder.glob("*.yaml")) if folder is not None else []
     close = difflib.get_close_matches(Path(name).name, known, n=1)
-    raise DataNotFoundError(f"no data set YAML {text!r}", found=f"no file {path}",
-                            expected="a file, or the name of one of Ultralytics' data sets",
-                            mend=f"did you mean {close[0]}?" if close else "set data.path to your data set's YAML file")
+    raise DataNotFoundError(
+        f"no data set YAML {text!r}",
+        found=f"no file {path}",
+        expected="a file, or the name of one of Ultralytics' data sets",
+        mend=f"did you mean {close[0]}?" if close else "set data.path to your data set's YAML file",
+    )
 
 
 def _ultralytics_datasets() -> Path | None:
@@ -81,8 +87,9 @@ def read_data_yaml(path: Path) -> DataYaml:
     if data.get("download") and not _exists(root, data["val"]):
         download_described(path, data, root)
         root = _root(path, data)
-    return DataYaml(path, root, names, {split: _entries(root, data[split]) for split in ("train", "val")},
-                    data.get("channels", 3))
+    return DataYaml(
+        path, root, names, {split: _entries(root, data[split]) for split in ("train", "val")}, data.get("channels", 3)
+    )
 
 
 def list_images(split: str, described: DataYaml) -> tuple[Path, ...]:
@@ -94,17 +101,27 @@ def list_images(split: str, described: DataYaml) -> tuple[Path, ...]:
         elif entry.is_file():
             found = [image for image in (read_list(entry) if entry.suffix == ".txt" else [entry]) if is_image(image)]
         else:
-            raise NoImagesError(f"the {split} images of {described.yaml_path} are missing", expected=str(entry),
-                                found=_nearest_existing(entry),
-                                mend=f"put the images there, or correct `path` and `{split}` in the YAML")
+            raise NoImagesError(
+                f"the {split} images of {described.yaml_path} are missing",
+                expected=str(entry),
+                found=_nearest_existing(entry),
+                mend=f"put the images there, or correct `path` and `{split}` in the YAML",
+            )
         if not found:
-            raise NoImagesError(f"no {split} images in {entry}", expected="image files (.jpg, .png, ...)",
-                                found="none", mend=f"correct `{split}` in {described.yaml_path}")
+            raise NoImagesError(
+                f"no {split} images in {entry}",
+                expected="image files (.jpg, .png, ...)",
+                found="none",
+                mend=f"correct `{split}` in {described.yaml_path}",
+            )
         twice = images.intersection(found)
         if twice:
-            raise NoImagesError(f"{min(twice)} is among the {split} images twice", expected="every image once",
-                                found=f"it is in {entry} and in what stands before it",
-                                mend=f"correct `{split}` in {described.yaml_path}")
+            raise NoImagesError(
+                f"{min(twice)} is among the {split} images twice",
+                expected="every image once",
+                found=f"it is in {entry} and in what stands before it",
+                mend=f"correct `{split}` in {described.yaml_path}",
+            )
         images.update(found)
     return tuple(sorted(images))
 
@@ -139,8 +156,11 @@ def _load(path: Path) -> dict[str, Any]:
     if "kpt_shape" in data:
         problems.append("`kpt_shape` makes it a pose data set; this project detects boxes")
     if problems:
-        raise DataNotFoundError(f"{path} is not a detection data set description", found="; ".join(problems),
-                                mend="see docs.ultralytics.com/datasets/detect for the format")
+        raise DataNotFoundError(
+            f"{path} is not a detection data set description",
+            found="; ".join(problems),
+            mend="see docs.ultralytics.com/datasets/detect for the format",
+        )
     return data
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from edgegd.descent.student import Student
+from edgegd.detectors.student import Student
 
 
 class MovingAverage:

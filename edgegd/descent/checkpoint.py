@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from edgegd.atomic_files import replaced_atomically
-from edgegd.errors import QatCheckpointError
+from edgegd.errors import TrainingCheckpointError
 
 SCHEMA = 1
 _KEY = "edgegd.descent"
@@ -42,8 +42,11 @@ class CheckpointFile:
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Stores a checkpoint; NoSpaceError where the disk is full, the former one is then still there."""
-        tensors = {f"{group}/{name}": tensor.detach().cpu().contiguous()
-                   for group, members in checkpoint.tensors.items() for name, tensor in members.items()}  # fmt: skip
+        tensors = {
+            f"{group}/{name}": tensor.detach().cpu().contiguous()
+            for group, members in checkpoint.tensors.items()
+            for name, tensor in members.items()
+        }
         content = {"schema": SCHEMA, "identity": self.identity, "record": checkpoint.record}
         with replaced_atomically(self.path) as temporary:
             save_file(tensors, temporary, {_KEY: json.dumps(content)})
@@ -52,8 +55,8 @@ class CheckpointFile:
         """The checkpoint, and what has changed since: a sentence part for each input that is not what it was.
 
         None where there is no file.
-        Raises QatCheckpointError for a damaged or foreign file, one of another version, or with values that are not
-        finite; the file is left as it is.
+        Raises TrainingCheckpointError for a damaged or foreign file, one of another version, or with values that
+        are not finite; the file is left as it is.
         """
         if not self.path.exists():
             return None, []
@@ -71,9 +74,10 @@ class CheckpointFile:
             checkpoint = Checkpoint(tensors, content["record"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise self.error(
-                "cannot be read", "a whole file that edgegd wrote",
+                "cannot be read",
+                "a whole file that edgegd wrote",
                 f"{self.path.stat().st_size} bytes; {type(error).__name__}: {str(error)[:200]}",
-            ) from error  # fmt: skip
+            ) from error
         for group in _FINITE:
             for name, tensor in tensors.get(group, {}).items():
                 if not torch.isfinite(tensor).all():
@@ -86,12 +90,14 @@ class CheckpointFile:
         os.replace(self.path, aside)
         return aside
 
-    def error(self, what: str, expected: str, found: str) -> QatCheckpointError:
+    def error(self, what: str, expected: str, found: str) -> TrainingCheckpointError:
         """The error for this file, with how to mend it."""
-        return QatCheckpointError(
-            f"The checkpoint {self.path} {what}.", expected=expected, found=found,
+        return TrainingCheckpointError(
+            f"The checkpoint {self.path} {what}.",
+            expected=expected,
+            found=found,
             mend="put an undamaged copy there to go on from it, or delete the file: training then starts anew",
-        )  # fmt: skip
+        )
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:

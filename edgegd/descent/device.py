@@ -23,8 +23,12 @@ def require_device(device: str) -> None:
         if int(number or 0) < count:
             return
         found = f"{count} of them, cuda:0 to cuda:{count - 1}" if count > 1 else "cuda:0 alone" if count else _no_gpu()
-    raise TrainingDeviceError(f"The device that train.device names, {device}, is not in this machine.",
-                              expected=f"{device}, for the training of this run", found=found, mend=MEND)
+    raise TrainingDeviceError(
+        f"The device that train.device names, {device}, is not in this machine.",
+        expected=f"{device}, for the training of this run",
+        found=found,
+        mend=MEND,
+    )
 
 
 def _no_gpu() -> str:

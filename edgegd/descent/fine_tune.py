@@ -5,103 +5,96 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 from torch import nn
 
-from edgegd.descent.batches import EpochBatches
 from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
-from edgegd.descent.distillation import Distiller
+from edgegd.descent.listener import Listener, Storage
 from edgegd.descent.record import Descent, Epoch, StepLog
 from edgegd.descent.schedule import learning_rate_factor, ranges_learn
-from edgegd.descent.student import Student
 from edgegd.descent.training import Training
+from edgegd.detectors.batches import EpochBatches
+from edgegd.detectors.distillation import Distiller
+from edgegd.detectors.student import Student
 from edgegd.errors import NaNLossError
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
+
+NOT_STORED = Storage()
 
 
 def fine_tune(
     student: Student,
     batches: EpochBatches,
     settings: TrainSection,
-    evaluate: Callable[[], float],
-    save_best: Callable[[int], None],
+    listener: Listener,
     *,
     teacher: nn.Module | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
-    on_start: Callable[[float], None] | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    file: CheckpointFile | None = None,
-    resume: Checkpoint | None = None,
-    log: Path | None = None,
+    storage: Storage = NOT_STORED,
 ) -> Descent:
-    """Runs `settings.epochs` epochs; the loss of `student.model` must have been prepared (edgegd.descent.losses).
+    """Runs `settings.epochs` epochs; the loss of `student.model` must have been prepared (edgegd.detectors.losses).
 
-    `evaluate()` returns the mAP of the student as it is then; `save_best(epoch)` stores it whenever that is the best so
-    far, the model before the first step (epoch 0) included. `teacher` is the deployed float detector, needed where
-    the settings distil. `progress(step, steps, text)` is called after every step, `on_start` with the first mAP,
-    `on_epoch` with every row of the record. `file` takes checkpoints, `resume` is one to go on from, `log` a file for
-    a line a step. The student has its last parameters afterwards, not their averages.
-    Raises NaNLossError at the first loss or gradient that is not finite; what save_best stored stays valid.
-    Raises QatCheckpointError where `resume` does not fit the student.
+    `teacher` is the deployed float detector, needed where the settings distil. The student has its last parameters
+    afterwards, not their averages.
+    Raises NaNLossError at the first loss or gradient that is not finite; what the listener kept stays valid.
+    Raises TrainingCheckpointError where `storage.resume` does not fit the student.
     """
     distils = settings.distill.asks
     if distils and teacher is None:
         raise ValueError("distillation needs a teacher")
     distiller = Distiller(teacher, student, settings.distill) if distils and teacher is not None else None
-    loop = _Loop(Training(student, settings, distiller), batches, file)
+    loop = _Loop(Training(student, settings, distiller), batches, listener, storage.file)
     with contextlib.ExitStack() as stack:
         if distiller:
             stack.enter_context(distiller)
-        if resume:
-            loop.restore(resume, save_best)
-        steps_log = None
-        if log:
-            steps_log = stack.enter_context(contextlib.closing(StepLog(log, loop.training.step)))
-        if not resume:
-            loop.start(evaluate, save_best)
-            if on_start:
-                on_start(loop.training.calibrated_map50_95)
+        if storage.resume:
+            loop.restore(storage.resume)
+        if storage.log:
+            loop.log = stack.enter_context(contextlib.closing(StepLog(storage.log, loop.training.step)))
+        if not storage.resume:
+            loop.start()
         for number in range(len(loop.training.epochs) + 1, settings.epochs + 1):
-            row = loop.epoch(number, evaluate, save_best, progress, steps_log)
-            if on_epoch:
-                on_epoch(row)
+            loop.epoch(number)
     return loop.descent()
 
 
 class _Loop:
     """The epochs over a Training, with its checkpoints."""
 
-    def __init__(self, training: Training, batches: EpochBatches, file: CheckpointFile | None) -> None:
-        self.training, self.batches, self.file = training, batches, file
+    def __init__(
+        self, training: Training, batches: EpochBatches, listener: Listener, file: CheckpointFile | None
+    ) -> None:
+        self.training, self.batches, self.listener, self.file = training, batches, listener, file
+        self.log: StepLog | None = None
         settings = training.settings
         self.per_epoch = len(batches)
         self.steps = settings.epochs * self.per_epoch
         self.warmup_steps = round(settings.warmup_epochs * self.per_epoch)
         self.saved_at = time.monotonic()
 
-    def start(self, evaluate: Callable[[], float], save_best: Callable[[int], None]) -> None:
+    def start(self) -> None:
         """Evaluates the student as it is: epoch 0."""
-        self.training.calibrated_map50_95 = evaluate()
-        self._keep_if_best(0, self.training.calibrated_map50_95, save_best)
+        self.training.start_map50_95 = self.listener.evaluate()
+        self._keep_if_best(0, self.training.start_map50_95)
         self._save()
+        self.listener.on_start(self.training.start_map50_95)
 
-    def restore(self, checkpoint: Checkpoint, save_best: Callable[[int], None]) -> None:
+    def restore(self, checkpoint: Checkpoint) -> None:
         """Goes on from a checkpoint, and stores the best model again: its own file may be older, newer or gone."""
         training, student = self.training, self.training.student
         try:
             student.load_state_dict(dict(checkpoint.tensors["best"]))
-            save_best(checkpoint.record["best_epoch"])
+            self.listener.keep(checkpoint.record["best_epoch"])
             training.restore(checkpoint)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             if self.file is None:
                 raise
-            raise self.file.error("does not fit the model", "the tensors of this model and its plan",
-                                  f"{type(error).__name__}: {str(error)[:200]}") from error  # fmt: skip
+            raise self.file.error(
+                "does not fit the model",
+                "the tensors of this model and its plan",
+                f"{type(error).__name__}: {str(error)[:200]}",
+            ) from error
 
-    def epoch(self, number: int, evaluate: Callable[[], float], save_best: Callable[[int], None],
-              progress: Callable[[int, int, str], None] | None, log: StepLog | None) -> Epoch:
+    def epoch(self, number: int) -> None:
         """The rest of epoch `number` (from 1) and its evaluation."""
         training, epochs = self.training, self.training.settings.epochs
         first = training.step - (number - 1) * self.per_epoch
@@ -112,14 +105,13 @@ class _Loop:
             rates = {group["name"]: group["lr"] for group in training.optimizer.param_groups}
             if not math.isfinite(result["loss"]):
                 raise _nan_loss(result["loss"], training.step + 1, self.steps, number, rates["weights"])
-            if log:
-                log.write({"step": training.step, "epoch": number, **result, "lr": rates})
-            if progress:
-                text = f"epoch {number}/{epochs} loss {result['loss']:.3f} lr {rates['weights']:.1e}"
-                progress(training.step, self.steps, text)
+            if self.log:
+                self.log.write({"step": training.step, "epoch": number, **result, "lr": rates})
+            text = f"epoch {number}/{epochs} loss {result['loss']:.3f} lr {rates['weights']:.1e}"
+            self.listener.on_step(training.step, self.steps, text)
             if self.file and time.monotonic() - self.saved_at >= 60 * training.settings.checkpoint_minutes:
                 self._save()
-        return self._finish_epoch(number, evaluate, save_best)
+        self.listener.on_epoch(self._finish_epoch(number))
 
     def _rate(self, step: int) -> float:
         return learning_rate_factor(step, self.steps, self.warmup_steps, self.training.settings.lrf)
@@ -131,25 +123,31 @@ class _Loop:
             training.freeze_ranges()
         training.student.learn_ranges(learn)
 
-    def _finish_epoch(self, number: int, evaluate: Callable[[], float], save_best: Callable[[int], None]) -> Epoch:
+    def _finish_epoch(self, number: int) -> Epoch:
         training = self.training
         means = {name: total / self.per_epoch for name, total in training.totals.items()}
         with training.average.applied(training.student):
-            score = evaluate()
-            self._keep_if_best(number, score, save_best)
-        row = Epoch(number, means.pop("loss"), means, training.settings.lr0 * self._rate(training.step - 1), score,
-                    training.oscillation.counts() if training.oscillation else {})  # fmt: skip
+            score = self.listener.evaluate()
+            self._keep_if_best(number, score)
+        row = Epoch(
+            number,
+            means.pop("loss"),
+            means,
+            training.settings.lr0 * self._rate(training.step - 1),
+            score,
+            training.oscillation.counts() if training.oscillation else {},
+        )
         training.epochs.append(row)
         training.totals = {}
         self._save()
         return row
 
-    def _keep_if_best(self, epoch: int, score: float, save_best: Callable[[int], None]) -> None:
+    def _keep_if_best(self, epoch: int, score: float) -> None:
         training = self.training
         if score > training.best_map50_95:
             training.best_epoch, training.best_map50_95 = epoch, score
             training.best = {name: value.detach().clone() for name, value in training.student.state_dict().items()}
-            save_best(epoch)
+            self.listener.keep(epoch)
 
     def _save(self) -> None:
         if self.file:
@@ -159,12 +157,18 @@ class _Loop:
     def descent(self) -> Descent:
         """The record of the finished descent."""
         training = self.training
-        return Descent(training.best_epoch, training.best_map50_95, training.epochs[-1].map50_95,
-                       training.calibrated_map50_95, tuple(training.epochs))  # fmt: skip
+        return Descent(
+            training.best_epoch,
+            training.best_map50_95,
+            training.epochs[-1].map50_95,
+            training.start_map50_95,
+            tuple(training.epochs),
+        )
 
 
 def _nan_loss(value: float, step: int, steps: int, epoch: int, lr: float) -> NaNLossError:
     return NaNLossError(
         f"The loss or its gradient became {value} at step {step} of {steps} (epoch {epoch}), learning rate {lr:.3g}.",
-        expected="a finite loss", mend="lower train.lr0 or train.grad_clip",
-    )  # fmt: skip
+        expected="a finite loss",
+        mend="lower train.lr0 or train.grad_clip",
+    )

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from ultralytics.optim import MuSGD
 
-from edgegd.descent.student import Student
-from edgegd.quant.formats import UINT8_ACTIVATION
-from edgegd.recipe.schema import TrainSection
+from edgegd.detectors.student import Student
+from edgegd.plan.formats import UINT8_ACTIVATION
+from edgegd.recipe.training import TrainSection
 
 _CODES = UINT8_ACTIVATION.qmax - UINT8_ACTIVATION.qmin
 _MUON, _SGD = 0.2, 1.0  # the shares that Ultralytics trains with (engine/trainer.py, build_optimizer)

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from edgegd.descent.schedule import half_cosine
+from edgegd.plan.profiles import INTEGER
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.quantizers import WeightQuantizer
-from edgegd.quant.rules import INTEGER
 
 _MOMENTUM = 0.01  # of both moving averages
 _OSCILLATING = 0.005  # the frequency above which a weight counts as oscillating
@@ -114,8 +114,14 @@ class Oscillation:
     def counts(self) -> dict[str, dict[str, int]]:
         """For each layer (path): its weights, how many oscillate, and how many are frozen."""
         parts = zip(self._layers, self._per_layer(self._frequency), self._per_layer(self._frozen), strict=True)
-        return {name: {"weights": frequency.numel(), "oscillating": int((frequency > _OSCILLATING).sum()),
-                       "frozen": int(frozen.sum())} for name, frequency, frozen in parts}  # fmt: skip
+        return {
+            name: {
+                "weights": frequency.numel(),
+                "oscillating": int((frequency > _OSCILLATING).sum()),
+                "frozen": int(frozen.sum()),
+            }
+            for name, frequency, frozen in parts
+        }
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything that lasts from step to step."""

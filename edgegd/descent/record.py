@@ -29,7 +29,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Descent:
-    """The whole record; `best_epoch` 0 is the model before the first step, whose mAP is `calibrated_map50_95`.
+    """The whole record; `best_epoch` 0 is the model before the first step, whose mAP is `start_map50_95`.
 
     That model is the calibrated one in QAT, the one with its activations just swapped in an adaptation.
     """
@@ -37,7 +37,7 @@ class Descent:
     best_epoch: int
     best_map50_95: float
     last_map50_95: float
-    calibrated_map50_95: float
+    start_map50_95: float
     epochs: tuple[Epoch, ...]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 
 def learning_rate_factor(step: int, steps: int, warmup_steps: int, lrf: float) -> float:

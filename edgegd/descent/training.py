@@ -12,14 +12,14 @@ from torch import nn
 
 from edgegd.descent.averaging import MovingAverage
 from edgegd.descent.checkpoint import Checkpoint
-from edgegd.descent.distillation import Distiller
-from edgegd.descent.losses import label_loss, labelled_part, predict
 from edgegd.descent.optimizers import make_optimizer, set_learning_rates
 from edgegd.descent.oscillation import Oscillation
 from edgegd.descent.random_state import capture_random_state, restore_random_state
 from edgegd.descent.record import Epoch
-from edgegd.descent.student import FloatStudent, Student
-from edgegd.recipe.schema import TrainSection
+from edgegd.detectors.distillation import Distiller
+from edgegd.detectors.losses import label_loss, labelled_part, predict
+from edgegd.detectors.student import FloatStudent, Student
+from edgegd.recipe.training import TrainSection
 
 
 class Training:
@@ -37,7 +37,8 @@ class Training:
         self.average = MovingAverage(student, settings.ema_decay)
         self.half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=settings.amp and self.half == torch.float16  # bfloat16 has float32's exponents
+            self.device.type,
+            enabled=settings.amp and self.half == torch.float16,  # bfloat16 has float32's exponents
         )
         self.oscillation: Oscillation | None = None
         if settings.oscillation != "off" and not isinstance(student, FloatStudent):
@@ -46,7 +47,7 @@ class Training:
         self.totals: dict[str, float] = {}
         self.epochs: list[Epoch] = []
         self.best: dict[str, torch.Tensor] = {}
-        self.best_epoch, self.best_map50_95, self.calibrated_map50_95 = 0, -math.inf, math.nan
+        self.best_epoch, self.best_map50_95, self.start_map50_95 = 0, -math.inf, math.nan
 
     def take_step(self, batch: dict[str, Any], learning_rate_factor: float, progress: float) -> dict[str, float]:
         """One step on one batch: the loss per image as `loss`, and its parts.
@@ -55,8 +56,9 @@ class Training:
         Under float16 a few such gradients are usual, and the scaler's business, until its scale is down to 1.
         """
         set_learning_rates(self.optimizer, learning_rate_factor)
-        batch = {k: v.to(self.device, non_blocking=True) if isinstance(v, torch.Tensor) else v
-                 for k, v in batch.items()}  # fmt: skip
+        batch = {
+            k: v.to(self.device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()
+        }
         batch["img"] = batch["img"].float() / 255
         loss, parts = self._loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -108,17 +110,30 @@ class Training:
     def checkpoint(self) -> Checkpoint:
         """Everything, between two steps."""
         random_tensors, random_numbers = capture_random_state()
-        optimizer = {f"{index}.{key}": value for index, state in self.optimizer.state_dict()["state"].items()
-                     for key, value in state.items()}  # fmt: skip
-        tensors = {"student": self.student.state_dict(), "average": self.average.state_dict(), "best": self.best,
-                   "optimizer": optimizer, "random": random_tensors,
-                   "oscillation": self.oscillation.state_dict() if self.oscillation else {}}  # fmt: skip
+        optimizer = {
+            f"{index}.{key}": value
+            for index, state in self.optimizer.state_dict()["state"].items()
+            for key, value in state.items()
+        }
+        tensors = {
+            "student": self.student.state_dict(),
+            "average": self.average.state_dict(),
+            "best": self.best,
+            "optimizer": optimizer,
+            "random": random_tensors,
+            "oscillation": self.oscillation.state_dict() if self.oscillation else {},
+        }
         record = {
-            "step": self.step, "average_steps": self.average.steps, "totals": self.totals,
-            "epochs": [dataclasses.asdict(epoch) for epoch in self.epochs], "best_epoch": self.best_epoch,
-            "best_map50_95": self.best_map50_95, "calibrated_map50_95": self.calibrated_map50_95,
-            "scaler": self.scaler.state_dict(), "random": random_numbers,
-        }  # fmt: skip
+            "step": self.step,
+            "average_steps": self.average.steps,
+            "totals": self.totals,
+            "epochs": [dataclasses.asdict(epoch) for epoch in self.epochs],
+            "best_epoch": self.best_epoch,
+            "best_map50_95": self.best_map50_95,
+            "start_map50_95": self.start_map50_95,
+            "scaler": self.scaler.state_dict(),
+            "random": random_numbers,
+        }
         return Checkpoint(tensors, record)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -126,10 +141,12 @@ class Training:
         tensors, record = checkpoint.tensors, checkpoint.record
         self.student.load_state_dict(dict(tensors["student"]))
         self.average.load_state_dict(tensors["average"], record["average_steps"])
-        self.optimizer.load_state_dict({
-            "state": _by_parameter(tensors.get("optimizer", {})),
-            "param_groups": self.optimizer.state_dict()["param_groups"],
-        })  # fmt: skip
+        self.optimizer.load_state_dict(
+            {
+                "state": _by_parameter(tensors.get("optimizer", {})),
+                "param_groups": self.optimizer.state_dict()["param_groups"],
+            }
+        )
         if self.oscillation:
             self.oscillation.load_state_dict(tensors["oscillation"])
         self.scaler.load_state_dict(record["scaler"])
@@ -137,7 +154,7 @@ class Training:
         self.step, self.totals = record["step"], dict(record["totals"])
         self.epochs = [Epoch(**row) for row in record["epochs"]]
         self.best_epoch, self.best_map50_95 = record["best_epoch"], record["best_map50_95"]
-        self.calibrated_map50_95 = record["calibrated_map50_95"]
+        self.start_map50_95 = record["start_map50_95"]
         restore_random_state(dict(tensors["random"]), record["random"])
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from edgegd.latency.fingerprint import fingerprint
+from edgegd.device.fingerprint import fingerprint
+from edgegd.plan.profiles import TABLES
 
 SATURATING = "x86-avx2"
 """The profile of CPUs whose kernels saturate with 8-bit weights; its own files have 7-bit weights, which cannot."""
@@ -25,11 +26,13 @@ class Machine:
 
 def needed_profile(architecture: str, instruction_sets: Collection[str]) -> str | None:
     """The target profile a model for this CPU must be planned for; None for an unknown architecture."""
-    if architecture.lower() in ("aarch64", "arm64"):
-        return "arm64"
-    if architecture.lower() in ("x86_64", "amd64"):
-        return "x86-vnni" if {"avx512_vnni", "avx_vnni"} & set(instruction_sets) else SATURATING
-    return None
+    suiting = (name for name, table in TABLES.items() if table.runs_on(architecture.lower(), instruction_sets))
+    return next(suiting, None)
+
+
+def is_signed(profile: str | None) -> bool:
+    """Whether a profile's files have int8 activations, which only its CPUs run in integers; False for no profile."""
+    return profile in TABLES and TABLES[profile].activation.signed
 
 
 def this_machine() -> Machine:

@@ -10,16 +10,22 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import DeduplicateInitializersPass
 
-from edgegd.export.passes import PASSES, PassReport, Uint8Input
-from edgegd.export.passes.base import MICROSOFT, constant
+from edgegd.export.passes import PASSES, PassReport
+from edgegd.export.passes.base import MICROSOFT, Refusal, constant
 from edgegd.runtime.contract import ModelContract, Preprocessing
 
 _OPSET = 18  # the first with BitwiseXor, which makes bytes of an image int8 codes
 PASS_NAMES = tuple(kind.name for kind in PASSES)
 
 
-def build_edge(portable: onnx.ModelProto, name: str, *, without: Collection[str] = (), channels: int | None = None,
-               slower_too: bool = False) -> tuple[onnx.ModelProto, tuple[PassReport, ...]]:
+def build_edge(
+    portable: onnx.ModelProto,
+    name: str,
+    *,
+    without: Collection[str] = (),
+    channels: int | None = None,
+    slower_too: bool = False,
+) -> tuple[onnx.ModelProto, tuple[PassReport, ...]]:
     """The edge form of a portable file called `name`, and what every pass did.
 
     `without` names passes to leave out (`PASS_NAMES`). The input images are (1, H, W, C) uint8 of the network's own
@@ -41,10 +47,13 @@ def build_edge(portable: onnx.ModelProto, name: str, *, without: Collection[str]
             continue
         slower = "" if slower_too else kind.slower_on.get(profile, "")
         if slower:
-            reports.append(PassReport(kind.name, kind.text, (), (("the whole file", slower),)))
+            reports.append(PassReport(kind.name, kind.text, (), (Refusal("the whole file", slower),)))
             continue
-        done = kind(channels) if kind is Uint8Input else kind()
-        done(model)
+        done = kind(channels)
+        if missing := done.missing(model):  # what makes it so was left out
+            done.refused.append(Refusal("the whole file", f"it needs a graph in which {missing}"))
+        else:
+            done(model)
         reports.append(done.report)
     DeduplicateInitializersPass(size_limit=1 << 20)(model)
     model.graph.opset_imports[MICROSOFT] = 1

@@ -16,14 +16,14 @@ import onnx
 import torch
 from onnx import numpy_helper
 
+from edgegd.detectors.deployment import input_channels
 from edgegd.errors import UnsupportedModelError
 from edgegd.export.graph_forms import constants
 from edgegd.network_size import NetworkSize, network_size
+from edgegd.plan.formats import Format
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.folding import input_channels
-from edgegd.quant.formats import Format
 from edgegd.quant.nodes import ADDRESS, CODES
-from edgegd.quant.plan import QuantPlan
 from edgegd.quant.tracing import AddressedMode
 
 INPUT_NAME, OUTPUT_NAME = "images", "output0"
@@ -47,9 +47,15 @@ def trace_to_onnx(model: torch.nn.Module, imgsz: int | NetworkSize, opset: int) 
             warnings.simplefilter("ignore")
             shape = tuple(model(image).shape)  # and fills the head's anchors, so that they are constants of the trace
             torch.onnx.export(
-                model, (image,), buffer, opset_version=opset, dynamo=False, do_constant_folding=True,
-                input_names=[INPUT_NAME], output_names=[OUTPUT_NAME],
-            )  # fmt: skip
+                model,
+                (image,),
+                buffer,
+                opset_version=opset,
+                dynamo=False,
+                do_constant_folding=True,
+                input_names=[INPUT_NAME],
+                output_names=[OUTPUT_NAME],
+            )
     except torch.onnx.errors.OnnxExporterError as error:
         raise UnsupportedModelError(f"torch cannot export this model to ONNX: {error}") from error
     finally:
@@ -206,8 +212,10 @@ def _store_bias(graph: onnx.GraphProto, node: onnx.NodeProto, constants: _Initia
             constants.add(f"{node.name}/bias_int32", codes.clip(-limit, limit).astype(np.int32)),
             constants.add(f"{node.name}/bias_scale", scale.astype(np.float32)),
         ],
-        [f"{node.name}/bias"], name=f"{node.name}/bias_dequantize", axis=0,
-    )  # fmt: skip
+        [f"{node.name}/bias"],
+        name=f"{node.name}/bias_dequantize",
+        axis=0,
+    )
     node.input[2] = dequantize.output[0]
     graph.node.insert(list(graph.node).index(node), dequantize)
 

@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgegd.addresses import address_of_codes
+
 if TYPE_CHECKING:
     import onnx
 
-_CODES = "/codes"  # as edgegd.quant.nodes names them, which needs torch
 CODE_SHIFT = 128  # a uint8 code less its int8 form
 # operator -> where its weights and their zero point stand among its inputs
-_WEIGHT_OPERANDS = {"DequantizeLinear": (0, 2), "QLinearConv": (3, 5), "QLinearMatMul": (3, 5), "QGemm": (3, 5),
-                    "MatMulInteger": (1, 3)}  # fmt: skip
+_WEIGHT_OPERANDS = {
+    "DequantizeLinear": (0, 2),
+    "QLinearConv": (3, 5),
+    "QLinearMatMul": (3, 5),
+    "QGemm": (3, 5),
+    "MatMulInteger": (1, 3),
+}
 
 
 def constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
@@ -57,8 +63,12 @@ def _code_tensors(model: onnx.ModelProto) -> dict[str, int]:
     if is_edge(model):
         (kind,) = {values[node.input[2]].dtype for node in graph.node if node.op_type == "QLinearConv"}
         element: int = onnx.helper.np_dtype_to_tensor_dtype(kind)
-        types = {name: types.get(name, element) for node in graph.node for name in node.output
-                 if name.endswith(_CODES) or name in types}  # fmt: skip
+        types = {
+            name: types.get(name, element)
+            for node in graph.node
+            for name in node.output
+            if address_of_codes(name) or name in types
+        }
     return types
 
 
@@ -70,13 +80,16 @@ def code_names(model: onnx.ModelProto) -> list[str]:
 def largest_weight_code(model: onnx.ModelProto) -> int:
     """The largest absolute int8 code of the weights of convolutions and matrix products; 0 where there are none."""
     values = constants(model.graph)
-    dequantized = {node.output[0]: values.get(node.input[0]) for node in model.graph.node
-                   if node.op_type == "DequantizeLinear"}  # fmt: skip
-    weights = [dequantized.get(node.input[1]) for node in model.graph.node
-               if node.op_type in ("Conv", "Gemm", "MatMul")]  # fmt: skip
+    dequantized = {
+        node.output[0]: values.get(node.input[0]) for node in model.graph.node if node.op_type == "DequantizeLinear"
+    }
+    weights = [
+        dequantized.get(node.input[1]) for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")
+    ]
     weights += [values[node.input[3]] for node in model.graph.node if node.op_type == "QLinearConv"]
-    return max((int(np.abs(w.astype(np.int16)).max()) for w in weights if w is not None and w.dtype == np.int8),
-               default=0)  # fmt: skip
+    return max(
+        (int(np.abs(w.astype(np.int16)).max()) for w in weights if w is not None and w.dtype == np.int8), default=0
+    )
 
 
 def with_codes_as_outputs(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -7,17 +7,23 @@ from typing import Any
 
 import onnx
 import torch
-from ultralytics.nn.tasks import DetectionModel
+from torch import nn
 
 from edgegd import __version__
+from edgegd.detectors.deployment import class_names, detection_head, input_channels, model_stride, output_kind
 from edgegd.export.graph import OUTPUT_NAME
 from edgegd.network_size import NetworkSize, network_size
-from edgegd.quant.folding import detection_head, input_channels, output_kind
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 
 
-def contract_of(graph: onnx.ModelProto, model: DetectionModel, imgsz: int | NetworkSize, variant: str,
-                plan_sha256: str, profile: str = "") -> ModelContract:
+def contract_of(
+    graph: onnx.ModelProto,
+    model: nn.Module,
+    imgsz: int | NetworkSize,
+    variant: str,
+    plan_sha256: str,
+    profile: str = "",
+) -> ModelContract:
     """The contract of an exported graph: its preprocessing, the shape of its output, its classes and its origin.
 
     `imgsz` is (height, width), or the side of a square, in pixels; `plan_sha256` and `profile` are those of the
@@ -28,8 +34,8 @@ def contract_of(graph: onnx.ModelProto, model: DetectionModel, imgsz: int | Netw
     return ModelContract(
         preprocessing=Preprocessing.of_images(network_size(imgsz), input_channels(model)),
         output=OutputContract(output_kind(model), shape),
-        names=tuple(model.names[index] for index in sorted(model.names)),
-        stride=int(model.stride.max()),
+        names=class_names(model),
+        stride=model_stride(model),
         variant=variant,
         plan_sha256=plan_sha256,
         profile=profile,
@@ -38,7 +44,7 @@ def contract_of(graph: onnx.ModelProto, model: DetectionModel, imgsz: int | Netw
     )
 
 
-def set_metadata(graph: onnx.ModelProto, model: DetectionModel, contract: ModelContract) -> None:
+def set_metadata(graph: onnx.ModelProto, model: nn.Module, contract: ModelContract) -> None:
     """Writes both sets of keys into the graph; Ultralytics reads str() of each of its own (engine/exporter.py)."""
     ultralytics_keys: dict[str, Any] = {
         "description": f"edgegd {contract.variant} detector",

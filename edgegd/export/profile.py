@@ -9,8 +9,8 @@ import torch
 
 from edgegd.errors import ProfileError
 from edgegd.export.graph_forms import has_signed_activations, largest_weight_code
+from edgegd.plan.profiles import TABLES
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.rules import TABLES
 
 
 def for_profile(quantized: QuantizedModel, profile: str) -> QuantizedModel:
@@ -63,9 +63,11 @@ def require_suits(graph: onnx.ModelProto, profile: str, name: str) -> None:
             expected=f"weight codes in -{table.weight.qmax}..{table.weight.qmax} ({table.weight.bits} bits)",
             found=f"codes up to {largest}",
             mend=f"export the weights with fewer bits ({export}), or set target.profile to {profile} and train so",
-        )  # fmt: skip
+        )
     if has_signed_activations(graph) and not table.activation.signed:
         raise ProfileError(
             f"{name} has int8 activations, which onnxruntime runs in float on {profile}.",
-            expected=table.activation.name, found="int8 activations", mend=f"export for the profile: {export}",
-        )  # fmt: skip
+            expected=table.activation.name,
+            found="int8 activations",
+            mend=f"export for the profile: {export}",
+        )

@@ -1,4 +1,4 @@
-"""What stages read of each other as plain data: either as its stage wrote it, or one error that names it.
+"""The artifacts of a run: their names, the stages that make them, and reading them as their stages wrote them.
 
 The hashes in a manifest tell a damaged artifact. A folder that came from elsewhere may hold artifacts and manifests
 that agree and yet are not what any stage writes.
@@ -8,33 +8,80 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from edgegd.pipeline.run_folder import RunFolder
+from edgegd.variants import QUANTIZED, VARIANTS, edge_file
 
-MAKERS = {
-    "data.json": "data", "activation.json": "activation", "adaptation.json": "adapt", "precision.json": "search",
-    "plan.json": "ptq", "calibration.json": "ptq", "descent.json": "qat", "passes.json": "export",
-    "verify.json": "verify", "accuracy.json": "accuracy", "latency.json": "latency", "report.json": "report",
-}  # fmt: skip
-"""Artifact -> the stage that makes it."""
+if TYPE_CHECKING:
+    from edgegd.pipeline.run_folder import RunFolder
+
+
+class Artifact(str):
+    """The name of a file in a run folder, and the `stage` that makes it."""
+
+    stage: str
+
+    def __new__(cls, name: str, stage: str) -> Artifact:
+        artifact = super().__new__(cls, name)
+        artifact.stage = stage
+        return artifact
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        return str(self), self.stage
+
+
+DATA = Artifact("data.json", "data")
+FLOAT_MODEL = Artifact("float.pt", "float")
+ACTIVATION = Artifact("activation.json", "activation")
+ADAPTED_MODEL = Artifact("adapted.pt", "adapt")
+ADAPTATION = Artifact("adaptation.json", "adapt")
+ADAPTATION_STEPS = Artifact("adaptation.jsonl", "adapt")
+PRECISION = Artifact("precision.json", "search")
+PLAN = Artifact("plan.json", "ptq")
+CALIBRATION = Artifact("calibration.json", "ptq")
+PTQ_STATE = Artifact("ptq.safetensors", "ptq")
+QAT_STATE = Artifact("qat.safetensors", "qat")
+DESCENT = Artifact("descent.json", "qat")
+DESCENT_STEPS = Artifact("descent.jsonl", "qat")
+PORTABLE = {variant: Artifact(f"{variant}.onnx", "export") for variant in VARIANTS}
+EDGE = {variant: Artifact(edge_file(PORTABLE[variant]), "export") for variant in QUANTIZED}
+MODELS = (*PORTABLE.values(), *EDGE.values())
+PASSES = Artifact("passes.json", "export")
+VERIFICATION = Artifact("verify.json", "verify")
+ACCURACY = Artifact("accuracy.json", "accuracy")
+LATENCY = Artifact("latency.json", "latency")
+REPORT = Artifact("report.json", "report")
+REPORT_TEXT = Artifact("report.md", "report")
+STATES = {"ptq": PTQ_STATE, "qat": QAT_STATE}
+"""Variant -> the weights and ranges of its quantized model."""
+
+
+_RENAMED = {"speedup_vs_fp32": "speedup", "calibrated_map50_95": "start_map50_95"}
+
+
+def current_names(value: Any) -> Any:
+    """An artifact's data under the names of today: folders of earlier versions stay readable."""
+    if isinstance(value, dict):
+        return {_RENAMED.get(key, key): current_names(inner) for key, inner in value.items()}
+    return [current_names(inner) for inner in value] if isinstance(value, list) else value
 
 
 @contextmanager
-def as_made(folder: RunFolder, *names: str) -> Iterator[None]:
+def as_made(folder: RunFolder, *artifacts: Artifact) -> Iterator[None]:
     """Within it, what goes wrong because an artifact is not what its stage writes is MissingArtifactError.
 
-    `names` are all the artifacts that are read within, and only what they hold may decide what happens there.
+    `artifacts` are all that are read within, and only what they hold may decide what happens there.
     """
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
-        unreadable = [name for name in names if not _is_json(folder, name)]
-        blamed = unreadable or list(names)
+        unreadable = [artifact for artifact in artifacts if not _is_json(folder, artifact)]
+        blamed = unreadable or list(artifacts)
         found = f"{' or '.join(blamed)}: {type(error).__name__}: {error}"
         what = f"{folder.artifact(blamed[0])} does not hold what its stage writes."
         if len(blamed) > 1:
             what = f"{folder.path} holds artifacts that are not what their stages write."
-        wrong = folder.missing(what, MAKERS[blamed[0]])
+        wrong = folder.missing(what, blamed[0].stage)
         raise type(wrong)(wrong.what, expected=wrong.expected, found=found, mend=wrong.mend) from error
 
 

@@ -12,8 +12,9 @@ from edgegd.pipeline.models import stored_contents, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder
 
 
-def require_as_recorded(folder: RunFolder, split: str, loaded: Sequence[Mapping[str, Any]], *,
-                        unlabelled: bool = False) -> None:
+def require_as_recorded(
+    folder: RunFolder, split: str, loaded: Sequence[Mapping[str, Any]], *, unlabelled: bool = False
+) -> None:
     """Compares the labels of Ultralytics' loader for `split` (train, val) with data.json and the label files.
 
     With `unlabelled`, the unlabelled images must be among those loaded, and have no labels. Raises the errors of

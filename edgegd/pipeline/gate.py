@@ -1,15 +1,14 @@
 """A gate from end to end: the files, the targets, the measurement, the verdicts, and the folder that keeps them.
 
-    FOLDER/TARGET.jsonl     every sample (edgegd.latency.record)
-    FOLDER/gate.json        what was asked, the calibrations that counted, every gate
-    FOLDER/gate.md          the tables, for a pull request
-    FOLDER/TARGET.png       ratios, latencies, temperature and frequency
+FOLDER/TARGET.jsonl     every sample (edgegd.latency.measuring.record)
+FOLDER/gate.json        what was asked, the calibrations that counted, every gate
+FOLDER/gate.md          the tables, for a pull request
+FOLDER/TARGET.png       ratios, latencies, temperature and frequency
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegd.atomic_files import write_atomically
+from edgegd.device.answers import by_name, many, number, or_none, problem_of, record, text, whole
 from edgegd.errors import (
     EdgegdError,
     InconclusiveError,
@@ -24,32 +24,39 @@ from edgegd.errors import (
     MeasurementFileError,
     RegressedError,
 )
-from edgegd.export.static_gate import facts_of, static_facts, static_gate
-from edgegd.json_files import read_json
-from edgegd.latency.answers import by_name, many, number, or_none, problem_of, record, text, whole
-from edgegd.latency.calibration import Calibration, from_json
-from edgegd.latency.gate import relative_gate
-from edgegd.latency.gate_request import Reference, calibrations_of, candidate_file, question, reference, remember
-from edgegd.latency.gate_run import BASELINE, CANDIDATE, GateRun, Limit, Question, assemble, raw_file, run_gate
-from edgegd.latency.history import require_history
-from edgegd.latency.launch import deliver, run_launch
-from edgegd.latency.looks import LARGEST_MARGIN, GateRule
-from edgegd.latency.record import Block, Design, Launch
-from edgegd.latency.recording import DESIGN, load_measurement
-from edgegd.latency.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
-from edgegd.recipe.schema import GateSection, LatencySection
+from edgegd.json_files import read_json, write_json
+from edgegd.latency.baseline.history import require_history
+from edgegd.latency.gate.calibration import Calibration, from_json
+from edgegd.latency.gate.gate_run import BASELINE, CANDIDATE, GateRun, Limit, Question, assemble, raw_file, run_gate
+from edgegd.latency.gate.relative import relative_gate
+from edgegd.latency.measuring.launch import deliver, run_launch
+from edgegd.latency.measuring.record import Block, Design, Launch
+from edgegd.latency.measuring.recording import DESIGN, load_measurement
+from edgegd.latency.statistics.sequential_test import LARGEST_MARGIN, GateRule
+from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+from edgegd.pipeline.gate_request import (
+    GateRequest,
+    Reference,
+    calibrations_of,
+    candidate_file,
+    question,
+    reference,
+    remember,
+)
 from edgegd.report.latency_pictures import draw
 from edgegd.report.latency_table import gates_markdown
 from edgegd.safe_outputs import own_folder, refuse_link
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.registry import find_target
+from edgegd.verify.static_gate import facts_of, static_facts, static_gate
 
 RESULT, MARKDOWN = "gate.json", "gate.md"
 SCHEMA = 1
 _ERRORS: Mapping[Verdict, type[EdgegdError]] = {
-    Verdict.REGRESSED: RegressedError, Verdict.INCONCLUSIVE: InconclusiveError,
+    Verdict.REGRESSED: RegressedError,
+    Verdict.INCONCLUSIVE: InconclusiveError,
     Verdict.INVALID: InvalidMeasurementError,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -81,51 +88,61 @@ class GateOutcome:
         """Raises RegressedError, InconclusiveError or InvalidMeasurementError for another verdict than PASS."""
         if self.verdict not in _ERRORS:
             return
-        reasons = [gate.reason for gate in self.gates
-                   if not isinstance(gate, StaticGate) and gate.verdict is self.verdict]  # fmt: skip
+        reasons = [
+            gate.reason for gate in self.gates if not isinstance(gate, StaticGate) and gate.verdict is self.verdict
+        ]
         if self.static and self.static.verdict is self.verdict:
             reasons += [f"{one.name}: {one.reason}" for one in self.static.findings if not one.passed]
         reasons += [f"{name}: {error.what}" for name, error in (self.run.errors if self.run else {}).items()]
-        raise _ERRORS[self.verdict](f"{self.candidate} against {self.baseline}: {self.verdict.value}.",
-                                    expected="PASS", found="\n".join(reasons))  # fmt: skip
+        raise _ERRORS[self.verdict](
+            f"{self.candidate} against {self.baseline}: {self.verdict.value}.",
+            expected="PASS",
+            found="\n".join(reasons),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of the verdict and every gate."""
         timed = self.run.to_json() if self.run else {"relative": [], "absolute": [], "errors": {}}
-        return {"verdict": self.verdict.value, "exit_code": self.exit_code, "candidate": self.candidate,
-                "baseline": self.baseline, **{key: timed[key] for key in ("relative", "absolute", "errors")},
-                "static": self.static.to_json() if self.static else None}  # fmt: skip
+        return {
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "candidate": self.candidate,
+            "baseline": self.baseline,
+            **{key: timed[key] for key in ("relative", "absolute", "errors")},
+            "static": self.static.to_json() if self.static else None,
+        }
 
 
-def gate(candidate: Path, baseline: str, targets: Sequence[str], section: GateSection, latency: LatencySection,
-         folder: Path, *, root: Path, static: bool = True, seed: int = 0,
-         progress: Callable[[str, int, int], None] = lambda target, done, total: None) -> GateOutcome:
-    """Gates `candidate` (a model, or a run folder) against a baseline: without a clock, unless `static` is False, and
-    by latency on `targets`, if there are any.
+def gate(
+    request: GateRequest,
+    folder: Path,
+    progress: Callable[[str, int, int], None] = lambda target, done, total: None,
+) -> GateOutcome:
+    """Gates a candidate against a baseline: without a clock, and by latency on the request's targets.
 
-    `baseline` is a name below `root`, or a path of an ONNX file. `folder` must not hold a gate yet; whatever ends the
-    measurement, its raw data stays there. Of a single target whose measurement fails the error is raised; of several,
-    it is part of the outcome. Raises the errors of `reference` and `find_target`, and those of a folder or a history
-    that cannot be written, before anything is measured.
+    `folder` must not hold a gate yet; whatever ends the measurement, its raw data stays there. Of a single target whose
+    measurement fails the error is raised; of several, it is part of the outcome. Raises the errors of `reference` and
+    `find_target`, and those of a folder or a history that cannot be written, before anything is measured.
     """
-    file = candidate_file(candidate)
+    targets, name = request.targets, str(request.candidate)
+    file = candidate_file(request.candidate)
     refuse_link(folder.parent)
-    against = reference(baseline, file, root)
+    against = reference(request.baseline, file, request.root)
     if against.baseline is not None and targets:
         require_history(against.baseline)
-    outcome = GateOutcome(str(candidate), baseline, _without_time(against, file) if static else None, None)
+    outcome = GateOutcome(name, request.baseline, _without_time(against, file) if request.static else None, None)
     own_folder(folder)
     if not targets:
         _store(folder, outcome, None, {})
         return outcome
     with ExitStack() as stack:
         found = [stack.enter_context(closing(find_target(name))) for name in dict.fromkeys(targets)]
-        asked = question(against, file, section, latency, len(found), seed)
+        asked = question(against, file, request, len(found))
         calibrations = calibrations_of(found, asked.design)
         run = run_gate(asked, found, folder, calibrations, progress)
     if len(found) == 1 and run.errors:
         raise next(iter(run.errors.values()))
-    outcome = GateOutcome(str(candidate), baseline, outcome.static, run)
+    outcome = GateOutcome(name, request.baseline, outcome.static, run)
     _store(folder, outcome, asked, calibrations)
     if against.baseline is not None:
         remember(against.baseline, run)
@@ -133,16 +150,28 @@ def gate(candidate: Path, baseline: str, targets: Sequence[str], section: GateSe
 
 
 _NAME = text(10_000)
-_RULE = record({
-    **{key: number(0, LARGEST_MARGIN) for key in ("margin", "budget", "alpha", "max_discarded")},
-    "looks": many(whole(1, 1000), 1, 100), "split": many(number(0, 1), 1, 100), "devices": whole(1, 1000),
-})  # fmt: skip
-_STORED = record({
-    "asked": record({"design": DESIGN, "rule": _RULE, "limit": or_none(record({
-        "ms": number(1e-6, 1e6), "quantile": number(0.5, 0.999)}))}),
-    "targets": many(_NAME, 0, 1000), "outcome": record({"candidate": _NAME, "baseline": _NAME}),
-    "calibrations": by_name(lambda value, where: None, 1000),
-})  # fmt: skip
+_RULE = record(
+    {
+        **{key: number(0, LARGEST_MARGIN) for key in ("margin", "budget", "alpha", "max_discarded")},
+        "looks": many(whole(1, 1000), 1, 100),
+        "split": many(number(0, 1), 1, 100),
+        "devices": whole(1, 1000),
+    }
+)
+_STORED = record(
+    {
+        "asked": record(
+            {
+                "design": DESIGN,
+                "rule": _RULE,
+                "limit": or_none(record({"ms": number(1e-6, 1e6), "quantile": number(0.5, 0.999)})),
+            }
+        ),
+        "targets": many(_NAME, 0, 1000),
+        "outcome": record({"candidate": _NAME, "baseline": _NAME}),
+        "calibrations": by_name(lambda value, where: None, 1000),
+    }
+)
 
 
 def replay(folder: Path) -> GateOutcome:
@@ -158,21 +187,31 @@ def replay(folder: Path) -> GateOutcome:
             raise ValueError(wrong)
         asked, outcome = stored["asked"], stored["outcome"]
         lists = {key: tuple(asked["rule"][key]) for key in ("looks", "split")}
-        wanted = Question(Path(), Path(), Design(**asked["design"]), GateRule(**asked["rule"] | lists),
-                          Limit(**asked["limit"]) if asked["limit"] else None)  # fmt: skip
+        wanted = Question(
+            Path(),
+            Path(),
+            Design(**asked["design"]),
+            GateRule(**asked["rule"] | lists),
+            Limit(**asked["limit"]) if asked["limit"] else None,
+        )
         calibrations = {name: from_json(fields) for name, fields in stored["calibrations"].items()}
         names = stored["targets"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MeasurementFileError(f"{folder} holds no gate that can be replayed.",
-                                   found=f"{type(error).__name__}: {error}",
-                                   expected=f"a folder with {RESULT} and raw data that `edgegd gate` wrote",
-                                   mend="name the folder that the gate printed") from error
+        raise MeasurementFileError(
+            f"{folder} holds no gate that can be replayed.",
+            found=f"{type(error).__name__}: {error}",
+            expected=f"a folder with {RESULT} and raw data that `edgegd gate` wrote",
+            mend="name the folder that the gate printed",
+        ) from error
     measurements = {name: load_measurement(raw_file(folder, name)) for name in names}
     try:
         run = assemble(measurements, {}, wanted, calibrations)
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        raise MeasurementFileError(f"{folder} holds numbers that no gate can be made of.", found=str(error),
-                                   expected=f"{RESULT} as `edgegd gate` wrote it") from error
+        raise MeasurementFileError(
+            f"{folder} holds numbers that no gate can be made of.",
+            found=str(error),
+            expected=f"{RESULT} as `edgegd gate` wrote it",
+        ) from error
     return GateOutcome(outcome["candidate"], outcome["baseline"], None, run)
 
 
@@ -193,8 +232,14 @@ def new_folder(parent: Path) -> Path:
 def _without_time(against: Reference, candidate: Path) -> StaticGate:
     facts = static_facts(against.model) if against.baseline is None else facts_of(against.baseline)
     peaks = _peak_bytes({BASELINE: against.model, CANDIDATE: candidate})
-    return static_gate(candidate, facts, model=CANDIDATE, reference=BASELINE, peak_bytes=peaks[CANDIDATE],
-                       baseline_peak_bytes=peaks[BASELINE])  # fmt: skip
+    return static_gate(
+        candidate,
+        facts,
+        model=CANDIDATE,
+        reference=BASELINE,
+        peak_bytes=peaks[CANDIDATE],
+        baseline_peak_bytes=peaks[BASELINE],
+    )
 
 
 def _peak_bytes(models: Mapping[str, Path]) -> dict[str, int]:
@@ -211,13 +256,18 @@ def _store(folder: Path, outcome: GateOutcome, asked: Question | None, calibrati
     measurements = outcome.run.measurements if outcome.run else {}
     stored = {
         "schema": SCHEMA,
-        "asked": None if asked is None else {"design": asdict(asked.design), "rule": asdict(asked.rule),
-                                             "limit": asdict(asked.limit) if asked.limit else None},
+        "asked": None
+        if asked is None
+        else {
+            "design": asdict(asked.design),
+            "rule": asdict(asked.rule),
+            "limit": asdict(asked.limit) if asked.limit else None,
+        },
         "targets": list(measurements),
         "calibrations": {name: asdict(one) for name, one in calibrations.items()},
         "outcome": outcome.to_json(),
     }
-    write_atomically(folder / RESULT, (json.dumps(stored, indent=1) + "\n").encode())
+    write_json(folder / RESULT, stored)
     write_atomically(folder / MARKDOWN, gates_markdown(outcome.gates).encode())
     for name, measurement in measurements.items():
         if measurement.blocks and outcome.run:

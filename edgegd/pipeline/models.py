@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.contents import ImageContent, current_boxes
 from edgegd.data.dataset import Dataset
-from edgegd.descent.float_checkpoint import open_checkpoint
+from edgegd.detectors.activation_swap import ActivationSwap, require_swapped
+from edgegd.detectors.deployment import class_names, deploy, input_channels, model_stride, output_kind, trace_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
 from edgegd.errors import ActivationError, LabelError
-from edgegd.pipeline.artifacts import as_made
+from edgegd.pipeline.artifacts import ACTIVATION, ADAPTED_MODEL, DATA, FLOAT_MODEL, PLAN, STATES, Artifact, as_made
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.quant.activation import ActivationSwap, require_swapped
+from edgegd.plan.quant_plan import QuantPlan, require_plan_fits
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.folding import deploy, input_channels, output_kind, trace_detector
-from edgegd.quant.plan import QuantPlan, require_plan_fits
 from edgegd.quant.stored_state import load_state
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import Detections, detections_from_output
@@ -33,14 +32,18 @@ _BATCH = 8  # images at a time in torch: enough to amortise the calls, little me
 
 def stored_dataset(folder: RunFolder) -> Dataset:
     """The data set as the `data` stage recorded it."""
-    with as_made(folder, "data.json"):
-        data = folder.read_json("data.json")
+    with as_made(folder, DATA):
+        data = folder.read_json(DATA)
         unlabelled = tuple(map(Path, data.get("unlabelled_images", ())))
         return Dataset(
-            Path(data["root"]), Path(data["yaml_path"]), tuple(data["names"]),
-            tuple(map(Path, data["train_images"])), tuple(map(Path, data["val_images"])), data.get("channels", 3),
+            Path(data["root"]),
+            Path(data["yaml_path"]),
+            tuple(data["names"]),
+            tuple(map(Path, data["train_images"])),
+            tuple(map(Path, data["val_images"])),
+            data.get("channels", 3),
             unlabelled,
-        )  # fmt: skip
+        )
 
 
 def validation_truth(folder: RunFolder) -> GroundTruth:
@@ -55,22 +58,25 @@ def validation_truth(folder: RunFolder) -> GroundTruth:
     truth = GroundTruth.from_yolo(images, dataset.names, dataset.channels)
     for image, boxes in zip(images, truth.boxes, strict=True):
         if len(boxes) != contents[image].boxes:
-            raise LabelError(f"{image} is measured with other boxes than stage `data` recorded.",
-                             expected=str(contents[image].boxes), found=str(len(boxes)))  # fmt: skip
+            raise LabelError(
+                f"{image} is measured with other boxes than stage `data` recorded.",
+                expected=str(contents[image].boxes),
+                found=str(len(boxes)),
+            )
     return truth
 
 
 def stored_contents(folder: RunFolder) -> dict[Path, ImageContent]:
     """What every image held when stage `data` read it."""
-    with as_made(folder, "data.json"):
-        data = folder.read_json("data.json")
+    with as_made(folder, DATA):
+        data = folder.read_json(DATA)
         images = map(Path, [*data["train_images"], *data["val_images"], *data.get("unlabelled_images", ())])
         return {image: ImageContent(*row) for image, row in zip(images, data["contents"], strict=True)}
 
 
-def float_model(folder: RunFolder) -> DetectionModel:
+def float_model(folder: RunFolder) -> Any:
     """The run's float checkpoint in its deployed form."""
-    return deploy(open_checkpoint(folder.require("float.pt", "float")), end2end=folder.recipe.model.end2end)
+    return deploy(open_checkpoint(folder.require(FLOAT_MODEL)), end2end=folder.recipe.model.end2end)
 
 
 def run_preprocessing(folder: RunFolder, model: torch.nn.Module) -> Preprocessing:
@@ -78,30 +84,39 @@ def run_preprocessing(folder: RunFolder, model: torch.nn.Module) -> Preprocessin
     return Preprocessing.of_images(folder.recipe.model.size, input_channels(model))
 
 
-def adapted_reads(folder: RunFolder) -> dict[str, str]:
-    """What a stage that needs `model_to_quantize` reads beside float.pt, with the stages that make it."""
-    swaps = folder.recipe.quant.activation != "silu"
-    return {"activation.json": "activation", "adapted.pt": "adapt"} if swaps else {}
+def adapted_reads(folder: RunFolder) -> tuple[Artifact, ...]:
+    """What a stage that needs `model_to_quantize` reads beside float.pt."""
+    return (ACTIVATION, ADAPTED_MODEL) if folder.recipe.quant.activation != "silu" else ()
 
 
-def model_to_quantize(folder: RunFolder) -> DetectionModel:
+def model_to_quantize(folder: RunFolder) -> Any:
     """The float model that is quantized, deployed: float.pt, or where the recipe swaps activations adapted.pt.
 
     Raises ActivationError where adapted.pt or the choice of activations is of another recipe.
     """
     if not adapted_reads(folder):
         return float_model(folder)
-    adapted = open_checkpoint(folder.require("adapted.pt", "adapt"))
+    adapted = open_checkpoint(folder.require(ADAPTED_MODEL))
     require_swapped(adapted, stored_swap(folder))
     return deploy(adapted, end2end=folder.recipe.model.end2end)
+
+
+def require_swap(folder: RunFolder) -> None:
+    if folder.recipe.quant.activation == "silu":
+        raise ActivationError(
+            "The recipe keeps its SiLUs, so there is nothing to choose or to adapt.",
+            expected="quant.activation relu or auto",
+            found="quant.activation silu",
+            mend=f"`edgegd run {folder.owner()} --run-dir {folder.path} --set quant.activation=relu`",
+        )
 
 
 def stored_swap(folder: RunFolder) -> ActivationSwap:
     """The run's choice of activations; ActivationError where it was made for another recipe."""
     section = folder.recipe.quant
-    folder.require("activation.json", "activation")
-    with as_made(folder, "activation.json"):
-        swap = ActivationSwap.from_data(folder.read_json("activation.json"))
+    folder.require(ACTIVATION)
+    with as_made(folder, ACTIVATION):
+        swap = ActivationSwap.from_data(folder.read_json(ACTIVATION))
     asked = (section.activation, section.activation_saving)
     if (swap.activation, swap.saving) != asked:
         raise ActivationError(
@@ -109,13 +124,13 @@ def stored_swap(folder: RunFolder) -> ActivationSwap:
             expected=f"quant.activation {asked[0]}, quant.activation_saving {asked[1]}",
             found=f"quant.activation {swap.activation}, quant.activation_saving {swap.saving}",
             mend=f"choose anew: `edgegd activation {folder.path}`, then `edgegd adapt {folder.path}`",
-        )  # fmt: skip
+        )
     return swap
 
 
 def stored_plan(folder: RunFolder) -> QuantPlan:
     """The run's quantization plan."""
-    return QuantPlan.from_json(folder.require("plan.json", "ptq").read_text(encoding="utf-8"))
+    return QuantPlan.from_json(folder.require(PLAN).read_text(encoding="utf-8"))
 
 
 def quantized_model(folder: RunFolder, variant: str) -> QuantizedModel:
@@ -131,7 +146,7 @@ def quantized_model(folder: RunFolder, variant: str) -> QuantizedModel:
     model, plan = model_to_quantize(folder), stored_plan(folder)
     require_plan_fits(plan, trace_detector(model, recipe.model.size), recipe.model.size)
     quantized = QuantizedModel(model, plan, learned_weight_scales=recipe.quant.weight_scales == "learned")
-    load_state(folder.require(f"{variant}.safetensors", variant), quantized, f"edgegd {variant} --force {folder.path}")
+    load_state(folder.require(STATES[variant]), quantized, f"edgegd {variant} --force {folder.path}")
     return quantized.eval()
 
 
@@ -141,8 +156,9 @@ def store_state(folder: RunFolder, name: str, quantized: QuantizedModel) -> None
     folder.write(name, safetensors.torch.save(state, {"plan_sha256": quantized.plan.sha256}))
 
 
-def torch_detections(model: torch.nn.Module, detector: DetectionModel, folder: RunFolder, paths: Sequence[Path]
-                     ) -> Iterator[Detections]:
+def torch_detections(
+    model: torch.nn.Module, detector: torch.nn.Module, folder: RunFolder, paths: Sequence[Path]
+) -> Iterator[Detections]:
     """What `model` detects in each image in torch, with the runtime's own pre- and postprocessing.
 
     `detector` is the deployed model inside `model`; thresholds are those of the recipe's accuracy section. Images run
@@ -150,7 +166,7 @@ def torch_detections(model: torch.nn.Module, detector: DetectionModel, folder: R
     """
     settings = folder.recipe.accuracy
     preprocessing = run_preprocessing(folder, detector)
-    names = tuple(detector.names[index] for index in sorted(detector.names))
+    names = class_names(detector)
     kind = output_kind(detector)
     device = next(detector.parameters()).device
     for start in range(0, len(paths), _BATCH):
@@ -161,10 +177,16 @@ def torch_detections(model: torch.nn.Module, detector: DetectionModel, folder: R
         with torch.no_grad():
             outputs: Any = model(torch.from_numpy(np.concatenate(pixels)).to(device)).cpu().numpy()
         contract = ModelContract(
-            preprocessing, OutputContract(kind, (1, *outputs.shape[1:])), names, int(detector.stride.max())
+            preprocessing, OutputContract(kind, (1, *outputs.shape[1:])), names, model_stride(detector)
         )
         for output, geometry in zip(outputs, geometries, strict=True):
             yield detections_from_output(
-                output[None], contract, geometry, conf=settings.conf, iou=settings.iou, max_det=settings.max_det,
-                multi_label=True, clip=False,
-            )  # fmt: skip
+                output[None],
+                contract,
+                geometry,
+                conf=settings.conf,
+                iou=settings.iou,
+                max_det=settings.max_det,
+                multi_label=True,
+                clip=False,
+            )

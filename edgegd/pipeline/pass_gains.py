@@ -10,11 +10,10 @@ import onnx
 
 from edgegd.export.edge import PASS_NAMES, build_edge, left_out_with
 from edgegd.export.load_onnx import load_onnx
-from edgegd.latency.measure import measure
-from edgegd.pipeline.artifacts import as_made
-from edgegd.pipeline.export import edge_file
+from edgegd.latency.measuring.measure import measure
+from edgegd.pipeline.artifacts import EDGE, PASSES, PORTABLE, as_made
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import Progress
+from edgegd.progress import Progress
 from edgegd.targets.local import LocalTarget
 
 _COMPLETE = "complete"
@@ -26,17 +25,21 @@ def pass_gains(folder: RunFolder, progress: Progress, variant: str = "qat") -> l
     `without_ms` is the median without the pass, and without what needs it; `gain`, `gain_low`, `gain_high` the time
     without over the time with it and its 95 % interval. A pass that rewrote nothing has gain None.
     """
-    portable = load_onnx(folder.require(f"{variant}.onnx", "export"))
-    with as_made(folder, "passes.json"):
-        reports = folder.read_json("passes.json")[variant]
+    portable = load_onnx(folder.require(PORTABLE[variant]))
+    with as_made(folder, PASSES):
+        reports = folder.read_json(PASSES)[variant]
         worked = [report["name"] for report in reports if report["applied"]]
     with tempfile.TemporaryDirectory() as temporary:
-        files = {_COMPLETE: folder.require(edge_file(f"{variant}.onnx"), "export")}
+        files = {_COMPLETE: folder.require(EDGE[variant])}
         for name in [name for name in PASS_NAMES if name in worked]:
             files[name] = Path(temporary) / f"{name}.onnx"
-            onnx.save(build_edge(portable, f"{variant}.onnx", without=left_out_with(name))[0], files[name])
-        result = measure(files, folder.recipe.latency, LocalTarget(),
-                         progress=lambda block, done, total: progress.update(done, total, "measuring passes"))
+            onnx.save(build_edge(portable, PORTABLE[variant], without=left_out_with(name))[0], files[name])
+        result = measure(
+            files,
+            folder.recipe.latency,
+            LocalTarget(),
+            progress=lambda block, done, total: progress.update(done, total, "measuring passes"),
+        )
     measured = result.to_json()["models"]
     return [report | _gain(measured, report["name"]) for report in reports]
 
@@ -45,5 +48,9 @@ def _gain(measured: dict[str, Any], name: str) -> dict[str, Any]:
     if name not in measured:
         return {"without_ms": None, "gain": None, "gain_low": None, "gain_high": None}
     of_pass = measured[name]
-    return {"without_ms": of_pass["median_ms"], "gain": 1 / of_pass["speedup_vs_fp32"],
-            "gain_low": 1 / of_pass["speedup_high"], "gain_high": 1 / of_pass["speedup_low"]}  # fmt: skip
+    return {
+        "without_ms": of_pass["median_ms"],
+        "gain": 1 / of_pass["speedup"],
+        "gain_low": 1 / of_pass["speedup_high"],
+        "gain_high": 1 / of_pass["speedup_low"],
+    }

@@ -1,29 +1,16 @@
-"""A run: the stages in their order."""
+"""Running stages under the folder's lock."""
 
 from __future__ import annotations
 
 from edgegd.atomic_files import explaining_full_disk
 from edgegd.descent.device import require_device
 from edgegd.errors import InterruptedRunError
-from edgegd.pipeline.adapt import ACTIVATION, ADAPT
-from edgegd.pipeline.prepare import DATA, FLOAT
-from edgegd.pipeline.profiles import PROFILE_STAGES
-from edgegd.pipeline.prove import ACCURACY, EXPORT, LATENCY, REPORT, VERIFY
-from edgegd.pipeline.quantize import PTQ, QAT
+from edgegd.pipeline.registry import STAGES
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.search import SEARCH
-from edgegd.pipeline.stage import Progress, Stage, run_stage
+from edgegd.pipeline.stage import run_stage
+from edgegd.pipeline.stages.profiles import PROFILE_STAGES
 from edgegd.pipeline.target_profile import remarks
-
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (DATA, FLOAT, ACTIVATION, ADAPT, SEARCH, PTQ, QAT, EXPORT, VERIFY, ACCURACY, LATENCY, REPORT)
-}
-"""The stages of a run; those of further profiles are run by name only. A run whose recipe swaps no activation leaves
-out activation and adapt, one without a precision budget search (edgegd.cli.run.stages_of)."""
-
-TRAINING_STAGES = frozenset({FLOAT.name, ADAPT.name, QAT.name})
-"""The stages that train, or may train, on `train.device`."""
+from edgegd.progress import Progress
 
 
 def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force: bool = False) -> dict[str, str]:
@@ -32,14 +19,14 @@ def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force
     Raises InterruptedRunError on Ctrl-C and SIGTERM, NoSpaceError on a full disk, and whatever a stage raises.
     Raises TrainingDeviceError before any work where a stage would train on a device that is not there.
     """
-    if TRAINING_STAGES.intersection(names):
+    if any(name in STAGES and STAGES[name].trains for name in names):
         require_device(folder.recipe.train.device)
     outcome = {}
     for remark in remarks(folder.target, folder.path):
         progress.note(remark)
     with folder.locked(), explaining_full_disk(folder.path):
         for name in names:
-            stage = STAGES.get(name) or PROFILE_STAGES[name]
+            stage = STAGES[name].load() if name in STAGES else PROFILE_STAGES[name]
             progress.update(0, 1, stage.text)
             try:
                 ran = run_stage(stage, folder, progress, force=force)

@@ -7,7 +7,6 @@ the old artifact or the new one.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -19,7 +18,8 @@ from typing import IO, Any, NamedTuple
 from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import MissingArtifactError, RunFolderBusyError, RunFolderMismatchError
 from edgegd.file_locks import lock
-from edgegd.json_files import read_json
+from edgegd.json_files import json_bytes, read_json
+from edgegd.pipeline.artifacts import Artifact, current_names
 from edgegd.pipeline.target_profile import TargetProfile, resolve, resolved
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
@@ -69,21 +69,24 @@ class RunFolder:
             owner, kept = identity.recipe, identity.target
             if owner != name:
                 raise RunFolderMismatchError(
-                    f"{path} is the run folder of another recipe.", expected=name, found=owner,
+                    f"{path} is the run folder of another recipe.",
+                    expected=name,
+                    found=owner,
                     mend="choose another --run-dir, or delete the folder if you do not need it",
-                )  # fmt: skip
+                )
         elif path.exists() and not _is_untouched(path):
             raise RunFolderMismatchError(
-                f"{path} exists and is no run folder.", expected="a new or empty folder, or one that `edgegd run` made",
+                f"{path} exists and is no run folder.",
+                expected="a new or empty folder, or one that `edgegd run` made",
                 mend="choose another --run-dir",
-            )  # fmt: skip
+            )
         target = resolve(recipe.target, kept)
         with explaining_full_disk(path):
             path.mkdir(parents=True, exist_ok=True)
         folder = cls(path, resolved(recipe, target), target)
         with folder.locked():
             # The identity first: a process killed between the two writes leaves a folder that the next one takes up.
-            folder.write(IDENTITY, json.dumps({"schema": 1, "recipe": name, "target": target.to_json()}).encode())
+            folder.write_json(IDENTITY, {"schema": 1, "recipe": name, "target": target.to_json()})
             folder.write(RECIPE, recipe_to_yaml(recipe).encode())
         return folder
 
@@ -92,10 +95,11 @@ class RunFolder:
         """The run in an existing folder; RunFolderMismatchError where there is none."""
         if not (path / IDENTITY).exists() or not (path / RECIPE).exists():
             raise RunFolderMismatchError(
-                f"{path} is no run folder.", expected=f"a folder with {IDENTITY} and {RECIPE}",
+                f"{path} is no run folder.",
+                expected=f"a folder with {IDENTITY} and {RECIPE}",
                 found="a folder without them" if path.is_dir() else f"{'a file' if path.exists() else 'nothing'} there",
                 mend="start one with `edgegd run RECIPE --run-dir DIR`",
-            )  # fmt: skip
+            )
         recipe, target = load_recipe(path / RECIPE), _read_identity(path).target
         if target is None or recipe.target.profile not in (AUTO_PROFILE, target.profile):
             target = resolve(recipe.target)  # a folder of before the profile was kept, or an edited recipe.yaml
@@ -119,9 +123,10 @@ class RunFolder:
             except BlockingIOError as error:
                 file.seek(0)
                 raise RunFolderBusyError(
-                    f"Another process works in {self.path}.", found=f"process {file.read().strip() or 'unknown'}",
+                    f"Another process works in {self.path}.",
+                    found=f"process {file.read().strip() or 'unknown'}",
                     mend="wait until it ends, or choose another --run-dir",
-                ) from error  # fmt: skip
+                ) from error
             self._remove_leftovers()
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -137,8 +142,12 @@ class RunFolder:
         content = file.read(_LONGEST_ID)
         if content and not content.strip().isdigit():
             file.close()
-            raise RunFolderMismatchError(f"{path} is not the lock of a run folder.", expected="the number of a process",
-                                         found=content[:80], mend="move the file away")
+            raise RunFolderMismatchError(
+                f"{path} is not the lock of a run folder.",
+                expected="the number of a process",
+                found=content[:80],
+                mend="move the file away",
+            )
         return file
 
     def _remove_leftovers(self) -> None:
@@ -152,21 +161,22 @@ class RunFolder:
         """The path of an artifact, which need not exist."""
         return self.path / name
 
-    def require(self, name: str, stage: str) -> Path:
+    def require(self, artifact: Artifact) -> Path:
         """The path of an artifact that another stage makes; MissingArtifactError where it is not there yet."""
-        path = self.artifact(name)
+        path = self.artifact(artifact)
         if not path.exists():
-            raise self.missing(f"{path} does not exist yet.", stage)
+            raise self.missing(f"{path} does not exist yet.", artifact.stage)
         return path
 
     def missing(self, what: str, stage: str) -> MissingArtifactError:
         """The error for an artifact of another stage that is not there, or not as that stage left it."""
         whole_run = f"`edgegd run {self.owner()} --run-dir {self.path}` with the --set options of before"
         return MissingArtifactError(
-            what, expected=f"the artifact of stage `{stage}`",
+            what,
+            expected=f"the artifact of stage `{stage}`",
             # `edgegd data` draws and fetches data sets; that stage has no command of its own.
             mend=f"run {whole_run}" if stage == "data" else f"run `edgegd {stage} {self.path}` first, or {whole_run}",
-        )  # fmt: skip
+        )
 
     def write(self, name: str, content: bytes) -> Path:
         """Stores an artifact atomically; OutputFileError where a folder between is a link."""
@@ -178,11 +188,11 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> Path:
         """Stores an artifact as indented JSON."""
-        return self.write(name, (json.dumps(value, indent=1) + "\n").encode())
+        return self.write(name, json_bytes(value))
 
     def read_json(self, name: str) -> Any:
         """An artifact's JSON; raises JsonProblem (a ValueError) for a file that is none."""
-        return read_json(self.artifact(name))
+        return current_names(read_json(self.artifact(name)))
 
 
 class _Identity(NamedTuple):
@@ -199,9 +209,11 @@ def _read_identity(path: Path) -> _Identity:
         return _Identity(str(data["recipe"]), None if target is None else TargetProfile.from_json(target))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunFolderMismatchError(
-            f"{path / IDENTITY} is damaged.", expected='{"schema": 1, "recipe": NAME, "target": {...}}',
-            found=f"{type(error).__name__}: {error}", mend="restore the file, or choose another --run-dir",
-        ) from error  # fmt: skip
+            f"{path / IDENTITY} is damaged.",
+            expected='{"schema": 1, "recipe": NAME, "target": {...}}',
+            found=f"{type(error).__name__}: {error}",
+            mend="restore the file, or choose another --run-dir",
+        ) from error
 
 
 def _is_untouched(path: Path) -> bool:

@@ -8,53 +8,35 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import edgegd
+from edgegd.pipeline.artifacts import Artifact
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
+from edgegd.progress import Progress
 from edgegd.recipe.dump import section_hash
 from edgegd.safe_outputs import own_folder
 
 _PACKAGES = ("torch", "ultralytics", "onnx", "onnxruntime", "numpy", "opencv-python", "pycocotools")
 
 
-class Progress(Protocol):
-    """Where a stage tells how far it is."""
-
-    def update(self, done: int, total: int, text: str) -> None:
-        """`done` of `total` steps of what `text` names."""
-
-    def note(self, text: str) -> None:
-        """One line worth keeping on the screen."""
-
-
-class Silent:
-    """A Progress that tells nothing."""
-
-    def update(self, done: int, total: int, text: str) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-
 @dataclass(frozen=True)
 class Stage:
     """One stage of a run.
 
-    `reads` maps the artifacts it reads to the stages that make them, `makes` are its own, `sections` the recipe keys
-    it depends on. `outside(folder)` returns what else it depends on (files of the user, this machine) as plain data;
+    `reads` are the artifacts of other stages that it reads, `makes` are its own, `sections` the recipe keys it depends
+    on. `outside(folder)` returns what else it depends on (files of the user, this machine) as plain data;
     `reads_also(folder)` what it reads under this run's recipe beside `reads`.
     """
 
     name: str
     text: str
-    reads: dict[str, str]
-    makes: tuple[str, ...]
+    reads: tuple[Artifact, ...]
+    makes: tuple[Artifact, ...]
     sections: tuple[str, ...]
     run: Callable[[RunFolder, Progress], None]
     outside: Callable[[RunFolder], Any] = lambda folder: None
-    reads_also: Callable[[RunFolder], dict[str, str]] = lambda folder: {}
+    reads_also: Callable[[RunFolder], tuple[Artifact, ...]] = lambda folder: ()
 
 
 def sources_hash(*excluded: str, only: str = "") -> str:
@@ -84,11 +66,11 @@ def run_stage(stage: Stage, folder: RunFolder, progress: Progress, *, force: boo
 
     Raises MissingArtifactError where an artifact that it reads is missing, damaged or out of date.
     """
-    reads = stage.reads | stage.reads_also(folder)
+    reads = (*stage.reads, *stage.reads_also(folder))
     inputs = {
         "code": code_version(),
         "recipe": section_hash(folder.recipe, *stage.sections) if stage.sections else "",
-        "artifacts": {name: require_current(folder, name, maker) for name, maker in reads.items()},
+        "artifacts": {str(artifact): require_current(folder, artifact) for artifact in reads},
         "outside": stage.outside(folder),
     }
     if not force and _is_current(stage, folder, inputs):
@@ -96,26 +78,26 @@ def run_stage(stage: Stage, folder: RunFolder, progress: Progress, *, force: boo
     own_folder(folder.path / "manifests")
     folder.artifact(_manifest(stage.name)).unlink(missing_ok=True)
     stage.run(folder, progress)
-    outputs = {name: sha256_of(folder.artifact(name)) for name in stage.makes}
+    outputs = {str(artifact): sha256_of(folder.artifact(artifact)) for artifact in stage.makes}
     inputs["outside"] = stage.outside(folder)  # a data set drawn or fetched just now counts as it is now
     folder.write_json(_manifest(stage.name), {"schema": 1, "stage": stage.name, "inputs": inputs, "outputs": outputs})
     return True
 
 
-def require_current(folder: RunFolder, name: str, maker: str) -> str:
-    """The hash of an artifact that stage `maker` finished from artifacts that are still the same.
+def require_current(folder: RunFolder, artifact: Artifact) -> str:
+    """The hash of an artifact that its stage finished from artifacts that are still the same.
 
     Raises MissingArtifactError where it is missing, damaged, half of an interrupted stage, or older than its inputs.
     """
-    digest = sha256_of(folder.require(name, maker))
+    digest, maker = sha256_of(folder.require(artifact)), artifact.stage
     manifest = _read_manifest(folder, maker)
     if manifest is None:
-        raise folder.missing(f"Stage {maker}, which makes {name}, was interrupted.", maker)
-    if manifest["outputs"].get(name) != digest:
-        raise folder.missing(f"{folder.artifact(name)} is not as stage {maker} left it.", maker)
+        raise folder.missing(f"Stage {maker}, which makes {artifact}, was interrupted.", maker)
+    if manifest["outputs"].get(artifact) != digest:
+        raise folder.missing(f"{folder.artifact(artifact)} is not as stage {maker} left it.", maker)
     for source, expected in manifest["inputs"]["artifacts"].items():
         if not folder.artifact(source).exists() or sha256_of(folder.artifact(source)) != expected:
-            raise folder.missing(f"{folder.artifact(name)} is out of date: {source} has changed since.", maker)
+            raise folder.missing(f"{folder.artifact(artifact)} is out of date: {source} has changed since.", maker)
     return digest
 
 
@@ -135,7 +117,11 @@ def _read_manifest(folder: RunFolder, stage_name: str) -> Any:
 
 def _is_current(stage: Stage, folder: RunFolder, inputs: dict[str, Any]) -> bool:
     recorded = _read_manifest(folder, stage.name)
-    return recorded is not None and recorded["inputs"] == inputs and all(
-        folder.artifact(name).exists() and sha256_of(folder.artifact(name)) == digest
-        for name, digest in recorded["outputs"].items()
+    return (
+        recorded is not None
+        and recorded["inputs"] == inputs
+        and all(
+            folder.artifact(name).exists() and sha256_of(folder.artifact(name)) == digest
+            for name, digest in recorded["outputs"].items()
+        )
     )

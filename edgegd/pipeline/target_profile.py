@@ -10,11 +10,11 @@ from typing import Any
 
 from edgegd.device.profile import Machine, this_machine
 from edgegd.errors import EdgegdError, ProfileError, TargetUnknownError
-from edgegd.export.proof import proof_here
 from edgegd.foreign_text import one_line
 from edgegd.recipe.schema import AUTO_PROFILE, LOCAL_HOST, PROFILES, Recipe, TargetSection
 from edgegd.targets.cpu import LONGEST_CPU, machine_of
 from edgegd.targets.registry import find_target
+from edgegd.verify.proof import proof_here
 
 _MEND = f"give the profile: --set target.profile=PROFILE ({', '.join(PROFILES)})"
 
@@ -68,8 +68,12 @@ def resolve(section: TargetSection, kept: TargetProfile | None = None) -> Target
     if kept is not None:
         return replace(kept, host=host, cpu=machine.cpu, needs=machine.profile)
     if machine.profile is None:
-        raise ProfileError(f"The CPU of {host} is of no kind that has a target profile.", found=machine.cpu,
-                           expected="x86-64 or 64-bit ARM", mend=_MEND)  # fmt: skip
+        raise ProfileError(
+            f"The CPU of {host} is of no kind that has a target profile.",
+            found=machine.cpu,
+            expected="x86-64 or 64-bit ARM",
+            mend=_MEND,
+        )
     return TargetProfile(machine.profile, False, host, machine.cpu, machine.profile)
 
 
@@ -111,9 +115,11 @@ def _ask(host: str) -> Machine:
         raise
     except EdgegdError as error:
         raise type(error)(
-            f"The CPU of {host} decides the profile, and cannot be asked. {error.what}", expected=error.expected,
-            found=error.found, mend=f"{error.mend}; or {_MEND}" if error.mend else _MEND,
-        ) from error  # fmt: skip
+            f"The CPU of {host} decides the profile, and cannot be asked. {error.what}",
+            expected=error.expected,
+            found=error.found,
+            mend=f"{error.mend}; or {_MEND}" if error.mend else _MEND,
+        ) from error
 
 
 def _asked_in_vain(host: str) -> Machine:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
+from edgegd.addresses import INPUT
+from edgegd.plan.profiles import EXACT, FLOAT, INTEGER, MOVE, TABLES
+from edgegd.plan.quant_plan import PlannedOp, QuantPlan
+from edgegd.plan.traced_op import TracedOp
 from edgegd.precision.borders import BorderPrices
 from edgegd.precision.problem import Barrier, Problem, Tensor, Unit
 from edgegd.precision.timing import Profile
-from edgegd.quant.plan import PlannedOp, QuantPlan
-from edgegd.quant.rules import EXACT, FLOAT, INTEGER, MOVE, TABLES
-from edgegd.quant.tracing import INPUT, TracedOp
 
 Addresses = tuple[str, ...]
 
@@ -47,8 +48,15 @@ def times_ms(profile: Profile) -> dict[str, float]:
     return times
 
 
-def assemble(plan: QuantPlan, ops: Sequence[TracedOp], integer_ms: Mapping[str, float], float_ms: Mapping[str, float],
-             noises: Sequence[float], prices: BorderPrices, channels: int = 3) -> Problem:
+def assemble(
+    plan: QuantPlan,
+    ops: Sequence[TracedOp],
+    integer_ms: Mapping[str, float],
+    float_ms: Mapping[str, float],
+    noises: Sequence[float],
+    prices: BorderPrices,
+    channels: int = 3,
+) -> Problem:
     """The problem of choosing among `units_of(plan)`.
 
     `ops` is the trace that the plan was made from. `integer_ms` and `float_ms` are `times_ms` of the planned file and
@@ -83,13 +91,19 @@ class _Assembly:
     def _inside(self, op: PlannedOp, source: str) -> bool:
         return op.address in self.unit_of and self.unit_of.get(source) == self.unit_of[op.address]
 
-    def problem(self, integer_ms: Mapping[str, float], float_ms: Mapping[str, float], noises: Sequence[float]
-                ) -> Problem:
+    def problem(
+        self, integer_ms: Mapping[str, float], float_ms: Mapping[str, float], noises: Sequence[float]
+    ) -> Problem:
         units = tuple(
-            Unit(unit, sum(integer_ms.get(a, 0.0) for a in unit), sum(float_ms.get(a, 0.0) for a in unit), noise,
-                 self._needs(unit))
+            Unit(
+                unit,
+                sum(integer_ms.get(a, 0.0) for a in unit),
+                sum(float_ms.get(a, 0.0) for a in unit),
+                noise,
+                self._needs(unit),
+            )
             for unit, noise in zip(self.units, noises, strict=True)
-        )  # fmt: skip
+        )
         fixed = sum(float_ms.get(op.address, 0.0) for op in self.plan.ops if op.address not in self.unit_of)
         tensors = tuple(self._tensor(address, integer_ms, float_ms) for address in self.readers)
         return Problem(units, tensors, tuple(self._barriers()), fixed + float_ms.get("", 0.0))
@@ -103,19 +117,26 @@ class _Assembly:
                 needs += [frozenset({self.unit_of[source]}) for source in sources if source in self.unit_of]
             elif op.decision == INTEGER and op.rule in self.on_demand and INPUT not in sources:
                 # Planning makes attentions exact last: their results do not count.
-                needs.append(frozenset(self.unit_of[source] for source in sources if source in self.unit_of
-                                       and self.plan.by_address[source].decision != EXACT))  # fmt: skip
+                needs.append(
+                    frozenset(
+                        self.unit_of[source]
+                        for source in sources
+                        if source in self.unit_of and self.plan.by_address[source].decision != EXACT
+                    )
+                )
         return tuple(dict.fromkeys(needs))
 
     def _tensor(self, address: str, integer_ms: Mapping[str, float], float_ms: Mapping[str, float]) -> Tensor:
         moved = [move for move in self.moves if self._made(move) == address]
         return Tensor(
             self.unit_of.get(address),
-            tuple((self.unit_of.get(op.address), self.prices.dequantize(self.elements[read]))
-                  for op, read in self.readers[address]),
+            tuple(
+                (self.unit_of.get(op.address), self.prices.dequantize(self.elements[read]))
+                for op, read in self.readers[address]
+            ),
             self.prices.quantize(self.elements[address]),
             sum(integer_ms.get(move, 0.0) - float_ms.get(move, 0.0) for move in moved),
-        )  # fmt: skip
+        )
 
     def _barriers(self) -> list[Barrier]:
         found = []

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
+from edgegd.plan.profiles import INTEGER
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.timing import Profile
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.rules import INTEGER
 
 _BARRIER = "Max"  # of one operand: edgegd.quant.nodes.float_barrier
 
@@ -50,8 +50,10 @@ class BorderPrices:
 
     def scaled(self, factor: float) -> BorderPrices:
         """All prices times one factor."""
-        lines = (Line(line.fixed * factor, line.per_million * factor)
-                 for line in (self.quantize_line, self.dequantize_line, self.barrier))  # fmt: skip
+        lines = (
+            Line(line.fixed * factor, line.per_million * factor)
+            for line in (self.quantize_line, self.dequantize_line, self.barrier)
+        )
         quantize, dequantize, barrier = lines
         return BorderPrices(quantize, dequantize, self.layout_per_million * factor, barrier)
 
@@ -80,8 +82,9 @@ def border_prices(probe: Profile, others: Sequence[Profile]) -> BorderPrices:
     usual = sum(map(_layout_ms, others)) / len(others)
     layout = max(0.0, _layout_ms(probe) - usual) / crossed * 1e6 if crossed else 0.0
     barriers = [(int(np.prod(node.outputs[0][1:])), node.ms) for node in probe.nodes if node.op_type == _BARRIER]
-    return BorderPrices(Line.through(samples["quantize"]), Line.through(samples["dequantize"]), layout,
-                        Line.through(barriers))  # fmt: skip
+    return BorderPrices(
+        Line.through(samples["quantize"]), Line.through(samples["dequantize"]), layout, Line.through(barriers)
+    )
 
 
 def _layout_ms(profile: Profile) -> float:

@@ -40,14 +40,19 @@ def shortfall(point: Point, budget: PrecisionSection) -> float:
 
 
 def _none_meets(point: Point, budget: PrecisionSection) -> PrecisionBudgetError:
-    asked = [text for limit, text in (
-        (budget.latency_ms, f"at most {budget.latency_ms} ms"),
-        (budget.latency_ratio, f"at most {budget.latency_ratio} of FP32's latency"),
-        (budget.head_db, f"at least {budget.head_db} dB at the head"),
-    ) if limit is not None]  # fmt: skip
+    asked = [
+        text
+        for limit, text in (
+            (budget.latency_ms, f"at most {budget.latency_ms} ms"),
+            (budget.latency_ratio, f"at most {budget.latency_ratio} of FP32's latency"),
+            (budget.head_db, f"at least {budget.head_db} dB at the head"),
+        )
+        if limit is not None
+    ]
     return PrecisionBudgetError(
-        "No plan meets the budget.", expected=" and ".join(asked),
+        "No plan meets the budget.",
+        expected=" and ".join(asked),
         found=f"the nearest is {point.name}: {point.measured_ms:.2f} ms, {point.ratio:.3f} of FP32's latency, "
-              f"{point.head_db:.1f} dB at the head",
+        f"{point.head_db:.1f} dB at the head",
         mend="loosen the budget (section precision of the recipe) to what the front in precision.json has",
-    )  # fmt: skip
+    )

@@ -85,8 +85,10 @@ class Problem:
         """Whether every integer unit has what it needs."""
         return all(
             any(choice[index] for index in one_of)
-            for unit, integer in zip(self.units, choice, strict=True) if integer for one_of in unit.needs
-        )  # fmt: skip
+            for unit, integer in zip(self.units, choice, strict=True)
+            if integer
+            for one_of in unit.needs
+        )
 
 
 def _any(choice: Sequence[bool], units: Sequence[int | None]) -> bool:

@@ -65,9 +65,13 @@ class SearchResult:
 def other_device(searched: dict[str, Any], here: dict[str, Any]) -> str:
     """A warning with both fingerprints where times of one machine need not hold on the other; empty if they do."""
     was, now = ({key: fingerprint[key] for key in _DEVICE} for fingerprint in (searched, here))
-    return "" if was == now else (
-        f"the plan was searched on another device, whose times need not hold here\n"
-        f"  searched on: {_shown(was)}\n  this device: {_shown(now)}"
+    return (
+        ""
+        if was == now
+        else (
+            f"the plan was searched on another device, whose times need not hold here\n"
+            f"  searched on: {_shown(was)}\n  this device: {_shown(now)}"
+        )
     )
 
 

@@ -6,13 +6,16 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
+from edgegd.detectors.deployment import input_channels
 from edgegd.export.graph import build_graph
-from edgegd.latency.measure import measure
+from edgegd.latency.measuring.measure import measure
+from edgegd.plan.quant_plan import QuantPlan
+from edgegd.plan.traced_op import TracedOp
 from edgegd.precision.assembly import Addresses, assemble, float_addresses, times_ms, units_of
 from edgegd.precision.borders import BorderPrices, border_prices, probe_patterns
 from edgegd.precision.problem import Problem
@@ -20,22 +23,13 @@ from edgegd.precision.result import Point, SearchResult
 from edgegd.precision.sensitivity import HeadNoise, PartlyQuantized, to_db
 from edgegd.precision.solver import STEPS_DB, Choice, pareto_front
 from edgegd.precision.timing import Profile, profile_models
+from edgegd.progress import Progress
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.folding import input_channels
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.tracing import TracedOp
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.base import Target
 
 RULES = "rules"  # the point that is the rules' own plan
 _FP32 = "fp32"
-
-
-class Progress(Protocol):
-    """Where the search tells how far it is."""
-
-    def update(self, done: int, total: int, text: str) -> None:
-        """`done` of `total` steps of what `text` names."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +55,15 @@ class _Candidate:
     float_addresses: Addresses
 
 
-def search(subject: Subject, target: Target, settings: LatencySection, progress: Progress, *,
-           images: tuple[str, ...], made_from: dict[str, str]) -> SearchResult:
+def search(
+    subject: Subject,
+    target: Target,
+    settings: LatencySection,
+    progress: Progress,
+    *,
+    images: tuple[str, ...],
+    made_from: dict[str, str],
+) -> SearchResult:
     """Measures, solves, and measures what was solved; nothing of `subject` is changed.
 
     `images` and `made_from` are written into the result. Raises what profiling and measuring raise.
@@ -78,8 +79,10 @@ def search(subject: Subject, target: Target, settings: LatencySection, progress:
         files = _Files(subject, Path(folder))
         profiles = profile_models(
             {"integer": files.of(plan), _FP32: files.float(), "probe": files.of(subject.replan(probe_patterns(plan)))},
-            target, settings, progress=lambda done, total: progress.update(done, total, "timing every operation"),
-        )  # fmt: skip
+            target,
+            settings,
+            progress=lambda done, total: progress.update(done, total, "timing every operation"),
+        )
         problem, prices = _problem(subject, profiles, noises)
         candidates = [_Candidate(RULES, (True,) * len(units), plan, ())]
         for choice in pareto_front(problem):
@@ -94,25 +97,49 @@ def search(subject: Subject, target: Target, settings: LatencySection, progress:
             heads.append(to_db(noise.of_plan(candidate.plan)))
             models[candidate.name] = files.of(candidate.plan)
         measured = measure(
-            models, settings, target,
+            models,
+            settings,
+            target,
             progress=lambda block, done, total: progress.update(done, total, "measuring the front"),
-        )  # fmt: skip
+        )
     points = tuple(
-        Point(c.name, sum(c.choice), c.float_addresses, problem.total_ms(c.choice),
-              measured.models[c.name].median_ms, 1 / measured.models[c.name].speedup_vs_fp32,
-              to_db(problem.noise(c.choice)), head_db)
+        Point(
+            c.name,
+            sum(c.choice),
+            c.float_addresses,
+            problem.total_ms(c.choice),
+            measured.models[c.name].median_ms,
+            1 / measured.models[c.name].speedup,
+            to_db(problem.noise(c.choice)),
+            head_db,
+        )
         for c, head_db in zip(candidates, heads, strict=True)
-    )  # fmt: skip
+    )
     operations: tuple[dict[str, Any], ...] = tuple(
-        {"addresses": unit.addresses, "integer_ms": unit.integer_ms, "float_ms": unit.float_ms,
-         "head_db": to_db(unit.noise)} for unit in problem.units
-    )  # fmt: skip
-    return SearchResult(measured.models[_FP32].median_ms, points, operations, asdict(prices), subject.head, images,
-                        settings.threads, measured.fingerprint, made_from)  # fmt: skip
+        {
+            "addresses": unit.addresses,
+            "integer_ms": unit.integer_ms,
+            "float_ms": unit.float_ms,
+            "head_db": to_db(unit.noise),
+        }
+        for unit in problem.units
+    )
+    return SearchResult(
+        measured.models[_FP32].median_ms,
+        points,
+        operations,
+        asdict(prices),
+        subject.head,
+        images,
+        settings.threads,
+        measured.fingerprint,
+        made_from,
+    )
 
 
-def _problem(subject: Subject, profiles: Mapping[str, Profile], noises: Sequence[float]
-             ) -> tuple[Problem, BorderPrices]:
+def _problem(
+    subject: Subject, profiles: Mapping[str, Profile], noises: Sequence[float]
+) -> tuple[Problem, BorderPrices]:
     """The problem, with border prices such that the probe's own time is predicted.
 
     A border costs more than its nodes: what stands alone between borders has its caches and layouts to itself.
@@ -122,8 +149,15 @@ def _problem(subject: Subject, profiles: Mapping[str, Profile], noises: Sequence
     choice = [not kept_float & set(unit) for unit in units_of(plan)]
 
     def with_prices(prices: BorderPrices) -> Problem:
-        return assemble(plan, subject.ops, times_ms(profiles["integer"]), times_ms(profiles[_FP32]), noises, prices,
-                        input_channels(subject.quantized.model))  # fmt: skip
+        return assemble(
+            plan,
+            subject.ops,
+            times_ms(profiles["integer"]),
+            times_ms(profiles[_FP32]),
+            noises,
+            prices,
+            input_channels(subject.quantized.model),
+        )
 
     prices = border_prices(profiles["probe"], [profiles["integer"], profiles[_FP32]])
     without_ms = with_prices(prices.scaled(0.0)).total_ms(choice)

@@ -7,26 +7,23 @@ signal-to-noise ratio is -10 log10 of it, in dB. Independent errors add up: nois
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from edgegd.plan.profiles.table import HeadPaths
+from edgegd.plan.quant_plan import QuantPlan
+from edgegd.plan.traced_op import TracedOp
 from edgegd.precision.assembly import Addresses
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.code_errors import NOISELESS_DB
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.rules.table import HeadPaths
-from edgegd.quant.tracing import TracedOp
-
-_NOISELESS = 10 ** (-NOISELESS_DB / 10)
+from edgegd.signal_to_noise import decibel
 
 
 def to_db(noise: float) -> float:
     """The signal-to-noise ratio in dB of a relative noise; 999 where there is none."""
-    return -10 * math.log10(noise) if noise > _NOISELESS else NOISELESS_DB
+    return decibel(1.0, noise)
 
 
 def head_tensors(ops: Sequence[TracedOp], head: HeadPaths) -> Addresses:
@@ -35,8 +32,9 @@ def head_tensors(ops: Sequence[TracedOp], head: HeadPaths) -> Addresses:
     For YOLO these are the last convolutions of all branches, for RT-DETR what its query decoder reads.
     """
     decoding = {op.address for op in ops if head.path and _decodes(op.module, head)}
-    entering = dict.fromkeys(source for op in ops if op.address in decoding for source in op.inputs
-                             if source not in decoding)  # fmt: skip
+    entering = dict.fromkeys(
+        source for op in ops if op.address in decoding for source in op.inputs if source not in decoding
+    )
     return tuple(entering) or (ops[-1].address,)
 
 

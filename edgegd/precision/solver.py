@@ -66,8 +66,9 @@ class _Program:
         if ms == 0:
             return
         paid = self.column(ms)
-        self.row({**dict.fromkeys(codes, 1.0), **({} if unit is None else {self.x[unit]: -1.0}), paid: -1.0},
-                 len(codes) - 1)  # fmt: skip
+        self.row(
+            {**dict.fromkeys(codes, 1.0), **({} if unit is None else {self.x[unit]: -1.0}), paid: -1.0}, len(codes) - 1
+        )
 
     def solve(self, largest_noise: float | None) -> Choice | None:
         rows = list(self.rows)
@@ -75,16 +76,21 @@ class _Program:
         if largest_noise is not None and max(noises) > 0:
             scale = max(noises)  # noises are tiny numbers, beside the solver's tolerance
             rows.append(({x: noise / scale for x, noise in zip(self.x, noises, strict=True)}, largest_noise / scale))
-        entries = [(row, column, value) for row, (coefficients, _) in enumerate(rows)
-                   for column, value in coefficients.items()]  # fmt: skip
+        entries = [
+            (row, column, value) for row, (coefficients, _) in enumerate(rows) for column, value in coefficients.items()
+        ]
         r, c, v = zip(*entries, strict=True)
         matrix = coo_array((v, (r, c)), shape=(len(rows), len(self.prices))).tocsr()
         whole = np.zeros(len(self.prices))
         whole[: len(self.x)] = 1
         with _messages_to_stderr():
-            found = milp(np.array(self.prices), integrality=whole, bounds=Bounds(0, 1),
-                         constraints=LinearConstraint(matrix, ub=np.array([limit for _, limit in rows])),
-                         options={"mip_rel_gap": _GAP, "time_limit": _LIMIT_S})  # fmt: skip
+            found = milp(
+                np.array(self.prices),
+                integrality=whole,
+                bounds=Bounds(0, 1),
+                constraints=LinearConstraint(matrix, ub=np.array([limit for _, limit in rows])),
+                options={"mip_rel_gap": _GAP, "time_limit": _LIMIT_S},
+            )
         return None if found.x is None else tuple(bool(value > 0.5) for value in found.x[: len(self.x)])
 
 

@@ -20,19 +20,24 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from edgegd.device.answers import device_of
+from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import WorkerError
 from edgegd.export.load_onnx import load_onnx
 from edgegd.foreign_text import one_line
-from edgegd.latency.answers import device_of
-from edgegd.latency.conversation import WORKER_FILE, ask, configure
-from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.measure import design_of
+from edgegd.latency.measuring.measure import design_of
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.base import Target, Worker
 from edgegd.targets.local import LocalTarget
+from edgegd.targets.worker_protocol import WORKER_FILE, ask, configure
 
-BORDERS = {"QuantizeLinear": "quantize", "DequantizeLinear": "dequantize", "Transpose": "layout",
-           "ReorderInput": "layout", "ReorderOutput": "layout"}  # fmt: skip
+BORDERS = {
+    "QuantizeLinear": "quantize",
+    "DequantizeLinear": "dequantize",
+    "Transpose": "layout",
+    "ReorderInput": "layout",
+    "ReorderOutput": "layout",
+}
 _ADDRESS = re.compile(r"input(?=/)|[^:/]*:\w+?:\d+")
 RUNS, LAUNCHES = 30, 3
 _FUSED = 4  # operations that have one node at the most, on average
@@ -95,10 +100,12 @@ class Profile:
     def borders(self) -> tuple[Border, ...]:
         """All nodes between operations, in running order."""
         return tuple(
-            Border(BORDERS[node.op_type], node.address or _served(self.nodes, position),
-                   prod(node.outputs[0][1:]), node.ms)
-            for position, node in enumerate(self.nodes) if is_border(node)
-        )  # fmt: skip
+            Border(
+                BORDERS[node.op_type], node.address or _served(self.nodes, position), prod(node.outputs[0][1:]), node.ms
+            )
+            for position, node in enumerate(self.nodes)
+            if is_border(node)
+        )
 
     def other_ms(self) -> float:
         """The time of all nodes that are neither of an operation nor between operations."""
@@ -119,7 +126,7 @@ def _require_nodes_of(addresses: frozenset[str], nodes: Sequence[dict[str, Any]]
             expected=f"most of the file's {len(addresses)} operations, and nothing of another file",
             found=f"also {one_line(strange[0])}" if strange else f"{len(timed)} of them",
             mend="look for another program or a changed worker on the device",
-        )  # fmt: skip
+        )
 
 
 def _addresses_of(path: Path) -> frozenset[str]:
@@ -149,8 +156,15 @@ def operation_times(path: Path, target: Target | None = None, *, threads: int = 
     return profile_models({"model": path}, target or LocalTarget(), settings)["model"].operations_ms()
 
 
-def profile_models(models: Mapping[str, Path], target: Target, settings: LatencySection, *, launches: int = LAUNCHES,
-                   runs: int = RUNS, progress: Callable[[int, int], None] | None = None) -> dict[str, Profile]:
+def profile_models(
+    models: Mapping[str, Path],
+    target: Target,
+    settings: LatencySection,
+    *,
+    launches: int = LAUNCHES,
+    runs: int = RUNS,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Profile]:
     """Profiles `models` (name -> ONNX file) interleaved: each launch profiles every one in a fresh process.
 
     Of `settings`, threads and spinning count. A node's time is the median over the launches of its median over `runs`
@@ -182,10 +196,16 @@ def _median_profile(answers: Sequence[dict[str, Any]], machine: dict[str, Any]) 
         for node, duration_us in zip(answer["nodes"], durations, strict=True):
             times[node["name"]].append(duration_us / 1000)
     nodes = tuple(
-        NodeTime(node["op_type"], node["name"], node["provider"], statistics.median(times[node["name"]]),
-                 tuple(map(tuple, node["inputs"])), tuple(map(tuple, node["outputs"])))
+        NodeTime(
+            node["op_type"],
+            node["name"],
+            node["provider"],
+            statistics.median(times[node["name"]]),
+            tuple(map(tuple, node["inputs"])),
+            tuple(map(tuple, node["outputs"])),
+        )
         for node in answers[0]["nodes"]
-    )  # fmt: skip
+    )
     plain_ms, run_ms = (statistics.median(answer[key] for answer in answers) / 1000 for key in ("plain_us", "run_us"))
     return Profile(nodes, plain_ms, run_ms, machine)
 

@@ -9,14 +9,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from edgegd.addresses import INPUT
+from edgegd.plan.profiles import EXACT, FLOAT, INTEGER, MOVE
+from edgegd.plan.quant_plan import PlannedOp, QuantPlan
 from edgegd.quant import integer
 from edgegd.quant.attention_steps import AttentionSteps
 from edgegd.quant.fake_quantize import FakeQuantizeSiLU
 from edgegd.quant.nodes import float_barrier, portable_softmax
-from edgegd.quant.plan import PlannedOp, QuantPlan
 from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer, fake_quantize_bias, update_ranges
-from edgegd.quant.rules import EXACT, FLOAT, INTEGER, MOVE
-from edgegd.quant.tracing import INPUT, AddressedMode
+from edgegd.quant.tracing import AddressedMode
 
 _AS_ONNXRUNTIME = ("conv2d", "silu", "add", "mul")  # all others are exact as float operations between quantizers
 
@@ -44,12 +45,13 @@ class QuantizedModel(nn.Module):
         self.weights = nn.ModuleDict(
             {
                 module_key(op.weight): WeightQuantizer(
-                    plan.weight_format, len(model.get_submodule(op.weight).weight),  # type: ignore[arg-type]
+                    plan.weight_format,
+                    len(model.get_submodule(op.weight).weight),  # type: ignore[arg-type]
                     learned=learned_weight_scales,
                 )
                 for op in self._integer_convolutions
             }
-        )  # fmt: skip
+        )
         self._absorbed = {op.result for op in plan.ops if op.result not in ("", op.address)}
         self._keeping_codes = {op.address for op in plan.ops if plan.keeps_codes(op)}
         self._attention = AttentionSteps(self)
@@ -136,8 +138,15 @@ class QuantizedModel(nn.Module):
             return self.quantize(address, result)
         return type(result)(self.quantize(address, item) for item in result)
 
-    def _convolution(self, op: PlannedOp, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None,
-                     *args: Any, **kwargs: Any) -> torch.Tensor:
+    def _convolution(
+        self,
+        op: PlannedOp,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> torch.Tensor:
         if self.observe is not None:
             return F.conv2d(x, weight, bias, *args, **kwargs)
         quantizer = self.weight_quantizer(op)

@@ -1,4 +1,4 @@
-"""An exact attention (quant/attention.py) inside a forward pass: calibration, training, evaluation and export of it."""
+"""An exact attention (plan/attention.py) inside a forward pass: calibration, training, evaluation and export of it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from edgegd.plan.attention import EXPONENT, SCALE, SCORES, SOFTMAX, TRANSPOSE, VALUES, code_scale, planned_attentions
+from edgegd.plan.quant_plan import PlannedOp
 from edgegd.quant import integer
-from edgegd.quant.attention import EXPONENT, SCALE, SCORES, SOFTMAX, TRANSPOSE, VALUES, code_scale, planned_attentions
 from edgegd.quant.nodes import IntegerColumnSums, IntegerProduct
-from edgegd.quant.plan import PlannedOp
 from edgegd.quant.quantizers import ActivationQuantizer
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ class AttentionSteps:
             return next(operand for operand in args if isinstance(operand, torch.Tensor))
         return (self._exported if exporting else self._evaluated)(op, *args[:2])
 
-    def _observed(self, op: PlannedOp, result: torch.Tensor, x: torch.Tensor,
-                  show: Callable[[str, torch.Tensor], None]) -> torch.Tensor:
+    def _observed(
+        self, op: PlannedOp, result: torch.Tensor, x: torch.Tensor, show: Callable[[str, torch.Tensor], None]
+    ) -> torch.Tensor:
         if op.operation == SOFTMAX:
             below = (x - x.amax(-1, keepdim=True)).clamp(min=_LOWEST_EXPONENT).mT  # keys as rows
             show(f"{op.address}/{EXPONENT}", below)

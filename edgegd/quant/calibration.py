@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from edgegd.addresses import INPUT
 from edgegd.errors import CalibrationError
+from edgegd.plan.attention import fixed_ranges, planned_attentions
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.attention import fixed_ranges, planned_attentions
 from edgegd.quant.code_errors import QMAX, sqnr_db
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.observers import PERCENTILE, choose_range
-from edgegd.quant.plan import QuantPlan
 from edgegd.quant.readers import VALUE, Reader, readers_of_groups
-from edgegd.quant.tracing import INPUT
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ def _read_codes_of(plan: QuantPlan, address: str) -> tuple[str, ...]:
 
 
 @torch.no_grad()
-def collect(quantized: QuantizedModel, batches: Iterable[torch.Tensor],
-            progress: Callable[[int], None] | None = None) -> dict[str, Histogram]:
+def collect(
+    quantized: QuantizedModel, batches: Iterable[torch.Tensor], progress: Callable[[int], None] | None = None
+) -> dict[str, Histogram]:
     """Runs float images (N, C, H, W) through the float model once; the histogram of every planned tensor by address.
 
     The image itself is not counted (its codes are the pixels), nor what only hands on codes of others (movements,
@@ -62,9 +63,10 @@ def collect(quantized: QuantizedModel, batches: Iterable[torch.Tensor],
         except ValueError as error:
             raise CalibrationError(
                 f"Calibration met values that are not finite in {address}, the first such tensor of the model.",
-                expected="finite float32 values", found=str(error),
+                expected="finite float32 values",
+                found=str(error),
                 mend="the float checkpoint has broken weights: check that it detects anything, or train it again",
-            ) from error  # fmt: skip
+            ) from error
 
     was_training, seen = quantized.training, 0
     quantized.eval()
@@ -79,13 +81,22 @@ def collect(quantized: QuantizedModel, batches: Iterable[torch.Tensor],
         quantized.observe = None
         quantized.train(was_training)
     if not seen:
-        raise CalibrationError("Calibration was given no image.", expected="at least one image",
-                               mend="check data.path and quant.calibration_images")  # fmt: skip
+        raise CalibrationError(
+            "Calibration was given no image.",
+            expected="at least one image",
+            mend="check data.path and quant.calibration_images",
+        )
     return histograms
 
 
-def choose_ranges(plan: QuantPlan, histograms: Mapping[str, Histogram], observer: str, percentile: float = PERCENTILE,
-                  *, readers: Mapping[str, Reader] | None = None) -> dict[str, Range]:
+def choose_ranges(
+    plan: QuantPlan,
+    histograms: Mapping[str, Histogram],
+    observer: str,
+    percentile: float = PERCENTILE,
+    *,
+    readers: Mapping[str, Reader] | None = None,
+) -> dict[str, Range]:
     """The range of every scale group by `observer` (edgegd.quant.observers), from `collect`'s histograms.
 
     `readers` says who reads each group, and so what an error is; None: whoever does in the plan.
@@ -110,20 +121,31 @@ def choose_ranges(plan: QuantPlan, histograms: Mapping[str, Histogram], observer
         if group in fixed:
             (scale, zero_point), chosen_by = fixed[group], "pixels" if group == INPUT else "known"
         elif not whole.width:
-            raise CalibrationError(f"No value of {', '.join(addresses[:3])} was seen.", found="a plan whose tensor "
-                                   "nothing computes", expected="a value for every tensor that the plan quantizes",
-                                   mend="take the tensor out of the plan")
+            raise CalibrationError(
+                f"No value of {', '.join(addresses[:3])} was seen.",
+                found="a plan whose tensor nothing computes",
+                expected="a value for every tensor that the plan quantizes",
+                mend="take the tensor out of the plan",
+            )
         else:
             scale, zero_point, chosen_by = choose_range(whole, observer, percentile, reader)
-        tensors = {address: sqnr_db(Histogram.merged(counted(address)), scale, zero_point, reader)
-                   for address in addresses}  # fmt: skip
-        ranges[group] = Range(scale, zero_point, sqnr_db(whole, scale, zero_point, reader), chosen_by, tensors,
-                              reader.name)
+        tensors = {
+            address: sqnr_db(Histogram.merged(counted(address)), scale, zero_point, reader) for address in addresses
+        }
+        ranges[group] = Range(
+            scale, zero_point, sqnr_db(whole, scale, zero_point, reader), chosen_by, tensors, reader.name
+        )
     return ranges
 
 
-def calibrate(quantized: QuantizedModel, batches: Iterable[torch.Tensor], observer: str,
-              progress: Callable[[int], None] | None = None, *, percentile: float = PERCENTILE) -> dict[str, Range]:
+def calibrate(
+    quantized: QuantizedModel,
+    batches: Iterable[torch.Tensor],
+    observer: str,
+    progress: Callable[[int], None] | None = None,
+    *,
+    percentile: float = PERCENTILE,
+) -> dict[str, Range]:
     """Sets every range of the model from float images (N, C, H, W); returns the ranges by scale group.
 
     See `collect` for errors and `choose_ranges` for what is chosen; weight scales are tied to the weights.

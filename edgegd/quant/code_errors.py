@@ -5,18 +5,17 @@ Ranges are those of uint8 codes, whatever the profile: the export shifts codes a
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from edgegd.quant.formats import UINT8_ACTIVATION
+from edgegd.plan.formats import LARGEST_SCALE, SMALLEST_SCALE, UINT8_ACTIVATION
 from edgegd.quant.histogram import Histogram
-from edgegd.quant.quantizers import LARGEST_SCALE, SMALLEST_SCALE
 from edgegd.quant.readers import VALUE, Reader
+from edgegd.signal_to_noise import NOISELESS_DB, decibel
 
 QMIN, QMAX = UINT8_ACTIVATION.qmin, UINT8_ACTIVATION.qmax
-NOISELESS_DB = 999.0  # stands for an infinite ratio, which JSON cannot hold
+_ROUNDING = 1e-14  # of float64, relative to the signal
 
 
 def affine_range(low: float, high: float) -> tuple[float, int]:
@@ -65,7 +64,7 @@ class CodeErrors:
         signal = self.reader.sees(self._values())
         noise = self.reader.sees(self._quantized(scale, zero_point)) - signal
         of_signal, of_noise = (float(np.dot(self.counts, np.square(x))) for x in (signal, noise))
-        return 10 * math.log10(of_signal / of_noise) if of_noise > of_signal * 1e-14 else NOISELESS_DB
+        return decibel(of_signal, of_noise, least=_ROUNDING)
 
     def _values(self) -> np.ndarray:
         return self.means.astype(np.float64) * self.histogram.width

@@ -48,8 +48,15 @@ class FakeQuantizeActivation(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, log_scale: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor,
-                scale_value: float, limits: tuple[int, int]) -> torch.Tensor:
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        log_scale: torch.Tensor,
+        shift: torch.Tensor,
+        scale: torch.Tensor,
+        scale_value: float,
+        limits: tuple[int, int],
+    ) -> torch.Tensor:
         x = x.float().contiguous()  # under autocast a convolution's result is 16 bits wide: ranges are not
         y = torch.empty_like(x)
         for part, out in chunks(x, y):
@@ -76,9 +83,17 @@ class FakeQuantizeSiLU(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, log_scale: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor,
-                scale_value: float, limits: tuple[int, int], gate_scale: torch.Tensor,
-                gate_limits: tuple[int, int]) -> torch.Tensor:
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        log_scale: torch.Tensor,
+        shift: torch.Tensor,
+        scale: torch.Tensor,
+        scale_value: float,
+        limits: tuple[int, int],
+        gate_scale: torch.Tensor,
+        gate_limits: tuple[int, int],
+    ) -> torch.Tensor:
         product, y = torch.empty_like(x), torch.empty_like(x)
         for part, m, out in chunks(x, product, y):
             torch.sigmoid(part, out=m)
@@ -100,8 +115,15 @@ class FakeQuantizeSiLU(torch.autograd.Function):
         return inside, log_scale, shift, None, None, None, None, None
 
 
-def _backward(gradient: torch.Tensor, x: torch.Tensor, results: list[torch.Tensor], scale: float,
-              limits: tuple[int, int], learns: tuple[bool, bool], through: torch.Tensor | None = None) -> Any:
+def _backward(
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    results: list[torch.Tensor],
+    scale: float,
+    limits: tuple[int, int],
+    learns: tuple[bool, bool],
+    through: torch.Tensor | None = None,
+) -> Any:
     """Gradients of x, log scale and shift; that of x is carried on through a SiLU of `through` where it is given.
 
     `x` was quantized to `results` (one tensor; none where nothing of the range learns).
@@ -129,8 +151,9 @@ class FakeQuantizeWeight(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: torch.Tensor, log_scale: torch.Tensor | None, scale: torch.Tensor,
-                qmax: int) -> torch.Tensor:
+    def forward(
+        ctx: Any, weight: torch.Tensor, log_scale: torch.Tensor | None, scale: torch.Tensor, qmax: int
+    ) -> torch.Tensor:
         per_channel = scale.view(-1, *[1] * (weight.ndim - 1))
         codes = torch.div(weight, per_channel).round_().clamp_(-qmax, qmax)
         result = codes.mul_(per_channel)

@@ -33,8 +33,16 @@ def from_raw_codes(value: torch.Tensor, result: ActivationQuantizer) -> torch.Te
     return value.round_().clamp_(result.format.qmin, result.format.qmax).sub_(result.zero_point).mul_(result.scale)
 
 
-def convolution(x: torch.Tensor, source: ActivationQuantizer, weights: WeightQuantizer, result: ActivationQuantizer,
-                weight: torch.Tensor, bias: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> torch.Tensor:
+def convolution(
+    x: torch.Tensor,
+    source: ActivationQuantizer,
+    weights: WeightQuantizer,
+    result: ActivationQuantizer,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    *args: Any,
+    **kwargs: Any,
+) -> torch.Tensor:
     """QLinearConv: exact sums of codes, times (input scale x weight scale / result scale) as one float32 number.
 
     Source: core/providers/cpu/quantization/qlinearconv.cc (output_scales), core/mlas/lib/quantize.cpp. Sums are exact
@@ -53,19 +61,30 @@ def convolution(x: torch.Tensor, source: ActivationQuantizer, weights: WeightQua
     return requantize(sums.mul_((scale / result.scale).view(1, -1, 1, 1)), result)
 
 
-def multiply(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tensor, b_range: ActivationQuantizer,
-             result: ActivationQuantizer) -> torch.Tensor:
+def multiply(
+    a: torch.Tensor,
+    a_range: ActivationQuantizer,
+    b: torch.Tensor,
+    b_range: ActivationQuantizer,
+    result: ActivationQuantizer,
+) -> torch.Tensor:
     """QLinearMul: the product of codes times (scale a x scale b / result scale), plus the zero point, then rounded.
 
     Source: core/mlas/lib/qlmul.cpp.
     """
-    product = codes_of(a, a_range.scale).mul_(codes_of(b, b_range.scale))
+    codes_a, codes_b = codes_of(a, a_range.scale), codes_of(b, b_range.scale)
+    product = codes_a.mul_(codes_b) if a.shape == b.shape else codes_a * codes_b  # a squeeze-excite has one per channel
     product.mul_(a_range.scale * b_range.scale / result.scale)
     return from_raw_codes(product.add_(result.zero_point), result)
 
 
-def add(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tensor, b_range: ActivationQuantizer,
-        result: ActivationQuantizer) -> torch.Tensor:
+def add(
+    a: torch.Tensor,
+    a_range: ActivationQuantizer,
+    b: torch.Tensor,
+    b_range: ActivationQuantizer,
+    result: ActivationQuantizer,
+) -> torch.Tensor:
     """QLinearAdd: fused multiply-adds of the raw codes, the zero points in one constant.
 
     Source: core/mlas/lib/intrinsics/avx2/qladd_avx2.cpp, as compilers contract it: the constant's first product is
@@ -81,8 +100,9 @@ def add(a: torch.Tensor, a_range: ActivationQuantizer, b: torch.Tensor, b_range:
     return from_raw_codes(total, result)
 
 
-def attention_scores(q: torch.Tensor, q_range: ActivationQuantizer, k: torch.Tensor, k_range: ActivationQuantizer
-                     ) -> torch.Tensor:
+def attention_scores(
+    q: torch.Tensor, q_range: ActivationQuantizer, k: torch.Tensor, k_range: ActivationQuantizer
+) -> torch.Tensor:
     """MatMulInteger and Cast: k^T q of codes, (..., C, N) twice -> (..., N keys, N queries) of whole numbers."""
     return _product(codes_of(k, k_range.scale).mT, codes_of(q, q_range.scale), q.shape[-2])
 
@@ -97,8 +117,9 @@ def attention_exponents(scores: torch.Tensor, code_scale: float, exponents: Acti
     return requantize(below.div_(scale), exponents)
 
 
-def attention_values(v: torch.Tensor, v_range: ActivationQuantizer, weights: torch.Tensor,
-                     weights_range: ActivationQuantizer) -> torch.Tensor:
+def attention_values(
+    v: torch.Tensor, v_range: ActivationQuantizer, weights: torch.Tensor, weights_range: ActivationQuantizer
+) -> torch.Tensor:
     """The mean of v (..., C, N keys) by weights (..., N keys, N queries): (..., C, N queries), before its quantizer."""
     codes = codes_of(weights, weights_range.scale)
     sums = _product(codes_of(v, v_range.scale), codes, v.shape[-1])

@@ -22,8 +22,9 @@ class QuantizeDequantizeActivation(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, code_scale: float, scale: float, zero_point: int, signed: bool, name: str
-                ) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, code_scale: float, scale: float, zero_point: int, signed: bool, name: str
+    ) -> torch.Tensor:
         return x.clone()
 
     @staticmethod

@@ -13,13 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgegd.plan.formats import LARGEST_SCALE, SMALLEST_SCALE, UINT8_ACTIVATION, Format
 from edgegd.quant.fake_quantize import FakeQuantizeActivation, FakeQuantizeWeight
-from edgegd.quant.formats import UINT8_ACTIVATION, Format
 from edgegd.quant.nodes import QuantizeDequantizeActivation, QuantizeDequantizeWeight
 
-# A scale below the first cannot be divided by in float32 without overflow of ordinary activations. Powers of two:
-# float32 has them exactly, so a scale that is rounded to float32 stays within them.
-SMALLEST_SCALE, LARGEST_SCALE = 2.0**-40, 2.0**100
 _INT32_MAX = 2**31 - 1
 # The int32 accumulator holds bias and products: half of it is left for the products (33 thousand of 255 * 127).
 _LARGEST_BIAS_CODE = 2**30
@@ -186,16 +183,12 @@ class WeightQuantizer(nn.Module):
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Fake-quantizes a weight of shape (C_out, C_in / groups, kH, kW)."""
-        result: torch.Tensor = FakeQuantizeWeight.apply(
-            weight.float(), self.log_scale, self.scale, self.format.qmax
-        )  # type: ignore[no-untyped-call]
+        result: torch.Tensor = FakeQuantizeWeight.apply(weight.float(), self.log_scale, self.scale, self.format.qmax)  # type: ignore[no-untyped-call]
         return result
 
     def exported(self, weight: torch.Tensor, address: str) -> torch.Tensor:
         """The Q/DQ pair of an export, before edgegd.export.graph stores the codes instead of the weight."""
-        result: torch.Tensor = QuantizeDequantizeWeight.apply(
-            weight, self.scale, f"{address}/weight"
-        )  # type: ignore[no-untyped-call]
+        result: torch.Tensor = QuantizeDequantizeWeight.apply(weight, self.scale, f"{address}/weight")  # type: ignore[no-untyped-call]
         return result
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgegd.quant.plan import PlannedOp, QuantPlan
-from edgegd.quant.rules import FLOAT
+from edgegd.plan.profiles import FLOAT
+from edgegd.plan.quant_plan import PlannedOp, QuantPlan
 
 Array = NDArray[np.float64]
 _REARRANGING = ("reshape", "cat", "split", "transpose", "slice", "expand")  # float operations that keep every value

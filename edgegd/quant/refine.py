@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from edgegd.addresses import INPUT
+from edgegd.plan.profiles import INTEGER
+from edgegd.plan.quant_plan import PlannedOp
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.plan import PlannedOp
 from edgegd.quant.readers import RELU, Reader, readers_of_groups
 from edgegd.quant.rounding import round_weights
-from edgegd.quant.rules import INTEGER
-from edgegd.quant.tracing import INPUT
 
 _MOST_POSITIONS = 1024  # of an image at which a result is looked at
 _FEWEST_POSITIONS = 256
@@ -49,8 +49,9 @@ class Refinement:
 
 
 @torch.no_grad()
-def refine(quantized: QuantizedModel, images: torch.Tensor, progress: Callable[[int, int], None] | None = None
-           ) -> Refinement:
+def refine(
+    quantized: QuantizedModel, images: torch.Tensor, progress: Callable[[int, int], None] | None = None
+) -> Refinement:
     """Rounds the weights and corrects the biases of a calibrated model, for float images (N, C, H, W) in 0..1.
 
     Weights become multiples of their scales, which are kept from then on. `progress(convolutions done, all)` is called

@@ -15,8 +15,9 @@ DAMPING = 1.0
 _BLOCK = 64  # inputs after which the compensation of all later ones is made at once
 
 
-def round_weights(weight: torch.Tensor, correlations: torch.Tensor, scale: torch.Tensor, qmax: int,
-                  damping: float = DAMPING) -> torch.Tensor:
+def round_weights(
+    weight: torch.Tensor, correlations: torch.Tensor, scale: torch.Tensor, qmax: int, damping: float = DAMPING
+) -> torch.Tensor:
     """Codes (whole numbers in float32) of `weight` (C_out, d), of which each row has a scale (C_out,).
 
     `correlations` (d, d) are those of the d inputs, about their means. Codes are within -qmax..qmax.

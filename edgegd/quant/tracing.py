@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,28 +18,97 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
-INPUT = "input"
+from edgegd.addresses import INPUT, Address
+from edgegd.plan.traced_op import TracedOp
 
 # The names under which torch functions reach a TorchFunctionMode -> the operation's name in addresses.
 _OPERATIONS = {
-    "__add__": "add", "__radd__": "add", "__iadd__": "add", "add_": "add",
-    "__mul__": "mul", "__rmul__": "mul", "__imul__": "mul", "mul_": "mul", "multiply": "mul",
-    "__sub__": "sub", "__rsub__": "sub", "rsub": "sub", "__isub__": "sub", "sub_": "sub",
-    "__truediv__": "div", "__rtruediv__": "div", "__itruediv__": "div", "div_": "div", "true_divide": "div",
-    "__floordiv__": "floor_divide", "__mod__": "remainder", "__neg__": "neg", "__pow__": "pow", "__rpow__": "pow",
-    "__and__": "bitwise_and", "__or__": "bitwise_or", "__invert__": "bitwise_not", "__eq__": "eq", "__ne__": "ne",
-    "__lt__": "lt", "__le__": "le", "__gt__": "gt", "__ge__": "ge",
-    "__matmul__": "matmul", "__rmatmul__": "matmul", "bmm": "matmul", "concat": "cat", "concatenate": "cat",
-    "_max_pool2d": "max_pool2d", "view": "reshape", "flatten": "reshape", "unflatten": "reshape",
-    "squeeze": "reshape", "unsqueeze": "reshape", "permute": "transpose", "swapaxes": "transpose",
-    "split_with_sizes": "split", "chunk": "split", "expand_as": "expand", "silu_": "silu", "relu_": "relu",
-    "leaky_relu_": "leaky_relu", "hardswish_": "hardswish", "sigmoid_": "sigmoid", "tanh_": "tanh",
-}  # fmt: skip
+    "__add__": "add",
+    "__radd__": "add",
+    "__iadd__": "add",
+    "add_": "add",
+    "__mul__": "mul",
+    "__rmul__": "mul",
+    "__imul__": "mul",
+    "mul_": "mul",
+    "multiply": "mul",
+    "__sub__": "sub",
+    "__rsub__": "sub",
+    "rsub": "sub",
+    "__isub__": "sub",
+    "sub_": "sub",
+    "__truediv__": "div",
+    "__rtruediv__": "div",
+    "__itruediv__": "div",
+    "div_": "div",
+    "true_divide": "div",
+    "__floordiv__": "floor_divide",
+    "__mod__": "remainder",
+    "__neg__": "neg",
+    "__pow__": "pow",
+    "__rpow__": "pow",
+    "__and__": "bitwise_and",
+    "__or__": "bitwise_or",
+    "__invert__": "bitwise_not",
+    "__eq__": "eq",
+    "__ne__": "ne",
+    "__lt__": "lt",
+    "__le__": "le",
+    "__gt__": "gt",
+    "__ge__": "ge",
+    "__matmul__": "matmul",
+    "__rmatmul__": "matmul",
+    "bmm": "matmul",
+    "concat": "cat",
+    "concatenate": "cat",
+    "_max_pool2d": "max_pool2d",
+    "view": "reshape",
+    "flatten": "reshape",
+    "unflatten": "reshape",
+    "squeeze": "reshape",
+    "unsqueeze": "reshape",
+    "permute": "transpose",
+    "swapaxes": "transpose",
+    "split_with_sizes": "split",
+    "chunk": "split",
+    "expand_as": "expand",
+    "silu_": "silu",
+    "relu_": "relu",
+    "leaky_relu_": "leaky_relu",
+    "hardswish_": "hardswish",
+    "sigmoid_": "sigmoid",
+    "tanh_": "tanh",
+}
 # Attribute reads and bookkeeping that compute nothing; dropout computes nothing in the deployed model.
-_NOT_OPERATIONS = {"__get__", "__set__", "size", "dim", "numel", "is_floating_point", "detach", "clone", "contiguous",
-                   "requires_grad_", "data_ptr", "device", "stride", "type", "to", "float", "half", "is_complex",
-                   "__hash__", "__len__", "__bool__", "__format__", "__repr__", "__deepcopy__", "type_as",
-                   "dropout", "dropout_"}  # fmt: skip
+_NOT_OPERATIONS = {
+    "__get__",
+    "__set__",
+    "size",
+    "dim",
+    "numel",
+    "is_floating_point",
+    "detach",
+    "clone",
+    "contiguous",
+    "requires_grad_",
+    "data_ptr",
+    "device",
+    "stride",
+    "type",
+    "to",
+    "float",
+    "half",
+    "is_complex",
+    "__hash__",
+    "__len__",
+    "__bool__",
+    "__format__",
+    "__repr__",
+    "__deepcopy__",
+    "type_as",
+    "dropout",
+    "dropout_",
+}
 
 
 def operation_name(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
@@ -73,8 +142,10 @@ def _padding(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
 
 
 _REFINED: dict[str, Callable[[Sequence[Any], Mapping[str, Any]], str]] = {
-    "__getitem__": _slice_or_index, "interpolate": _interpolation, "pad": _padding,
-}  # fmt: skip
+    "__getitem__": _slice_or_index,
+    "interpolate": _interpolation,
+    "pad": _padding,
+}
 
 
 @contextmanager
@@ -123,7 +194,7 @@ class AddressedMode(TorchFunctionMode):
         path = self._path[-1]
         index = self._calls[path, operation]
         self._calls[path, operation] += 1
-        address = f"{path}:{operation}:{index}"
+        address = str(Address(path, operation, index))
         with _export_scope(address):
             return self.on_operation(address, operation, func, args, kwargs)
 
@@ -159,24 +230,6 @@ class AddressedMode(TorchFunctionMode):
         finally:
             entering.remove()
             leaving.remove()
-
-
-@dataclass(frozen=True)
-class TracedOp:
-    """One operation of the deployed forward pass.
-
-    `inputs` are the addresses of the operations that made its tensor arguments (`input` for the image; parameters and
-    constants do not appear); `shape` is the shape of its first output; `module` the module that owns the call.
-    `operation` is the one in the address, but `functional_conv2d` for a convolution that no nn.Conv2d calls. `numbers`
-    are the numbers among its arguments: a constant operand, the axes of a transpose, the axis of a softmax.
-    """
-
-    address: str
-    operation: str
-    module: str
-    inputs: tuple[str, ...]
-    shape: tuple[int, ...]
-    numbers: tuple[float, ...] = ()
 
 
 class _Tracer(AddressedMode):

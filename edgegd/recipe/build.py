@@ -170,7 +170,7 @@ def describe(value: Any) -> str:
 
 
 def nearest_key(key: str, prefix: str, root: type) -> str:
-    """"; did you mean ...?" with the dotted key that was probably meant, or "".
+    """ "; did you mean ...?" with the dotted key that was probably meant, or "".
 
     A key that exists under the same name in another section is the best guess, then a similar one in this section,
     then a similar one anywhere.

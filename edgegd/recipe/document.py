@@ -42,8 +42,9 @@ def parse_document(text: str) -> Document:
     return Document(data, lines, tuple(mistakes))
 
 
-def _walk(node: yaml.MappingNode, prefix: str, lines: dict[str, int], mistakes: list[tuple[int, str]],
-          parents: set[int]) -> None:
+def _walk(
+    node: yaml.MappingNode, prefix: str, lines: dict[str, int], mistakes: list[tuple[int, str]], parents: set[int]
+) -> None:
     if id(node) in parents:  # an alias may contain itself
         return
     for key, value in node.value:

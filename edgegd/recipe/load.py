@@ -42,9 +42,14 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, origin: str = "rec
     recipe = Recipe(**arguments)
     if document.data or not document.mistakes:  # after a syntax error nothing is known about the keys
         broken = {mistake.key for mistake in mistakes}
-        mistakes += [mistake for mistake in _check_version(data, recipe) + _check_data(recipe.data)
-                     + _check_mosaic(recipe) + _check_target(recipe.target, overridden)
-                     if not broken & {mistake.key, mistake.key.split(".")[0]}]
+        mistakes += [
+            mistake
+            for mistake in _check_version(data, recipe)
+            + _check_data(recipe.data)
+            + _check_mosaic(recipe)
+            + _check_target(recipe.target, overridden)
+            if not broken & {mistake.key, mistake.key.split(".")[0]}
+        ]
     located: list[tuple[int | str, str]] = [*document.mistakes]
     for mistake in mistakes:
         where = OVERRIDE if mistake.key in overridden else document.lines.get(mistake.key, 0)
@@ -108,8 +113,13 @@ def _check_data(data: DataSection) -> list[Mistake]:
         return [Mistake("data.path", f"missing; source {data.source} needs {kind}")]
     if data.source == "streets" and not resolve_path(data.path).exists():
         counts = {"train_images": data.train_images, "val_images": data.val_images}
-        return [Mistake(f"data.{name}", f"expected at least 1 because {data.path} does not exist yet, "
-                                        f"found {describe(count)}") for name, count in counts.items() if count == 0]
+        return [
+            Mistake(
+                f"data.{name}", f"expected at least 1 because {data.path} does not exist yet, found {describe(count)}"
+            )
+            for name, count in counts.items()
+            if count == 0
+        ]
     return []
 
 
@@ -118,8 +128,13 @@ def _check_mosaic(recipe: Recipe) -> list[Mistake]:
     distills = [recipe.train.distill, *([recipe.train.adapt.distill] if recipe.quant.activation != "silu" else [])]
     mixes = any(distill.asks and distill.labels for distill in distills)
     if recipe.data.unlabelled_images and recipe.train.mosaic > 0 and mixes:
-        return [Mistake("train.mosaic", "expected 0 with data.unlabelled_images, because a mosaic would mix images "
-                        f"with and without labels, found {describe(recipe.train.mosaic)}; or set `labels: false`")]
+        return [
+            Mistake(
+                "train.mosaic",
+                "expected 0 with data.unlabelled_images, because a mosaic would mix images "
+                f"with and without labels, found {describe(recipe.train.mosaic)}; or set `labels: false`",
+            )
+        ]
     return []
 
 
@@ -127,9 +142,14 @@ def _check_target(target: TargetSection, overridden: set[str]) -> list[Mistake]:
     """A command is run for whoever types it or stored it under a name, not for whoever wrote a file."""
     if not target.host.lstrip().startswith(COMMAND) or "target.host" in overridden or is_trusted():
         return []
-    return [Mistake("target.host", f"a recipe cannot say which command to run ({target.host!r}); store it as a target "
-                    "(`edgegd target add NAME URL`) and write its name, give it with --set or --target, or add --trust "
-                    "(SECURITY.md)")]
+    return [
+        Mistake(
+            "target.host",
+            f"a recipe cannot say which command to run ({target.host!r}); store it as a target "
+            "(`edgegd target add NAME URL`) and write its name, give it with --set or --target, or add --trust "
+            "(SECURITY.md)",
+        )
+    ]
 
 
 def _error(located: list[tuple[int | str, str]], origin: str) -> RecipeError:
@@ -138,5 +158,7 @@ def _error(located: list[tuple[int | str, str]], origin: str) -> RecipeError:
     rows = [f"  line {line}: {text}" if line else f"  {text}" for line, text in in_file]
     rows += [f"  {OVERRIDE} {text}" for line, text in located if line == OVERRIDE]
     count = f"{len(rows)} mistake{'s' if len(rows) > 1 else ''}"
-    return RecipeError("\n".join([f"{origin}: {count}", *rows]),
-                       mend="the keys and their limits are in docs/recipes.md; `edgegd recipe validate` checks again")
+    return RecipeError(
+        "\n".join([f"{origin}: {count}", *rows]),
+        mend="the keys and their limits are in docs/recipes.md; `edgegd recipe validate` checks again",
+    )

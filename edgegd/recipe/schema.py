@@ -6,31 +6,22 @@ they mean there. A field's `help` metadata is the text that the documentation an
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from edgegd.limits import IMAGE_FILES, LARGEST_SEED, SIDE_PX, THREADS
 from edgegd.network_size import NetworkSize, network_size
-from edgegd.recipe.device import canonical_device
+from edgegd.plan.profiles import TABLES
+from edgegd.recipe.option import option
+from edgegd.recipe.training import TrainSection
 
 SCHEMA_VERSION = 1
-PROFILES = ("x86-vnni", "x86-avx2", "arm64")
-"""The target profiles: one rule table each (edgegd.quant.rules)."""
+PROFILES = tuple(TABLES)
+"""The target profiles."""
 AUTO_PROFILE = "auto"
+OBSERVERS = ("minmax", "percentile", "mse", "entropy")
+"""How a range may be chosen: a module below edgegd.quant.observers each."""
+AUTO_OBSERVER = "auto"
 LOCAL_HOST = "local"
-
-
-def option(default: Any, text: str, *, choices: tuple[str, ...] = (), minimum: float | None = None,
-           maximum: float | None = None, canonical: Callable[[Any], str] | None = None) -> Any:
-    """A dataclass field with its default, its help text and its limits (checked by edgegd.recipe.load).
-
-    `canonical` turns what a recipe says into the one form that is stored, or raises ValueError with a sentence.
-    """
-    metadata = {"help": text, "choices": choices, "minimum": minimum, "maximum": maximum, "canonical": canonical}
-    if isinstance(default, (dict, list)):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -42,13 +33,20 @@ class FloatTraining:
     nothing is trained: weights that would need it are refused.
     """
 
-    epochs: int = option(0, "epochs of float training, done only when model.weights is an architecture (.yaml) or a "
-                            "checkpoint of other classes than the data set's; a checkpoint that has the data set's "
-                            "classes is used as it is. 0: never train, refuse weights that would need it",
-                            minimum=0, maximum=100_000)
+    epochs: int = option(
+        0,
+        "epochs of float training, done only when model.weights is an architecture (.yaml) or a "
+        "checkpoint of other classes than the data set's; a checkpoint that has the data set's "
+        "classes is used as it is. 0: never train, refuse weights that would need it",
+        minimum=0,
+        maximum=100_000,
+    )
     batch: int = option(16, "images a step", minimum=1, maximum=100_000)
-    optimizer: str = option("auto", "Ultralytics' optimizer name", choices=(
-        "auto", "Adam", "Adamax", "AdamW", "MuSGD", "NAdam", "RAdam", "RMSprop", "SGD"))  # fmt: skip
+    optimizer: str = option(
+        "auto",
+        "Ultralytics' optimizer name",
+        choices=("auto", "Adam", "Adamax", "AdamW", "MuSGD", "NAdam", "RAdam", "RMSprop", "SGD"),
+    )
     lr0: float = option(0.01, "initial learning rate (ignored by optimizer auto)", minimum=0)
     lrf: float = option(0.01, "final learning rate as a fraction of lr0", minimum=0)
     mosaic: float = option(1.0, "probability of mosaic augmentation", minimum=0, maximum=1)
@@ -59,13 +57,21 @@ class FloatTraining:
 class ModelSection:
     """`model`: the float detector to quantize."""
 
-    weights: str = option("yolo26n.pt", "checkpoint (.pt), a name on Ultralytics' hub, or an architecture (.yaml); "
-                                        "relative to the working directory, then to the project's own files; after "
-                                        "`shipped:` to the latter alone")
-    imgsz: int | tuple[int, int] = option(640, "size of the network's input in pixels: one number for a square, or "
-                                               "[height, width] such as [384, 640]; multiples of the stride "
-                                               "(model.float trains on squares of the longer side)",
-                                          minimum=32, maximum=SIDE_PX)
+    weights: str = option(
+        "yolo26n.pt",
+        "checkpoint (.pt, or the .safetensors file of a torchvision SSDLite), a name on Ultralytics' hub, or an "
+        "architecture (.yaml); "
+        "relative to the working directory, then to the project's own files; after "
+        "`shipped:` to the latter alone",
+    )
+    imgsz: int | tuple[int, int] = option(
+        640,
+        "size of the network's input in pixels: one number for a square, or "
+        "[height, width] such as [384, 640]; multiples of the stride "
+        "(model.float trains on squares of the longer side)",
+        minimum=32,
+        maximum=SIDE_PX,
+    )
     end2end: bool | None = option(None, "export the NMS-free head; null keeps the checkpoint's own form")
     float: FloatTraining = field(default_factory=FloatTraining, metadata={"help": "float training"})
 
@@ -80,15 +86,21 @@ class DataSection:
     """`data`: the detection data set."""
 
     source: str = option("yaml", "which kind of data set", choices=("streets", "bccd", "yaml"))
-    path: str = option("", "the set's folder (streets, bccd), or an Ultralytics data set YAML (yaml): a file, or a "
-                           "name such as coco.yaml; `shipped:coco.yaml` is Ultralytics' own in any case. Its "
-                           "`channels` (1 to 8, 3 where it says nothing) decide how images are read, as Ultralytics "
-                           "reads them")
+    path: str = option(
+        "",
+        "the set's folder (streets, bccd), or an Ultralytics data set YAML (yaml): a file, or a "
+        "name such as coco.yaml; `shipped:coco.yaml` is Ultralytics' own in any case. Its "
+        "`channels` (1 to 8, 3 where it says nothing) decide how images are read, as Ultralytics "
+        "reads them",
+    )
     unlabelled: str = option("error", "what an image without a label file is", choices=("error", "background"))
-    unlabelled_images: str = option("", "a folder of your own images without labels, such as the device's camera "
-                                        "takes; calibration and refinement draw from them too, and so does training "
-                                        "where train.distill asks for a difference to the float model. Label files "
-                                        "beside them are not read")
+    unlabelled_images: str = option(
+        "",
+        "a folder of your own images without labels, such as the device's camera "
+        "takes; calibration and refinement draw from them too, and so does training "
+        "where train.distill asks for a difference to the float model. Label files "
+        "beside them are not read",
+    )
     train_images: int = option(0, "streets: images to generate for training", minimum=0, maximum=1_000_000)
     val_images: int = option(0, "streets: images to generate for validation", minimum=0, maximum=1_000_000)
     seed: int = option(0, "streets: seed of the generator", minimum=0, maximum=LARGEST_SEED)
@@ -98,28 +110,45 @@ class DataSection:
 class QuantSection:
     """`quant`: how the plan is calibrated."""
 
-    calibration_images: int = option(128, "training images that calibration sees (a sample seeded by train.seed)",
-                                     minimum=1, maximum=1_000_000)
-    observer: str = option("mse", "how an activation's range is chosen; auto: for each, the one of these whose codes "
-                                 "have the least error", choices=("minmax", "percentile", "mse", "entropy", "auto"))
-    percentile: float = option(99.99, "percentile: the share of values in the range, in percent", minimum=50,
-                               maximum=100)
-    refine: str = option("auto", "what is done after calibration, on up to 64 of its images, without labels. fast: "
-                                 "weights are rounded for their inputs and biases corrected, in order; auto: fast "
-                                 "where weights have 7 bits (x86-avx2), none where they have 8",
-                         choices=("auto", "none", "fast"))
-    weight_scales: str = option("tied", "what a weight's scale is: tied to the largest weight of its channel "
-                                        "(after a refinement: as it was then), or learned", choices=("tied", "learned"))
+    calibration_images: int = option(
+        128, "training images that calibration sees (a sample seeded by train.seed)", minimum=1, maximum=1_000_000
+    )
+    observer: str = option(
+        "mse",
+        "how an activation's range is chosen; auto: for each, the one of these whose codes have the least error",
+        choices=(*OBSERVERS, AUTO_OBSERVER),
+    )
+    percentile: float = option(
+        99.99, "percentile: the share of values in the range, in percent", minimum=50, maximum=100
+    )
+    refine: str = option(
+        "auto",
+        "what is done after calibration, on up to 64 of its images, without labels. fast: "
+        "weights are rounded for their inputs and biases corrected, in order; auto: fast "
+        "where weights have 7 bits (x86-avx2), none where they have 8",
+        choices=("auto", "none", "fast"),
+    )
+    weight_scales: str = option(
+        "tied",
+        "what a weight's scale is: tied to the largest weight of its channel "
+        "(after a refinement: as it was then), or learned",
+        choices=("tied", "learned"),
+    )
     rules: dict[str, str] = option(  # noqa: RUF009
         {}, "decisions of rules by name, such as {box-convolution: integer}", choices=("float", "integer")
     )
     plan: str = option("", "an edited plan.json to use instead of the rules' plan")
-    activation: str = option("silu", "what SiLUs become before the model is quantized. silu: nothing changes; relu: "
-                                     "all of them ReLU, which takes no time in integers; auto: those whose measured "
-                                     "time is worth their sensitivity. relu and auto train the swapped model in float "
-                                     "first (train.adapt)", choices=("silu", "relu", "auto"))
-    activation_saving: float = option(0.5, "auto: the share of the time of all SiLUs that is to be saved", minimum=0,
-                                      maximum=1)
+    activation: str = option(
+        "silu",
+        "what SiLUs become before the model is quantized. silu: nothing changes; relu: "
+        "all of them ReLU, which takes no time in integers; auto: those whose measured "
+        "time is worth their sensitivity. relu and auto train the swapped model in float "
+        "first (train.adapt)",
+        choices=("silu", "relu", "auto"),
+    )
+    activation_saving: float = option(
+        0.5, "auto: the share of the time of all SiLUs that is to be saved", minimum=0, maximum=1
+    )
     # The last key: below it, `float` would be no type any more.
     float: list[str] = option([], "patterns (* and ?) of addresses of operations that stay float")  # noqa: RUF009
 
@@ -131,101 +160,21 @@ class PrecisionSection:
     Under a latency budget the plan with the least noise is taken, otherwise the fastest.
     """
 
-    latency_ms: float | None = option(None, "longest median latency in ms, of the searched plan's exported file",
-                                      minimum=0.001, maximum=1_000_000)
-    latency_ratio: float | None = option(None, "longest latency as a fraction of the FP32 file's",
-                                         minimum=0.001, maximum=1_000_000)
-    head_db: float | None = option(None, "least signal-to-noise ratio at the head in dB; 0 takes the fastest plan",
-                                   minimum=0)
+    latency_ms: float | None = option(
+        None, "longest median latency in ms, of the searched plan's exported file", minimum=0.001, maximum=1_000_000
+    )
+    latency_ratio: float | None = option(
+        None, "longest latency as a fraction of the FP32 file's", minimum=0.001, maximum=1_000_000
+    )
+    head_db: float | None = option(
+        None, "least signal-to-noise ratio at the head in dB; 0 takes the fastest plan", minimum=0
+    )
     images: int = option(8, "training images on which sensitivities are measured", minimum=1, maximum=1_000_000)
 
     @property
     def has_budget(self) -> bool:
         """Whether a searched plan is asked for at all."""
         return any(limit is not None for limit in (self.latency_ms, self.latency_ratio, self.head_db))
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """`train.distill`: what the student learns from the float model before QAT (weights 0, 0: nothing)."""
-
-    head: float = option(0.0, "weight of the difference of class scores and boxes (not for RT-DETR)", minimum=0)
-    neck: float = option(0.0, "weight of the difference of the features that enter the head", minimum=0)
-    labels: bool = option(True, "whether the labels' own loss counts too; false uses no labels at all")
-
-    @property
-    def asks(self) -> bool:
-        """Whether anything is learned from the float model."""
-        return self.head > 0 or self.neck > 0
-
-
-@dataclass(frozen=True)
-class AdaptationDistillation(Distillation):
-    """`train.adapt.distill`: what the swapped model learns from the SiLU model."""
-
-    head: float = option(1.0, "weight of the difference of class scores and boxes (0 for RT-DETR)", minimum=0)
-    neck: float = option(1.0, "weight of the difference of the features that enter the head", minimum=0)
-    labels: bool = option(True, "whether the labels' own loss counts too; false uses no labels at all")
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """`train.adapt`: float training, with BatchNorm live, of a model whose SiLUs became ReLUs (quant.activation).
-
-    Everything that has no key here is as in `train`.
-    """
-
-    epochs: int = option(20, "epochs of float training after SiLUs were swapped", minimum=1, maximum=100_000)
-    lr0: float = option(5e-4, "its peak learning rate", minimum=0)
-    warmup_epochs: float = option(1.0, "its epochs of linear warm-up of the learning rate", minimum=0, maximum=100_000)
-    distill: AdaptationDistillation = field(default_factory=AdaptationDistillation,
-                                            metadata={"help": "distillation from the SiLU model"})
-
-
-@dataclass(frozen=True)
-class TrainSection:
-    """`train`: gradient descent under fake quantization (QAT)."""
-
-    epochs: int = option(10, "epochs of QAT", minimum=1, maximum=100_000)
-    batch: int = option(16, "images a step", minimum=1, maximum=100_000)
-    device: str = option("cpu", "where training runs, float training included: cpu, cuda, cuda:N, mps; a whole number "
-                                "N means cuda:N", canonical=canonical_device)
-    workers: int = option(0, "data loading processes; 0 loads in the training process", minimum=0, maximum=THREADS)
-    seed: int = option(0, "seed of the order of images, of augmentation and of initial values",
-                       minimum=0, maximum=LARGEST_SEED)
-    optimizer: str = option("AdamW", "AdamW, Adam, SGD, or MuSGD as Ultralytics trains with; SGD is plain with "
-                                     "momentum 0", choices=("AdamW", "Adam", "SGD", "MuSGD"))
-    lr0: float = option(1e-4, "peak learning rate of the weights", minimum=0)
-    bias_lr: float | None = option(None, "peak learning rate of the biases; null: lr0", minimum=0)
-    range_lr: float = option(1e-3, "peak learning rate of the ranges: of the logarithms of scales, and of zero points "
-                                   "as a fraction of the 255 codes", minimum=0)
-    lrf: float = option(0.01, "final learning rate as a fraction of the peak (cosine)", minimum=0, maximum=1)
-    freeze_ranges_epochs: int = option(1, "epochs at the end in which ranges no longer learn",
-                                       minimum=0, maximum=100_000)
-    momentum: float = option(0.9, "momentum (SGD, MuSGD) or beta1 (Adam, AdamW): less than 1", minimum=0,
-                             maximum=0.9999)
-    weight_decay: float = option(0.0, "weight decay of convolution weights", minimum=0)
-    warmup_epochs: float = option(0.5, "epochs of linear warm-up of the learning rate", minimum=0, maximum=100_000)
-    grad_clip: float = option(10.0, "largest norm of the gradient", minimum=0)
-    ema_decay: float = option(0.998, "decay of the exponential moving average of weights and ranges", minimum=0,
-                              maximum=1)
-    amp: bool = option(False, "mixed precision: float16 on cuda, bfloat16 on cpu; weights and ranges stay float32")
-    oscillation: str = option("off", "weights that swing between two codes: off, count them (track), or also damp or "
-                                     "freeze them", choices=("off", "track", "damp", "freeze"))
-    damping: float = option(0.1, "damp: coefficient, at the end, of the squared distance of weights to their codes",
-                            minimum=0)
-    distill: Distillation = field(default_factory=Distillation, metadata={"help": "distillation from the float model"})
-    adapt: Adaptation = field(default_factory=Adaptation,
-                              metadata={"help": "float training after a swap of activations"})
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints within an epoch; 0: after every step",
-                                       minimum=0)
-    mosaic: float = option(0.0, "probability of mosaic augmentation", minimum=0, maximum=1)
-    fliplr: float = option(0.5, "probability of a horizontal flip", minimum=0, maximum=1)
-    scale: float = option(0.1, "random scaling by a factor of 1 +- scale", minimum=0, maximum=1)
-    translate: float = option(0.1, "random shift as a fraction of the image", minimum=0, maximum=1)
-    hsv_h: float = option(0.015, "random shift of hue", minimum=0, maximum=1)
-    hsv_s: float = option(0.4, "random shift of saturation", minimum=0, maximum=1)
-    hsv_v: float = option(0.3, "random shift of value", minimum=0, maximum=1)
 
 
 @dataclass(frozen=True)
@@ -242,8 +191,9 @@ class AccuracySection:
     conf: float = option(0.001, "smallest score that counts", minimum=0, maximum=1)
     iou: float = option(0.7, "IoU above which NMS drops a box (raw output only)", minimum=0, maximum=1)
     max_det: int = option(300, "most boxes an image", minimum=1, maximum=100_000)
-    images: int = option(0, "validation images to use (the first N by name); 0 uses all",
-                         minimum=0, maximum=IMAGE_FILES)
+    images: int = option(
+        0, "validation images to use (the first N by name); 0 uses all", minimum=0, maximum=IMAGE_FILES
+    )
 
 
 @dataclass(frozen=True)
@@ -253,11 +203,16 @@ class LatencySection:
     threads: int = option(1, "intra-op threads of onnxruntime", minimum=1, maximum=THREADS)
     spinning: bool = option(False, "whether idle threads spin (session.intra_op.allow_spinning)")
     launches: int = option(3, "fresh worker processes per model", minimum=1, maximum=10_000)
-    quads: int = option(3, "per launch; in a quad the models take turns, in a random order and then in its reverse",
-                        minimum=1, maximum=10_000)
+    quads: int = option(
+        3,
+        "per launch; in a quad the models take turns, in a random order and then in its reverse",
+        minimum=1,
+        maximum=10_000,
+    )
     block_s: float = option(0.5, "seconds of inference in a block", minimum=0.01, maximum=60)
-    warmup_s: float = option(5.0, "longest warm-up; it ends earlier once the block median is stable",
-                             minimum=0, maximum=3600)
+    warmup_s: float = option(
+        5.0, "longest warm-up; it ends earlier once the block median is stable", minimum=0, maximum=3600
+    )
 
 
 @dataclass(frozen=True)
@@ -266,29 +221,45 @@ class GateSection:
 
     baseline: str = option("", "name of a baseline (`edgegd baseline set`); empty: `edgegd gate --baseline` says it")
     margin: float = option(0.03, "how much slower a candidate may be and still pass", minimum=0, maximum=100)
-    detectable: float = option(0.10, "refuse to answer where only a regression greater than this would be seen",
-                               minimum=0.001, maximum=100)
-    quads: int = option(64, "per launch; in a quad baseline and candidate run two blocks each",
-                        minimum=1, maximum=10_000)
-    block_s: float = option(0.02, "seconds of inference in a block, three inferences at least; short blocks and many "
-                                  "quads let the machine's noise cancel", minimum=0.001, maximum=60)
-    warmup_s: float = option(10.0, "longest warm-up of a worker; it ends earlier once its latency is stable",
-                             minimum=0, maximum=3600)
-    limit_ms: float = option(0.0, "latency that must not be exceeded, beside the baseline's; 0: none",
-                             minimum=0, maximum=1_000_000)
-    limit_quantile: float = option(0.95, "of the single inferences, which must stay below limit_ms", minimum=0.5,
-                                   maximum=0.999)
+    detectable: float = option(
+        0.10, "refuse to answer where only a regression greater than this would be seen", minimum=0.001, maximum=100
+    )
+    quads: int = option(
+        64, "per launch; in a quad baseline and candidate run two blocks each", minimum=1, maximum=10_000
+    )
+    block_s: float = option(
+        0.02,
+        "seconds of inference in a block, three inferences at least; short blocks and many "
+        "quads let the machine's noise cancel",
+        minimum=0.001,
+        maximum=60,
+    )
+    warmup_s: float = option(
+        10.0, "longest warm-up of a worker; it ends earlier once its latency is stable", minimum=0, maximum=3600
+    )
+    limit_ms: float = option(
+        0.0, "latency that must not be exceeded, beside the baseline's; 0: none", minimum=0, maximum=1_000_000
+    )
+    limit_quantile: float = option(
+        0.95, "of the single inferences, which must stay below limit_ms", minimum=0.5, maximum=0.999
+    )
 
 
 @dataclass(frozen=True)
 class TargetSection:
     """`target`: where the model will run."""
 
-    profile: str = option(AUTO_PROFILE, "the kind of CPU to train and export for: x86 with VNNI, x86 with AVX2 alone "
-                                        "(weights of 7 bits), ARM64 (int8 activations); auto: what the CPU of "
-                                        "target.host needs, asked once at the start of a run",
-                          choices=(AUTO_PROFILE, *PROFILES))
-    host: str = option(LOCAL_HOST, "where the model will run and latency is measured: a name of `edgegd target ls`, or ssh://user@host[:port]")
+    profile: str = option(
+        AUTO_PROFILE,
+        "the kind of CPU to train and export for: x86 with VNNI, x86 with AVX2 alone "
+        "(weights of 7 bits), ARM64 (int8 activations); auto: what the CPU of "
+        "target.host needs, asked once at the start of a run",
+        choices=(AUTO_PROFILE, *PROFILES),
+    )
+    host: str = option(
+        LOCAL_HOST,
+        "where the model will run and latency is measured: a name of `edgegd target ls`, or ssh://user@host[:port]",
+    )
 
 
 @dataclass(frozen=True)

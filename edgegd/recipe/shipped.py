@@ -22,9 +22,12 @@ class ShippedRecipe(NamedTuple):
 def shipped_recipes() -> list[ShippedRecipe]:
     """Every shipped recipe, by name."""
     folder = recipes_folder()
-    return [ShippedRecipe(path.relative_to(folder).with_suffix("").as_posix(), path,
-                          str(read_yaml(path).get("description", "")))
-            for path in sorted(folder.rglob("*.yaml"))]
+    return [
+        ShippedRecipe(
+            path.relative_to(folder).with_suffix("").as_posix(), path, str(read_yaml(path).get("description", ""))
+        )
+        for path in sorted(folder.rglob("*.yaml"))
+    ]
 
 
 def find_recipe(name_or_path: str | Path) -> Path:
@@ -43,9 +46,12 @@ def find_recipe(name_or_path: str | Path) -> Path:
         return folder / f"{name}.yaml"
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise RecipeNotFoundError(f"no recipe {str(name_or_path)!r}", expected=f"a file, or one of {', '.join(known)}",
-                              found=f"{path} is a folder" if path.is_dir() else f"no file {path}",
-                              mend=f"{hint}`edgegd recipe ls` lists the shipped recipes")
+    raise RecipeNotFoundError(
+        f"no recipe {str(name_or_path)!r}",
+        expected=f"a file, or one of {', '.join(known)}",
+        found=f"{path} is a folder" if path.is_dir() else f"no file {path}",
+        mend=f"{hint}`edgegd recipe ls` lists the shipped recipes",
+    )
 
 
 def copy_recipe(name: str | Path, destination: str | Path) -> Path:

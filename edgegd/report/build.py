@@ -7,10 +7,10 @@ from typing import Any
 
 from edgegd.recipe.schema import Recipe
 from edgegd.report.ship import ship
+from edgegd.variants import QUANTIZED, VARIANTS
 
 REPORT_SCHEMA = 1
-VARIANTS = ("fp32", "ptq", "qat")
-EDGE = {"ptq": "ptq.edge", "qat": "qat.edge"}  # the same numbers from onnxruntime's own operators
+EDGE = {variant: f"{variant}.edge" for variant in QUANTIZED}  # the same numbers from onnxruntime's own operators
 # Points of mAP50-95 by which torch under fake quantization and onnxruntime may differ on the same images.
 MAP_AGREEMENT_POINTS = 0.1
 CENSUS_KEYS = ("int8_convs", "float_convs", "planned_float_convs")
@@ -42,25 +42,25 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
         "bootstrap": accuracy["bootstrap"],
         "ship": ship(accuracy, stages["descent"]),
         "proof": {"codes": verify["proof"], "accuracy": accuracy["proof"]},
-        "census": {
-            variant: {key: verify["census"][variant][key] for key in CENSUS_KEYS}
-            for variant in ("ptq", "qat")
-        },
+        "census": {variant: {key: verify["census"][variant][key] for key in CENSUS_KEYS} for variant in QUANTIZED},
         "parity": verify["parity"],
-        "ladder": {variant: _ladder(verify["ladder"][variant]) for variant in ("ptq", "qat")},
+        "ladder": {variant: _ladder(verify["ladder"][variant]) for variant in QUANTIZED},
         "tolerance": verify["tolerance"],
         "torch_agreement": _torch_agreement(stages["descent"], accuracy["qat"]["map50_95"]),
         "profiles": {profile: _profile(result) for profile, result in stages["profiles"].items()},
         "latency": {name: latency["models"][name] for name in (*VARIANTS, *EDGE.values())},
         "edge": verify["edge"],
         "latency_conditions": {
-            "stable": latency["stable"], "faults": latency["faults"], "settings": latency["settings"],
-            "fingerprint": latency["fingerprint"], "machine_profile": latency["machine_profile"],
+            "stable": latency["stable"],
+            "faults": latency["faults"],
+            "settings": latency["settings"],
+            "fingerprint": latency["fingerprint"],
+            "machine_profile": latency["machine_profile"],
         },
         "descent": stages["descent"],
         "refinement": stages["calibration"].get("refinement"),
         "weakest_ranges": [{"group": group, **ranges[group]} for group in weakest],
-    } | ({"swap": stages["swap"]} if "swap" in stages else {})  # fmt: skip
+    } | ({"swap": stages["swap"]} if "swap" in stages else {})
 
 
 def _ladder(ladder: dict[str, Any]) -> dict[str, Any]:
@@ -84,13 +84,21 @@ def _torch_agreement(descent: dict[str, Any], in_onnxruntime: float) -> dict[str
     """mAP50-95 of the kept model in torch under fake quantization beside that of qat.onnx in onnxruntime."""
     in_torch = descent["best_map50_95"]
     points = 100 * abs(in_torch - in_onnxruntime)
-    return {"torch": in_torch, "onnxruntime": in_onnxruntime, "difference_points": points,
-            "agree": points <= MAP_AGREEMENT_POINTS}  # fmt: skip
+    return {
+        "torch": in_torch,
+        "onnxruntime": in_onnxruntime,
+        "difference_points": points,
+        "agree": points <= MAP_AGREEMENT_POINTS,
+    }
 
 
 def _profile(result: dict[str, Any]) -> dict[str, Any]:
     return {
-        variant: {"file": name, "parity": result["parity"][variant], "ladder": _ladder(result["ladder"][variant]),
-                  "proof": result["proof"]}
+        variant: {
+            "file": name,
+            "parity": result["parity"][variant],
+            "ladder": _ladder(result["ladder"][variant]),
+            "proof": result["proof"],
+        }
         for variant, name in result["files"].items()
-    }  # fmt: skip
+    }

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from edgegd.atomic_files import write_atomically
 from edgegd.foreign_text import one_line, printable
-from edgegd.latency.verdict import StaticGate, Verdict
+from edgegd.latency.statistics.verdict import StaticGate, Verdict
 from edgegd.report.latency_table import Gate, describe, gates_table
 
 _ELEMENTS = {Verdict.REGRESSED: "failure", Verdict.INCONCLUSIVE: "failure", Verdict.INVALID: "error"}
@@ -28,17 +28,23 @@ def junit_xml(gates: Sequence[Gate], suite: str = "edgegd gate") -> bytes:
     cases = []
     for gate in gates:
         without_timing = isinstance(gate, StaticGate)
-        case = ElementTree.Element("testcase", classname=f"edgegd.{'static' if without_timing else 'latency'}",
-                                   name=one_line(describe(gate)))  # fmt: skip
+        case = ElementTree.Element(
+            "testcase", classname=f"edgegd.{'static' if without_timing else 'latency'}", name=one_line(describe(gate))
+        )
         text = printable(gates_table([gate]))
         if gate.verdict is Verdict.PASS:
             ElementTree.SubElement(case, "system-out").text = text
         else:
-            ElementTree.SubElement(case, _ELEMENTS[gate.verdict], type=gate.verdict.value,
-                                   message=printable(_reason(gate))).text = text  # fmt: skip
+            ElementTree.SubElement(
+                case, _ELEMENTS[gate.verdict], type=gate.verdict.value, message=printable(_reason(gate))
+            ).text = text
         cases.append(case)
-    counts = {"tests": len(cases), "failures": sum(case.find("failure") is not None for case in cases),
-              "errors": sum(case.find("error") is not None for case in cases), "skipped": 0}  # fmt: skip
+    counts = {
+        "tests": len(cases),
+        "failures": sum(case.find("failure") is not None for case in cases),
+        "errors": sum(case.find("error") is not None for case in cases),
+        "skipped": 0,
+    }
     numbers = {key: str(count) for key, count in counts.items()}
     root = ElementTree.Element("testsuites", numbers)
     ElementTree.SubElement(root, "testsuite", {"name": suite} | numbers).extend(cases)

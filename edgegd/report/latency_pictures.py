@@ -20,12 +20,16 @@ from matplotlib.ticker import MaxNLocator
 
 from edgegd.atomic_files import replaced_atomically
 from edgegd.foreign_text import one_line, printable
-from edgegd.latency.record import Block, Measurement
-from edgegd.latency.verdict import RelativeGate, Verdict
+from edgegd.latency.measuring.record import Block, Measurement
+from edgegd.latency.statistics.verdict import RelativeGate, Verdict
 from edgegd.report.latency_table import change
 
-VERDICT_COLORS = {Verdict.PASS: "tab:green", Verdict.REGRESSED: "tab:red", Verdict.INCONCLUSIVE: "tab:orange",
-                  Verdict.INVALID: "dimgrey"}  # fmt: skip
+VERDICT_COLORS = {
+    Verdict.PASS: "tab:green",
+    Verdict.REGRESSED: "tab:red",
+    Verdict.INCONCLUSIVE: "tab:orange",
+    Verdict.INVALID: "dimgrey",
+}
 _TAIL = 0.1  # per cent of the slowest inferences that are cut off: single outliers would leave no room for the rest
 _SHARES = (0.1, 1, 10, 50, 100)
 _WIDTH, _ROW = 9.0, 3.3  # inches
@@ -73,22 +77,37 @@ def draw_launches(axis: Axes, measurement: Measurement, gate: RelativeGate) -> N
     color = VERDICT_COLORS[gate.verdict]
     quads = measurement.log_ratios(gate.model)
     for number, values in quads.items():
-        axis.scatter([number + 1] * len(values), _percent(np.exp(values)), s=8, color="dimgrey", zorder=4,
-                     label="quads" if number == next(iter(quads)) else None)  # fmt: skip
+        axis.scatter(
+            [number + 1] * len(values),
+            _percent(np.exp(values)),
+            s=8,
+            color="dimgrey",
+            zorder=4,
+            label="quads" if number == next(iter(quads)) else None,
+        )
     medians = [float(np.exp(np.median(values))) for values in quads.values()]
     axis.scatter([number + 1 for number in quads], _percent(medians), s=26, color=color, zorder=3, label="launches")
     axis.axhline(0, color="black", linewidth=0.8)
-    axis.axhline(100 * gate.margin, color="tab:red", linestyle="--", linewidth=1,
-                 label=f"margin {change(1 + gate.margin)}")  # fmt: skip
+    axis.axhline(
+        100 * gate.margin, color="tab:red", linestyle="--", linewidth=1, label=f"margin {change(1 + gate.margin)}"
+    )
     if gate.ratio is not None:
         axis.axhline(_percent(gate.ratio), color=color, linewidth=1, label=f"estimate {change(gate.ratio)}")
     if gate.low is not None and gate.high is not None:
-        axis.axhspan(_percent(gate.low), _percent(gate.high), color=color, alpha=0.15,
-                     label=f"bounds {change(gate.low)} to {change(gate.high)}")  # fmt: skip
+        axis.axhspan(
+            _percent(gate.low),
+            _percent(gate.high),
+            color=color,
+            alpha=0.15,
+            label=f"bounds {change(gate.low)} to {change(gate.high)}",
+        )
     if not quads:
         _note(axis, "no launch can be used")
-    axis.set(title=one_line(f"{gate.verdict.value}: {gate.model} against {gate.reference}"), xlabel="launch",
-             ylabel="change of latency, %")  # fmt: skip
+    axis.set(
+        title=one_line(f"{gate.verdict.value}: {gate.model} against {gate.reference}"),
+        xlabel="launch",
+        ylabel="change of latency, %",
+    )
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(True, axis="y", color="whitesmoke")
     axis.legend(**LEGEND)
@@ -102,15 +121,23 @@ def draw_distribution(axis: Axes, measurement: Measurement) -> None:
     discarded = measurement.discarded()
     ends = []
     for model in measurement.models:
-        durations = [block.durations_ns for block in measurement.blocks
-                     if block.model == model and (block.launch, block.quad) not in discarded]  # fmt: skip
+        durations = [
+            block.durations_ns
+            for block in measurement.blocks
+            if block.model == model and (block.launch, block.quad) not in discarded
+        ]
         if not durations:
             continue
         sorted_ms = np.sort(np.concatenate(durations)) / 1e6
         slower = 100 * (1 - np.arange(len(sorted_ms)) / len(sorted_ms))  # per cent at least as slow as each
         median, p90, p99 = np.percentile(sorted_ms, [50, 90, 99])
-        axis.step(sorted_ms, slower, where="pre", linewidth=1.3,
-                  label=f"{one_line(model)}\nmedian {median:.2f} ms\np90 {p90:.2f}, p99 {p99:.2f}")  # fmt: skip
+        axis.step(
+            sorted_ms,
+            slower,
+            where="pre",
+            linewidth=1.3,
+            label=f"{one_line(model)}\nmedian {median:.2f} ms\np90 {p90:.2f}, p99 {p99:.2f}",
+        )
         ends.append((float(sorted_ms[0]), float(np.percentile(sorted_ms, 100 - _TAIL))))
     if ends:
         low, high = min(first for first, _ in ends), max(last for _, last in ends)
@@ -133,11 +160,16 @@ def draw_device(axis: Axes, measurement: Measurement) -> None:
     Where the device tells neither, a note says so.
     """
     clock = _Clock(measurement.blocks)
-    states = [(when, state) for block in measurement.blocks
-              for when, state in zip(clock.span(block), (block.before, block.after), strict=True)]  # fmt: skip
+    states = [
+        (when, state)
+        for block in measurement.blocks
+        for when, state in zip(clock.span(block), (block.before, block.after), strict=True)
+    ]
     zones = _series(states, lambda state: state.get("temperature_c") or {})
-    cores = _series(states, lambda state: {"mean of cores": mean(state["frequency_khz"]) / 1e6}
-                    if state.get("frequency_khz") else {})  # fmt: skip
+    cores = _series(
+        states,
+        lambda state: {"mean of cores": mean(state["frequency_khz"]) / 1e6} if state.get("frequency_khz") else {},
+    )
     handles: list[Artist] = []
     for zone, points in zones.items():
         handles += axis.plot(*zip(*points, strict=True), linewidth=1.2, label=one_line(zone))
@@ -145,13 +177,16 @@ def draw_device(axis: Axes, measurement: Measurement) -> None:
     if cores:
         frequency = axis.twinx() if zones else axis
         for name, points in cores.items():
-            handles += frequency.plot(*zip(*points, strict=True), color="black", linewidth=0.9, linestyle=":",
-                                      label=f"frequency, {name}")  # fmt: skip
+            handles += frequency.plot(
+                *zip(*points, strict=True), color="black", linewidth=0.9, linestyle=":", label=f"frequency, {name}"
+            )
         frequency.set_ylabel("frequency, GHz")
         frequency.set_ylim(bottom=0)
     faulty = [block for block in measurement.blocks if block.faults]
-    shaded = [axis.axvspan(*clock.span(block), color="tab:red", alpha=0.25, linewidth=0, label="block with a fault")
-              for block in faulty]  # fmt: skip
+    shaded = [
+        axis.axvspan(*clock.span(block), color="tab:red", alpha=0.25, linewidth=0, label="block with a fault")
+        for block in faulty
+    ]
     handles += shaded[:1]
     missing = [what for what, found in (("temperature", zones), ("frequency", cores)) if not found]
     if missing:
@@ -166,8 +201,10 @@ class _Clock:
     """When blocks began and ended: in minutes since the first, or by their number where a device tells no time."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
-        self._times = {id(block): tuple(state.get("clocks_ns", {}).get("monotonic") for state in
-                                        (block.before, block.after)) for block in blocks}  # fmt: skip
+        self._times = {
+            id(block): tuple(state.get("clocks_ns", {}).get("monotonic") for state in (block.before, block.after))
+            for block in blocks
+        }
         self._tells = all(time is not None for times in self._times.values() for time in times)
         self._numbers = {id(block): float(number) for number, block in enumerate(blocks, start=1)}
         self._first = self._times[id(blocks[0])][0]

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgegd.foreign_text import cell
-from edgegd.latency.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+from edgegd.latency.measuring.result import LatencyResult
+from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
 from edgegd.report.table import table
 
 Gate = RelativeGate | AbsoluteGate | StaticGate
-_RELATIVE = ["verdict", "target", "model", "change of latency", "margin", "detectable", "launches", "p regressed",
-             "p pass", "quads discarded"]  # fmt: skip
+_RELATIVE = [
+    "verdict",
+    "target",
+    "model",
+    "change of latency",
+    "margin",
+    "detectable",
+    "launches",
+    "p regressed",
+    "p pass",
+    "quads discarded",
+]
 _ABSOLUTE = ["verdict", "target", "model", "quantile", "ms", "limit ms", "samples"]
 
 
@@ -29,8 +40,11 @@ def gates_table(gates: Sequence[Gate], style: str = "simple") -> str:
     if absolute:
         parts.append(table([_absolute_row(gate) for gate in absolute], _ABSOLUTE, style))
     parts += [_static_part(gate, style) for gate in gates if isinstance(gate, StaticGate)]
-    reasons = [cell(f"- {gate.verdict.value}: {describe(gate)}: {gate.reason}", style) for gate in gates
-               if not isinstance(gate, StaticGate) and gate.verdict is not Verdict.PASS]  # fmt: skip
+    reasons = [
+        cell(f"- {gate.verdict.value}: {describe(gate)}: {gate.reason}", style)
+        for gate in gates
+        if not isinstance(gate, StaticGate) and gate.verdict is not Verdict.PASS
+    ]
     if reasons:
         parts.append("\n".join(reasons))
     return "\n\n".join(parts)
@@ -47,9 +61,12 @@ def gates_markdown(gates: Sequence[Gate], title: str = "Latency gate") -> str:
     lines = [f"## {title}: {overall.value}", "", gates_table(gates, "github"), ""]
     if any(isinstance(gate, RelativeGate) for gate in gates):
         alphas = " / ".join(sorted({f"{gate.alpha:g}" for gate in gates if isinstance(gate, RelativeGate)}))
-        lines += [f"Error rate of each side over all looks: {alphas}. *p regressed*: how likely data like these "
-                  "are of a model that is at most the margin slower; *p pass*: of one that is slower by the margin or "
-                  "more. *detectable*: flagged with 95 % probability on this device.", ""]  # fmt: skip
+        lines += [
+            f"Error rate of each side over all looks: {alphas}. *p regressed*: how likely data like these "
+            "are of a model that is at most the margin slower; *p pass*: of one that is slower by the margin or "
+            "more. *detectable*: flagged with 95 % probability on this device.",
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -70,17 +87,32 @@ def change(ratio: float | None) -> str:
 def _relative_row(gate: RelativeGate) -> list[str]:
     last = gate.looks[-1] if gate.looks else None
     bounds = "" if gate.low is None or gate.high is None else f" [{change(gate.low)}, {change(gate.high)}]"
-    return [gate.verdict.value, gate.target, gate.model, change(gate.ratio) + bounds, change(1 + gate.margin),
-            "not calibrated" if gate.detectable is None else change(gate.detectable), str(len(gate.launch_ratios)),
-            f"{last.p_regressed:.2g}" if last else "-", f"{last.p_pass:.2g}" if last else "-",
-            f"{gate.discarded_quads} of {gate.quads}"]  # fmt: skip
+    return [
+        gate.verdict.value,
+        gate.target,
+        gate.model,
+        change(gate.ratio) + bounds,
+        change(1 + gate.margin),
+        "not calibrated" if gate.detectable is None else change(gate.detectable),
+        str(len(gate.launch_ratios)),
+        f"{last.p_regressed:.2g}" if last else "-",
+        f"{last.p_pass:.2g}" if last else "-",
+        f"{gate.discarded_quads} of {gate.quads}",
+    ]
 
 
 def _absolute_row(gate: AbsoluteGate) -> list[str]:
     bounds = "" if gate.low_ms is None or gate.high_ms is None else f" [{gate.low_ms:.2f}, {gate.high_ms:.2f}]"
     estimate = "-" if gate.estimate_ms is None else f"{gate.estimate_ms:.2f}"
-    return [gate.verdict.value, gate.target, gate.model, f"{_quantile(gate)} at {100 * gate.confidence:g} %",
-            estimate + bounds, f"{gate.limit_ms:g}", str(gate.samples)]  # fmt: skip
+    return [
+        gate.verdict.value,
+        gate.target,
+        gate.model,
+        f"{_quantile(gate)} at {100 * gate.confidence:g} %",
+        estimate + bounds,
+        f"{gate.limit_ms:g}",
+        str(gate.samples),
+    ]
 
 
 def _quantile(gate: AbsoluteGate) -> str:
@@ -93,3 +125,21 @@ def _static_part(gate: StaticGate, style: str) -> str:
     line = cell(f"{gate.verdict.value}: {describe(gate)}: {count}", style)
     rows = [[one.name, one.reference, one.candidate, one.reason] for one in failed]
     return line if not rows else f"{line}\n\n{table(rows, ['fact', gate.reference, gate.model, 'reason'], style)}"
+
+
+def latency_table(results: Mapping[str, LatencyResult]) -> str:
+    """A line a target and file: medians and percentiles in ms, and how many times faster than FP32."""
+    rows = [
+        [
+            target,
+            name,
+            f"{one.median_ms:.2f}",
+            f"{one.p90_ms:.2f}",
+            f"{one.p99_ms:.2f}",
+            f"{one.speedup:.2f}x [{one.speedup_low:.2f}, {one.speedup_high:.2f}]",
+            "" if result.stable and not result.faults else "; ".join(result.faults) or "not stable",
+        ]
+        for target, result in results.items()
+        for name, one in result.models.items()
+    ]
+    return table(rows, ["target", "file", "median ms", "p90 ms", "p99 ms", "speed vs FP32", "disturbed"])

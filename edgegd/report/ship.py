@@ -48,31 +48,39 @@ def ship(accuracy: dict[str, Any], descent: dict[str, Any]) -> dict[str, Any]:
             variant: {**of_pair, "distinguishable": enough and _lacks_zero(of_pair["interval"])}
             for variant, of_pair in vs_fp32.items()
         },
-    }  # fmt: skip
+    }
     return verdict | {"why": _why(verdict)}
 
 
 def ship_lines(verdict: dict[str, Any]) -> list[str]:
     """The verdict in sentences, a line each: what to ship, how far to believe it, and the models against FP32."""
     models = ("ptq",) if verdict["reason"] == "calibrated" else ("ptq", "qat")
-    return [verdict["why"], *([_OPTIMISTIC] if verdict["optimistic_for_qat"] else []),
-            *(_against_fp32(variant, verdict) for variant in models)]  # fmt: skip
+    return [
+        verdict["why"],
+        *([_OPTIMISTIC] if verdict["optimistic_for_qat"] else []),
+        *(_against_fp32(variant, verdict) for variant in models),
+    ]
 
 
 def ship_section(report: dict[str, Any]) -> str:
     """The verdict, mAP of each model with its interval, and the differences, in Markdown."""
     made = report["bootstrap"]
-    models = [[_TITLES[variant], *(_points(accuracy[key], accuracy["intervals"][key]) for key in _MAPS)]
-              for variant, accuracy in report["accuracy"].items()]  # fmt: skip
-    differences = [[_pair(name), *(_signed(maps[key]) for key in _MAPS)]
-                   for name, maps in report["differences"].items()]  # fmt: skip
+    models = [
+        [_TITLES[variant], *(_points(accuracy[key], accuracy["intervals"][key]) for key in _MAPS)]
+        for variant, accuracy in report["accuracy"].items()
+    ]
+    differences = [
+        [_pair(name), *(_signed(maps[key]) for key in _MAPS)] for name, maps in report["differences"].items()
+    ]
     method = (
         f"In brackets: {100 * made['level']:g} % intervals by the percentile bootstrap. {made['draws']} times "
         f"{made['images']} images were drawn with replacement (seed {made['seed']}), the same ones for all models. "
         "What makes an image hard for both models cancels in their difference, so compare models by it alone."
     )
-    tables = [table(rows, [title, "mAP50-95", "mAP50"], "github")
-              for title, rows in (("onnxruntime", models), ("difference in points", differences))]  # fmt: skip
+    tables = [
+        table(rows, [title, "mAP50-95", "mAP50"], "github")
+        for title, rows in (("onnxruntime", models), ("difference in points", differences))
+    ]
     return "\n\n".join([cell(" ".join(ship_lines(report["ship"])), "github"), *tables, method])
 
 
@@ -100,20 +108,22 @@ def _why(verdict: dict[str, Any]) -> str:
     return {
         "calibrated": "Ship PTQ: the QAT file is the calibrated model, because no epoch was better.",
         "few_images": f"Ship PTQ: QAT is not shown to be better: {measured}, but only {verdict['labelled_images']} of "
-                      f"the images have labels, and fewer than {FEWEST_IMAGES} are too few to rely on the interval. "
-                      f"{_AGAIN}",
+        f"the images have labels, and fewer than {FEWEST_IMAGES} are too few to rely on the interval. "
+        f"{_AGAIN}",
         "qat_better": f"Ship QAT: {measured}.",
         "ptq_better": f"Ship PTQ: QAT is worse: {measured}.",
         "not_shown": f"Ship PTQ: QAT is not shown to be better: {measured}, which includes 0. {_AGAIN}",
-    }[verdict["reason"]]  # fmt: skip
+    }[verdict["reason"]]
 
 
 def _against_fp32(variant: str, verdict: dict[str, Any]) -> str:
     of_pair = verdict["vs_fp32"][variant]
     value, low, high = signed_points([of_pair["difference"], *of_pair["interval"]])
     can = "can" if of_pair["distinguishable"] else "cannot"
-    return (f"{_TITLES[variant]} {can} be distinguished from FP32 on these images: {value} points "
-            f"({100 * verdict['level']:g} % interval {low} to {high}).")  # fmt: skip
+    return (
+        f"{_TITLES[variant]} {can} be distinguished from FP32 on these images: {value} points "
+        f"({100 * verdict['level']:g} % interval {low} to {high})."
+    )
 
 
 def _points(value: float, interval: list[float]) -> str:

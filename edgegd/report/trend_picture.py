@@ -11,7 +11,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
 from edgegd.foreign_text import one_line
-from edgegd.latency.history import HistoryEntry
+from edgegd.latency.baseline.history import HistoryEntry
 from edgegd.report.baseline_table import break_reason
 from edgegd.report.latency_pictures import LEGEND, VERDICT_COLORS, save
 
@@ -47,26 +47,50 @@ def _draw_target(axis: Axes, entries: Sequence[HistoryEntry]) -> None:
             segments.append([])
         if reason:
             axis.axvline(_day(entry), color="grey", linestyle=":", linewidth=1)
-            axis.annotate(reason, (_day(entry), 1), (-3, -4), xycoords=("data", "axes fraction"), rotation=90,
-                          textcoords="offset points", fontsize=7, ha="right", va="top", color="dimgrey")  # fmt: skip
+            axis.annotate(
+                reason,
+                (_day(entry), 1),
+                (-3, -4),
+                xycoords=("data", "axes fraction"),
+                rotation=90,
+                textcoords="offset points",
+                fontsize=7,
+                ha="right",
+                va="top",
+                color="dimgrey",
+            )
         segments[-1].append(entry)
     for attribute, color in (("baseline_ms", "lightgrey"), ("candidate_ms", "tab:blue")):
         label: str | None = attribute.removesuffix("_ms")
         for segment in segments:
             measured = [entry for entry in segment if getattr(entry, attribute) is not None]
-            axis.plot([_day(entry) for entry in measured], [getattr(entry, attribute) for entry in measured],
-                      color=color, linewidth=1.2, marker=".", zorder=2, label=label)  # fmt: skip
+            axis.plot(
+                [_day(entry) for entry in measured],
+                [getattr(entry, attribute) for entry in measured],
+                color=color,
+                linewidth=1.2,
+                marker=".",
+                zorder=2,
+                label=label,
+            )
             label = None  # one line of the legend
     for verdict, color in VERDICT_COLORS.items():
         judged = [entry for entry in entries if entry.verdict == verdict.value]
         points = [(_day(entry), entry.candidate_ms) for entry in judged if entry.candidate_ms is not None]
         if points:
-            axis.scatter([x for x, _ in points], [y for _, y in points], s=28, color=color, zorder=3,
-                         label=verdict.value)  # fmt: skip
+            axis.scatter(
+                [x for x, _ in points], [y for _, y in points], s=28, color=color, zorder=3, label=verdict.value
+            )
         without = [_day(entry) for entry in judged if entry.candidate_ms is None]
         if without:
-            axis.plot(without, [0.03] * len(without), "x", color=color, transform=axis.get_xaxis_transform(),
-                      label=f"{verdict.value}, nothing measured")  # fmt: skip
+            axis.plot(
+                without,
+                [0.03] * len(without),
+                "x",
+                color=color,
+                transform=axis.get_xaxis_transform(),
+                label=f"{verdict.value}, nothing measured",
+            )
     locator = AutoDateLocator(minticks=2, maxticks=8)
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -6,6 +6,7 @@ from edgegd.runtime.draw import draw, write_image
 from edgegd.runtime.images import read_for, read_image
 from edgegd.runtime.letterbox import LetterboxGeometry, PixelInput, letterbox, network_input, preprocess
 from edgegd.runtime.session import load_model, load_portable, load_session, read_contract
+from edgegd.runtime.stream import Stream
 
 __all__ = [
     "Detections",
@@ -16,6 +17,7 @@ __all__ = [
     "PixelInput",
     "Preprocessing",
     "ProfileWarning",
+    "Stream",
     "Timings",
     "detections_from_output",
     "draw",

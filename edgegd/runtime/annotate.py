@@ -35,12 +35,18 @@ class FrameResult:
     def to_dict(self, with_timings: bool) -> dict[str, Any]:
         """The result as plain values, ready for `json.dumps`."""
         frame = {} if self.frame is None else {"frame": self.frame}
-        return {"image": str(self.path), **frame, "saved": str(self.saved) if self.saved else None,
-                **self.detections.to_dict(), **({"timings": self.timings} if with_timings else {})}  # fmt: skip
+        return {
+            "image": str(self.path),
+            **frame,
+            "saved": str(self.saved) if self.saved else None,
+            **self.detections.to_dict(),
+            **({"timings": self.timings} if with_timings else {}),
+        }
 
 
-def detect_in(detector: Detector, source: Source, target: Path | None, note: Callable[[str], None]
-              ) -> Iterator[FrameResult]:
+def detect_in(
+    detector: Detector, source: Source, target: Path | None, note: Callable[[str], None]
+) -> Iterator[FrameResult]:
     """The result of an image, or those of a video's frames; with a `target`, what was found is drawn into that file.
 
     A video's file takes its name when the last frame was asked for. `note` is told where a video ends early.
@@ -49,8 +55,9 @@ def detect_in(detector: Detector, source: Source, target: Path | None, note: Cal
     yield from (_in_video if source.is_video else _in_image)(detector, source.path, target, note)
 
 
-def _in_image(detector: Detector, path: Path, target: Path | None, note: Callable[[str], None]
-              ) -> Iterator[FrameResult]:
+def _in_image(
+    detector: Detector, path: Path, target: Path | None, note: Callable[[str], None]
+) -> Iterator[FrameResult]:
     start_ns = time.perf_counter_ns()
     image = read_for(path, detector.contract.preprocessing)
     decode_ms = (time.perf_counter_ns() - start_ns) / 1e6
@@ -62,8 +69,9 @@ def _in_image(detector: Detector, path: Path, target: Path | None, note: Callabl
     yield FrameResult(path, None, target, found, {"decode_ms": decode_ms, **asdict(taken)})
 
 
-def _in_video(detector: Detector, path: Path, target: Path | None, note: Callable[[str], None]
-              ) -> Iterator[FrameResult]:
+def _in_video(
+    detector: Detector, path: Path, target: Path | None, note: Callable[[str], None]
+) -> Iterator[FrameResult]:
     number = -1
     with Video(path, detector.contract.preprocessing.image_channels) as video, ExitStack() as stack:
         drawn = stack.enter_context(VideoFile(target, video.frames_per_second)) if target else None

@@ -13,11 +13,11 @@ from typing import Any
 
 from edgegd.errors import MetadataError
 from edgegd.limits import CHARACTERS_OF_A_NAME, CLASSES, SIDE_PX
+from edgegd.variants import VARIANTS
 
 METADATA_SCHEMA = "1"
 INPUT_NAME = "images"
 OUTPUT_NAME = "output0"
-VARIANTS = ("fp32", "ptq", "qat")
 ORDERS = ("rgb", "bgr", "gray", "stored")
 MOST_CHANNELS = 8
 """Of an image; more are no camera that Ultralytics' formats (TIFF, PNG) were tried with."""
@@ -61,13 +61,20 @@ class Preprocessing:
         _require(max(self.imgsz) <= SIDE_PX, f"imgsz must be at most {SIDE_PX} pixels a side", self.imgsz)
         color = self.letterbox_color
         _require(self.channel_order in ORDERS, f"channel_order must be one of {', '.join(ORDERS)}", self.channel_order)
-        _require(type(self.channels) is int and 1 <= self.channels <= MOST_CHANNELS,
-                 f"channels must be 1 to {MOST_CHANNELS}", self.channels)
+        _require(
+            type(self.channels) is int and 1 <= self.channels <= MOST_CHANNELS,
+            f"channels must be 1 to {MOST_CHANNELS}",
+            self.channels,
+        )
         count = self.image_channels
-        _require(len(color) == count and _are_integers(color, 0) and max(color) <= 255,
-                 f"letterbox_color must be {count} integers in 0..255", color)
-        _require(isinstance(self.scale, float) and 0 < self.scale < math.inf, "scale must be a positive float",
-                 self.scale)
+        _require(
+            len(color) == count and _are_integers(color, 0) and max(color) <= 255,
+            f"letterbox_color must be {count} integers in 0..255",
+            color,
+        )
+        _require(
+            isinstance(self.scale, float) and 0 < self.scale < math.inf, "scale must be a positive float", self.scale
+        )
         _require(self.interpolation == "linear", "interpolation must be linear", self.interpolation)
         _require(self.dtype in ("float32", "uint8"), "dtype must be float32 or uint8", self.dtype)
         if self.dtype == "float32":
@@ -77,18 +84,24 @@ class Preprocessing:
             _require(self.layout == "nhwc", "layout must be nhwc for uint8", self.layout)
             self._require_channels((3, 4))
             _require(self.scale == 1.0, "scale must be 1.0 for uint8", self.scale)
-            _require(self.channel_order != "rgb", "channel_order must be bgr, gray or stored for uint8",
-                     self.channel_order)
+            _require(
+                self.channel_order != "rgb", "channel_order must be bgr, gray or stored for uint8", self.channel_order
+            )
 
     def _require_channels(self, of_colours: tuple[int, ...]) -> None:
         if self.channel_order in ("rgb", "bgr"):
-            _require(self.channels in of_colours, f"channels must be {' or '.join(map(str, of_colours))} for "
-                     f"{self.dtype}", self.channels)
+            _require(
+                self.channels in of_colours,
+                f"channels must be {' or '.join(map(str, of_colours))} for {self.dtype}",
+                self.channels,
+            )
         else:
             bands = "gray" if self.channels == 1 else "stored"
-            _require(self.channel_order == bands and self.channels != 3,
-                     "channel_order must be gray for 1 channel, rgb or bgr for 3, stored for others",
-                     f"{self.channel_order} for {self.channels}")
+            _require(
+                self.channel_order == bands and self.channels != 3,
+                "channel_order must be gray for 1 channel, rgb or bgr for 3, stored for others",
+                f"{self.channel_order} for {self.channels}",
+            )
 
     @classmethod
     def of_images(cls, imgsz: tuple[int, int], channels: int = 3) -> Preprocessing:
@@ -136,8 +149,11 @@ class OutputContract:
 
     def __post_init__(self) -> None:
         _require(self.kind in ("end2end", "queries", "raw"), "output kind must be end2end, queries or raw", self.kind)
-        _require(len(self.shape) == 3 and _are_integers(self.shape, 1) and self.shape[0] == 1,
-                 "output shape must be three positive integers, the first 1", self.shape)
+        _require(
+            len(self.shape) == 3 and _are_integers(self.shape, 1) and self.shape[0] == 1,
+            "output shape must be three positive integers, the first 1",
+            self.shape,
+        )
         if self.kind == "raw":
             _require(self.shape[1] > 4, "a raw output has shape (1, 4 + classes, N)", self.shape)
         else:
@@ -167,22 +183,37 @@ class ModelContract:
     def __post_init__(self) -> None:
         are_names = isinstance(self.names, tuple) and all(isinstance(name, str) for name in self.names)
         _require(are_names and len(self.names) > 0, "names must be a tuple of class names", self.names)
-        _require(len(self.names) <= CLASSES and max(map(len, self.names)) <= CHARACTERS_OF_A_NAME,
-                 f"names must be at most {CLASSES}, of at most {CHARACTERS_OF_A_NAME} characters", len(self.names))
+        _require(
+            len(self.names) <= CLASSES and max(map(len, self.names)) <= CHARACTERS_OF_A_NAME,
+            f"names must be at most {CLASSES}, of at most {CHARACTERS_OF_A_NAME} characters",
+            len(self.names),
+        )
         _require(_are_integers((self.stride,), 1), "stride must be a positive integer", self.stride)
         _require(self.variant in VARIANTS, f"variant must be one of {', '.join(VARIANTS)}", self.variant)
         _require(isinstance(self.plan_sha256, str), "plan_sha256 must be a string", self.plan_sha256)
         _require(isinstance(self.profile, str), "profile must be a string", self.profile)
         _require(isinstance(self.versions, dict), "versions must be a mapping", self.versions)
-        _require(isinstance(self.portable, str) and "/" not in self.portable,
-                 "portable must be a file's name without its folder", self.portable)
-        _require(bool(self.portable) == self.preprocessing.takes_pixels,
-                 "an edge file (uint8 input), and no other, must name its portable file", self.portable)
-        _require(all(side % self.stride == 0 for side in self.preprocessing.imgsz),
-                 f"imgsz must be a multiple of the stride {self.stride}", self.preprocessing.imgsz)
+        _require(
+            isinstance(self.portable, str) and "/" not in self.portable,
+            "portable must be a file's name without its folder",
+            self.portable,
+        )
+        _require(
+            bool(self.portable) == self.preprocessing.takes_pixels,
+            "an edge file (uint8 input), and no other, must name its portable file",
+            self.portable,
+        )
+        _require(
+            all(side % self.stride == 0 for side in self.preprocessing.imgsz),
+            f"imgsz must be a multiple of the stride {self.stride}",
+            self.preprocessing.imgsz,
+        )
         if self.output.kind == "raw":
-            _require(self.output.shape[1] == 4 + len(self.names),
-                     f"a raw output for {len(self.names)} classes has {4 + len(self.names)} rows", self.output.shape)
+            _require(
+                self.output.shape[1] == 4 + len(self.names),
+                f"a raw output for {len(self.names)} classes has {4 + len(self.names)} rows",
+                self.output.shape,
+            )
 
     def to_metadata(self) -> dict[str, str]:
         """The contract as `edgegd.*` keys for ONNX metadata_props; `from_metadata` restores an equal contract."""
@@ -199,7 +230,8 @@ class ModelContract:
         schema = metadata.get("edgegd.schema")
         if schema != METADATA_SCHEMA:
             raise MetadataError(
-                "the ONNX file carries no edgegd metadata" if schema is None
+                "the ONNX file carries no edgegd metadata"
+                if schema is None
                 else "the ONNX file's edgegd metadata has another schema",
                 expected=f"edgegd.schema = {METADATA_SCHEMA}",
                 found="no such key" if schema is None else f"edgegd.schema = {schema}",

@@ -34,9 +34,7 @@ def decode_queries(output: NDArray[np.float32], *, imgsz: tuple[int, int], conf:
     return Decoded(np.concatenate((centers - half_sizes, centers + half_sizes), axis=1), scores, class_ids)
 
 
-def decode_raw(
-    output: NDArray[np.float32], *, conf: float, iou: float, max_det: int, multi_label: bool
-) -> Decoded:
+def decode_raw(output: NDArray[np.float32], *, conf: float, iou: float, max_det: int, multi_label: bool) -> Decoded:
     """A raw output (1, 4 + classes, N) after the score threshold `conf` and class-aware NMS at `iou`.
 
     `multi_label` lets one box carry every class that scores above `conf` (Ultralytics' validation); otherwise a box has

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
-from edgegd.device.profile import SATURATING, this_machine
+from edgegd.device.profile import SATURATING, is_signed, this_machine
 from edgegd.errors import OutputContractError
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, ModelContract
 from edgegd.runtime.decode import decode_end2end, decode_queries, decode_raw
@@ -84,9 +84,11 @@ def detections_from_output(
     known = (decoded.class_ids >= 0) & (decoded.class_ids < len(contract.names))
     if not known.all():
         raise OutputContractError(
-            "a model detects a class that it does not have", expected=f"ids 0 to {len(contract.names) - 1}",
-            found=str(int(decoded.class_ids[~known][0])), mend="export the model again; its metadata was edited",
-        )  # fmt: skip
+            "a model detects a class that it does not have",
+            expected=f"ids 0 to {len(contract.names) - 1}",
+            found=str(int(decoded.class_ids[~known][0])),
+            mend="export the model again; its metadata was edited",
+        )
     return Detections(geometry.to_original(decoded.boxes, clip=clip), decoded.scores, decoded.class_ids, contract.names)
 
 
@@ -109,13 +111,14 @@ class ProfileWarning(UserWarning):
 
 def _warn_of_saturation(path: str | Path, contract: ModelContract) -> None:
     # An edge file of int8 activations runs in kernels that sum in 32 bits; x86 turns a portable one into uint8.
-    signed_edge = contract.profile == "arm64" and contract.preprocessing.takes_pixels
+    signed_edge = is_signed(contract.profile) and contract.preprocessing.takes_pixels
     if contract.profile not in ("", SATURATING) and not signed_edge and this_machine().profile == SATURATING:
         warnings.warn(
             f"{path} is for {contract.profile} CPUs: this one has no VNNI, so sums saturate at 16 bits and boxes will "
             f"differ. Export the file for this CPU: `edgegd export RUN_DIR --profile {SATURATING}`",
-            ProfileWarning, stacklevel=3,
-        )  # fmt: skip
+            ProfileWarning,
+            stacklevel=3,
+        )
 
 
 class Detector:
@@ -168,9 +171,15 @@ class Detector:
         output = self.session.run([OUTPUT_NAME], {INPUT_NAME: network_input})[0]
         inferred_ns = time.perf_counter_ns()
         found = detections_from_output(
-            output, self.contract, geometry,
-            conf=self.conf, iou=self.iou, max_det=self.max_det, multi_label=self.multi_label, clip=self.clip,
-        )  # fmt: skip
+            output,
+            self.contract,
+            geometry,
+            conf=self.conf,
+            iou=self.iou,
+            max_det=self.max_det,
+            multi_label=self.multi_label,
+            clip=self.clip,
+        )
         moments_ns = (start_ns, prepared_ns, inferred_ns, time.perf_counter_ns())
         return found, Timings(*((end - begin) / 1e6 for begin, end in pairwise(moments_ns)))
 

@@ -13,8 +13,16 @@ from edgegd.runtime.opencv import require_opencv
 
 # BGR; far apart from each other and from skin, sky and asphalt; a class takes the colour of its index, cyclically.
 PALETTE = (
-    (56, 56, 255), (49, 210, 207), (187, 212, 0), (255, 149, 0), (255, 56, 132), (23, 204, 146), (168, 153, 44),
-    (31, 112, 255), (134, 219, 61), (147, 69, 52),
+    (56, 56, 255),
+    (49, 210, 207),
+    (187, 212, 0),
+    (255, 149, 0),
+    (255, 56, 132),
+    (23, 204, 146),
+    (168, 153, 44),
+    (31, 112, 255),
+    (134, 219, 61),
+    (147, 69, 52),
 )
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 

@@ -17,8 +17,15 @@ def declared_size(content: bytes) -> tuple[int, int] | None:
         if content.startswith(PNG):
             return struct.unpack(">II", content[16:24])
         if content.startswith(JPEG):
-            return next(((width, height) for marker, start in _segments(content) if marker in _FRAMES
-                         for height, width in [struct.unpack(">HH", content[start + 3 : start + 7])]), None)
+            return next(
+                (
+                    (width, height)
+                    for marker, start in _segments(content)
+                    if marker in _FRAMES
+                    for height, width in [struct.unpack(">HH", content[start + 3 : start + 7])]
+                ),
+                None,
+            )
         if content[:6] in (b"GIF87a", b"GIF89a"):
             return struct.unpack("<HH", content[6:10])
         if content.startswith(b"BM"):

@@ -15,8 +15,9 @@ from edgegd.runtime.image_header import declared_size, is_truncated
 from edgegd.runtime.opencv import require_opencv
 from edgegd.runtime.pixels import TOO_MANY_PIXELS, pixels
 
-IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif",
-                            ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"}
+)
 """The files of an image folder that count as images: Ultralytics' list (ultralytics/data/utils.py, IMG_FORMATS)."""
 
 

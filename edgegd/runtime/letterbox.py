@@ -53,9 +53,7 @@ class LetterboxGeometry:
         return np.clip(moved, np.float32(0), limit) if clip else moved
 
 
-def letterbox(
-    image: NDArray[np.uint8], preprocessing: Preprocessing
-) -> tuple[NDArray[np.uint8], LetterboxGeometry]:
+def letterbox(image: NDArray[np.uint8], preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], LetterboxGeometry]:
     """The image (H, W, C) uint8 resized and padded to preprocessing.imgsz, with the geometry to map boxes back.
 
     C is `preprocessing.image_channels`; three are in BGR.
@@ -92,9 +90,7 @@ def write_resized(image: NDArray[np.uint8], geometry: LetterboxGeometry, canvas:
         place[:] = image
 
 
-def preprocess(
-    image: NDArray[np.uint8], preprocessing: Preprocessing
-) -> tuple[NDArray[np.float32], LetterboxGeometry]:
+def preprocess(image: NDArray[np.uint8], preprocessing: Preprocessing) -> tuple[NDArray[np.float32], LetterboxGeometry]:
     """The image (H, W, C) uint8 as a portable file's input: float32 (1, C, h, w), contiguous; and its geometry.
 
     The values are those of Ultralytics' predictor, bit for bit: a float32 division by 255, three channels after

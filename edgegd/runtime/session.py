@@ -80,8 +80,9 @@ def read_contract(session: onnxruntime.InferenceSession, path: str | Path) -> Mo
     image = contract.preprocessing
     image_type = "tensor(uint8)" if image.takes_pixels else "tensor(float)"
     _require_tensor(path, "inputs", session.get_inputs(), _describe(INPUT_NAME, image.input_shape, image_type))
-    _require_tensor(path, "outputs", session.get_outputs(),
-                    _describe(OUTPUT_NAME, contract.output.shape, "tensor(float)"))
+    _require_tensor(
+        path, "outputs", session.get_outputs(), _describe(OUTPUT_NAME, contract.output.shape, "tensor(float)")
+    )
     return contract
 
 
@@ -107,6 +108,12 @@ def load_portable(
         OnnxUnreadableError, MetadataError, OutputContractError: see `load_model`.
     """
     session, contract = load_model(path, threads=threads, spinning=spinning)
+    require_portable(contract, path)
+    return session, contract
+
+
+def require_portable(contract: ModelContract, path: str | Path) -> None:
+    """OutputContractError for the contract of an edge file, which takes pixels and not float32 images."""
     if contract.preprocessing.takes_pixels:
         portable = Path(path).with_name(contract.portable)
         raise OutputContractError(
@@ -117,7 +124,6 @@ def load_portable(
             found=_describe(INPUT_NAME, contract.preprocessing.input_shape, "tensor(uint8)"),
             mend=f"use the portable file it was made from, {portable}" + ("" if portable.exists() else " (not there)"),
         )
-    return session, contract
 
 
 def _require_tensor(path: str | Path, what: str, nodes: list[onnxruntime.NodeArg], expected: str) -> None:

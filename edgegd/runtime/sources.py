@@ -17,8 +17,9 @@ from pathlib import Path
 from edgegd.errors import NoImagesError, UnreadableImageError
 from edgegd.runtime.images import IMAGE_SUFFIXES
 
-VIDEO_SUFFIXES = frozenset({".asf", ".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm",
-                            ".wmv"})  # fmt: skip
+VIDEO_SUFFIXES = frozenset(
+    {".asf", ".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
+)
 """The files that count as videos: Ultralytics' list (ultralytics/data/utils.py, VID_FORMATS)."""
 MOST_FILES = 1_000_000
 LARGEST_LIST = 64 << 20  # bytes
@@ -42,8 +43,12 @@ def find_sources(names: Sequence[str]) -> tuple[Source, ...]:
     """
     found = tuple(itertools.islice(_all_of(names), MOST_FILES + 1))
     if len(found) > MOST_FILES:
-        raise NoImagesError("there are too many images.", expected=f"{MOST_FILES} files at most",
-                            found=f"more, the last of them {found[-1].path}", mend="name fewer files at a time")
+        raise NoImagesError(
+            "there are too many images.",
+            expected=f"{MOST_FILES} files at most",
+            found=f"more, the last of them {found[-1].path}",
+            mend="name fewer files at a time",
+        )
     return found
 
 
@@ -62,16 +67,21 @@ def _files_of(name: str, where: str) -> Iterator[Source]:
         paths: Iterator[str] = iter(sorted(os.path.join(name, inside) for inside in os.listdir(name)))
     elif os.path.lexists(name):
         if os.path.exists(name) and not os.path.isfile(name):
-            raise UnreadableImageError(f"{where}{name}: neither a file nor a folder", expected="an image or a video",
-                                       mend="name a regular file")
+            raise UnreadableImageError(
+                f"{where}{name}: neither a file nor a folder",
+                expected="an image or a video",
+                mend="name a regular file",
+            )
         yield Source(Path(name), is_video=Path(name).suffix.lower() in VIDEO_SUFFIXES)
         return
     elif glob.has_magic(name):
         paths = iter(sorted(itertools.islice(glob.iglob(name, recursive=True), MOST_FILES + 1)))
     else:
-        raise UnreadableImageError(f"{where}{name or 'an empty name'}: no such file or folder",
-                                   expected="an image, a video, a folder, a pattern, or a list file (.txt)",
-                                   mend="correct the path")
+        raise UnreadableImageError(
+            f"{where}{name or 'an empty name'}: no such file or folder",
+            expected="an image, a video, a folder, a pattern, or a list file (.txt)",
+            mend="correct the path",
+        )
     is_empty = True
     for path in map(Path, paths):
         is_video = path.suffix.lower() in VIDEO_SUFFIXES
@@ -80,8 +90,9 @@ def _files_of(name: str, where: str) -> Iterator[Source]:
             yield Source(path, is_video)
     if is_empty:
         kind = "folder" if os.path.isdir(name) else "pattern"
-        raise NoImagesError(f"{where}the {kind} {name} holds no images.", expected=_KINDS, found="none",
-                            mend=f"correct the {kind}")
+        raise NoImagesError(
+            f"{where}the {kind} {name} holds no images.", expected=_KINDS, found="none", mend=f"correct the {kind}"
+        )
 
 
 def _entries(file: Path) -> Iterator[tuple[str, str]]:
@@ -89,12 +100,20 @@ def _entries(file: Path) -> Iterator[tuple[str, str]]:
     try:
         size = file.stat().st_size
         if size > LARGEST_LIST:
-            raise NoImagesError(f"the list {file} is too long.", expected=f"at most {LARGEST_LIST} bytes",
-                                found=f"{size} bytes", mend="split it")
+            raise NoImagesError(
+                f"the list {file} is too long.",
+                expected=f"at most {LARGEST_LIST} bytes",
+                found=f"{size} bytes",
+                mend="split it",
+            )
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise NoImagesError(f"the list {file} cannot be read.", expected="one path a line, in UTF-8",
-                            found=str(error), mend="save it as UTF-8 text") from error
+        raise NoImagesError(
+            f"the list {file} cannot be read.",
+            expected="one path a line, in UTF-8",
+            found=str(error),
+            mend="save it as UTF-8 text",
+        ) from error
     is_empty = True
     for line, row in enumerate(text.split("\n"), 1):
         entry = row.strip()
@@ -105,5 +124,9 @@ def _entries(file: Path) -> Iterator[tuple[str, str]]:
         known = os.path.lexists(entry) or (glob.has_magic(entry) and any(glob.iglob(entry, recursive=True)))
         yield (entry if known or os.path.isabs(entry) else beside), f"{file}:{line}: "
     if is_empty:
-        raise NoImagesError(f"the list {file} is empty.", expected="one path a line", found="none",
-                            mend="write the images' paths into it")
+        raise NoImagesError(
+            f"the list {file} is empty.",
+            expected="one path a line",
+            found="none",
+            mend="write the images' paths into it",
+        )

@@ -34,9 +34,12 @@ class Video:
 
     def __init__(self, path: Path, channels: int = 3) -> None:
         if channels not in (1, 3):
-            raise ChannelCountError(f"{path} is a video, but the model takes images of {channels} channels.",
-                                    expected="a model of 3 or 1 channels", found=f"{channels}",
-                                    mend="give it multispectral images (.tiff) instead")
+            raise ChannelCountError(
+                f"{path} is a video, but the model takes images of {channels} channels.",
+                expected="a model of 3 or 1 channels",
+                found=f"{channels}",
+                mend="give it multispectral images (.tiff) instead",
+            )
         self._cv2, self._path, self._channels = require_opencv(), path, channels
         _require_readable(path)
         self._capture = _opened_quietly(self._cv2, os.path.abspath(path))
@@ -49,8 +52,9 @@ class Video:
     def __enter__(self) -> Video:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-                 ) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._capture.release()
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
@@ -87,15 +91,19 @@ def _require_readable(path: Path) -> None:
         with path.open("rb") as file:
             content = file.read(1)
     except OSError as error:
-        raise UnreadableImageError(f"{path}: {error.strerror or error}", expected="a video file",
-                                   mend="correct the path") from error
+        raise UnreadableImageError(
+            f"{path}: {error.strerror or error}", expected="a video file", mend="correct the path"
+        ) from error
     if not content:
         raise UnreadableImageError(f"{path}: the file is empty", expected="a video file", mend="replace the file")
 
 
 def _no_video(path: Path) -> UnreadableImageError:
-    return UnreadableImageError(f"{path}: the file is not a video that OpenCV can read, or is damaged",
-                                expected="a video file (.mp4, .avi, ...)", mend="replace or convert the file")
+    return UnreadableImageError(
+        f"{path}: the file is not a video that OpenCV can read, or is damaged",
+        expected="a video file (.mp4, .avi, ...)",
+        mend="replace or convert the file",
+    )
 
 
 class VideoFile:
@@ -124,15 +132,19 @@ class VideoFile:
             code = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(str(self._folder / "video.mp4"), code, self._fps, self._size)
             if not self._writer.isOpened():
-                raise MissingExtraError("this OpenCV cannot write MP4 videos.", found="it has no FFmpeg",
-                                        mend="pip install opencv-python-headless, which brings one")
+                raise MissingExtraError(
+                    "this OpenCV cannot write MP4 videos.",
+                    found="it has no FFmpeg",
+                    mend="pip install opencv-python-headless, which brings one",
+                )
         if (frame.shape[1], frame.shape[0]) != self._size:
             frame = cv2.resize(frame, self._size)
         self._writer.write(frame)
         self._frames += 1
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-                 ) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if self._writer is not None:
                 self._writer.release()

@@ -64,7 +64,8 @@ def require_real(target: Target) -> None:
     """Raises EmulatedTargetError for a target whose times mean nothing."""
     if target.emulated:
         raise EmulatedTargetError(
-            f"The target {target.name} is emulated: its latency is refused.", expected="a real device",
+            f"The target {target.name} is emulated: its latency is refused.",
+            expected="a real device",
             found="a target that was added with --emulated",
             mend="measure on the board itself; `edgegd emulate` compares what an emulated CPU computes",
-        )  # fmt: skip
+        )

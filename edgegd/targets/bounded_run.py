@@ -37,8 +37,9 @@ def run_bounded(command: list[str], stdin: Any = subprocess.DEVNULL, limit_s: fl
     """
     end = None if limit_s is None else time.monotonic() + limit_s
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = subprocess.Popen(command, stdin=stdin, stdout=out, stderr=err, start_new_session=True,
-                                   preexec_fn=hearing_interrupts())  # fmt: skip
+        process = subprocess.Popen(
+            command, stdin=stdin, stdout=out, stderr=err, start_new_session=True, preexec_fn=hearing_interrupts()
+        )
         try:
             while True:
                 try:

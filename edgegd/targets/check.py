@@ -9,11 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from edgegd.device import latency_worker as worker
+from edgegd.device.state import describe
 from edgegd.errors import DeviceBusyError, DeviceSoftwareError
-from edgegd.latency import worker
-from edgegd.latency.conversation import ask
-from edgegd.latency.state import describe
 from edgegd.targets.base import CheckItem, Target
+from edgegd.targets.worker_protocol import ask
 
 WORKER_FILE = Path(worker.__file__)
 OLDEST_PYTHON = (3, 9)
@@ -33,8 +33,12 @@ def examine(target: Target, install: str) -> tuple[CheckItem, ...]:
             answer = ask(started, {"hello": worker.PROTOCOL}, _ANSWER_S)
     except DeviceSoftwareError as error:
         return (CheckItem("Python", error.found, "missing", error.mend),)
-    return (*_software(answer["machine"], install), _space(answer["free_bytes"]), _lock(target),
-            *_condition(answer["state"]))  # fmt: skip
+    return (
+        *_software(answer["machine"], install),
+        _space(answer["free_bytes"]),
+        _lock(target),
+        *_condition(answer["state"]),
+    )
 
 
 def _software(machine: Mapping[str, Any], install: str) -> Iterator[CheckItem]:
@@ -77,12 +81,21 @@ def _condition(state: Mapping[str, Any]) -> Iterator[CheckItem]:
         yield CheckItem("clock", "as this machine's")
     else:
         side = "ahead of" if ahead_s > 0 else "behind"
-        yield CheckItem("clock", f"{abs(ahead_s):.0f} s {side} this machine's", "note",
-                        "dates will be wrong, latencies not: sudo timedatectl set-ntp true")  # fmt: skip
+        yield CheckItem(
+            "clock",
+            f"{abs(ahead_s):.0f} s {side} this machine's",
+            "note",
+            "dates will be wrong, latencies not: sudo timedatectl set-ntp true",
+        )
     governor = state.get("governor")
     if governor is None or governor == "performance":
         yield CheckItem("governor", governor or "not readable, as in most virtual machines")
     else:
-        yield CheckItem("governor", governor, "note", "latencies vary less with: echo performance | sudo tee "
-                        "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor")  # fmt: skip
+        yield CheckItem(
+            "governor",
+            governor,
+            "note",
+            "latencies vary less with: echo performance | sudo tee "
+            "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
+        )
     yield CheckItem("state", describe(state))

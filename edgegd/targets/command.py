@@ -41,8 +41,9 @@ class CommandTarget:
         try:
             prefix = tuple(shlex.split(url.removeprefix(SCHEME)))
         except ValueError as error:
-            raise TargetUnknownError(f"{url!r} is no command.", expected=f"{SCHEME}PREFIX ... PYTHON",
-                                     found=str(error)) from error
+            raise TargetUnknownError(
+                f"{url!r} is no command.", expected=f"{SCHEME}PREFIX ... PYTHON", found=str(error)
+            ) from error
         if not prefix:
             raise TargetUnknownError("A command target needs a command.", expected=f"{SCHEME}PREFIX ... PYTHON")
         own = name if name != url else hashlib.sha256(url.encode()).hexdigest()[:12]
@@ -80,7 +81,9 @@ class CommandTarget:
         if "can't open file" not in stderr:
             return None
         return WorkerError(
-            f"{self.prefix[0]} does not see the folder {self.folder}.", expected="the same path inside and outside",
-            found=stderr[-600:], mend=f"share it (docker run -v {self.folder}:{self.folder} ...), or name one that is "
+            f"{self.prefix[0]} does not see the folder {self.folder}.",
+            expected="the same path inside and outside",
+            found=stderr[-600:],
+            mend=f"share it (docker run -v {self.folder}:{self.folder} ...), or name one that is "
             "shared: edgegd target add ... --folder FOLDER",
-        )  # fmt: skip
+        )

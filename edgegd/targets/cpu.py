@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from contextlib import closing
 
+from edgegd.device import latency_worker as worker
+from edgegd.device.fingerprint import fingerprint
 from edgegd.device.profile import Machine, needed_profile, this_machine
 from edgegd.errors import ProfileError
 from edgegd.foreign_text import one_line
-from edgegd.latency import worker
-from edgegd.latency.conversation import WORKER_FILE, ask
-from edgegd.latency.fingerprint import fingerprint
+from edgegd.plan.profiles.x86_vnni import X86_64
 from edgegd.targets.base import Target
 from edgegd.targets.local import LocalTarget
+from edgegd.targets.worker_protocol import WORKER_FILE, ask
 
 LONGEST_CPU = 200  # characters of a CPU's name
 
@@ -27,10 +28,11 @@ def machine_of(target: Target) -> Machine:
     with closing(target.start_worker(WORKER_FILE)) as started:
         facts = fingerprint(ask(started, {"hello": worker.PROTOCOL}, 0)["machine"])
     profile = needed_profile(facts["architecture"], facts["instruction_sets"])
-    if target.emulated and profile not in (None, "arm64"):
+    if target.emulated and facts["architecture"].lower() in X86_64:
         raise ProfileError(
             f"The target {target.name} is an emulated x86 CPU, which cannot be asked for its instruction sets.",
-            expected="a real device, or a profile given in the recipe", found=facts["cpu"],
+            expected="a real device, or a profile given in the recipe",
+            found=facts["cpu"],
             mend="give the profile: --set target.profile=x86-avx2",
-        )  # fmt: skip
+        )
     return Machine(one_line(facts["cpu"], LONGEST_CPU), profile)

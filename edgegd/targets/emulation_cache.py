@@ -29,8 +29,19 @@ CACHE_VARIABLE = "EDGEGD_EMULATION_CACHE"
 QEMU_SERIES = "10.0"  # 7.2, the suite's own, crashes when onnxruntime 1.28 or later is imported on ARM64
 _QEMU_PROGRAMS = ("qemu-aarch64", "qemu-x86_64")
 # Python 3.11 and every library that it, numpy or onnxruntime load.
-_ARM64_PACKAGES = ("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib", "libc6", "libstdc++6",
-                   "libgcc-s1", "zlib1g", "libexpat1", "libffi8", "libbz2-1.0", "liblzma5")  # fmt: skip
+_ARM64_PACKAGES = (
+    "python3.11-minimal",
+    "libpython3.11-minimal",
+    "libpython3.11-stdlib",
+    "libc6",
+    "libstdc++6",
+    "libgcc-s1",
+    "zlib1g",
+    "libexpat1",
+    "libffi8",
+    "libbz2-1.0",
+    "liblzma5",
+)
 _WHEELS = "wheels"  # where the unpacked wheels lie in the ARM64 root
 
 Tell = Callable[[str], None]
@@ -49,9 +60,12 @@ def qemu(tell: Tell) -> Path:
     Raises EmulationError on a machine that is not x86-64 Linux, or where it cannot be fetched.
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        raise EmulationError("Other CPUs are emulated on x86-64 Linux only.", expected="Linux on x86_64",
-                             found=f"{platform.system()} on {platform.machine()}",
-                             mend="run this on such a machine")  # fmt: skip
+        raise EmulationError(
+            "Other CPUs are emulated on x86-64 Linux only.",
+            expected="Linux on x86_64",
+            found=f"{platform.system()} on {platform.machine()}",
+            mend="run this on such a machine",
+        )
 
     def build(folder: Path, scratch: Path) -> list[str]:
         tell(f"fetching QEMU {QEMU_SERIES} (about 65 MB, once)")
@@ -78,12 +92,20 @@ def arm64_root(tell: Tell) -> Path:
         files += unpack_wheels([f"onnxruntime=={version}", "numpy>=1.26"], scratch, folder / _WHEELS)
         # Proves that it runs, and compiles what is imported once for all.
         command, environment = arm64_python(folder, emulator, "cortex-a76")
-        done = subprocess.run([*command, "-c", "import onnxruntime; print(onnxruntime.__version__)"], text=True,
-                              env=os.environ | environment, capture_output=True, check=False)  # fmt: skip
+        done = subprocess.run(
+            [*command, "-c", "import onnxruntime; print(onnxruntime.__version__)"],
+            text=True,
+            env=os.environ | environment,
+            capture_output=True,
+            check=False,
+        )
         if done.stdout.strip() != version:
-            raise EmulationError("onnxruntime does not run on the emulated CPU.", expected=f"version {version}",
-                                 found=f"status {done.returncode}: {(done.stdout + done.stderr).strip()[-600:]}",
-                                 mend="report it, with the versions named in docs/emulation.md")  # fmt: skip
+            raise EmulationError(
+                "onnxruntime does not run on the emulated CPU.",
+                expected=f"version {version}",
+                found=f"status {done.returncode}: {(done.stdout + done.stderr).strip()[-600:]}",
+                mend="report it, with the versions named in docs/emulation.md",
+            )
         return files
 
     emulator = qemu(tell)

@@ -47,10 +47,12 @@ def find_mirror(apt: Path = _APT, environment: Mapping[str, str] = os.environ) -
         if any(_DEBIAN_SUITE.match(suite) and "security" not in suite for suite in suites):
             return Mirror(uri, keyring)
     raise EmulationError(
-        FETCH_FAILED, expected=f"a Debian archive among the sources in {apt}", found="none",
+        FETCH_FAILED,
+        expected=f"a Debian archive among the sources in {apt}",
+        found="none",
         mend=f"set {MIRROR_VARIABLE} to the address of a Debian mirror that this machine reaches, and install "
         "debian-archive-keyring",
-    )  # fmt: skip
+    )
 
 
 def _sources(apt: Path) -> Iterator[tuple[str, list[str]]]:
@@ -121,9 +123,24 @@ def unpack_wheels(requirements: Sequence[str], folder: Path, into: Path) -> list
     Dependencies are left out: running a session needs numpy only. Returns the names of the wheels.
     """
     platforms = [f"--platform=manylinux_{minor}_aarch64" for minor in ("2_28", "2_27")]
-    run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-         "--only-binary=:all:", *platforms, "--platform=manylinux2014_aarch64", "--python-version=3.11",
-         "--dest", str(folder), *requirements])  # fmt: skip
+    run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--only-binary=:all:",
+            *platforms,
+            "--platform=manylinux2014_aarch64",
+            "--python-version=3.11",
+            "--dest",
+            str(folder),
+            *requirements,
+        ]
+    )
     wheels = sorted(folder.glob("*.whl"))
     for wheel in wheels:
         with ZipFile(wheel) as archive:
@@ -134,20 +151,31 @@ def unpack_wheels(requirements: Sequence[str], folder: Path, into: Path) -> list
 def run(command: Sequence[str], *, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
     """stdout of a command that fetches something; EmulationError where it is missing, fails, or hangs."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S, cwd=folder,
-                              env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL)  # fmt: skip
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_TIMEOUT_S,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+        )
     except FileNotFoundError as error:
         raise EmulationError(
-            FETCH_FAILED, expected="a Debian-like system (apt-get, dpkg-deb)", found=str(error),
+            FETCH_FAILED,
+            expected="a Debian-like system (apt-get, dpkg-deb)",
+            found=str(error),
             mend="run this on Debian or a system made from it, or in a container of it",
-        ) from error  # fmt: skip
+        ) from error
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         words = error.stderr or error.stdout or b""
         text = words if isinstance(words, str) else words.decode(errors="replace")
         raise EmulationError(
-            FETCH_FAILED, expected=f"`{' '.join(command[:3])} ...` to succeed",
+            FETCH_FAILED,
+            expected=f"`{' '.join(command[:3])} ...` to succeed",
             found=text.strip()[-_LAST_CHARACTERS:] or str(error),
             mend="check that this machine reaches its Debian mirror and its package index "
             f"({MIRROR_VARIABLE} names another mirror), then run it again",
-        ) from error  # fmt: skip
+        ) from error
     return done.stdout

@@ -29,10 +29,11 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class EmulatedCpu:
-    """A CPU that can be emulated: our name, QEMU's, the profile it stands for, and where it is found."""
+    """A CPU that can be emulated: our name, QEMU's, its architecture, its profile, and where it is found."""
 
     name: str
     qemu_name: str
+    architecture: str
     profile: str
     example: str
 
@@ -40,9 +41,9 @@ class EmulatedCpu:
 CPUS = {
     cpu.name: cpu
     for cpu in (
-        EmulatedCpu("cortex-a76", "cortex-a76", "arm64", "ARM with dot product, as in a Raspberry Pi 5"),
-        EmulatedCpu("cortex-a72", "cortex-a72", "arm64", "ARM without dot product, as in a Raspberry Pi 4"),
-        EmulatedCpu("haswell", "Haswell-noTSX", "x86-avx2", "x86 with AVX2, without VNNI"),
+        EmulatedCpu("cortex-a76", "cortex-a76", "aarch64", "arm64", "ARM with dot product, as in a Raspberry Pi 5"),
+        EmulatedCpu("cortex-a72", "cortex-a72", "aarch64", "arm64", "ARM without dot product, as in a Raspberry Pi 4"),
+        EmulatedCpu("haswell", "Haswell-noTSX", "x86_64", "x86-avx2", "x86 with AVX2, without VNNI"),
     )
 }
 
@@ -53,31 +54,52 @@ def prepare(cpu: EmulatedCpu, tell: Tell = lambda text: None) -> tuple[list[str]
     For x86 it is this very Python. Raises EmulationError.
     """
     emulator = qemu(tell)
-    if cpu.profile == "arm64":
+    if cpu.architecture == "aarch64":
         return arm64_python(arm64_root(tell), emulator, cpu.qemu_name)
     return [str(emulator / "qemu-x86_64"), "-cpu", cpu.qemu_name, sys.executable], {}
 
 
-def run_models(python: tuple[list[str], Mapping[str, str]], models: list[Path], inputs: Path, folder: Path,
-               optimization: str = "all") -> None:
+def run_models(
+    python: tuple[list[str], Mapping[str, str]],
+    models: list[Path],
+    inputs: Path,
+    folder: Path,
+    optimization: str = "all",
+) -> None:
     """Stores what `models` output for `inputs` (.npy) in `folder`, with the Python of `prepare` (`([], {})`: this one).
 
-    See edgegd/export/codes.py. Raises EmulationError where the process fails or hangs.
+    See edgegd/device/dump_tensors.py. Raises EmulationError where the process fails or hangs.
     """
     command, environment = python
-    worker = find_spec("edgegd.export.codes")
+    worker = find_spec("edgegd.device.dump_tensors")
     assert worker is not None and worker.origin is not None
     folder.mkdir(exist_ok=True)
-    full = [*(command or [sys.executable]), worker.origin, "--optimization", optimization, str(inputs), str(folder),
-            *map(str, models)]  # fmt: skip
-    process = subprocess.Popen(full, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                               env={**os.environ, **environment}, start_new_session=True,
-                               preexec_fn=hearing_interrupts())  # fmt: skip
+    full = [
+        *(command or [sys.executable]),
+        worker.origin,
+        "--optimization",
+        optimization,
+        str(inputs),
+        str(folder),
+        *map(str, models),
+    ]
+    process = subprocess.Popen(
+        full,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+        start_new_session=True,
+        preexec_fn=hearing_interrupts(),
+    )
     try:
         stderr = process.communicate(timeout=_TIMEOUT_S)[1].decode(errors="replace").strip()
     except subprocess.TimeoutExpired as error:
-        raise EmulationError(f"{full[0]} hangs and was ended.", expected=f"an end within {_TIMEOUT_S} s",
-                             mend="use fewer images, or a smaller imgsz") from error
+        raise EmulationError(
+            f"{full[0]} hangs and was ended.",
+            expected=f"an end within {_TIMEOUT_S} s",
+            mend="use fewer images, or a smaller imgsz",
+        ) from error
     finally:
         if process.poll() is None:  # also on Ctrl-C
             os.killpg(process.pid, signal.SIGKILL)
@@ -85,9 +107,10 @@ def run_models(python: tuple[list[str], Mapping[str, str]], models: list[Path], 
     if process.returncode:
         raise EmulationError(
             "onnxruntime failed on an emulated CPU." if command else "onnxruntime failed on this machine.",
-            expected="exit status 0", found=f"status {process.returncode}; the last of its stderr:\n"
-            + stderr[-_LAST_CHARACTERS:], mend="see whether the same file runs on this machine with `edgegd predict`",
-        )  # fmt: skip
+            expected="exit status 0",
+            found=f"status {process.returncode}; the last of its stderr:\n" + stderr[-_LAST_CHARACTERS:],
+            mend="see whether the same file runs on this machine with `edgegd predict`",
+        )
 
 
 def stored_outputs(folder: Path, model: Path, index: int) -> dict[str, np.ndarray]:

@@ -11,12 +11,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from edgegd.device import lock_keeper
+from edgegd.device.answers import check_answer, device_of
 from edgegd.errors import DeviceBusyError, WorkerError
 from edgegd.foreign_text import one_line
-from edgegd.latency.answers import check_answer, device_of
 from edgegd.targets.base import Worker
 
-KEEPER = Path(__file__).with_name("lock_keeper.py")
+KEEPER = Path(lock_keeper.__file__)
 LOCK_FILE = "/tmp/edgegd-device.lock"
 """On the device, for every user the same: /tmp is writable for all, and only its owner can remove a file there."""
 LOCK_VARIABLE = "EDGEGD_DEVICE_LOCK"  # another file, for tests that must not wait for the machine's measurements
@@ -43,19 +44,24 @@ def device_lock(target: Starts) -> Iterator[None]:
         answer = keeper.receive(_ANSWER_S)
         check_answer("lock", answer, device_of(keeper))
         if "held_by" in answer:
-            raise DeviceBusyError(f"{device_of(keeper)} is busy: another measurement runs on it.",
-                                  expected="one measurement at a time",
-                                  found=f"it is held by {one_line(answer['held_by'])}",
-                                  mend="wait for it, or ask its owner")
+            raise DeviceBusyError(
+                f"{device_of(keeper)} is busy: another measurement runs on it.",
+                expected="one measurement at a time",
+                found=f"it is held by {one_line(answer['held_by'])}",
+                mend="wait for it, or ask its owner",
+            )
         with _heartbeats(keeper):
             yield
         try:
             keeper.send({"lock": None})
             check_answer("unlock", keeper.receive(_ANSWER_S), device_of(keeper))  # only now the next one finds it free
         except WorkerError as error:
-            raise WorkerError(f"{device_of(keeper)}: the lock on the device was lost while it was measured.",
-                              found=error.message(), expected="no other measurement beside this one",
-                              mend="measure again") from error
+            raise WorkerError(
+                f"{device_of(keeper)}: the lock on the device was lost while it was measured.",
+                found=error.message(),
+                expected="no other measurement beside this one",
+                mend="measure again",
+            ) from error
 
 
 @contextmanager

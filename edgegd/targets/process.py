@@ -36,20 +36,30 @@ class WorkerProcess:
     device that it runs on, for messages.
     """
 
-    def __init__(self, command: Sequence[str], explain: Explain = lambda code, stderr: None,
-                 device: str = "this machine") -> None:
+    def __init__(
+        self, command: Sequence[str], explain: Explain = lambda code, stderr: None, device: str = "this machine"
+    ) -> None:
         self._command, self._explain, self.device = list(command), explain, device
         self._received = bytearray()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- close() closes it, with the process
         try:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                             stderr=self._stderr, start_new_session=True, bufsize=0,
-                                             preexec_fn=hearing_interrupts())
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                start_new_session=True,
+                bufsize=0,
+                preexec_fn=hearing_interrupts(),
+            )
         except OSError as error:
             self._stderr.close()
-            raise WorkerError(f"The latency worker could not be started on {device}.", found=str(error),
-                              expected=f"to run {self._command[0]}",
-                              mend="check that this program exists and may be executed") from error
+            raise WorkerError(
+                f"The latency worker could not be started on {device}.",
+                found=str(error),
+                expected=f"to run {self._command[0]}",
+                mend="check that this program exists and may be executed",
+            ) from error
         with contextlib.suppress(OSError):  # it has ended already, or this system has no such limit
             resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (WORKER_FILE_BYTES, WORKER_FILE_BYTES))
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -78,8 +88,11 @@ class WorkerProcess:
         try:
             message = json.loads(line, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
-            raise self._broke("one JSON object a line", repr(line[:200]),
-                              "a shell on the device that prints a greeting (.bashrc) breaks the protocol") from error
+            raise self._broke(
+                "one JSON object a line",
+                repr(line[:200]),
+                "a shell on the device that prints a greeting (.bashrc) breaks the protocol",
+            ) from error
         if not isinstance(message, dict):
             raise self._broke("a JSON object", repr(message)[:200])
         return message
@@ -98,9 +111,12 @@ class WorkerProcess:
             if remaining_s > LOOK_S and not self._poll.poll(LOOK_S * 1000):
                 continue
             if remaining_s <= 0 or not self._poll.poll(remaining_s * 1000):
-                raise self._failed(f"The latency worker on {self.device} hangs and was ended.",
-                                   expected=f"an answer within {timeout_s:.0f} s", found="none",
-                                   mend="see whether the machine is overloaded or out of memory, then run it again")
+                raise self._failed(
+                    f"The latency worker on {self.device} hangs and was ended.",
+                    expected=f"an answer within {timeout_s:.0f} s",
+                    found="none",
+                    mend="see whether the machine is overloaded or out of memory, then run it again",
+                )
             try:
                 chunk = os.read(self._stdout.fileno(), READ_BYTES)
             except (OSError, ValueError):  # another thread has closed it
@@ -127,8 +143,9 @@ class WorkerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def _broke(self, expected: str, found: str, mend: str = "") -> WorkerError:
-        return self._failed(f"The latency worker on {self.device} broke its protocol.", expected=expected, found=found,
-                            mend=mend)
+        return self._failed(
+            f"The latency worker on {self.device} broke its protocol.", expected=expected, found=found, mend=mend
+        )
 
     def _died(self) -> EdgegdError:
         if self._stdin.closed:
@@ -146,8 +163,12 @@ class WorkerProcess:
             found = "it closed its output and still ran"
         else:
             found = f"it was ended by signal {-code}" if code < 0 else f"it exited with status {code}"
-        return self._failed(f"The latency worker on {self.device} died.", expected="an answer", found=found,
-                            mend="see its last words above; signal 9 is often a machine out of memory")
+        return self._failed(
+            f"The latency worker on {self.device} died.",
+            expected="an answer",
+            found=found,
+            mend="see its last words above; signal 9 is often a machine out of memory",
+        )
 
     def _failed(self, what: str, *, expected: str, found: str, mend: str = "") -> WorkerError:
         """A WorkerError that carries the tail of stderr, after the worker was ended."""
@@ -155,6 +176,7 @@ class WorkerProcess:
         self.close()
         words = f"{found}; the last of its stderr:\n{tail}" if tail else f"{found}; its stderr is empty"
         return WorkerError(what, expected=expected, found=words, mend=mend)
+
     def _talkative(self) -> WorkerError:
         return self._broke(f"at most {STDERR_BYTES >> 20} MiB on its stderr", f"{self._stderr_bytes()} bytes")
 

@@ -44,8 +44,9 @@ class TargetEntry:
             return LocalTarget(self.name, self.emulated)
         if self.url.startswith(SCHEME):
             return CommandTarget.of(self.name, self.url, emulated=self.emulated, folder=self.folder)
-        return SshTarget(self.name, self.url, self.python, emulated=self.emulated, ssh_config=self.ssh_config,
-                         folder=self.folder)  # fmt: skip
+        return SshTarget(
+            self.name, self.url, self.python, emulated=self.emulated, ssh_config=self.ssh_config, folder=self.folder
+        )
 
 
 def targets_file() -> Path:
@@ -70,16 +71,23 @@ def load_targets() -> dict[str, TargetEntry]:
         if not wrong:
             entries[str(name)] = TargetEntry(str(name), **values)
     if mistakes:
-        raise TargetUnknownError(f"The file of targets {path} cannot be understood.", found="; ".join(mistakes),
-                                 expected="NAME: {url: ssh://user@host}", mend="correct it, or remove it and add anew")
+        raise TargetUnknownError(
+            f"The file of targets {path} cannot be understood.",
+            found="; ".join(mistakes),
+            expected="NAME: {url: ssh://user@host}",
+            mend="correct it, or remove it and add anew",
+        )
     return entries
 
 
 def add_target(entry: TargetEntry) -> None:
     """Stores a target under its name, in place of one that had it; raises TargetUnknownError for a URL that is none."""
     if not _NAME.fullmatch(entry.name) or entry.name == LOCAL:
-        raise TargetUnknownError(f"A target cannot be named {entry.name!r}.", expected="letters, digits, . _ -, and "
-                                 "not local, which is this machine", mend="take another name")  # fmt: skip
+        raise TargetUnknownError(
+            f"A target cannot be named {entry.name!r}.",
+            expected="letters, digits, . _ -, and not local, which is this machine",
+            mend="take another name",
+        )
     entry.open()
     with _alone():
         _store({**load_targets(), entry.name: entry})
@@ -110,8 +118,11 @@ def _unknown(name: str, entries: Mapping[str, TargetEntry]) -> TargetUnknownErro
     known = [LOCAL, *entries]
     nearest = get_close_matches(name, known, 1)
     hint = f"did you mean {nearest[0]}? Otherwise add" if nearest else "add"
-    return TargetUnknownError(f"No target is named {name!r}.", expected=f"one of {', '.join(known)}",
-                              mend=f"{hint} it: edgegd target add {name} ssh://user@host")
+    return TargetUnknownError(
+        f"No target is named {name!r}.",
+        expected=f"one of {', '.join(known)}",
+        mend=f"{hint} it: edgegd target add {name} ssh://user@host",
+    )
 
 
 def _mistakes(name: str, values: Any) -> list[str]:
@@ -142,6 +153,8 @@ def _alone() -> Iterator[None]:
 def _store(entries: Mapping[str, TargetEntry]) -> None:
     path = targets_file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    plain = {name: {key: value for key, value in asdict(entry).items() if key != "name" and value not in ("", False)}
-             for name, entry in entries.items()}  # fmt: skip
+    plain = {
+        name: {key: value for key, value in asdict(entry).items() if key != "name" and value not in ("", False)}
+        for name, entry in entries.items()
+    }
     write_atomically(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())

@@ -34,11 +34,18 @@ from edgegd.targets.ssh_errors import explain
 
 _URL = re.compile(r"ssh://(?:[\w.][\w.+-]*@)?(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|\w[\w.-]*)(?::\d+)?/?")
 _OPTIONS = {
-    "BatchMode": "yes", "StrictHostKeyChecking": "yes", "ConnectTimeout": "10",
-    "ServerAliveInterval": "10", "ServerAliveCountMax": "3",  # a dead connection is noticed within 40 s
-    "ControlMaster": "auto", "ControlPersist": "60", "LogLevel": "INFO",
-    "ClearAllForwardings": "yes", "RequestTTY": "no", "RemoteCommand": "none",  # the user's are for terminals
-}  # fmt: skip
+    "BatchMode": "yes",
+    "StrictHostKeyChecking": "yes",
+    "ConnectTimeout": "10",
+    "ServerAliveInterval": "10",
+    "ServerAliveCountMax": "3",  # a dead connection is noticed within 40 s
+    "ControlMaster": "auto",
+    "ControlPersist": "60",
+    "LogLevel": "INFO",
+    "ClearAllForwardings": "yes",
+    "RequestTTY": "no",
+    "RemoteCommand": "none",  # the user's are for terminals
+}
 _COMMAND_S, _EXIT_S = 120.0, 10.0
 _SLOWEST_COPY = 10_000  # bytes a second
 _LONGEST_SOCKET_PARENT = 55  # "/edgegd-ssh-XXXXXXXX/control" follows, and 17 characters that ssh adds for a moment
@@ -64,12 +71,23 @@ class SshTarget:
     `copied_bytes` counts what of files has gone over the connection.
     """
 
-    def __init__(self, name: str, url: str, python: str = "python3", *, emulated: bool = False, ssh_config: str = "",
-                 folder: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        python: str = "python3",
+        *,
+        emulated: bool = False,
+        ssh_config: str = "",
+        folder: str = "",
+    ) -> None:
         """`python` and `folder` (default: ~/.cache/edgegd there) may begin with ~/; raises TargetUnknownError."""
         if not _URL.fullmatch(url):
-            raise TargetUnknownError(f"{url!r} is no address of a device.", expected="ssh://[user@]host[:port]",
-                                     mend="options of SSH belong in ~/.ssh/config, or in the file of --ssh-config")
+            raise TargetUnknownError(
+                f"{url!r} is no address of a device.",
+                expected="ssh://[user@]host[:port]",
+                mend="options of SSH belong in ~/.ssh/config, or in the file of --ssh-config",
+            )
         try:
             self._program = shlex.split(python) or ["python3"]
         except ValueError as error:
@@ -93,8 +111,11 @@ class SshTarget:
             if name not in self._delivered:
                 self._delivered |= self._copy(file, name, digest)
         if name not in self._delivered:
-            raise WorkerError(f"{file.name} arrived damaged on {self._url}, twice.", expected=f"SHA-256 {digest}",
-                              mend="check the device's disk, and that it has the program sha256sum")
+            raise WorkerError(
+                f"{file.name} arrived damaged on {self._url}, twice.",
+                expected=f"SHA-256 {digest}",
+                mend="check the device's disk, and that it has the program sha256sum",
+            )
         return self._delivered[name]
 
     def _copy(self, file: Path, name: str, digest: str) -> dict[str, str]:
@@ -119,9 +140,12 @@ class SshTarget:
         answer = self._run(_PREPARE, self._folder, name, digest)
         state, folder = ["", "", *answer.splitlines()][-2:]
         if not re.fullmatch(r"whole|[0-9]{1,18}", state) or not re.fullmatch(r"/.{0,4000}", folder):
-            raise WorkerError(f"{self._url} answered a command by something else.", found=one_line(answer[-200:]),
-                              expected="the size of a copy, and the folder that it is in",
-                              mend="see whether a shell on the device prints a greeting at its end, or is none")
+            raise WorkerError(
+                f"{self._url} answered a command by something else.",
+                found=one_line(answer[-200:]),
+                expected="the size of a copy, and the folder that it is in",
+                mend="see whether a shell on the device prints a greeting at its end, or is none",
+            )
         return state, folder
 
     def start_worker(self, worker_file: Path) -> WorkerProcess:
@@ -164,19 +188,28 @@ class SshTarget:
         try:
             done = run_bounded(command, stdin, limit_s)
         except FileNotFoundError as error:
-            raise DeviceUnreachableError("This machine has no ssh.", expected="OpenSSH's client",
-                                         mend="sudo apt-get install openssh-client") from error
+            raise DeviceUnreachableError(
+                "This machine has no ssh.", expected="OpenSSH's client", mend="sudo apt-get install openssh-client"
+            ) from error
         except subprocess.TimeoutExpired as error:
-            raise WorkerError(f"{self._url} hangs.", expected=f"an answer within {limit_s:.0f} s",
-                              mend="see whether the device is overloaded") from error
+            raise WorkerError(
+                f"{self._url} hangs.",
+                expected=f"an answer within {limit_s:.0f} s",
+                mend="see whether the device is overloaded",
+            ) from error
         except TooMuchOutputError as error:
-            raise WorkerError(f"{self._url} does not stop to write.", found="more, so the connection was ended",
-                              expected=f"at most {OUTPUT_BYTES >> 20} MiB in answer to a command",
-                              mend="see what runs when somebody logs in there (.bashrc, a banner)") from error
+            raise WorkerError(
+                f"{self._url} does not stop to write.",
+                found="more, so the connection was ended",
+                expected=f"at most {OUTPUT_BYTES >> 20} MiB in answer to a command",
+                mend="see what runs when somebody logs in there (.bashrc, a banner)",
+            ) from error
         if done.code:
             raise self._explain(done.code, done.stderr) or _RemoteFailure(
-                f"{self._url} refused a command.", expected="exit status 0",
-                found=f"status {done.code}: {done.stderr.strip()[-600:]}")  # fmt: skip
+                f"{self._url} refused a command.",
+                expected="exit status 0",
+                found=f"status {done.code}: {done.stderr.strip()[-600:]}",
+            )
         self._connected = True
         return done.stdout
 
@@ -197,6 +230,13 @@ def _socket_parent() -> str:
 
 def _end_connection(ssh: list[str], folder: str) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):  # it ends by itself too, a minute later
-        subprocess.run([*ssh[:-1], "-O", "exit", ssh[-1]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL, check=False, timeout=_EXIT_S, start_new_session=True)  # fmt: skip
+        subprocess.run(
+            [*ssh[:-1], "-O", "exit", ssh[-1]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=_EXIT_S,
+            start_new_session=True,
+        )
     shutil.rmtree(folder, ignore_errors=True)

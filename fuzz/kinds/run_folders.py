@@ -45,9 +45,10 @@ def _agree(random: Random, run: Path, path: Path) -> bool:
 
 def _readers(name: str) -> list[str]:
     """The stages that read an artifact, and have a command of their own."""
-    from edgegd.pipeline.run import STAGES
+    from edgegd.pipeline.registry import STAGES
 
-    return [stage.name for stage in STAGES.values() if name in stage.reads and stage.name in (*_CHEAP, "ptq")]
+    stages = [entry.load() for entry in STAGES.values()]
+    return [stage.name for stage in stages if name in stage.reads and stage.name in (*_CHEAP, "ptq")]
 
 
 def _command(random: Random, artifact: str = "") -> Trial:

@@ -30,8 +30,13 @@ def made_up(seed: int, images: int = 12, classes: int = 5, scores: int = 1000) -
         corners = random.uniform(0, 300, (count, 2))
         own = np.concatenate([corners, corners + random.uniform(20, 90, (count, 2))], axis=1)
         own_ids = random.integers(0, classes - 1, count)
-        guesses = np.concatenate([own + random.normal(0, 5, own.shape), own + random.normal(0, 15, own.shape),
-                                  random.uniform(0, 80, (6, 4)).cumsum(axis=1)])  # fmt: skip
+        guesses = np.concatenate(
+            [
+                own + random.normal(0, 5, own.shape),
+                own + random.normal(0, 15, own.shape),
+                random.uniform(0, 80, (6, 4)).cumsum(axis=1),
+            ]
+        )
         guessed_ids = np.concatenate([own_ids, own_ids, random.integers(0, classes, 6)])
         values = np.ceil(random.uniform(0, 1, len(guesses)) * scores) / scores
         boxes.append(own)
@@ -43,8 +48,12 @@ def made_up(seed: int, images: int = 12, classes: int = 5, scores: int = 1000) -
 def repeated(truth: GroundTruth, found: list[Detections], weights: np.ndarray) -> AccuracyResult:
     """pycocotools' accuracy where every image stands as often as its weight says."""
     order = np.repeat(np.arange(len(weights)), weights)
-    of = GroundTruth(tuple(truth.image_paths[i] for i in order), tuple(truth.boxes[i] for i in order),
-                     tuple(truth.class_ids[i] for i in order), truth.names)  # fmt: skip
+    of = GroundTruth(
+        tuple(truth.image_paths[i] for i in order),
+        tuple(truth.boxes[i] for i in order),
+        tuple(truth.class_ids[i] for i in order),
+        truth.names,
+    )
     return score([found[i] for i in order], of)
 
 
@@ -81,8 +90,10 @@ def test_a_class_that_a_draw_has_no_box_of_does_not_enter_its_mean() -> None:
     boxes = (np.array([[10.0, 10, 50, 50]]), np.array([[20.0, 20, 60, 60]]), np.zeros((0, 4)))
     ids = (np.array([0]), np.array([1]), np.zeros(0, int))
     truth = GroundTruth((Path("a"), Path("b"), Path("c")), boxes, ids, names)
-    found = [Detections(of.astype(np.float32), np.ones(len(of), np.float32), np.zeros(len(of), int), names)
-             for of in (boxes[0], boxes[2], boxes[2])]  # fmt: skip
+    found = [
+        Detections(of.astype(np.float32), np.ones(len(of), np.float32), np.zeros(len(of), int), names)
+        for of in (boxes[0], boxes[2], boxes[2])
+    ]
     weights = np.array([[1, 1, 1], [3, 0, 0], [0, 3, 0], [0, 0, 3]])
     sampled = mean_precisions(score(found, truth).matches, weights)
     assert sampled.map50_95[:3] == pytest.approx([0.5, 1.0, 0.0]) and np.isnan(sampled.map50_95[3])
@@ -102,18 +113,25 @@ def coco_evaluation(area_range: list[float]) -> Any:
     sides = [COCO(), COCO()]
     header = {"images": [{"id": i} for i in range(20)], "categories": [{"id": i} for i in range(5)]}
     number = 0
-    for side, rows in zip(sides, (zip(truth.boxes, truth.class_ids, strict=True),
-                                  ((of.xyxy, of.class_ids) for of in found)), strict=True):  # fmt: skip
+    for side, rows in zip(
+        sides, (zip(truth.boxes, truth.class_ids, strict=True), ((of.xyxy, of.class_ids) for of in found)), strict=True
+    ):
         side.dataset = {**header, "annotations": []}
         for image, (boxes, ids) in enumerate(rows):
             for index, (box, class_id) in enumerate(zip(boxes.tolist(), ids.tolist(), strict=True)):
                 number += 1
                 size = [box[2] - box[0], box[3] - box[1]]
-                side.dataset["annotations"].append({
-                    "id": number, "image_id": image, "category_id": class_id, "bbox": [*box[:2], *size],
-                    "area": size[0] * size[1], "iscrowd": int(number % 5 == 0) if side is sides[0] else 0,
-                    "score": float(found[image].scores[index]) if side is sides[1] else 0,
-                })  # fmt: skip
+                side.dataset["annotations"].append(
+                    {
+                        "id": number,
+                        "image_id": image,
+                        "category_id": class_id,
+                        "bbox": [*box[:2], *size],
+                        "area": size[0] * size[1],
+                        "iscrowd": int(number % 5 == 0) if side is sides[0] else 0,
+                        "score": float(found[image].scores[index]) if side is sides[1] else 0,
+                    }
+                )
         side.createIndex()
     evaluation = COCOeval(*sides, "bbox")
     evaluation.params.maxDets = [10]
@@ -234,19 +252,23 @@ def population(random: np.random.Generator, images: int) -> tuple[Matches, Match
     models = []
     for better in (0.0, 0.15):
         overlap = 1 / (1 + np.exp(-1.2 - 0.8 * ease - better - random.normal(0, 0.3, len(ease))))
-        scores = np.concatenate([ease + better + random.normal(0, 0.3, len(ease)),
-                                 random.normal(-1.5, 1, len(false_image))])  # fmt: skip
+        scores = np.concatenate(
+            [ease + better + random.normal(0, 0.3, len(ease)), random.normal(-1.5, 1, len(false_image))]
+        )
         overlaps = np.concatenate([overlap, np.zeros(len(false_image))])
         order = np.argsort(-scores, kind="stable")
         true = overlaps[order] > np.arange(0.5, 1, 0.05)[:, None]
         image = np.concatenate([box_image, false_image])[order]
         class_id = np.concatenate([box_class, false_class])[order]
         of_classes = (
-            ClassMatches(image[class_id == index], true[:, class_id == index],
-                         np.zeros((10, np.count_nonzero(class_id == index)), bool),
-                         np.bincount(box_image[box_class == index], minlength=images))
+            ClassMatches(
+                image[class_id == index],
+                true[:, class_id == index],
+                np.zeros((10, np.count_nonzero(class_id == index)), bool),
+                np.bincount(box_image[box_class == index], minlength=images),
+            )
             for index in range(3)
-        )  # fmt: skip
+        )
         models.append(Matches(images, np.linspace(0, 1, 101), tuple(of_classes)))
     return models[0], models[1]
 
@@ -259,10 +281,13 @@ def test_intervals_cover_the_populations_values() -> None:
     exact = {"one": one.map50_95[0], "difference": other.map50_95[0] - one.map50_95[0]}
     covered = dict.fromkeys(exact, 0)
     for _ in range(150):
-        compared = compare(dict(zip(("one", "other"), population(random, 60), strict=True)), [("other", "one")],
-                           resamples=300)  # fmt: skip
-        estimates = {"one": compared.models["one"]["map50_95"],
-                     "difference": compared.differences["other", "one"]["map50_95"]}  # fmt: skip
+        compared = compare(
+            dict(zip(("one", "other"), population(random, 60), strict=True)), [("other", "one")], resamples=300
+        )
+        estimates = {
+            "one": compared.models["one"]["map50_95"],
+            "difference": compared.differences["other", "one"]["map50_95"],
+        }
         for name, estimate in estimates.items():
             covered[name] += estimate.low <= exact[name] <= estimate.high
     assert all(0.885 * 150 <= count <= 149 for count in covered.values()), covered
@@ -277,8 +302,9 @@ def test_a_thousand_draws_of_a_coco_sized_set_take_seconds() -> None:
     for _ in range(80):
         true = np.zeros((10, 480), bool)
         true[:, random.choice(480, 20, replace=False)] = random.random((10, 20)) < 0.7
-        of_classes.append(ClassMatches(random.integers(0, 128, 480), true, np.zeros((10, 480), bool),
-                                       random.poisson(0.2, 128)))  # fmt: skip
+        of_classes.append(
+            ClassMatches(random.integers(0, 128, 480), true, np.zeros((10, 480), bool), random.poisson(0.2, 128))
+        )
     start = time.process_time()
     sampled = mean_precisions(Matches(128, np.linspace(0, 1, 101), tuple(of_classes)), draw_images(128))
     assert time.process_time() - start < 10

@@ -45,8 +45,11 @@ def test_only_the_last_images_folder_is_replaced(tmp_path: Path) -> None:
     assert GroundTruth.from_yolo([image], ["car"]).box_count == 1
 
 
-@pytest.mark.parametrize("row", ["1 0.5 0.5 0.1 0.1", "0 0.5 0.5 0.1", "0 50 50 10 10"],
-                         ids=["class that does not exist", "four numbers", "pixels"])
+@pytest.mark.parametrize(
+    "row",
+    ["1 0.5 0.5 0.1 0.1", "0 0.5 0.5 0.1", "0 50 50 10 10"],
+    ids=["class that does not exist", "four numbers", "pixels"],
+)
 def test_a_bad_row_names_file_and_line(tmp_path: Path, row: str) -> None:
     image = write(tmp_path, "a", f"0 0.5 0.5 0.1 0.1\n{row}\n")
     with pytest.raises(LabelError, match=r"a\.txt:2: "):

@@ -22,11 +22,11 @@ import accuracy_vs_peers
 from peers.accuracy_table import (
     EXACT,
     HEADERS,
-    README_HEADERS,
+    PAGE_HEADERS,
     SATURATED,
     accuracy_lines,
     newest,
-    readme_lines,
+    page_lines,
 )
 from peers.comparison_sets import SETS, ComparisonSet, chosen_sets
 from peers.detect import detections, in_openvino, read_detections, write_detections
@@ -44,8 +44,12 @@ from edgegd.runtime.images import read_image
 
 
 def found(boxes: list[list[float]], class_ids: list[int], names: tuple[str, ...] = ("a", "b")) -> Detections:
-    return Detections(np.array(boxes, np.float32).reshape(-1, 4), np.linspace(0.9, 0.5, len(boxes), dtype=np.float32),
-                      np.array(class_ids, np.int64), names)  # fmt: skip
+    return Detections(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.linspace(0.9, 0.5, len(boxes), dtype=np.float32),
+        np.array(class_ids, np.int64),
+        names,
+    )
 
 
 def test_steps_are_costed_and_not_run_twice(tmp_path: Path) -> None:
@@ -63,10 +67,14 @@ def test_steps_are_costed_and_not_run_twice(tmp_path: Path) -> None:
 
 def test_a_killed_step_runs_again_and_is_marked(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    code = (f"import pathlib, time; marker = pathlib.Path({str(marker)!r}); again = marker.exists(); marker.touch();"
-            " time.sleep(0 if again else 60)")  # fmt: skip
-    script = ("import sys; from pathlib import Path; sys.path.insert(0, 'benchmarks'); from peers.making import make;"
-              f" make([('long', [sys.executable, '-c', {code!r}])], Path({str(tmp_path / 'row-0')!r}))")  # fmt: skip
+    code = (
+        f"import pathlib, time; marker = pathlib.Path({str(marker)!r}); again = marker.exists(); marker.touch();"
+        " time.sleep(0 if again else 60)"
+    )
+    script = (
+        "import sys; from pathlib import Path; sys.path.insert(0, 'benchmarks'); from peers.making import make;"
+        f" make([('long', [sys.executable, '-c', {code!r}])], Path({str(tmp_path / 'row-0')!r}))"
+    )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=accuracy_vs_peers.ROOT)
     deadline = time.monotonic() + 60
     while not marker.exists() and time.monotonic() < deadline:
@@ -149,8 +157,9 @@ def test_every_row_is_a_valid_recipe_of_every_set(of: ComparisonSet, tmp_path: P
 class CopyRow(Row):
     """A row whose file says which of the detections below it has."""
 
-    def steps(self, recipe: str, overrides: Any, weights: Path, data: Path, seed: int, folder: Path, peer_python: str
-              ) -> Steps:
+    def steps(
+        self, recipe: str, overrides: Any, weights: Path, data: Path, seed: int, folder: Path, peer_python: str
+    ) -> Steps:
         code = "import pathlib, sys; f = pathlib.Path(sys.argv[1]); f.parent.mkdir(); f.write_text(sys.argv[2])"
         return [("make", [sys.executable, "-c", code, str(folder / "best.onnx"), self.name])]
 
@@ -159,14 +168,21 @@ class CopyRow(Row):
 def bench(tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A bench whose FP32 finds every box and whose other rows find those of the first two images."""
     (tmp_path / "weights.pt").touch()
-    of = ComparisonSet("streets", "streets/yolo26n", tmp_path / "weights.pt", tiny_set,
-                       settings=("data.train_images=8", "data.val_images=4"))  # fmt: skip
+    of = ComparisonSet(
+        "streets",
+        "streets/yolo26n",
+        tmp_path / "weights.pt",
+        tiny_set,
+        settings=("data.train_images=8", "data.val_images=4"),
+    )
 
     def detect(self: Bench, file: Path, arithmetic: str, stored: Path) -> None:
         truth: GroundTruth = self.set.truth
         keep = 4 if file.read_text() == REFERENCE else 2
-        boxes = [found(boxes.tolist() if index < keep else [], ids.tolist() if index < keep else [], truth.names)
-                 for index, (boxes, ids) in enumerate(zip(truth.boxes, truth.class_ids, strict=True))]  # fmt: skip
+        boxes = [
+            found(boxes.tolist() if index < keep else [], ids.tolist() if index < keep else [], truth.names)
+            for index, (boxes, ids) in enumerate(zip(truth.boxes, truth.class_ids, strict=True))
+        ]
         write_detections(stored, boxes, {"int8_convs": 1, "convs": 2})
 
     monkeypatch.setattr(Bench, "_detect", detect)
@@ -207,8 +223,18 @@ def test_rows_are_measured_once_for_each_checkpoint(tmp_path: Path, bench: Bench
 
 
 def test_an_absent_set_is_left_out_with_a_note(tmp_path: Path) -> None:
-    command = [sys.executable, "benchmarks/accuracy_vs_peers.py", "--sets", "bccd", "--weights",
-               f"bccd={tmp_path / 'no.pt'}", "--result", str(tmp_path / "r.json"), "--work", str(tmp_path / "w")]
+    command = [
+        sys.executable,
+        "benchmarks/accuracy_vs_peers.py",
+        "--sets",
+        "bccd",
+        "--weights",
+        f"bccd={tmp_path / 'no.pt'}",
+        "--result",
+        str(tmp_path / "r.json"),
+        "--work",
+        str(tmp_path / "w"),
+    ]
     done = subprocess.run(command, cwd=accuracy_vs_peers.ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and f"bccd is left out: there is no {tmp_path / 'no.pt'}" in done.stderr
     assert [*tmp_path.iterdir()] == []
@@ -218,25 +244,55 @@ def test_an_absent_set_is_left_out_with_a_note(tmp_path: Path) -> None:
     assert streets.absent() == []
 
 
-def entry(row: str, seed: int, map50_95: float, arithmetic: str = EXACT, *, date: str = "2026-01-01",
-          difference: tuple[float, float, float] | None = None) -> dict[str, Any]:
+def entry(
+    row: str,
+    seed: int,
+    map50_95: float,
+    arithmetic: str = EXACT,
+    *,
+    date: str = "2026-01-01",
+    difference: tuple[float, float, float] | None = None,
+) -> dict[str, Any]:
     differences = {"differences": {REFERENCE: {"map50_95": [*difference]}}} if difference else {}
-    return {"set": "bccd", "row": row, "file": "best", "arithmetic": arithmetic, "seed": seed, "map50_95": map50_95,
-            "map50": 0.8, "int8_convs": 99, "convs": 102, "seconds": 90, "date": date, **differences}  # fmt: skip
+    return {
+        "set": "bccd",
+        "row": row,
+        "file": "best",
+        "arithmetic": arithmetic,
+        "seed": seed,
+        "map50_95": map50_95,
+        "map50": 0.8,
+        "int8_convs": 99,
+        "convs": 102,
+        "seconds": 90,
+        "date": date,
+        **differences,
+    }
 
 
 def test_tables_show_means_seeds_and_the_widest_interval() -> None:
-    entries = [entry("ultralytics-qat", 1, 0.52, difference=(0.02, -0.01, 0.03)), entry(REFERENCE, 0, 0.5),
-               entry("ultralytics-qat", 0, 0.51, difference=(0.01, -0.02, 0.02)),
-               entry("ultralytics-qat", 0, 0.4, SATURATED)]  # fmt: skip
+    entries = [
+        entry("ultralytics-qat", 1, 0.52, difference=(0.02, -0.01, 0.03)),
+        entry(REFERENCE, 0, 0.5),
+        entry("ultralytics-qat", 0, 0.51, difference=(0.01, -0.02, 0.02)),
+        entry("ultralytics-qat", 0, 0.4, SATURATED),
+    ]
     exact, saturated = (line for line in accuracy_lines(entries) if line[1] == "ultralytics-qat/best")
     assert exact[:6] == ["bccd", "ultralytics-qat/best", EXACT, "51.50", "51.00 52.00", "+1.50 (-2.00 to +3.00)"]
-    assert len(exact) == len(HEADERS) and len(readme_lines(entries)[0]) == len(README_HEADERS)
+    assert len(exact) == len(HEADERS) and len(page_lines(entries)[0]) == len(PAGE_HEADERS)
     assert exact[-2:] == ["1.5", ""] and saturated[2:4] == [SATURATED, "40.00"]
-    assert readme_lines(entries) == [
+    assert page_lines(entries) == [
         ["bccd", f"FP32 (`{REFERENCE}/best`)", "50.00", "50.00", "", "", "99 of 102"],
-        ["bccd", "Ultralytics QAT (`ultralytics-qat/best`)", "51.50", "51.00 52.00", "+1.50 (-2.00 to +3.00)", "40.00",
-         "99 of 102"]]  # fmt: skip
+        [
+            "bccd",
+            "Ultralytics QAT (`ultralytics-qat/best`)",
+            "51.50",
+            "51.00 52.00",
+            "+1.50 (-2.00 to +3.00)",
+            "40.00",
+            "99 of 102",
+        ],
+    ]
 
 
 def test_each_row_is_of_the_machine_measured_last() -> None:

@@ -24,10 +24,17 @@ def test_committed_rates_are_those_of_the_raw_data(monkeypatch: pytest.MonkeyPat
         assert row == pytest.approx(committed), condition
 
 
-@pytest.mark.parametrize(("condition", "verdict", "least"), [
-    ("aa", "PASS", 0.95), ("plus5", "REGRESSED", 0.95), ("plus10", "REGRESSED", 0.999), ("aa-ssh", "PASS", 0.95),
-    ("plus5-ssh", "REGRESSED", 0.95), ("minus5", "PASS", 0.95),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("condition", "verdict", "least"),
+    [
+        ("aa", "PASS", 0.95),
+        ("plus5", "REGRESSED", 0.95),
+        ("plus10", "REGRESSED", 0.999),
+        ("aa-ssh", "PASS", 0.95),
+        ("plus5-ssh", "REGRESSED", 0.95),
+        ("minus5", "PASS", 0.95),
+    ],
+)
 def test_a_gate_finds_the_truth(condition: str, verdict: str, least: float) -> None:
     assert COMMITTED[condition][verdict] >= least and COMMITTED[condition]["decisions"] >= 200
 

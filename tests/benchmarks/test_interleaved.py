@@ -21,8 +21,10 @@ SETTINGS = LatencySection(threads=1, quads=1, block_s=0.01, warmup_s=0.05)
 
 
 def entry(launch: int, **block_medians_ms: list[float]) -> dict[str, Any]:
-    files = {name: {"block_medians_ms": blocks, "median_ms": float(np.median(blocks)), "sha256": name}
-             for name, blocks in block_medians_ms.items()}  # fmt: skip
+    files = {
+        name: {"block_medians_ms": blocks, "median_ms": float(np.median(blocks)), "sha256": name}
+        for name, blocks in block_medians_ms.items()
+    }
     return {"model": "m", "launch": launch, "files": files}
 
 
@@ -70,17 +72,25 @@ def test_launches_of_changed_files_are_dropped(tmp_path: Path) -> None:
 
 def relu_file(path: Path, element_type: int, shape: tuple[int, ...]) -> Path:
     helper = onnx.helper
-    nodes = [helper.make_node("Cast", ["images"], ["x"], to=onnx.TensorProto.FLOAT),
-             helper.make_node("Relu", ["x"], ["output0"])]  # fmt: skip
-    graph = helper.make_graph(nodes, "relu", [helper.make_tensor_value_info("images", element_type, shape)],
-                              [helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, shape)])  # fmt: skip
+    nodes = [
+        helper.make_node("Cast", ["images"], ["x"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Relu", ["x"], ["output0"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "relu",
+        [helper.make_tensor_value_info("images", element_type, shape)],
+        [helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, shape)],
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
 
 
 def test_a_launch_measures_portable_and_edge_inputs(tmp_path: Path) -> None:
-    files = {"portable": relu_file(tmp_path / "portable.onnx", onnx.TensorProto.FLOAT, (1, 3, 256, 256)),
-             "edge": relu_file(tmp_path / "edge.onnx", onnx.TensorProto.UINT8, (1, 8, 8, 4))}  # fmt: skip
+    files = {
+        "portable": relu_file(tmp_path / "portable.onnx", onnx.TensorProto.FLOAT, (1, 3, 256, 256)),
+        "edge": relu_file(tmp_path / "edge.onnx", onnx.TensorProto.UINT8, (1, 8, 8, 4)),
+    }
     results = ResultFile("any", tmp_path / "any.json")
     for launch in (0, 1):
         measure_launch(results, {"model": "m", "launch": launch}, files, SETTINGS, LocalTarget(), more={"note": launch})

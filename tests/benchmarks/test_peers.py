@@ -13,9 +13,9 @@ from pareto import Point, front
 from peers.target import PeerTarget, for_openvino
 
 from edgegd.errors import WorkerError
-from edgegd.latency.conversation import WORKER_FILE
-from edgegd.latency.measure import measure
+from edgegd.latency.measuring.measure import measure
 from edgegd.recipe.schema import LatencySection
+from edgegd.targets.worker_protocol import WORKER_FILE
 
 CONFIGURE = {"threads": 1, "spinning": False, "optimization": "all", "seed": 0, "input": None}
 
@@ -24,10 +24,11 @@ CONFIGURE = {"threads": 1, "spinning": False, "optimization": "all", "seed": 0, 
 def model(tmp_path: Path) -> Path:
     helper = onnx.helper
     graph = helper.make_graph(
-        [helper.make_node("Relu", ["images"], ["output0"])], "relu",
+        [helper.make_node("Relu", ["images"], ["output0"])],
+        "relu",
         [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, (1, 3, 16, 16))],
         [helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, (1, 3, 16, 16))],
-    )  # fmt: skip
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
     return tmp_path / "m.onnx"
 
@@ -51,8 +52,10 @@ def test_a_file_named_for_openvino_is_run_by_its_python(model: Path, tmp_path: P
 def test_without_openvino_its_worker_says_so(model: Path) -> None:
     if importlib.util.find_spec("openvino"):
         pytest.skip("openvino is installed")
-    with closing(PeerTarget(sys.executable).start_worker(WORKER_FILE)) as worker, \
-            pytest.raises(WorkerError, match="No module named 'openvino'"):
+    with (
+        closing(PeerTarget(sys.executable).start_worker(WORKER_FILE)) as worker,
+        pytest.raises(WorkerError, match="No module named 'openvino'"),
+    ):
         worker.send({"configure": {**CONFIGURE, "model": str(for_openvino(model))}})
         worker.receive(60)
 

@@ -42,22 +42,34 @@ def refused(tmp_path: Path, edgegd_command: Command, contents: Callable[[Path], 
     return check
 
 
-@pytest.mark.parametrize(("override", "fragment"), [
-    ("train.epoch=3", "train.epoch: unknown key; did you mean train.epochs?"),
-    ("model.imgsz=big", "model.imgsz: expected a whole number or a list of two whole numbers, found text ('big')"),
-])
-def test_a_wrong_key_or_type_is_named(refused: Command, tiny_recipe: Path, tmp_path: Path, override: str,
-                                      fragment: str) -> None:
+@pytest.mark.parametrize(
+    ("override", "fragment"),
+    [
+        ("train.epoch=3", "train.epoch: unknown key; did you mean train.epochs?"),
+        ("model.imgsz=big", "model.imgsz: expected a whole number or a list of two whole numbers, found text ('big')"),
+    ],
+)
+def test_a_wrong_key_or_type_is_named(
+    refused: Command, tiny_recipe: Path, tmp_path: Path, override: str, fragment: str
+) -> None:
     refused(10, (fragment,), "run", tiny_recipe, "--set", override, "--run-dir", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_five_mistakes_are_shown_at_once(refused: Command, tmp_path: Path) -> None:
     recipe = tmp_path / "user/wrong.yaml"
-    recipe.write_text("version: 1\nmodel: {imgsz: big, weight: x.pt}\ndata: {path: x.yaml, source: zip}\n"
-                      "train: {epochs: 0}\nquants: {}\n")
-    refused(10, ("5 mistakes", "model.imgsz:", "model.weight:", "data.source:", "train.epochs:", "quants:"),
-            "run", recipe, "--run-dir", tmp_path / "run")
+    recipe.write_text(
+        "version: 1\nmodel: {imgsz: big, weight: x.pt}\ndata: {path: x.yaml, source: zip}\n"
+        "train: {epochs: 0}\nquants: {}\n"
+    )
+    refused(
+        10,
+        ("5 mistakes", "model.imgsz:", "model.weight:", "data.source:", "train.epochs:", "quants:"),
+        "run",
+        recipe,
+        "--run-dir",
+        tmp_path / "run",
+    )
     refused(10, ("5 mistakes",), "recipe", "validate", recipe)
 
 
@@ -96,19 +108,39 @@ def image_without_label(data: Path) -> None:
     next((data / "labels/train").iterdir()).unlink()
 
 
-@pytest.mark.parametrize(("spoil", "code", "fragment"), [
-    (no_yaml, 20, "streets.yaml"),
-    (empty_folder, 21, "no val images"),
-    (label_out_of_range, 22, "coordinate 320 is outside 0..1"),
-    (label_of_no_class, 22, "class 3 does not exist: the data set has classes 0 to 2"),
-    (unreadable_image, 23, "the file is truncated"),
-    (image_without_label, 24, "data.unlabelled: background"),
-])
-def test_a_defect_of_the_data_set_is_refused(refused: Command, tiny_recipe: Path, data: Path, tmp_path: Path,
-                                             spoil: Callable[[Path], None], code: int, fragment: str) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "code", "fragment"),
+    [
+        (no_yaml, 20, "streets.yaml"),
+        (empty_folder, 21, "no val images"),
+        (label_out_of_range, 22, "coordinate 320 is outside 0..1"),
+        (label_of_no_class, 22, "class 3 does not exist: the data set has classes 0 to 2"),
+        (unreadable_image, 23, "the file is truncated"),
+        (image_without_label, 24, "data.unlabelled: background"),
+    ],
+)
+def test_a_defect_of_the_data_set_is_refused(
+    refused: Command,
+    tiny_recipe: Path,
+    data: Path,
+    tmp_path: Path,
+    spoil: Callable[[Path], None],
+    code: int,
+    fragment: str,
+) -> None:
     spoil(data)
-    refused(code, (fragment,), "run", tiny_recipe, "--set", "data.source=yaml", "--set",
-            f"data.path={data / 'streets.yaml'}", "--run-dir", tmp_path / "run")
+    refused(
+        code,
+        (fragment,),
+        "run",
+        tiny_recipe,
+        "--set",
+        "data.source=yaml",
+        "--set",
+        f"data.path={data / 'streets.yaml'}",
+        "--run-dir",
+        tmp_path / "run",
+    )
 
 
 def ultralytics_checkpoint(architecture: str, path: Path) -> Path:
@@ -144,21 +176,39 @@ def eighty_classes(folder: Path, tiny: Path) -> str:
     return str(ultralytics_checkpoint("yolo26n.yaml", folder / "coco.pt"))
 
 
-@pytest.mark.parametrize(("make", "code", "fragment"), [
-    (missing, 30, "absent.pt"),
-    (lambda folder, tiny: "yolo99n.yaml", 30, "yolo99n.yaml"),
-    (lambda folder, tiny: "yolo26n.yaml", 30, "model.float.epochs is 0"),
-    (truncated, 31, "100000 bytes"),
-    (text, 31, "text.pt"),
-    (segmentation, 32, "task segment"),
-    (classification, 32, "task classify"),
-    (lambda folder, tiny: "yolo26n-seg.yaml", 32, "task segment"),
-    (eighty_classes, 33, "expected: 3: pedestrian, car, traffic sign"),
-], ids=["missing", "no architecture", "no weights", "truncated", "text", "segment", "classify", "segment architecture",
-        "80 classes"])
+@pytest.mark.parametrize(
+    ("make", "code", "fragment"),
+    [
+        (missing, 30, "absent.pt"),
+        (lambda folder, tiny: "yolo99n.yaml", 30, "yolo99n.yaml"),
+        (lambda folder, tiny: "yolo26n.yaml", 30, "model.float.epochs is 0"),
+        (truncated, 31, "100000 bytes"),
+        (text, 31, "text.pt"),
+        (segmentation, 32, "task segment"),
+        (classification, 32, "task classify"),
+        (lambda folder, tiny: "yolo26n-seg.yaml", 32, "task segment"),
+        (eighty_classes, 33, "expected: 3: pedestrian, car, traffic sign"),
+    ],
+    ids=[
+        "missing",
+        "no architecture",
+        "no weights",
+        "truncated",
+        "text",
+        "segment",
+        "classify",
+        "segment architecture",
+        "80 classes",
+    ],
+)
 def test_a_checkpoint_that_does_not_fit_is_refused(
-    refused: Command, tiny_recipe: Path, tiny_checkpoint: Path, tmp_path: Path,
-    make: Callable[[Path, Path], str], code: int, fragment: str,
+    refused: Command,
+    tiny_recipe: Path,
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    make: Callable[[Path, Path], str],
+    code: int,
+    fragment: str,
 ) -> None:
     weights = make(tmp_path / "user", tiny_checkpoint)
     refused(code, (fragment,), "run", tiny_recipe, "--set", f"model.weights={weights}", "--run-dir", tmp_path / "run")
@@ -166,23 +216,53 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
 
 
 @pytest.mark.parametrize("weights", ["", "yolo26n.yaml"])
-def test_imgsz_must_fit_the_stride_before_anything_is_trained(refused: Command, tiny_recipe: Path, tmp_path: Path,
-                                                              weights: str) -> None:
+def test_imgsz_must_fit_the_stride_before_anything_is_trained(
+    refused: Command, tiny_recipe: Path, tmp_path: Path, weights: str
+) -> None:
     chosen = ("--set", f"model.weights={weights}", "--set", "model.float.epochs=1") if weights else ()
-    refused(34, ("a multiple of 32", "64 or 96"), "run", tiny_recipe, "--set", "model.imgsz=70", *chosen, "--run-dir",
-            tmp_path / "run")
+    refused(
+        34,
+        ("a multiple of 32", "64 or 96"),
+        "run",
+        tiny_recipe,
+        "--set",
+        "model.imgsz=70",
+        *chosen,
+        "--run-dir",
+        tmp_path / "run",
+    )
 
 
-def test_a_bad_checkpoint_is_refused_before_the_images_are_read(refused: Command, tiny_recipe: Path, data: Path,
-                                                                tmp_path: Path) -> None:
+def test_a_bad_checkpoint_is_refused_before_the_images_are_read(
+    refused: Command, tiny_recipe: Path, data: Path, tmp_path: Path
+) -> None:
     unreadable_image(data)
-    refused(30, ("absent.pt",), "run", tiny_recipe, "--set", f"data.path={data}", "--set", "model.weights=absent.pt",
-            "--run-dir", tmp_path / "run")
+    refused(
+        30,
+        ("absent.pt",),
+        "run",
+        tiny_recipe,
+        "--set",
+        f"data.path={data}",
+        "--set",
+        "model.weights=absent.pt",
+        "--run-dir",
+        tmp_path / "run",
+    )
 
 
 def test_with_json_the_error_is_json_on_stdout_as_well(refused: Command, tiny_recipe: Path, tmp_path: Path) -> None:
-    out = refused(30, ("absent.pt",), "run", tiny_recipe, "--set", "model.weights=absent.pt", "--json", "--run-dir",
-                  tmp_path / "run")
+    out = refused(
+        30,
+        ("absent.pt",),
+        "run",
+        tiny_recipe,
+        "--set",
+        "model.weights=absent.pt",
+        "--json",
+        "--run-dir",
+        tmp_path / "run",
+    )
     error = json.loads(out)
     assert error["error"] == "CheckpointNotFoundError" and error["exit_code"] == 30 and "absent.pt" in error["what"]
     error = json.loads(refused(10, ("unknown key",), "recipe", "validate", tiny_recipe, "--set", "a.b=1", "--json"))

@@ -42,13 +42,17 @@ def test_a_damaged_identity(edgegd_command: Command, tiny_recipe: Path, run_copy
         assert outcome.code == 50 and "run.json is damaged" in outcome.err
 
 
-def test_a_folder_in_use_by_another_process(edgegd_command: Command, tiny_recipe: Path, run_copy: Path,
-                                            contents: Callable[[Path], Any]) -> None:
-    hold = ("import sys; from pathlib import Path; from edgegd.pipeline.run_folder import RunFolder\n"
-            "with RunFolder.open_existing(Path(sys.argv[1])).locked():\n"
-            "    print('held', flush=True); sys.stdin.read()")
-    holder = subprocess.Popen([sys.executable, "-c", hold, str(run_copy)], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, text=True)
+def test_a_folder_in_use_by_another_process(
+    edgegd_command: Command, tiny_recipe: Path, run_copy: Path, contents: Callable[[Path], Any]
+) -> None:
+    hold = (
+        "import sys; from pathlib import Path; from edgegd.pipeline.run_folder import RunFolder\n"
+        "with RunFolder.open_existing(Path(sys.argv[1])).locked():\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold, str(run_copy)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         before = contents(run_copy)

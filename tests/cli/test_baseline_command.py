@@ -13,8 +13,8 @@ pytest.importorskip("onnx")
 
 import onnx
 
-from edgegd.latency.baseline import Baseline
-from edgegd.latency.history import HistoryEntry, append_history
+from edgegd.latency.baseline.baseline import Baseline
+from edgegd.latency.baseline.history import HistoryEntry, append_history
 
 Command = Callable[..., Any]
 
@@ -65,8 +65,9 @@ def test_no_baselines_yet(edgegd_command: Command, root: Path) -> None:
     assert json.loads(edgegd_command("baseline", "ls", "--dir", root, "--json").out) == {"baselines": [], "damaged": {}}
 
 
-def test_a_run_folder_gives_its_edge_file_or_another_by_name(edgegd_command: Command, tmp_path: Path, root: Path
-                                                             ) -> None:
+def test_a_run_folder_gives_its_edge_file_or_another_by_name(
+    edgegd_command: Command, tmp_path: Path, root: Path
+) -> None:
     run = tmp_path / "run"
     run.mkdir()
     missing = edgegd_command("baseline", "set", run, "--name", "edge", "--dir", root)
@@ -80,22 +81,28 @@ def test_a_run_folder_gives_its_edge_file_or_another_by_name(edgegd_command: Com
     assert of_a_file.code == 2 and "is no folder" in of_a_file.err
 
 
-def test_diff_says_what_differs_and_what_would_fail(edgegd_command: Command, shipped: Path, root: Path, tmp_path: Path
-                                                    ) -> None:
+def test_diff_says_what_differs_and_what_would_fail(
+    edgegd_command: Command, shipped: Path, root: Path, tmp_path: Path
+) -> None:
     same = edgegd_command("baseline", "diff", "shipped", shipped, "--dir", root)
     assert same.out == f"{shipped} is the baseline shipped\n"
     other = save(tmp_path / "other.onnx", ("Exp", "Neg", "Abs"), side=32)
     found = json.loads(edgegd_command("baseline", "diff", "shipped", other, "--dir", root, "--json").out)
     rows = {one["what"]: one for one in found["differences"]}
-    assert rows["inputs"] == {"what": "inputs", "baseline": "images float32 (1, 3, 16, 16)",
-                              "candidate": "images float32 (1, 3, 32, 32)", "fails": "another shape: cannot be gated"}
+    assert rows["inputs"] == {
+        "what": "inputs",
+        "baseline": "images float32 (1, 3, 16, 16)",
+        "candidate": "images float32 (1, 3, 32, 32)",
+        "fails": "another shape: cannot be gated",
+    }
     assert rows["nodes: Abs"]["fails"] == "1 more Abs" and rows["nodes in float: Abs"]["fails"]
     assert rows["SHA-256"]["fails"] == "" and "nodes: Exp" not in rows
     assert "1 more Abs" in edgegd_command("baseline", "diff", "shipped", other, "--dir", root).out
 
 
-def test_an_unknown_baseline_is_answered_by_those_that_exist(edgegd_command: Command, shipped: Path, root: Path
-                                                             ) -> None:
+def test_an_unknown_baseline_is_answered_by_those_that_exist(
+    edgegd_command: Command, shipped: Path, root: Path
+) -> None:
     for arguments in (("diff", "shiped", shipped), ("trend", "shiped")):
         outcome = edgegd_command("baseline", *arguments, "--dir", root, "--json")
         assert outcome.code == 94 and json.loads(outcome.out)["found"] == "shipped"
@@ -107,9 +114,20 @@ def test_trend_is_a_table_and_a_picture(edgegd_command: Command, shipped: Path, 
     nothing = edgegd_command("baseline", "trend", "shipped", "--dir", root, "--output", picture)
     assert nothing.out == "no gate against shipped yet\n" and not picture.exists()
     for day, fingerprint in ((1, "f"), (2, "f"), (3, "g")):
-        append_history(Baseline.load("shipped", root), HistoryEntry(
-            f"2026-01-0{day}T00:00:00+00:00", "pi5", fingerprint, 10.0, 10.0 + day, 1 + day / 10, "REGRESSED", "c" * 64,
-            "b" * 64))  # fmt: skip
+        append_history(
+            Baseline.load("shipped", root),
+            HistoryEntry(
+                f"2026-01-0{day}T00:00:00+00:00",
+                "pi5",
+                fingerprint,
+                10.0,
+                10.0 + day,
+                1 + day / 10,
+                "REGRESSED",
+                "c" * 64,
+                "b" * 64,
+            ),
+        )
     lines = edgegd_command("baseline", "trend", "shipped", "--dir", root, "--output", picture).out.splitlines()
     assert len(lines) == 5 and "1.300" in lines[4] and lines[4].endswith("device or settings changed")
     assert "changed" not in lines[3] and picture.read_bytes().startswith(b"\x89PNG")

@@ -21,7 +21,8 @@ def plan(finished_run: Path) -> dict[str, Any]:
 
 
 def test_every_tensor_is_printed_with_its_ratio_its_observer_and_what_it_learns(
-        edgegd_command: Command, finished_run: Path, plan: dict[str, Any]) -> None:
+    edgegd_command: Command, finished_run: Path, plan: dict[str, Any]
+) -> None:
     printed = edgegd_command("explain", finished_run).out
     ranges = json.loads((finished_run / "calibration.json").read_text())["ranges"]
     tensors, _, operations = printed.partition("operations stay float")
@@ -29,16 +30,22 @@ def test_every_tensor_is_printed_with_its_ratio_its_observer_and_what_it_learns(
     for tensor in plan["tensors"]:
         chosen = ranges[tensor["group"]]
         assert rows[tensor["address"]][1:7] == [
-            f"{chosen['scale']:.6g}", str(chosen["zero_point"]), f"{chosen['tensors'][tensor['address']]:.1f}",
-            chosen["observer"], tensor["learns"], tensor["rule"]]  # fmt: skip
+            f"{chosen['scale']:.6g}",
+            str(chosen["zero_point"]),
+            f"{chosen['tensors'][tensor['address']]:.1f}",
+            chosen["observer"],
+            tensor["learns"],
+            tensor["rule"],
+        ]
     rows = {words[0]: words for words in map(str.split, operations.splitlines()) if words}
     for op in plan["ops"]:
         if op["decision"] == "float":
             assert rows[op["address"]][1:] == [op["rule"], *op["reason"].split()]
 
 
-def test_json_holds_plan_ranges_and_comparison(edgegd_command: Command, finished_run: Path,
-                                               plan: dict[str, Any]) -> None:
+def test_json_holds_plan_ranges_and_comparison(
+    edgegd_command: Command, finished_run: Path, plan: dict[str, Any]
+) -> None:
     document = json.loads(edgegd_command("explain", finished_run, "--json").out)
     assert document["plan"] == plan and "onnx" not in document
     assert document["ranges"] == json.loads((finished_run / "calibration.json").read_text())["ranges"]
@@ -54,8 +61,9 @@ def test_a_file_is_compared_with_the_plan(edgegd_command: Command, finished_run:
     assert floats.code == 0 and f"not quantized in the file      {len(plan['tensors'])}" in floats.out
 
 
-def test_a_file_that_is_none_and_one_of_another_model(edgegd_command: Command, finished_run: Path,
-                                                      tmp_path: Path) -> None:
+def test_a_file_that_is_none_and_one_of_another_model(
+    edgegd_command: Command, finished_run: Path, tmp_path: Path
+) -> None:
     missing = edgegd_command("explain", finished_run, "--onnx", tmp_path / "none.onnx")
     assert missing.code == 40 and missing.out == ""
     onnx = pytest.importorskip("onnx")

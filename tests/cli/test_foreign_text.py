@@ -47,11 +47,21 @@ def test_no_line_of_a_message_is_forged() -> None:
     assert sum(line.startswith("  to mend it") for line in lines) == 1
 
 
-@pytest.mark.parametrize("evil", [
-    "<script>alert(1)</script>", "a|b|c", "`code`", "[link](http://x)", "![image](http://x)", "&lt;img src=x&gt;",
-    "@all",
-    "x\n| forged | row |", "\\|", "<img src=x onerror=y>",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "<script>alert(1)</script>",
+        "a|b|c",
+        "`code`",
+        "[link](http://x)",
+        "![image](http://x)",
+        "&lt;img src=x&gt;",
+        "@all",
+        "x\n| forged | row |",
+        "\\|",
+        "<img src=x onerror=y>",
+    ],
+)
 def test_markdown_cells_hold_no_markup(evil: str) -> None:
     shown = cell(evil, "github")
     assert "<" not in shown and "`" not in shown and "](" not in shown and "@" not in shown and "\n" not in shown
@@ -83,6 +93,7 @@ def test_streams_that_cannot_print_a_name(environment: dict[str, str], encoding:
     plain = subprocess.run(command, env={**environment, "PYTHONIOENCODING": encoding}, capture_output=True, check=False)
     assert plain.returncode == 0, plain.stderr
     assert b"\x1b" not in plain.stdout and len(plain.stdout.splitlines()) == 2
-    as_json = subprocess.run([*command, "--json"], env={**environment, "PYTHONIOENCODING": encoding},
-                             capture_output=True, check=True)  # fmt: skip
+    as_json = subprocess.run(
+        [*command, "--json"], env={**environment, "PYTHONIOENCODING": encoding}, capture_output=True, check=True
+    )
     assert json.loads(as_json.stdout)[1]["url"] == "command:\x1b[2J\nedgegd: PASS é交 python"

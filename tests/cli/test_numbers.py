@@ -44,16 +44,23 @@ def test_every_number_has_limits(name: str) -> None:
         assert kind.max is not None
 
 
-@pytest.mark.parametrize("arguments", [("gate", "a.onnx", "--baseline", "b.onnx", "--margin", "nan"),
-                                       ("predict", "a.onnx", "b.jpg", "--conf", "nan"),
-                                       ("latency", "burst", "a.onnx", "--threads", "1000000")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("gate", "a.onnx", "--baseline", "b.onnx", "--margin", "nan"),
+        ("predict", "a.onnx", "b.jpg", "--conf", "nan"),
+        ("latency", "burst", "a.onnx", "--threads", "1000000"),
+    ],
+    ids=" ".join,
+)
 def test_commands_end_with_a_usage_error(edgegd_command: Any, arguments: tuple[str, ...]) -> None:
     ended = edgegd_command(*arguments)
     assert ended.code == 2 and arguments[-2] in ended.err and not ended.out
 
 
-@pytest.mark.parametrize("values", [{"margin": float("nan")}, {"limit_ms": float("inf")}, {"margin": True},
-                                    {"quads": 0}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "values", [{"margin": float("nan")}, {"limit_ms": float("inf")}, {"margin": True}, {"quads": 0}], ids=str
+)
 def test_the_plugin_takes_no_other_numbers(values: dict[str, Any]) -> None:
     from edgegd.pytest_plugin import _checked
 

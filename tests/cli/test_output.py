@@ -11,19 +11,34 @@ from typing import Any
 import pytest
 
 from edgegd.cli.progress import TerminalProgress
-from edgegd.cli.run import SEARCH_STAGE, STAGE_NAMES, SWAP_STAGES
+from edgegd.pipeline.registry import STAGES
 
 Command = Callable[..., Any]
 
 
-@pytest.mark.parametrize("arguments", [
-    ("recipe", "ls"), ("recipe", "validate", "bccd/yolo26n"), ("recipe", "cp", "bccd/yolo26n", "{tmp}/mine.yaml"),
-    ("doctor",), ("data", "make", "streets", "{tmp}/set", "--train", "1", "--val", "1"),
-    ("run", "{recipe}", "--run-dir", "{run}"), ("explain", "{run}"), ("predict", "{run}/qat.onnx", "{image}"),
-    *((stage, "{run}") for stage in STAGE_NAMES if stage not in ("data", *SWAP_STAGES, SEARCH_STAGE)),
-], ids=lambda arguments: " ".join(arguments[:2]))
-def test_json_is_all_that_is_on_stdout(edgegd_command: Command, tiny_recipe: Path, run_copy: Path, tiny_set: Path,
-                                       tmp_path: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("recipe", "ls"),
+        ("recipe", "validate", "bccd/yolo26n"),
+        ("recipe", "cp", "bccd/yolo26n", "{tmp}/mine.yaml"),
+        ("doctor",),
+        ("data", "make", "streets", "{tmp}/set", "--train", "1", "--val", "1"),
+        ("run", "{recipe}", "--run-dir", "{run}"),
+        ("explain", "{run}"),
+        ("predict", "{run}/qat.onnx", "{image}"),
+        *((stage, "{run}") for stage in STAGES if stage not in ("data", "activation", "adapt", "search")),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_json_is_all_that_is_on_stdout(
+    edgegd_command: Command,
+    tiny_recipe: Path,
+    run_copy: Path,
+    tiny_set: Path,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+) -> None:
     image = next((tiny_set / "images/val").iterdir())
     filled = [text.format(tmp=tmp_path, recipe=tiny_recipe, run=run_copy, image=image) for text in arguments]
     outcome = edgegd_command(*filled, "--json")
@@ -31,9 +46,10 @@ def test_json_is_all_that_is_on_stdout(edgegd_command: Command, tiny_recipe: Pat
     assert json.loads(outcome.out)
 
 
-def test_json_stays_clean_while_ultralytics_prints(edgegd_command: Command, run_copy: Path,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgegd.export import verification
+def test_json_stays_clean_while_ultralytics_prints(
+    edgegd_command: Command, run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgegd.verify import verification
 
     real = verification.take_census
 
@@ -46,17 +62,23 @@ def test_json_stays_clean_while_ultralytics_prints(edgegd_command: Command, run_
     assert json.loads(outcome.out)["stages"] == {"verify": "ran"} and "Ultralytics says" in outcome.err
 
 
-def test_the_stages_of_the_command_are_those_of_the_pipeline() -> None:
+def test_the_registry_names_each_stage_and_each_artifact_its_stage() -> None:
     pytest.importorskip("torch")
-    from edgegd.pipeline.run import STAGES
-
-    assert tuple(STAGES) == STAGE_NAMES
+    for name, entry in STAGES.items():
+        stage = entry.load()
+        assert stage.name == name and {artifact.stage for artifact in stage.makes} == {name}
+        assert all(list(STAGES).index(artifact.stage) < list(STAGES).index(name) for artifact in stage.reads)
 
 
 def test_the_table_is_what_run_and_report_print(edgegd_command: Command, tiny_recipe: Path, run_copy: Path) -> None:
     printed = edgegd_command("run", tiny_recipe, "--run-dir", run_copy).out
     assert [line.split("  ")[0] for line in printed.splitlines()[2:7]] == [
-        "FP32", "INT8 PTQ", "INT8 PTQ, edge file", "INT8 QAT", "INT8 QAT, edge file"]  # fmt: skip
+        "FP32",
+        "INT8 PTQ",
+        "INT8 PTQ, edge file",
+        "INT8 QAT",
+        "INT8 QAT, edge file",
+    ]
     assert printed.rstrip().endswith(f"{run_copy / 'report.md'}")
     assert edgegd_command("report", run_copy).out == printed
 

@@ -46,12 +46,23 @@ def other_output(model: Path) -> None:
     onnx.save(graph, model)
 
 
-@pytest.mark.parametrize(("spoil", "error"), [
-    (missing, OnnxUnreadableError), (truncated, OnnxUnreadableError), (no_metadata, MetadataError),
-    (other_output, OutputContractError),
-])
-def test_what_is_no_edgegd_model_is_refused(edgegd_command: Command, finished_run: Path, image: Path, tmp_path: Path,
-                                            spoil: Callable[[Path], None], error: type[EdgegdError]) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (missing, OnnxUnreadableError),
+        (truncated, OnnxUnreadableError),
+        (no_metadata, MetadataError),
+        (other_output, OutputContractError),
+    ],
+)
+def test_what_is_no_edgegd_model_is_refused(
+    edgegd_command: Command,
+    finished_run: Path,
+    image: Path,
+    tmp_path: Path,
+    spoil: Callable[[Path], None],
+    error: type[EdgegdError],
+) -> None:
     from edgegd.runtime.detector import Detector
 
     model = Path(shutil.copy(finished_run / "qat.onnx", tmp_path / "model.onnx"))
@@ -70,8 +81,9 @@ def test_nothing_is_overwritten_and_nothing_run_before(edgegd_command: Command, 
     assert (tmp_path / f"{image.stem}.png").read_text() == "mine"
 
 
-def test_two_images_of_one_stem_are_two_files(edgegd_command: Command, finished_run: Path, image: Path,
-                                              tiny_set: Path, tmp_path: Path) -> None:
+def test_two_images_of_one_stem_are_two_files(
+    edgegd_command: Command, finished_run: Path, image: Path, tiny_set: Path, tmp_path: Path
+) -> None:
     import cv2
 
     other = Path(shutil.copy(sorted((tiny_set / "images/val").iterdir())[1], tmp_path / image.name))

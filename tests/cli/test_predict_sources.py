@@ -68,28 +68,35 @@ def _frames(path: Path) -> list[np.ndarray]:
 
 
 def test_a_folder_is_its_images_by_name(edgegd_command: Command, model: Path, photos: Path) -> None:
-    expected = _found(edgegd_command("predict", model, *(photos / name for name in ("a.jpg", "b.JPG", "c.jpg")),
-                                     "--json"))
+    expected = _found(
+        edgegd_command("predict", model, *(photos / name for name in ("a.jpg", "b.JPG", "c.jpg")), "--json")
+    )
     assert _found(edgegd_command("predict", model, photos, "--json")) == expected and len(expected) == 3
     assert _found(edgegd_command("predict", model, photos / "[ab].*", photos / "c*", "--json")) == expected
     below = _found(edgegd_command("predict", model, photos / "**/*.jpg", "--json"))
     assert [Path(one["image"]).name for one in below] == ["a.jpg", "d.jpg", "c.jpg"]
 
 
-def test_a_list_names_images_folders_and_patterns(edgegd_command: Command, model: Path, photos: Path, tmp_path: Path,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_names_images_folders_and_patterns(
+    edgegd_command: Command, model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(photos / "a.jpg", "here.jpg")
     (photos / "list.txt").write_text(f"\ufeffa.jpg\r\n\n  {photos}/b*  \nbelow\nhere.jpg\n", encoding="utf-8")
     found = _found(edgegd_command("predict", model, photos / "list.txt", "--json"))
-    assert [Path(one["image"]) for one in found] == [photos / "a.jpg", photos / "b.JPG", photos / "below/d.jpg",
-                                                     Path("here.jpg")]  # fmt: skip
+    assert [Path(one["image"]) for one in found] == [
+        photos / "a.jpg",
+        photos / "b.JPG",
+        photos / "below/d.jpg",
+        Path("here.jpg"),
+    ]
     (photos / "list.txt").unlink()
 
 
 @pytest.mark.parametrize("name", ["photo[1].jpg", "50%.jpg", "a b.jpg", "stern*.jpg", "grüße.jpg"])
-def test_a_file_is_itself_whatever_its_name(edgegd_command: Command, model: Path, photos: Path, tmp_path: Path,
-                                            name: str) -> None:
+def test_a_file_is_itself_whatever_its_name(
+    edgegd_command: Command, model: Path, photos: Path, tmp_path: Path, name: str
+) -> None:
     path = Path(shutil.copy(photos / "a.jpg", tmp_path / name))
     assert [one["image"] for one in _found(edgegd_command("predict", model, path, "--json"))] == [str(path)]
 
@@ -166,30 +173,48 @@ def test_frames_come_one_by_one(model: Path, video: Path) -> None:
     results.close()  # a caller may stop early
 
 
-@pytest.mark.parametrize(("make", "code", "words"), [
-    (lambda f: f / "absent.jpg", 23, "absent.jpg: no such file or folder"),
-    (lambda f: f / "absent*.jpg", 21, "the pattern {f}/absent*.jpg holds no images"),
-    (lambda f: f / "empty", 21, "the folder {f}/empty holds no images"),
-    (lambda f: f / "texts", 21, "the folder {f}/texts holds no images"),
-    (lambda f: f / "empty.txt", 21, "the list {f}/empty.txt is empty"),
-    (lambda f: f / "blank.txt", 21, "the list {f}/blank.txt is empty"),
-    (lambda f: f / "wrong.txt", 23, "{f}/wrong.txt:2: {f}/nothing.jpg: no such file or folder"),
-    (lambda f: f / "latin.txt", 21, "the list {f}/latin.txt cannot be read"),
-    (lambda f: f / "text.mp4", 23, "text.mp4: the file is not a video"),
-    (lambda f: f / "empty.mp4", 23, "empty.mp4: the file is empty"),
-    (lambda f: f / "broken.jpg", 23, "broken.jpg: "),
-    (lambda f: f / "gone.jpg", 23, "gone.jpg: No such file or directory"),
-    (lambda f: f / "folder.mp4", 21, "the folder {f}/folder.mp4 holds no images"),
-    (lambda f: "", 23, "an empty name: no such file or folder"),
-    (lambda f: "/dev/zero", 23, "/dev/zero: neither a file nor a folder"),
-], ids=range(15))  # fmt: skip
-def test_bad_input_is_one_message(edgegd_command: Command, model: Path, photos: Path, tmp_path: Path,
-                                  make: Callable[[Path], Any], code: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("make", "code", "words"),
+    [
+        (lambda f: f / "absent.jpg", 23, "absent.jpg: no such file or folder"),
+        (lambda f: f / "absent*.jpg", 21, "the pattern {f}/absent*.jpg holds no images"),
+        (lambda f: f / "empty", 21, "the folder {f}/empty holds no images"),
+        (lambda f: f / "texts", 21, "the folder {f}/texts holds no images"),
+        (lambda f: f / "empty.txt", 21, "the list {f}/empty.txt is empty"),
+        (lambda f: f / "blank.txt", 21, "the list {f}/blank.txt is empty"),
+        (lambda f: f / "wrong.txt", 23, "{f}/wrong.txt:2: {f}/nothing.jpg: no such file or folder"),
+        (lambda f: f / "latin.txt", 21, "the list {f}/latin.txt cannot be read"),
+        (lambda f: f / "text.mp4", 23, "text.mp4: the file is not a video"),
+        (lambda f: f / "empty.mp4", 23, "empty.mp4: the file is empty"),
+        (lambda f: f / "broken.jpg", 23, "broken.jpg: "),
+        (lambda f: f / "gone.jpg", 23, "gone.jpg: No such file or directory"),
+        (lambda f: f / "folder.mp4", 21, "the folder {f}/folder.mp4 holds no images"),
+        (lambda f: "", 23, "an empty name: no such file or folder"),
+        (lambda f: "/dev/zero", 23, "/dev/zero: neither a file nor a folder"),
+    ],
+    ids=range(15),
+)
+def test_bad_input_is_one_message(
+    edgegd_command: Command,
+    model: Path,
+    photos: Path,
+    tmp_path: Path,
+    make: Callable[[Path], Any],
+    code: int,
+    words: str,
+) -> None:
     for folder in ("empty", "texts", "folder.mp4"):
         (tmp_path / folder).mkdir()
-    for name, content in {"texts/a.md": b"text", "empty.txt": b"", "blank.txt": b"\n \n", "text.mp4": b"no video",
-                          "wrong.txt": f"{photos}/a.jpg\nnothing.jpg\n".encode(), "latin.txt": b"stra\xdfe.jpg",
-                          "empty.mp4": b"", "broken.jpg": b"no image"}.items():  # fmt: skip
+    for name, content in {
+        "texts/a.md": b"text",
+        "empty.txt": b"",
+        "blank.txt": b"\n \n",
+        "text.mp4": b"no video",
+        "wrong.txt": f"{photos}/a.jpg\nnothing.jpg\n".encode(),
+        "latin.txt": b"stra\xdfe.jpg",
+        "empty.mp4": b"",
+        "broken.jpg": b"no image",
+    }.items():
         (tmp_path / name).write_bytes(content)
     os.symlink(tmp_path / "nowhere", tmp_path / "gone.jpg")
     outcome = edgegd_command("predict", model, make(tmp_path), "--save", tmp_path / "drawn", "--json")
@@ -203,8 +228,21 @@ def test_a_broken_video_leaves_nothing_and_says_so_alone(model: Path, tmp_path: 
     import sys
 
     (tmp_path / "broken.mp4").write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(range(256)) * 8)
-    done = subprocess.run([sys.executable, "-m", "edgegd.cli.main", "predict", model, tmp_path / "broken.mp4", "--save",
-                           tmp_path / "drawn"], capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "edgegd.cli.main",
+            "predict",
+            model,
+            tmp_path / "broken.mp4",
+            "--save",
+            tmp_path / "drawn",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 23 and done.stderr.startswith(f"edgegd: {tmp_path}/broken.mp4: ")
     assert "moov" not in done.stderr and sorted(path.name for path in tmp_path.iterdir()) == ["broken.mp4"]
 

@@ -46,8 +46,9 @@ ROOT = Path(__file__).parents[2]
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_an_exception_becomes_the_error_that_it_stands_for(error: Exception, kind: type[EdgegdError], word: str
-                                                           ) -> None:
+def test_an_exception_becomes_the_error_that_it_stands_for(
+    error: Exception, kind: type[EdgegdError], word: str
+) -> None:
     found = documented(error)
     assert type(found) is kind and word in found.message()
 

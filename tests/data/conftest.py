@@ -15,10 +15,12 @@ WriteImage = Callable[..., None]
 @pytest.fixture
 def write_image() -> WriteImage:
     """A function that writes a random image of (height, width) pixels at a path, whose folders it makes."""
+
     def write(path: Path, seed: int = 0, size: tuple[int, int] = (48, 64)) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
         assert cv2.imwrite(str(path), pixels)
+
     return write
 
 

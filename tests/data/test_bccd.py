@@ -23,11 +23,15 @@ LOCAL_COPY = Path(__file__).resolve().parents[3] / "shared/data/bccd"
 
 
 def annotation(*objects: tuple[str, float, float, float, float], filename: str = "other.jpg") -> bytes:
-    rows = "".join(f"<object><name>{name}</name><bndbox><xmin>{x1:g}</xmin><ymin>{y1:g}</ymin><xmax>{x2:g}</xmax>"
-                   f"<ymax>{y2:g}</ymax></bndbox></object>" for name, x1, y1, x2, y2 in objects)
+    rows = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{x1:g}</xmin><ymin>{y1:g}</ymin><xmax>{x2:g}</xmax>"
+        f"<ymax>{y2:g}</ymax></bndbox></object>"
+        for name, x1, y1, x2, y2 in objects
+    )
     # A size of 0 and a wrong file name are defects of real annotations, and must not matter.
-    return (f"<annotation><filename>{filename}</filename><size><width>0</width><height>0</height></size>"
-            f"{rows}</annotation>").encode()
+    return (
+        f"<annotation><filename>{filename}</filename><size><width>0</width><height>0</height></size>{rows}</annotation>"
+    ).encode()
 
 
 @pytest.fixture
@@ -35,9 +39,10 @@ def archive(tmp_path: Path) -> Path:
     """A zip of the repository's shape: two training images, one for validation, one for test; 200 x 100 pixels."""
     image = cv2.imencode(".jpg", np.full((100, 200, 3), 128, np.uint8))[1].tobytes()
     annotations = {
-        "b_0": annotation(("WBC", 20, 10, 60, 30), ("RBC", 150, 50, 260, 101)),       # the second past the border
-        "b_1": annotation(("Platelets", 40, 40, 40, 60), ("RBC", 10, 50, 0, 0)),      # no width; corners exchanged
-        "b_2": annotation(("RBC", 0, 0, 200, 100)), "b_3": annotation(("RBC", 0, 0, 9, 9)),
+        "b_0": annotation(("WBC", 20, 10, 60, 30), ("RBC", 150, 50, 260, 101)),  # the second past the border
+        "b_1": annotation(("Platelets", 40, 40, 40, 60), ("RBC", 10, 50, 0, 0)),  # no width; corners exchanged
+        "b_2": annotation(("RBC", 0, 0, 200, 100)),
+        "b_3": annotation(("RBC", 0, 0, 9, 9)),
     }
     file = tmp_path / "BCCD.zip"
     with zipfile.ZipFile(file, "w") as content:
@@ -54,8 +59,9 @@ def archive(tmp_path: Path) -> Path:
 def test_archive_is_converted_with_its_defects_repaired(archive: Path, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     file = fetch_bccd(tmp_path / "new/bccd", lambda *call: calls.append(call), archive=archive)
-    labels = {path.relative_to(file.parent / "labels").as_posix(): path.read_text()
-              for path in file.parent.rglob("*.txt")}
+    labels = {
+        path.relative_to(file.parent / "labels").as_posix(): path.read_text() for path in file.parent.rglob("*.txt")
+    }
     assert labels == {
         "train/b_0.txt": "1 0.200000 0.200000 0.200000 0.200000\n0 0.875000 0.750000 0.250000 0.500000\n",
         "train/b_1.txt": "0 0.025000 0.250000 0.050000 0.500000\n",
@@ -94,13 +100,16 @@ def test_without_network_the_message_says_what_to_put_where(tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_download_of_a_local_address_equals_the_archive(archive: Path, tmp_path: Path,
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_of_a_local_address_equals_the_archive(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("edgegd.data.bccd.URL", archive.as_uri())
     downloaded = fetch_bccd(tmp_path / "one").parent
     by_hand = fetch_bccd(tmp_path / "two", archive=archive).parent
-    files = [{path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-             for root in (downloaded, by_hand)]
+    files = [
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (downloaded, by_hand)
+    ]
     assert files[0] == files[1] and len(files[0]) == 8
 
 
@@ -117,13 +126,29 @@ def test_wrong_archives_leave_nothing(archive: Path, tmp_path: Path, spoil: str)
     assert not (tmp_path / "bccd").exists() and not list(tmp_path.glob(".bccd-*"))
 
 
-@pytest.mark.parametrize(("xml", "fragment"), [
-    (annotation(("Cell", 0, 0, 5, 5)), "unknown class"), (b"<annotation><object>", "not a Pascal VOC"),
-    (b"<a><object><name>RBC</name></object></a>", "not a Pascal VOC"),
-])
+@pytest.mark.parametrize(
+    ("xml", "fragment"),
+    [
+        (annotation(("Cell", 0, 0, 5, 5)), "unknown class"),
+        (b"<annotation><object>", "not a Pascal VOC"),
+        (b"<a><object><name>RBC</name></object></a>", "not a Pascal VOC"),
+    ],
+)
 def test_broken_annotations_are_label_errors(xml: bytes, fragment: str) -> None:
     with pytest.raises(LabelError, match=fragment):
         convert_annotation(xml, (10, 10), NAMES, "x.xml")
+
+
+def test_real_annotations_become_the_labels_to_the_byte(bccd_images: tuple[Path, ...]) -> None:
+    folder = bccd_images[0].parents[2]
+    for image in bccd_images:
+        height, width = cv2.imread(str(image)).shape[:2]
+        xml = (folder / "annotations" / f"{image.stem}.xml").read_bytes()
+        label = folder / "labels" / image.parent.name / f"{image.stem}.txt"
+        assert convert_annotation(xml, (width, height), NAMES, image.stem).text == label.read_text(), image.stem
+    dataset = open_dataset(DataSection(source="bccd", path=str(folder)))
+    assert (len(dataset.train_images), len(dataset.val_images), dataset.names) == (6, 6, NAMES)
+    assert min(check_dataset(dataset).boxes_per_class) >= 12, "every class is on every image"
 
 
 @pytest.mark.skipif(not LOCAL_COPY.is_dir(), reason=f"no local copy of BCCD at {LOCAL_COPY}")

@@ -29,20 +29,23 @@ def test_a_sound_data_set_is_counted(dataset: Dataset) -> None:
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-@pytest.mark.parametrize(("row", "fragment"), [
-    ("0 0.5 0.5 0.2", "expected 5 numbers"),
-    ("0 0.5 0.5 0.2 0.2 0.9", "expected 5 numbers"),
-    ("cat 0.5 0.5 0.2 0.2", "expected numbers"),
-    ("0 nan 0.5 0.2 0.2", "finite"),
-    ("0 320 240 64 48", "outside 0..1"),
-    ("0 -0.2 0.5 0.2 0.2", "outside 0..1"),
-    ("0 0.5 0.5 0 0.2", "must be positive"),
-    ("0 0.5 0.5 -0.005 0.2", "must be positive"),
-    ("0.5 0.5 0.5 0.2 0.2", "not a whole number"),
-    ("2 0.5 0.5 0.2 0.2", "class 2 does not exist"),
-    ("-1 0.5 0.5 0.2 0.2", "class -1 does not exist"),
-    ("0 0.1 0.1 0.2 0.1 0.2 0.2", "box rows and polygon rows"),
-])
+@pytest.mark.parametrize(
+    ("row", "fragment"),
+    [
+        ("0 0.5 0.5 0.2", "expected 5 numbers"),
+        ("0 0.5 0.5 0.2 0.2 0.9", "expected 5 numbers"),
+        ("cat 0.5 0.5 0.2 0.2", "expected numbers"),
+        ("0 nan 0.5 0.2 0.2", "finite"),
+        ("0 320 240 64 48", "outside 0..1"),
+        ("0 -0.2 0.5 0.2 0.2", "outside 0..1"),
+        ("0 0.5 0.5 0 0.2", "must be positive"),
+        ("0 0.5 0.5 -0.005 0.2", "must be positive"),
+        ("0.5 0.5 0.5 0.2 0.2", "not a whole number"),
+        ("2 0.5 0.5 0.2 0.2", "class 2 does not exist"),
+        ("-1 0.5 0.5 0.2 0.2", "class -1 does not exist"),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.2", "box rows and polygon rows"),
+    ],
+)
 def test_a_wrong_row_is_named_by_file_and_line(dataset: Dataset, row: str, fragment: str) -> None:
     label = dataset.root / "labels/train/1.txt"
     label.write_text(f"1 0.5 0.5 0.25 0.25\n\n{row}\n")
@@ -98,14 +101,22 @@ def binary_label(dataset: Dataset) -> None:
     (dataset.root / "labels/train/0.txt").write_bytes(b"\xff\xfe\x80")
 
 
-@pytest.mark.parametrize(("spoil", "error", "exit_code"), [
-    (truncated, UnreadableImageError, 23), (text_for_image, UnreadableImageError, 23),
-    (empty_image, UnreadableImageError, 23), (tiny_image, UnreadableImageError, 23),
-    (without_label, MissingLabelError, 24), (wrong_class, LabelError, 22), (no_boxes, LabelError, 22),
-    (binary_label, LabelError, 22),
-])
-def test_each_defect_has_its_error_and_leaves_the_files(dataset: Dataset, spoil: Callable[[Dataset], None],
-                                                        error: type[EdgegdError], exit_code: int) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "error", "exit_code"),
+    [
+        (truncated, UnreadableImageError, 23),
+        (text_for_image, UnreadableImageError, 23),
+        (empty_image, UnreadableImageError, 23),
+        (tiny_image, UnreadableImageError, 23),
+        (without_label, MissingLabelError, 24),
+        (wrong_class, LabelError, 22),
+        (no_boxes, LabelError, 22),
+        (binary_label, LabelError, 22),
+    ],
+)
+def test_each_defect_has_its_error_and_leaves_the_files(
+    dataset: Dataset, spoil: Callable[[Dataset], None], error: type[EdgegdError], exit_code: int
+) -> None:
     spoil(dataset)
     before = {path: path.read_bytes() for path in dataset.root.rglob("*") if path.is_file()}
     with pytest.raises(error) as caught:
@@ -130,8 +141,9 @@ def test_truncation_is_seen_although_a_thumbnail_ends(tmp_path: Path, write_imag
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".webp", ".tif"])
-def test_truncated_images_of_other_formats_cannot_be_read(tmp_path: Path, suffix: str,
-                                                             write_image: Callable[..., None]) -> None:
+def test_truncated_images_of_other_formats_cannot_be_read(
+    tmp_path: Path, suffix: str, write_image: Callable[..., None]
+) -> None:
     file = tmp_path / f"image{suffix}"
     write_image(file)
     expected = cv2.imread(str(file))
@@ -141,8 +153,9 @@ def test_truncated_images_of_other_formats_cannot_be_read(tmp_path: Path, suffix
         read_image(file)
 
 
-@pytest.mark.parametrize("image", ["/d/images/train/a.jpg", "/images/d/images/a.b.png", "/d/pictures/a.jpeg",
-                                   "/d/images.old/a.jpg"])
+@pytest.mark.parametrize(
+    "image", ["/d/images/train/a.jpg", "/images/d/images/a.b.png", "/d/pictures/a.jpeg", "/d/images.old/a.jpg"]
+)
 def test_label_path_is_ultralytics(image: str) -> None:
     utilities = pytest.importorskip("ultralytics.data.utils")
     assert str(label_path(Path(image))) == utilities.img2label_paths([image])[0]
@@ -151,12 +164,15 @@ def test_label_path_is_ultralytics(image: str) -> None:
 def test_boxes_are_ultralytics_for_boxes_and_polygons(tmp_path: Path, write_image: Callable[..., None]) -> None:
     utilities = pytest.importorskip("ultralytics.data.utils")
     write_image(tmp_path / "a.jpg")
-    for text in ("1 0.5 0.25 0.125 0.5\n0 0.1 0.2 0.1 0.1\n",
-                 "0 0.5 0.5 0.2 0.2\n0 0.50 0.5 0.2 0.2\n",
-                 "0 0.1 0.1 0.9 0.2 0.3 0.8\n1 0.2 0.2 0.4 0.2 0.4 0.3 0.2 0.3\n"):
+    for text in (
+        "1 0.5 0.25 0.125 0.5\n0 0.1 0.2 0.1 0.1\n",
+        "0 0.5 0.5 0.2 0.2\n0 0.50 0.5 0.2 0.2\n",
+        "0 0.1 0.1 0.9 0.2 0.3 0.8\n1 0.2 0.2 0.4 0.2 0.4 0.3 0.2 0.3\n",
+    ):
         (tmp_path / "a.txt").write_text(text)
         oracle = utilities.verify_image_label(
-            (str(tmp_path / "a.jpg"), str(tmp_path / "a.txt"), "", False, 2, 0, 0, False))[1]
+            (str(tmp_path / "a.jpg"), str(tmp_path / "a.txt"), "", False, 2, 0, 0, False)
+        )[1]
         boxes, mistakes = read_labels(text, 2)
         assert not mistakes
         # float32 in Ultralytics, float64 here: one part in 2^23 of coordinates up to 1.

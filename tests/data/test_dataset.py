@@ -30,12 +30,17 @@ def test_images_are_listed_by_path_and_names_by_id(data_yaml: Path) -> None:
     dataset = opened(rewrite(data_yaml, names={1: "dog", 0: "cat"}))
     assert dataset.names == ("cat", "dog")
     assert [image.relative_to(dataset.root).as_posix() for image in (*dataset.train_images, *dataset.val_images)] == [
-        "images/train/0.jpg", "images/train/1.jpg", "images/val/0.jpg", "images/val/1.jpg"]
+        "images/train/0.jpg",
+        "images/train/1.jpg",
+        "images/val/0.jpg",
+        "images/val/1.jpg",
+    ]
 
 
 @pytest.mark.parametrize("path", [None, "set", "{root}", "."], ids=["absent", "datasets-folder", "absolute", "dot"])
-def test_path_key_finds_the_same_images(data_yaml: Path, path: str | None, monkeypatch: pytest.MonkeyPatch,
-                                        tmp_path: Path) -> None:
+def test_path_key_finds_the_same_images(
+    data_yaml: Path, path: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("edgegd.data.yaml_set.datasets_folder", lambda: tmp_path)
     expected = opened(data_yaml)
     other = opened(rewrite(data_yaml, path=path and path.format(root=data_yaml.parent)))
@@ -60,13 +65,17 @@ def test_hidden_and_other_files_are_no_images(data_yaml: Path) -> None:
     assert len(opened(data_yaml).train_images) == 2
 
 
-@pytest.mark.parametrize(("keys", "fragment"), [
-    ({"train": None}, "`train` must be a folder"),
-    ({"val": 3}, "`val` must be a folder"),
-    ({"names": None}, "`names` must list the classes"),
-    ({"names": {0: "cat", 2: "dog"}}, "ids 0, 1, 2"),
-    ({"kpt_shape": [17, 3]}, "pose data set"),
-], ids=["no-train", "val-number", "no-names", "gap", "pose"])
+@pytest.mark.parametrize(
+    ("keys", "fragment"),
+    [
+        ({"train": None}, "`train` must be a folder"),
+        ({"val": 3}, "`val` must be a folder"),
+        ({"names": None}, "`names` must list the classes"),
+        ({"names": {0: "cat", 2: "dog"}}, "ids 0, 1, 2"),
+        ({"kpt_shape": [17, 3]}, "pose data set"),
+    ],
+    ids=["no-train", "val-number", "no-names", "gap", "pose"],
+)
 def test_wrong_description(data_yaml: Path, keys: dict[str, Any], fragment: str) -> None:
     with pytest.raises(DataNotFoundError, match=fragment):
         opened(rewrite(data_yaml, **keys))
@@ -95,13 +104,17 @@ def test_empty_and_missing_image_folders(data_yaml: Path, remove: str) -> None:
         opened(data_yaml)
 
 
-@pytest.mark.parametrize(("name", "file", "folder"), [
-    ("coco.yaml", "http://images.cocodataset.org/zips/val2017.zip", "coco/images"),
-    ("kitti.yaml", "https://github.com/ultralytics/assets/releases/download/v0.0.0/kitti.zip", "."),
-    ("brain-tumor.yaml", "https://github.com/ultralytics/assets/releases/download/v0.0.0/brain-tumor.zip", "."),
-])
-def test_impossible_download_says_which_file_to_put_where(name: str, file: str, folder: str, tmp_path: Path,
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "file", "folder"),
+    [
+        ("coco.yaml", "http://images.cocodataset.org/zips/val2017.zip", "coco/images"),
+        ("kitti.yaml", "https://github.com/ultralytics/assets/releases/download/v0.0.0/kitti.zip", "."),
+        ("brain-tumor.yaml", "https://github.com/ultralytics/assets/releases/download/v0.0.0/brain-tumor.zip", "."),
+    ],
+)
+def test_impossible_download_says_which_file_to_put_where(
+    name: str, file: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ultralytics")
 
     def unreachable(*_: Any, **__: Any) -> None:
@@ -117,15 +130,28 @@ def test_impossible_download_says_which_file_to_put_where(name: str, file: str, 
 
 @pytest.mark.parametrize("works", [True, False], ids=["works", "fails"])
 def test_a_yamls_own_download_script_is_run_once_where_it_is_trusted(
-        data_yaml: Path, tmp_path: Path, works: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    data_yaml: Path, tmp_path: Path, works: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ultralytics")
     monkeypatch.setenv("EDGEGD_TRUST", "1")
     new = tmp_path / "new"
-    script = (f"import shutil\nshutil.copytree({str(data_yaml.parent)!r}, yaml['path'])\n" if works
-              else "raise OSError('server on fire')\n")
+    script = (
+        f"import shutil\nshutil.copytree({str(data_yaml.parent)!r}, yaml['path'])\n"
+        if works
+        else "raise OSError('server on fire')\n"
+    )
     described = tmp_path / "described.yaml"
-    described.write_text(yaml.safe_dump({"path": str(new), "train": "images/train", "val": "images/val",
-                                         "names": ["cat", "dog"], "download": script}))
+    described.write_text(
+        yaml.safe_dump(
+            {
+                "path": str(new),
+                "train": "images/train",
+                "val": "images/val",
+                "names": ["cat", "dog"],
+                "download": script,
+            }
+        )
+    )
     if works:
         assert opened(described).train_images == (new / "images/train/0.jpg", new / "images/train/1.jpg")
         assert len(opened(described).val_images) == 2  # a second run of the script would fail: the folder exists
@@ -136,11 +162,14 @@ def test_a_yamls_own_download_script_is_run_once_where_it_is_trusted(
 
 
 def test_addresses_of_a_script_that_downloads_to_two_folders() -> None:
-    script = ('urls = ["https://a.org/x.zip"]\ndownload(urls, dir=dir / "images")\n'
-              'urls = [ASSETS_URL + "/y.zip"]\ndownload(urls, dir=dir.parent)\n')
+    script = (
+        'urls = ["https://a.org/x.zip"]\ndownload(urls, dir=dir / "images")\n'
+        'urls = [ASSETS_URL + "/y.zip"]\ndownload(urls, dir=dir.parent)\n'
+    )
     assert addresses(script, Path("/d/set")) == [
         ("https://a.org/x.zip", Path("/d/set/images")),
-        ("https://github.com/ultralytics/assets/releases/download/v0.0.0/y.zip", Path("/d"))]
+        ("https://github.com/ultralytics/assets/releases/download/v0.0.0/y.zip", Path("/d")),
+    ]
 
 
 def test_streets_without_counts_and_without_folder(tmp_path: Path) -> None:

@@ -60,10 +60,18 @@ def png() -> bytes:
     return bytes(cv2.imencode(".png", np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8))[1])
 
 
-@pytest.mark.parametrize("content", [
-    jpeg().replace(b"\xff\xdb", b"ab\xff\xdb", 1), jpeg().replace(b"\xff\xc4", b"\x00\xff\x00\xff\xff\xc4", 1),
-    png() + bytes(9_000), png() + b"x" * 100_000, jpeg() + bytes(9_000), jpeg() + jpeg(),
-], ids=["two stray bytes", "fill bytes", "9,000 bytes after a PNG", "many more", "after a JPEG", "two pictures"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        jpeg().replace(b"\xff\xdb", b"ab\xff\xdb", 1),
+        jpeg().replace(b"\xff\xc4", b"\x00\xff\x00\xff\xff\xc4", 1),
+        png() + bytes(9_000),
+        png() + b"x" * 100_000,
+        jpeg() + bytes(9_000),
+        jpeg() + jpeg(),
+    ],
+    ids=["two stray bytes", "fill bytes", "9,000 bytes after a PNG", "many more", "after a JPEG", "two pictures"],
+)
 def test_whole_files_with_more_in_them_are_read_as_opencv_reads_them(content: bytes) -> None:
     image, problem = decode_bytes(content)
     assert not problem and image is not None
@@ -76,17 +84,29 @@ def test_files_that_are_cut_are_still_refused(content: bytes) -> None:
         assert decode_bytes(content[:kept])[0] is None, kept
 
 
-@pytest.mark.parametrize(("text", "boxes"), [
-    ("0 0.2 0.2 1.03 0.3 0.5 0.9\n", 1), ("0 -0.02 0.2 0.9 0.3 0.5 0.9\n", 1),
-    ("0 0.1 0.1 1.2 0.1 1.2 1.2 0.1 1.2\n", None),
-    ("1 0.5 0.5 1.009 1.0\n", 1), ("0 0.5 0.5 1.02 0.5\n", None), ("0 -0.009 0.5 0.1 0.1\n", 1),
-    ("0 0.5 0.5 0.1 0.1\n0 0.5 0.5 0.1 0.1\n", 1), ("0 0.123456789 0.5 0.1 0.1\n0 0.1234567891 0.5 0.1 0.1\n", 1),
-    ("0 0.1 0.1 0.2 0.1 0.2 0.2\n0 0.2 0.1 0.1 0.1 0.2 0.2\n", 2),
-    ("0 0.1 0.1 0.2 0.1 0.2 0.2\n0 0.5 0.5 0.1 0.1\n", None),
-    ("\ufeff0 0.5 0.5 0.1 0.1", 1), ("0 nan 0.5 0.1 0.1\n", None), ("2 0.5 0.5 0.1 0.1\n", None), ("", 0),
-    ("-1 0.5 0.5 0.1 0.1\n", None), ("0.5 0.5 0.5 0.1 0.1\n", None), ("0 0.5 0.5 0.1\n", None),
-    ("0 0.5 0.5 0.1 0.1 0.9\n", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "boxes"),
+    [
+        ("0 0.2 0.2 1.03 0.3 0.5 0.9\n", 1),
+        ("0 -0.02 0.2 0.9 0.3 0.5 0.9\n", 1),
+        ("0 0.1 0.1 1.2 0.1 1.2 1.2 0.1 1.2\n", None),
+        ("1 0.5 0.5 1.009 1.0\n", 1),
+        ("0 0.5 0.5 1.02 0.5\n", None),
+        ("0 -0.009 0.5 0.1 0.1\n", 1),
+        ("0 0.5 0.5 0.1 0.1\n0 0.5 0.5 0.1 0.1\n", 1),
+        ("0 0.123456789 0.5 0.1 0.1\n0 0.1234567891 0.5 0.1 0.1\n", 1),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.2\n0 0.2 0.1 0.1 0.1 0.2 0.2\n", 2),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.2\n0 0.5 0.5 0.1 0.1\n", None),
+        ("\ufeff0 0.5 0.5 0.1 0.1", 1),
+        ("0 nan 0.5 0.1 0.1\n", None),
+        ("2 0.5 0.5 0.1 0.1\n", None),
+        ("", 0),
+        ("-1 0.5 0.5 0.1 0.1\n", None),
+        ("0.5 0.5 0.5 0.1 0.1\n", None),
+        ("0 0.5 0.5 0.1\n", None),
+        ("0 0.5 0.5 0.1 0.1 0.9\n", None),
+    ],
+)
 def test_label_forms_are_read_as_ultralytics_reads_them(data_yaml: Path, text: str, boxes: int | None) -> None:
     loader = pytest.importorskip("ultralytics.data.utils")
     image = data_yaml.parent / "images/train/0.jpg"
@@ -121,8 +141,9 @@ def test_the_loader_yields_what_was_recorded_pixel_by_pixel(data_yaml: Path, tmp
     recorded = dict(zip((*dataset.train_images, *dataset.val_images), contents, strict=True))
     require_loaded(loaded.labels, links, recorded, 2, "train")
     for place, file in enumerate(loaded.im_files):
-        np.testing.assert_array_equal(loaded.load_image(place, rect_mode=False)[0],
-                                      cv2.resize(read_image(links[file]), (64, 64)))  # fmt: skip
+        np.testing.assert_array_equal(
+            loaded.load_image(place, rect_mode=False)[0], cv2.resize(read_image(links[file]), (64, 64))
+        )
 
 
 Change = Callable[[list[dict[str, Any]], Path], None]
@@ -160,14 +181,22 @@ def changed_since(labels: list[dict[str, Any]], image: Path) -> None:
     label_path(image).write_text("0 0.4 0.5 0.25 0.25\n")
 
 
-@pytest.mark.parametrize(("change", "error", "named"), [
-    (drop, UnreadableImageError, "images/train/0.jpg"), (twice, UnreadableImageError, "0.jpg"),
-    (stranger, UnreadableImageError, "/somewhere/else.jpg"), (other_size, UnreadableImageError, "images/train/0.jpg"),
-    (other_box, LabelError, "labels/train/0.txt"), (other_class, LabelError, "labels/train/0.txt"),
-    (no_box, LabelError, "labels/train/0.txt"), (changed_since, MissingArtifactError, "labels/train/0.txt"),
-])  # fmt: skip
-def test_any_difference_stops_with_the_files_name(data_yaml: Path, tmp_path: Path, change: Change,
-                                                  error: type[Exception], named: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "error", "named"),
+    [
+        (drop, UnreadableImageError, "images/train/0.jpg"),
+        (twice, UnreadableImageError, "0.jpg"),
+        (stranger, UnreadableImageError, "/somewhere/else.jpg"),
+        (other_size, UnreadableImageError, "images/train/0.jpg"),
+        (other_box, LabelError, "labels/train/0.txt"),
+        (other_class, LabelError, "labels/train/0.txt"),
+        (no_box, LabelError, "labels/train/0.txt"),
+        (changed_since, MissingArtifactError, "labels/train/0.txt"),
+    ],
+)
+def test_any_difference_stops_with_the_files_name(
+    data_yaml: Path, tmp_path: Path, change: Change, error: type[Exception], named: str
+) -> None:
     dataset = opened(data_yaml)
     contents = check_contents(dataset)[1]
     loaded, links = loader_of(dataset, tmp_path / "view")
@@ -213,11 +242,16 @@ def test_names_that_no_list_can_hold(data_yaml: Path, name: str) -> None:
     caught.value.message().encode()
 
 
-@pytest.mark.parametrize(("content", "found"), [
-    ("images/train/0.jpg\n".encode("utf-16"), "UTF-16"), (b"images/train/\xe9.jpg\n", "0xe9"),
-    (b"./images/train/0.jpg\n./images/train/1.jpg\n./images/train/0.jpg\n", "first in line 1"),
-    (b"./images/train/0.jpg\n./images/val/../train/0.jpg\n", "first in line 1"),
-], ids=["utf-16", "latin-1", "repeats", "repeats by another path"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("images/train/0.jpg\n".encode("utf-16"), "UTF-16"),
+        (b"images/train/\xe9.jpg\n", "0xe9"),
+        (b"./images/train/0.jpg\n./images/train/1.jpg\n./images/train/0.jpg\n", "first in line 1"),
+        (b"./images/train/0.jpg\n./images/val/../train/0.jpg\n", "first in line 1"),
+    ],
+    ids=["utf-16", "latin-1", "repeats", "repeats by another path"],
+)
 def test_list_files(data_yaml: Path, content: bytes, found: str) -> None:
     (data_yaml.parent / "train.txt").write_bytes(content)
     data_yaml.write_text("train: train.txt\nval: images/val\nnames: [a, b]\n")

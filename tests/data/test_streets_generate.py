@@ -44,8 +44,9 @@ def test_labels_parse_back_to_the_boxes_and_images_to_the_picture(made: Path) ->
         rows = np.loadtxt(made.parent / "labels" / split / f"{index:06d}.txt", ndmin=2)
         centre, size = rows[:, 1:3] * (480, 320), rows[:, 3:] * (480, 320)
         np.testing.assert_array_equal(rows[:, 0], scene.class_ids)
-        np.testing.assert_allclose(np.hstack([centre - size / 2, centre + size / 2]), scene.boxes,
-                                   atol=HALF_LABEL_UNIT_PX)
+        np.testing.assert_allclose(
+            np.hstack([centre - size / 2, centre + size / 2]), scene.boxes, atol=HALF_LABEL_UNIT_PX
+        )
         image = cv2.imread(str(made.parent / "images" / split / f"{index:06d}.jpg"))
         assert image is not None
         assert np.abs(image.astype(int) - scene.image).mean() < 5  # JPEG of quality 92 on a noisy picture

@@ -49,12 +49,18 @@ def test_images_are_counted_apart_and_their_labels_not_read(data_yaml: Path, cam
     assert len(contents) == 7 and [content.boxes for content in contents[4:]] == [0, 0, 0]
 
 
-@pytest.mark.parametrize(("make", "found"), [
-    (lambda path: None, "nothing there"), (lambda path: path.write_text("x"), "a file"),
-    (lambda path: path.mkdir(), "none"),
-], ids=["missing", "a file", "empty"])  # fmt: skip
-def test_what_is_no_folder_of_images_is_refused(data_yaml: Path, tmp_path: Path, make: Callable[[Path], object],
-                                                found: str) -> None:
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda path: None, "nothing there"),
+        (lambda path: path.write_text("x"), "a file"),
+        (lambda path: path.mkdir(), "none"),
+    ],
+    ids=["missing", "a file", "empty"],
+)
+def test_what_is_no_folder_of_images_is_refused(
+    data_yaml: Path, tmp_path: Path, make: Callable[[Path], object], found: str
+) -> None:
     make(tmp_path / "wrong")
     with pytest.raises(NoImagesError, match="unlabelled images") as caught:
         opened(data_yaml, tmp_path / "wrong")
@@ -99,8 +105,10 @@ def test_calibration_draws_from_both_wherever_they_lie(data_yaml: Path, camera: 
     assert sorted(drawn) == sorted((*here.train_images, *here.unlabelled_images))
     elsewhere = shutil.copytree(camera, tmp_path / "other place/pictures")
     names = [image.parts[-2:] if image.name == "a.jpg" else image.name for image in drawn]
-    again = [image.parts[-2:] if image.name == "a.jpg" else image.name
-             for image in calibration_images(opened(data_yaml, elsewhere), 5, seed=0)]  # fmt: skip
+    again = [
+        image.parts[-2:] if image.name == "a.jpg" else image.name
+        for image in calibration_images(opened(data_yaml, elsewhere), 5, seed=0)
+    ]
     assert [str(name).replace("pictures", "camera") for name in again] == [str(name) for name in names]
 
 

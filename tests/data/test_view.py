@@ -28,7 +28,8 @@ def state(folder: Path) -> dict[Path, bytes]:
 
 
 def test_ultralytics_loads_the_same_images_and_boxes_and_writes_only_into_the_view(
-        dataset: Dataset, tmp_path: Path) -> None:
+    dataset: Dataset, tmp_path: Path
+) -> None:
     loaders = pytest.importorskip("ultralytics.data.dataset")
     check_dataset(dataset)
     before = state(dataset.root)

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from edgegd.descent.batches import hyperparameters
-from edgegd.descent.losses import prepare_loss
 from edgegd.descent.random_state import seed_everything
-from edgegd.descent.student import FloatStudent
-from edgegd.quant.activation import silu_paths, swap_to_relu
+from edgegd.detectors.activation_swap import silu_paths, swap_to_relu
+from edgegd.detectors.batches import hyperparameters
+from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.losses import prepare_loss
+from edgegd.detectors.student import FloatStudent
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 torch.set_num_threads(1)
 
@@ -40,11 +40,21 @@ def _batch(seed: int) -> dict[str, Any]:
 # Two levels, 22 convolutions: a step takes a fifth of yolov8n's.
 SMALL = {
     "nc": 3,
-    "backbone": [[-1, 1, "Conv", [16, 3, 2]], [-1, 1, "Conv", [24, 3, 2]], [-1, 1, "C2f", [24, True]],
-                 [-1, 1, "Conv", [32, 3, 2]], [-1, 1, "Conv", [32, 3, 2]]],
-    "head": [[-1, 1, "SPPF", [32, 5]], [-1, 1, "nn.Upsample", [None, 2, "nearest"]], [[-1, 3], 1, "Concat", [1]],
-             [-1, 1, "C2f", [32]], [[8, 5], 1, "Detect", ["nc"]]],
-}  # fmt: skip
+    "backbone": [
+        [-1, 1, "Conv", [16, 3, 2]],
+        [-1, 1, "Conv", [24, 3, 2]],
+        [-1, 1, "C2f", [24, True]],
+        [-1, 1, "Conv", [32, 3, 2]],
+        [-1, 1, "Conv", [32, 3, 2]],
+    ],
+    "head": [
+        [-1, 1, "SPPF", [32, 5]],
+        [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+        [[-1, 3], 1, "Concat", [1]],
+        [-1, 1, "C2f", [32]],
+        [[8, 5], 1, "Detect", ["nc"]],
+    ],
+}
 ARCHITECTURES: dict[str, Any] = {"small": SMALL, "small-end2end": {**SMALL, "end2end": True, "reg_max": 1}}
 
 
@@ -83,6 +93,7 @@ def unfolded(architecture: str, batches: list[dict[str, Any]]) -> Any:
 @pytest.fixture(scope="session")
 def swapped(batches: list[dict[str, Any]]) -> Callable[[], FloatStudent]:
     """swapped(): a new float student, BatchNorm live, every SiLU replaced by ReLU; all of them equal."""
+
     def make() -> FloatStudent:
         model = unfolded("small-end2end", batches)
         swap_to_relu(model, silu_paths(model))

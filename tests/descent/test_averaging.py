@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edgegd.descent.averaging import MovingAverage
-from edgegd.descent.student import FloatStudent
+from edgegd.detectors.student import FloatStudent
 
 
 def test_the_average_follows_the_recursion_and_the_models_own_values_come_back():

@@ -12,17 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from descent_listener import scores_of
 from safetensors.torch import load_file, save_file
 
 from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
 from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.listener import Storage
 from edgegd.descent.random_state import capture_random_state, restore_random_state
-from edgegd.errors import QatCheckpointError
-from edgegd.recipe.schema import TrainSection
+from edgegd.errors import TrainingCheckpointError
+from edgegd.recipe.training import TrainSection
 
 IDENTITY = {"plan": "a" * 64, "train": {"epochs": 2, "distill": {"head": 0.0}}, "accuracy": {"conf": 0.001}}
-TENSORS = {"student": {"model.w": torch.arange(3.0)}, "average": {"0": torch.ones(2)}, "best": {},
-           "random": {"torch": torch.arange(5, dtype=torch.uint8)}}  # fmt: skip
+TENSORS = {
+    "student": {"model.w": torch.arange(3.0)},
+    "average": {"0": torch.ones(2)},
+    "best": {},
+    "random": {"torch": torch.arange(5, dtype=torch.uint8)},
+}
 WHOLE = Checkpoint(TENSORS, {"step": 7, "loss": 0.1 + 0.2})
 
 
@@ -36,9 +42,13 @@ def file(tmp_path: Path) -> CheckpointFile:
 def test_what_is_written_is_read(file: CheckpointFile) -> None:
     read, changes = file.read()
     assert read is not None and changes == [] and read.record == WHOLE.record
-    assert {group: {name: (t.dtype, t.tolist()) for name, t in members.items()} for group, members in
-            read.tensors.items()} == {group: {name: (t.dtype, t.tolist()) for name, t in members.items()}
-                                      for group, members in TENSORS.items() if members}  # fmt: skip
+    assert {
+        group: {name: (t.dtype, t.tolist()) for name, t in members.items()} for group, members in read.tensors.items()
+    } == {
+        group: {name: (t.dtype, t.tolist()) for name, t in members.items()}
+        for group, members in TENSORS.items()
+        if members
+    }
     assert [path.name for path in file.path.parent.iterdir()] == [file.path.name]
     assert CheckpointFile(file.path.with_name("none"), IDENTITY).read() == (None, [])
 
@@ -80,29 +90,35 @@ def test_a_bad_checkpoint_is_refused_and_left(file: CheckpointFile, spoiled: str
     spoil, fragment = SPOILED[spoiled]
     spoil(file.path)
     before = file.path.read_bytes()
-    with pytest.raises(QatCheckpointError, match=fragment) as caught:
+    with pytest.raises(TrainingCheckpointError, match=fragment) as caught:
         file.read()
     assert caught.value.exit_code == 65
     assert str(file.path) in str(caught.value) and "delete the file" in str(caught.value)
     assert file.path.read_bytes() == before
 
 
-def test_a_checkpoint_of_another_model_does_not_fit(calibrated: Callable[..., Any], batches: Any, tmp_path: Path
-                                                    ) -> None:
+def test_a_checkpoint_of_another_model_does_not_fit(
+    calibrated: Callable[..., Any], batches: Any, tmp_path: Path
+) -> None:
     settings, file = TrainSection(epochs=1), CheckpointFile(tmp_path / "c.safetensors", {})
-    fine_tune(calibrated(), batches, settings, lambda: 0.0, lambda epoch: None, file=file)
+    fine_tune(calibrated(), batches, settings, scores_of(), storage=Storage(file))
     resume, _ = file.read()
-    with pytest.raises(QatCheckpointError, match=r"c\.safetensors does not fit the model"):
-        fine_tune(calibrated("small-end2end", True), batches, settings, lambda: 0.0, lambda epoch: None, file=file,
-                  resume=resume)
+    with pytest.raises(TrainingCheckpointError, match=r"c\.safetensors does not fit the model"):
+        fine_tune(
+            calibrated("small-end2end", True),
+            batches,
+            settings,
+            scores_of(),
+            storage=Storage(file, resume),
+        )
 
 
 def test_a_finished_descent_is_not_repeated(calibrated: Callable[..., Any], batches: Any, tmp_path: Path) -> None:
     settings, file = TrainSection(epochs=2, lr0=1e-3), CheckpointFile(tmp_path / "c.safetensors", {})
-    first = fine_tune(calibrated(), batches, settings, iter((0.1, 0.3, 0.2)).__next__, lambda epoch: None, file=file)
+    first = fine_tune(calibrated(), batches, settings, scores_of((0.1, 0.3, 0.2)), storage=Storage(file))
     kept: list[int] = []
     resume, _ = file.read()
-    again = fine_tune(calibrated(), batches, settings, iter(()).__next__, kept.append, file=file, resume=resume)
+    again = fine_tune(calibrated(), batches, settings, scores_of((), kept.append), storage=Storage(file, resume))
     assert dataclasses.asdict(again) == dataclasses.asdict(first) and kept == [1] == [first.best_epoch]
 
 

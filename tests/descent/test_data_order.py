@@ -13,9 +13,10 @@ import torch
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.batches import TrainingBatches
-from edgegd.descent.data_order import EpochOrder, SeededImages
-from edgegd.recipe.schema import DataSection, TrainSection
+from edgegd.detectors.batches import TrainingBatches
+from edgegd.detectors.data_order import EpochOrder, SeededImages
+from edgegd.recipe.schema import DataSection
+from edgegd.recipe.training import TrainSection
 
 NAMES = ("pedestrian", "car", "traffic sign")
 

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from descent_listener import scores_of
 from ultralytics.nn.tasks import RTDETRDetectionModel
 
-from edgegd.descent.distillation import Distiller, feature_difference, head_difference
 from edgegd.descent.fine_tune import fine_tune
-from edgegd.descent.losses import predict
-from edgegd.descent.student import FloatStudent
+from edgegd.detectors.activation_swap import silu_paths
+from edgegd.detectors.deployment import deploy
+from edgegd.detectors.distillation import Distiller, feature_difference, head_difference
+from edgegd.detectors.losses import predict
+from edgegd.detectors.student import FloatStudent
 from edgegd.errors import UnsupportedModelError
-from edgegd.quant.activation import silu_paths
-from edgegd.quant.folding import deploy
-from edgegd.recipe.schema import Distillation, TrainSection
+from edgegd.recipe.training import Distillation, TrainSection
 
 BOTH = Distillation(head=0.5, neck=2.0)
 
@@ -79,7 +80,7 @@ def test_a_relu_student_with_live_batchnorm_learns_the_silu_teachers_features(ca
     student, teacher = swapped(), copy.deepcopy(calibrated("small-end2end", True).model)
     first = student.model.model[0].bn.running_mean.clone()
     settings = TrainSection(epochs=6, lr0=2e-3, warmup_epochs=0, distill=Distillation(head=1.0, neck=1.0, labels=False))
-    descent = fine_tune(student, batches, settings, lambda: 0.0, lambda epoch: None, teacher=teacher)
+    descent = fine_tune(student, batches, settings, scores_of(), teacher=teacher)
     before, after = descent.epochs[0].parts, descent.epochs[-1].parts
     assert after["distill_neck"] < 0.8 * before["distill_neck"] and after["distill_head"] < before["distill_head"]
     assert not torch.equal(student.model.model[0].bn.running_mean, first)
@@ -101,7 +102,7 @@ def test_without_labels_no_label_is_used(calibrated, batches) -> None:
             parameter.mul_(1.1)
     quantized.model.loss = None  # calling it would fail
     settings = TrainSection(epochs=4, lr0=1e-3, warmup_epochs=0, distill=Distillation(head=1.0, neck=1.0, labels=False))
-    descent = fine_tune(quantized, Unlabelled(), settings, lambda: 0.0, lambda epoch: None, teacher=teacher)
+    descent = fine_tune(quantized, Unlabelled(), settings, scores_of(), teacher=teacher)
     assert descent.epochs[0].parts.keys() == {"distill_head", "distill_neck"}
     assert descent.epochs[-1].loss < descent.epochs[0].loss
 

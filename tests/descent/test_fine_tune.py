@@ -7,11 +7,12 @@ import math
 
 import pytest
 import torch
+from descent_listener import scores_of
 
 from edgegd.descent.fine_tune import fine_tune
 from edgegd.descent.schedule import learning_rate_factor
 from edgegd.errors import NaNLossError
-from edgegd.recipe.schema import TrainSection
+from edgegd.recipe.training import TrainSection
 
 SETTINGS = TrainSection(epochs=3, lr0=1e-3, warmup_epochs=0.5, ema_decay=0.9)
 
@@ -25,7 +26,7 @@ def _train(quantized, batches, settings=SETTINGS, scores=(0.1, 0.2, 0.3, 0.15)):
     def progress(step, steps, text):
         losses.append(float(text.split("loss ")[1].split()[0]))
 
-    descent = fine_tune(quantized, batches, settings, lambda: next(scores), save, progress=progress)
+    descent = fine_tune(quantized, batches, settings, scores_of(scores, save, progress))
     return descent, losses, stored
 
 
@@ -41,10 +42,13 @@ def test_the_loss_falls_the_best_epoch_is_stored_and_the_training_repeats(calibr
     assert [row.map50_95 for row in descent.epochs] == list(scores[1:])
     assert descent.epochs[-1].lr == pytest.approx(3e-4 * learning_rate_factor(11, 12, 1, 0.01))
     assert descent.epochs[0].parts.keys() == {"box_loss", "cls_loss", "dfl_loss"}
-    assert (descent.last_map50_95, descent.calibrated_map50_95) == (0.1, 0.1)
+    assert (descent.last_map50_95, descent.start_map50_95) == (0.1, 0.1)
     for part in ("scales", "zero_points"):
-        assert any(not torch.equal(parameter, before[name]) for name, parameter in quantized.named_parameters()
-                   if any(parameter is other for other in quantized.range_parameters()[part]))  # fmt: skip
+        assert any(
+            not torch.equal(parameter, before[name])
+            for name, parameter in quantized.named_parameters()
+            if any(parameter is other for other in quantized.range_parameters()[part])
+        )
     again, repeated, _ = _train(calibrated(), batches, settings, scores)
     assert repeated == losses and again == descent
 
@@ -83,7 +87,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rate_and_keeps_what_is_st
         weights.append(copy.deepcopy(dict(quantized.model.named_parameters())))
 
     with pytest.raises(NaNLossError) as caught:
-        fine_tune(quantized, batches, SETTINGS, iter((0.1, 0.2)).__next__, save, progress=progress)
+        fine_tune(quantized, batches, SETTINGS, scores_of((0.1, 0.2), save, progress))
     rate = 1e-3 * learning_rate_factor(3, 6, 1, 0.01)
     assert "step 4 of 6" in str(caught.value) and f"learning rate {rate:.3g}" in str(caught.value)
     assert caught.value.exit_code == 60
@@ -99,5 +103,5 @@ def test_a_gradient_that_is_not_finite_stops_too(calibrated, batches, grad_clip)
     quantized.model.model[0].conv.weight.register_hook(lambda gradient: gradient * math.inf)
     settings = TrainSection(epochs=1, grad_clip=grad_clip)
     with pytest.raises(NaNLossError, match="step 1 of 2"):
-        fine_tune(quantized, batches, settings, lambda: 0.0, lambda epoch: None)
+        fine_tune(quantized, batches, settings, scores_of())
     assert all(torch.isfinite(p).all() for p in quantized.model.parameters())

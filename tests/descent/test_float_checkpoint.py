@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from edgegd.data.ultralytics_as_given import as_given
-from edgegd.descent.architecture import read_architecture
-from edgegd.descent.float_checkpoint import locate_checkpoint, open_checkpoint, require_classes, require_stride
+from edgegd.detectors.architecture import read_architecture
+from edgegd.detectors.deployment import deploy
+from edgegd.detectors.float_checkpoint import locate_checkpoint, open_checkpoint, require_classes, require_stride
 from edgegd.errors import (
     CheckpointNotFoundError,
     CheckpointTaskError,
@@ -18,7 +19,6 @@ from edgegd.errors import (
     ImageSizeError,
     UnsupportedModelError,
 )
-from edgegd.quant.folding import deploy
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,11 @@ def test_a_truncated_checkpoint_is_unreadable(checkpoint, tmp_path, share):
     assert caught.value.exit_code == 31 and f"{path.stat().st_size} bytes" in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"hello, I am no checkpoint\n", b"PK\x03\x04 nor am I", b"\x80\x02N."],
-                         ids=["text", "zip", "pickle of None"])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [b"hello, I am no checkpoint\n", b"PK\x03\x04 nor am I", b"\x80\x02N."],
+    ids=["text", "zip", "pickle of None"],
+)
 def test_a_foreign_file_is_unreadable(tmp_path, content):
     path = tmp_path / "foreign.pt"
     path.write_bytes(content)
@@ -75,11 +78,19 @@ def _narrower(model):
     model.model[0].conv.weight.data = model.model[0].conv.weight.data[:, :1]
 
 
-@pytest.mark.parametrize("spoil", [
-    _without_a_layer, _narrower, lambda model: setattr(model.model[-1], "nc", "x"),
-    lambda model: setattr(model, "stride", torch.zeros(3)), lambda model: setattr(model, "stride", torch.tensor([])),
-    lambda model: setattr(model, "stride", torch.full((3,), float("nan"))), lambda model: model.model.__delitem__(-1),
-], ids=["a-layer-missing", "another-shape", "classes-x", "stride-0", "no-stride", "stride-nan", "no-head"])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _without_a_layer,
+        _narrower,
+        lambda model: setattr(model.model[-1], "nc", "x"),
+        lambda model: setattr(model, "stride", torch.zeros(3)),
+        lambda model: setattr(model, "stride", torch.tensor([])),
+        lambda model: setattr(model, "stride", torch.full((3,), float("nan"))),
+        lambda model: model.model.__delitem__(-1),
+    ],
+    ids=["a-layer-missing", "another-shape", "classes-x", "stride-0", "no-stride", "stride-nan", "no-head"],
+)
 def test_a_model_that_cannot_work_is_refused_when_it_is_opened(checkpoint, tmp_path, spoil):
     stored = torch.load(checkpoint, weights_only=False)
     for key in ("model", "ema"):
@@ -124,8 +135,9 @@ def test_end2end_of_a_model_without_such_a_head_is_refused(checkpoint):
         deploy(open_checkpoint(checkpoint), end2end=True)
 
 
-@pytest.mark.parametrize("name", ["o'brien's.pt", "yolov5n.pt", "yolov3-tiny.pt", "yolov5n6.pt", "yolo26n.pt",
-                                  "a b.pt"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["o'brien's.pt", "yolov5n.pt", "yolov3-tiny.pt", "yolov5n6.pt", "yolo26n.pt", "a b.pt"]
+)
 def test_a_checkpoint_is_opened_by_the_path_as_it_is_given(checkpoint, tmp_path, monkeypatch, name):
     def refuse(*arguments, **keywords):
         raise AssertionError(f"a name was looked up: {arguments[0]}")
@@ -174,16 +186,19 @@ def test_the_release_is_the_one_that_ultralytics_downloads_from():
 
     from ultralytics.utils.downloads import attempt_download_asset
 
-    from edgegd.descent import float_checkpoint
+    from edgegd.detectors import float_checkpoint
 
     assert inspect.signature(attempt_download_asset).parameters["release"].default == float_checkpoint._RELEASE
 
 
-@pytest.mark.parametrize("name", ["yolo26n.yaml", "yolov8n.yaml", "yolov8n6.yaml", "yolov5nu.yaml", "yolo11s.yaml",
-                                  "rtdetr-l.yaml", "yolov9t.yaml"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    ["yolo26n.yaml", "yolov8n.yaml", "yolov8n6.yaml", "yolov5nu.yaml", "yolo11s.yaml", "rtdetr-l.yaml", "yolov9t.yaml"],
+)
 def test_an_architecture_is_the_one_that_ultralytics_reads(name):
     from ultralytics.nn.tasks import yaml_model_load
 
     ours, theirs = read_architecture(name), yaml_model_load(name)
     assert {key: value for key, value in ours.items() if key != "yaml_file"} == {
-        key: value for key, value in theirs.items() if key != "yaml_file"}  # fmt: skip
+        key: value for key, value in theirs.items() if key != "yaml_file"
+    }

@@ -9,11 +9,11 @@ import torch
 from ultralytics.nn.tasks import RTDETRDetectionModel
 from ultralytics.utils.loss import v8DetectionLoss
 
-from edgegd.descent.batches import hyperparameters
-from edgegd.descent.losses import branch_weights, label_loss, labelled_part, predict, prepare_loss
-from edgegd.descent.student import FloatStudent
-from edgegd.quant.folding import deploy
-from edgegd.recipe.schema import TrainSection
+from edgegd.detectors.batches import hyperparameters
+from edgegd.detectors.deployment import deploy
+from edgegd.detectors.losses import branch_weights, label_loss, labelled_part, predict, prepare_loss
+from edgegd.detectors.student import FloatStudent
+from edgegd.recipe.training import TrainSection
 
 
 def float_images(batch: dict[str, Any]) -> dict[str, Any]:
@@ -22,10 +22,15 @@ def float_images(batch: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("architecture", "end2end", "untouched"),
-    [("yolo26n", True, ()), ("yolo26n", False, ("one2one",)), ("yolov10n", True, ()), ("yolo11n", None, ()),
-     ("yolov8n", None, ())],
+    [
+        ("yolo26n", True, ()),
+        ("yolo26n", False, ("one2one",)),
+        ("yolov10n", True, ()),
+        ("yolo11n", None, ()),
+        ("yolov8n", None, ()),
+    ],
     ids=["yolo26n-end2end", "yolo26n-raw", "yolov10n-end2end", "yolo11n", "yolov8n"],
-)  # fmt: skip
+)
 def test_the_gradient_reaches_every_weight_bias_and_range_of_the_deployed_model(
     calibrated, batches, architecture, end2end, untouched
 ):
@@ -37,8 +42,11 @@ def test_the_gradient_reaches_every_weight_bias_and_range_of_the_deployed_model(
     expected = {name for name, _ in quantized.named_parameters() if any(part in name for part in untouched)}
     # A box branch whose anchors were assigned no object gets none: on these images some level may be empty. The zero
     # point of a range that saturates nothing in a batch has no gradient.
-    unlucky = {name for name in without if ".cv2." in name or "one2one_cv2" in name or "/cv2" in name
-               or name.endswith(".shift")}  # fmt: skip
+    unlucky = {
+        name
+        for name in without
+        if ".cv2." in name or "one2one_cv2" in name or "/cv2" in name or name.endswith(".shift")
+    }
     assert without - unlucky == expected - unlucky
     assert any(name.endswith(".shift") for name in learning.keys() - without)
 
@@ -81,10 +89,18 @@ def test_unlabelled_images_count_for_nothing_in_the_label_loss(calibrated, batch
     quantized = calibrated(architecture).train()
     whole = float_images(batches[0])
     chosen = torch.tensor([False, True, False, True])  # the batch has a box an image, in order
-    alone = {"img": whole["img"][chosen], "cls": whole["cls"][chosen], "bboxes": whole["bboxes"][chosen],
-             "batch_idx": torch.arange(2.0)}  # fmt: skip
-    mixed = {**whole, **{name: alone[name] for name in ("cls", "bboxes")}, "batch_idx": torch.tensor([1.0, 3.0]),
-             "labelled": chosen}  # fmt: skip
+    alone = {
+        "img": whole["img"][chosen],
+        "cls": whole["cls"][chosen],
+        "bboxes": whole["bboxes"][chosen],
+        "batch_idx": torch.arange(2.0),
+    }
+    mixed = {
+        **whole,
+        **{name: alone[name] for name in ("cls", "bboxes")},
+        "batch_idx": torch.tensor([1.0, 3.0]),
+        "labelled": chosen,
+    }
     expected = label_loss(quantized, alone, predict(quantized, alone))[0]
     part = labelled_part(mixed, predict(quantized, mixed))
     assert part is not None

@@ -17,10 +17,10 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel, guess_model_task
 
 from edgegd.data.ultralytics_as_given import as_given
-from edgegd.descent.architecture import read_architecture
-from edgegd.descent.float_checkpoint import open_architecture, open_checkpoint
-from edgegd.descent.float_training import store_model
-from edgegd.descent.model_size import require_size_of_description
+from edgegd.detectors.architecture import read_architecture
+from edgegd.detectors.float_checkpoint import open_architecture, open_checkpoint
+from edgegd.detectors.float_training import store_model
+from edgegd.detectors.model_size import require_size_of_description
 from edgegd.errors import CheckpointUnreadableError
 
 PACKAGED = sorted((Path(ultralytics.__file__).parent / "cfg/models").rglob("*.yaml"))
@@ -47,18 +47,25 @@ def no_growth() -> Any:
     assert grown < GROWN_BYTES and time.process_time() - start < 60
 
 
-@pytest.mark.parametrize(("old", "new", "limit"), [
-    ("[-1, 2, C3k2", "[-1, 100000000, C3k2", "1000 layers"),
-    ("depth_multiple: 1.0", "depth_multiple: 1.0e+9", "layers"),
-    ("nc: 3", "nc: 3\nscales: {n: [1.0e+8, 1.0, 1024]}", "layers"),
-    ("[32, 3, 2]", "[1000000000, 3, 2]", "of at most 10000"),
-    ("[32, 3, 2]", "[32, 100000, 2]", "of at most 10000"), ("[32, 3, 2]", "[10000, 300, 2]", "million parameters"),
-    ("nc: 3", "nc: 100000000", "25000 classes"), ("nc: 3", "nc: 90000", "25000 classes"),
-    ("nc: 3", "nc: 3\nreg_max: 100000000", "million parameters"), ("nc: 3", "nc: 3\nchannels: 10000000", "parameters"),
-    ("[-1, 1, Conv, [64, 3, 2]]", "[-1, 1, nn.Upsample, [None, 9999, nearest]]", "million values"),
-    ("[-1, 1, Conv, [64, 3, 2]]", "[-1, 1, SPPF, [64, 5, 10000]]", "million"),
-    ("nc: 3", "nc: 3\nactivation: nn.Linear(100000, 100000)", "million parameters"),
-], ids=lambda text: text[:40])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new", "limit"),
+    [
+        ("[-1, 2, C3k2", "[-1, 100000000, C3k2", "1000 layers"),
+        ("depth_multiple: 1.0", "depth_multiple: 1.0e+9", "layers"),
+        ("nc: 3", "nc: 3\nscales: {n: [1.0e+8, 1.0, 1024]}", "layers"),
+        ("[32, 3, 2]", "[1000000000, 3, 2]", "of at most 10000"),
+        ("[32, 3, 2]", "[32, 100000, 2]", "of at most 10000"),
+        ("[32, 3, 2]", "[10000, 300, 2]", "million parameters"),
+        ("nc: 3", "nc: 100000000", "25000 classes"),
+        ("nc: 3", "nc: 90000", "25000 classes"),
+        ("nc: 3", "nc: 3\nreg_max: 100000000", "million parameters"),
+        ("nc: 3", "nc: 3\nchannels: 10000000", "parameters"),
+        ("[-1, 1, Conv, [64, 3, 2]]", "[-1, 1, nn.Upsample, [None, 9999, nearest]]", "million values"),
+        ("[-1, 1, Conv, [64, 3, 2]]", "[-1, 1, SPPF, [64, 5, 10000]]", "million"),
+        ("nc: 3", "nc: 3\nactivation: nn.Linear(100000, 100000)", "million parameters"),
+    ],
+    ids=lambda text: text[:40],
+)
 def test_an_architecture(old: str, new: str, limit: str, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(PLAIN)
@@ -82,8 +89,9 @@ def test_ultralytics_own_are_none_of_these_in_their_largest_scale(path: Path) ->
 
 def _expanded(model: Any) -> None:
     model.half()
-    model.model[0].conv.weight = nn.Parameter(torch.zeros(1, dtype=torch.half).expand(100_000, 10_000, 1, 1),
-                                              requires_grad=False)  # fmt: skip
+    model.model[0].conv.weight = nn.Parameter(
+        torch.zeros(1, dtype=torch.half).expand(100_000, 10_000, 1, 1), requires_grad=False
+    )
 
 
 def _buffer(model: Any) -> None:
@@ -129,7 +137,7 @@ def test_a_compressed_checkpoint(small: Any, tmp_path: Path, monkeypatch: pytest
     open_checkpoint(packed)  # torch reads it
     bomb = tmp_path / "bomb.pt"
     shutil.copy(packed, bomb)
-    monkeypatch.setattr("edgegd.descent.model_size.CHECKPOINT_BYTES", 40 << 20)
+    monkeypatch.setattr("edgegd.detectors.model_size.CHECKPOINT_BYTES", 40 << 20)
     with zipfile.ZipFile(bomb, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("tiny/data/9999", "w") as file:
         for _ in range(50):
             file.write(bytes(1 << 20))

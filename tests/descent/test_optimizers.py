@@ -8,8 +8,8 @@ from torch import nn
 from ultralytics.optim.muon import MuSGD, muon_update
 
 from edgegd.descent.optimizers import make_optimizer, set_learning_rates
-from edgegd.descent.student import FloatStudent
-from edgegd.recipe.schema import TrainSection
+from edgegd.detectors.student import FloatStudent
+from edgegd.recipe.training import TrainSection
 
 KINDS = {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam, "SGD": torch.optim.SGD, "MuSGD": MuSGD}
 SETTINGS = {"lr0": 0.1, "bias_lr": 0.2, "range_lr": 0.01, "weight_decay": 0.3, "momentum": 0.8}
@@ -22,10 +22,18 @@ def test_everything_that_learns_is_in_one_group_with_its_own_rate(calibrated, na
     optimizer = make_optimizer(quantized, TrainSection(optimizer=name, **SETTINGS))
     assert type(optimizer) is KINDS[name]
     groups = {group["name"]: group for group in optimizer.param_groups}
-    assert {name: group["lr"] for name, group in groups.items()} == \
-        {"weights": 0.1, "biases": 0.2, "scales": 0.01, "zero_points": pytest.approx(2.55)}
-    assert {name: group["weight_decay"] for name, group in groups.items()} == \
-        {"weights": 0.3, "biases": 0.0, "scales": 0.0, "zero_points": 0.0}
+    assert {name: group["lr"] for name, group in groups.items()} == {
+        "weights": 0.1,
+        "biases": 0.2,
+        "scales": 0.01,
+        "zero_points": pytest.approx(2.55),
+    }
+    assert {name: group["weight_decay"] for name, group in groups.items()} == {
+        "weights": 0.3,
+        "biases": 0.0,
+        "scales": 0.0,
+        "zero_points": 0.0,
+    }
     held = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert len(held) == len(set(held))
     names = {id(p): n for n, p in quantized.named_parameters()}

@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import pytest
 import torch
+from descent_listener import scores_of
 
 from edgegd.descent.averaging import MovingAverage
 from edgegd.descent.fine_tune import fine_tune
-from edgegd.descent.student import FloatStudent
 from edgegd.descent.training import Training
-from edgegd.recipe.schema import TrainSection
+from edgegd.detectors.student import FloatStudent
+from edgegd.recipe.training import TrainSection
 
 
 def range_values(quantized):
@@ -46,10 +47,13 @@ def test_frozen_ranges_stay_at_their_averages_in_training_evaluation_and_export(
         evaluated.append(range_values(quantized))
         return 0.1 * len(evaluated)
 
-    fine_tune(quantized, batches, settings, evaluate, lambda epoch: None,
-              progress=lambda *_: trained.append(range_values(quantized)))  # fmt: skip
-    moving = [{name for name in one if not torch.equal(one[name], other[name])}
-              for one, other in pairwise(evaluated)]  # fmt: skip
+    fine_tune(
+        quantized,
+        batches,
+        settings,
+        scores_of(evaluate, step=lambda *_: trained.append(range_values(quantized))),
+    )
+    moving = [{name for name in one if not torch.equal(one[name], other[name])} for one, other in pairwise(evaluated)]
     assert all("scale" in " ".join(names) and "zero_point" in " ".join(names) for names in moving[:2])
     assert moving[2:] == [set(), set()]
     assert all(torch.equal(value, evaluated[-1][name]) for after in trained[4:] for name, value in after.items())
@@ -77,7 +81,7 @@ def test_mixed_precision_computes_in_16_bits_and_keeps_weights_and_ranges_in_32(
 def test_a_float_control_goes_through_the_same_loop(calibrated, batches):
     student, stored = FloatStudent(calibrated().model), []
     settings = TrainSection(epochs=3, lr0=1e-3, oscillation="freeze", freeze_ranges_epochs=1)
-    descent = fine_tune(student, batches, settings, iter((0.1, 0.2, 0.3, 0.2)).__next__, stored.append)
+    descent = fine_tune(student, batches, settings, scores_of((0.1, 0.2, 0.3, 0.2), stored.append))
     assert descent.best_epoch == 2 and stored == [0, 1, 2] and descent.epochs[-1].oscillation == {}
     assert descent.epochs[-1].loss < 0.9 * descent.epochs[0].loss
 

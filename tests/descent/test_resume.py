@@ -16,16 +16,19 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from descent_listener import scores_of
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.batches import TrainingBatches
 from edgegd.descent.checkpoint import CheckpointFile
 from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.listener import Storage
 from edgegd.descent.random_state import seed_everything
-from edgegd.descent.student import FloatStudent, Student
+from edgegd.detectors.batches import TrainingBatches
+from edgegd.detectors.student import FloatStudent, Student
 from edgegd.quant.attach import QuantizedModel
-from edgegd.recipe.schema import DataSection, Distillation, TrainSection
+from edgegd.recipe.schema import DataSection
+from edgegd.recipe.training import Distillation, TrainSection
 
 LIMIT_S = 300.0  # for the end of a process that trains for seconds
 STEPS = 8  # two epochs of eight images, two a step
@@ -34,11 +37,21 @@ BASE = TrainSection(epochs=2, batch=2, lr0=1e-3, freeze_ranges_epochs=1, ema_dec
 CASES = {
     "every step, workers": (dataclasses.replace(BASE, workers=2, checkpoint_minutes=0), False),
     "by time, everything on": (
-        dataclasses.replace(BASE, checkpoint_minutes=0.005, optimizer="MuSGD", oscillation="freeze", mosaic=0.5,
-                            distill=Distillation(head=0.5, neck=0.5)), True),
+        dataclasses.replace(
+            BASE,
+            checkpoint_minutes=0.005,
+            optimizer="MuSGD",
+            oscillation="freeze",
+            mosaic=0.5,
+            distill=Distillation(head=0.5, neck=0.5),
+        ),
+        True,
+    ),
     "float, BatchNorm live, other activations": (
-        dataclasses.replace(BASE, checkpoint_minutes=0, distill=Distillation(head=0.5, neck=0.5)), False),
-}  # fmt: skip
+        dataclasses.replace(BASE, checkpoint_minutes=0, distill=Distillation(head=0.5, neck=0.5)),
+        False,
+    ),
+}
 
 
 def descend(student: Student, teacher: Any, view: Path, settings: TrainSection, folder: Path) -> None:
@@ -52,17 +65,25 @@ def descend(student: Student, teacher: Any, view: Path, settings: TrainSection, 
         return float(sum(value.detach().double().abs().sum() for value in student.state_dict().values())) % 1
 
     descent = fine_tune(
-        student, TrainingBatches(view, ("pedestrian", "car", "traffic sign"), settings, 64), settings, evaluate,
-        lambda epoch: safetensors.torch.save_file(student.state_dict(), folder / "best.safetensors"),
-        teacher=teacher, file=file, resume=resume, log=folder / "steps.jsonl",
-    )  # fmt: skip
+        student,
+        TrainingBatches(view, ("pedestrian", "car", "traffic sign"), settings, 64),
+        settings,
+        scores_of(
+            evaluate, lambda epoch: safetensors.torch.save_file(student.state_dict(), folder / "best.safetensors")
+        ),
+        teacher=teacher,
+        storage=Storage(file, resume, folder / "steps.jsonl"),
+    )
     (folder / "descent.json").write_text(json.dumps(dataclasses.asdict(descent)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_descent_killed_at_random_steps_is_the_uninterrupted_one(
-    calibrated: Callable[..., QuantizedModel], swapped: Callable[[], FloatStudent], tiny_set: Path, tmp_path: Path,
+    calibrated: Callable[..., QuantizedModel],
+    swapped: Callable[[], FloatStudent],
+    tiny_set: Path,
+    tmp_path: Path,
     case: str,
 ) -> None:
     settings, learned = CASES[case]

@@ -13,10 +13,11 @@ from ultralytics.data.build import build_yolo_dataset
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.batches import TrainingBatches, hyperparameters
-from edgegd.descent.sized_images import SizedImages
+from edgegd.detectors.batches import TrainingBatches, hyperparameters
+from edgegd.detectors.sized_images import SizedImages
 from edgegd.network_size import NetworkSize
-from edgegd.recipe.schema import DataSection, TrainSection
+from edgegd.recipe.schema import DataSection
+from edgegd.recipe.training import TrainSection
 
 cv2 = pytest.importorskip("cv2")
 NAMES = {0: "pedestrian", 1: "car", 2: "traffic sign"}

@@ -13,8 +13,9 @@ import pytest
 
 from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
-from edgegd.descent.batches import TrainingBatches
-from edgegd.recipe.schema import DataSection, TrainSection
+from edgegd.detectors.batches import TrainingBatches
+from edgegd.recipe.schema import DataSection
+from edgegd.recipe.training import TrainSection
 
 NAMES = ("pedestrian", "car", "traffic sign")
 
@@ -36,8 +37,9 @@ def test_batches_say_which_images_have_labels(tiny_set: Path, camera: Path, tmp_
     settings = TrainSection(batch=4)
     batches = TrainingBatches(view, NAMES, settings, 64, unlabelled=True)
     assert len(batches) == 4 and len(batches.loaded) == 13
-    seen = [pair for batch in batches.epoch(1)
-            for pair in zip(batch["im_file"], batch["labelled"].tolist(), strict=True)]  # fmt: skip
+    seen = [
+        pair for batch in batches.epoch(1) for pair in zip(batch["im_file"], batch["labelled"].tolist(), strict=True)
+    ]
     assert len(dict(seen)) == 13 and sum(labelled for _, labelled in seen) == 8
     assert all(labelled != ("unlabelled-" in file) for file, labelled in seen)
     for batch in batches.epoch(1):
@@ -47,16 +49,42 @@ def test_batches_say_which_images_have_labels(tiny_set: Path, camera: Path, tmp_
 
 
 @pytest.mark.parametrize("labels", ["true", "false"])
-def test_a_run_learns_from_them_without_labels(tiny_set: Path, tiny_checkpoint: Path, camera: Path, tmp_path: Path,
-                                               edgegd_command: Callable[..., Any], labels: str) -> None:
+def test_a_run_learns_from_them_without_labels(
+    tiny_set: Path, tiny_checkpoint: Path, camera: Path, tmp_path: Path, edgegd_command: Callable[..., Any], labels: str
+) -> None:
     run = tmp_path / "run"
     command = (
-        "run", "streets/yolo26n", "--run-dir", run, "--until", "qat", "--set", f"model.weights={tiny_checkpoint}",
-        "--set", f"data.path={tiny_set}", "--set", "model.imgsz=64", "--set", f"data.unlabelled_images={camera}",
-        "--set", "train.epochs=1", "--set", "train.batch=4", "--set", "train.distill.head=1",
-        "--set", f"train.distill.labels={labels}", "--set", "target.profile=x86-vnni",
-        "--set", "quant.calibration_images=13", "--set", "data.train_images=0", "--set", "data.val_images=0",
-    )  # fmt: skip
+        "run",
+        "streets/yolo26n",
+        "--run-dir",
+        run,
+        "--until",
+        "qat",
+        "--set",
+        f"model.weights={tiny_checkpoint}",
+        "--set",
+        f"data.path={tiny_set}",
+        "--set",
+        "model.imgsz=64",
+        "--set",
+        f"data.unlabelled_images={camera}",
+        "--set",
+        "train.epochs=1",
+        "--set",
+        "train.batch=4",
+        "--set",
+        "train.distill.head=1",
+        "--set",
+        f"train.distill.labels={labels}",
+        "--set",
+        "target.profile=x86-vnni",
+        "--set",
+        "quant.calibration_images=13",
+        "--set",
+        "data.train_images=0",
+        "--set",
+        "data.val_images=0",
+    )
     made = edgegd_command(*command)
     assert made.code == 0, made.err
     data = json.loads((run / "data.json").read_text())

@@ -20,8 +20,16 @@ def start() -> Iterator[Start]:
 
     def run(recipe: Path, folder: Path) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "edgegd.cli.main", "run", str(recipe), "--run-dir", str(folder)]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        start_new_session=True, preexec_fn=hears_interrupts))
+        started.append(
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                preexec_fn=hears_interrupts,
+            )
+        )
         return started[-1]
 
     yield run

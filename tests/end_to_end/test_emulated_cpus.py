@@ -17,10 +17,10 @@ from onnx import TensorProto, helper
 from this_cpu import skip_without_emulation
 
 from edgegd.errors import EmulationError
-from edgegd.export.emulated import CpuComparison, compare_cpus
 from edgegd.export.graph_forms import with_unsigned_weights
 from edgegd.targets.emulation_packages import FETCH_FAILED
 from edgegd.targets.emulator import CPUS, prepare, run_models, stored_outputs
+from edgegd.verify.emulated import CpuComparison, compare_cpus
 
 CHECKPOINT = Path(__file__).parents[2] / "models" / "streets-yolo26n-320.pt"
 IMGSZ, OPSET = 128, 17
@@ -57,14 +57,14 @@ def exported(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Ca
     import torch
 
     from edgegd.data.calibration import batches
-    from edgegd.descent.float_checkpoint import open_checkpoint
+    from edgegd.detectors.deployment import deploy, plan_detector
+    from edgegd.detectors.float_checkpoint import open_checkpoint
     from edgegd.export.edge import build_edge
     from edgegd.export.graph import build_graph
     from edgegd.export.metadata import contract_of, set_metadata
     from edgegd.quant.attach import QuantizedModel
     from edgegd.quant.calibration import calibrate
-    from edgegd.quant.folding import deploy, plan_detector
-    from edgegd.quant.settling import settle_ranges
+    from edgegd.quant.consistent_ranges import settle_ranges
     from edgegd.runtime.contract import Preprocessing
 
     folder = tmp_path_factory.mktemp("exported")
@@ -105,8 +105,9 @@ def test_arm_computes_the_codes_of_this_machine(exported: Callable[..., Path], i
 
 
 @pytest.mark.parametrize("edge", [False, True], ids=["portable", "edge"])
-def test_haswell_computes_the_codes_of_this_machine_with_7_bit_weights(exported: Callable[..., Path],
-                                                                        images: list[Path], edge: bool) -> None:
+def test_haswell_computes_the_codes_of_this_machine_with_7_bit_weights(
+    exported: Callable[..., Path], images: list[Path], edge: bool
+) -> None:
     (comparison,) = compare(exported("x86-avx2", edge), images, "haswell")
     assert comparison.identical, comparison
     assert comparison.undisturbed
@@ -142,8 +143,13 @@ def _sums_on(cpu: str, folder: Path, models: dict[str, onnx.ModelProto], option:
     for name, model in models.items():
         onnx.save(model, folder / f"{name}.onnx")
         np.save(folder / f"{name}.x.npy", CASES[name]().x)
-    subprocess.run([*command, "-c", SUM_ON_THAT_CPU, str(folder), option, *models], check=True, timeout=600,
-                   env={**os.environ, **environment}, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        [*command, "-c", SUM_ON_THAT_CPU, str(folder), option, *models],
+        check=True,
+        timeout=600,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+    )
     return {name: np.array_equal(np.load(folder / f"{name}.npy"), CASES[name]().expected) for name in models}
 
 
@@ -165,8 +171,8 @@ def test_arm_sums_8_bit_weights_exactly_in_plain_sessions(tmp_path: Path, cpu: s
 def test_addition_on_arm_is_the_one_that_ranges_are_settled_by(tmp_path: Path) -> None:
     import torch
 
+    from edgegd.quant.consistent_ranges import fixed_point_add
     from edgegd.quant.quantizers import ActivationQuantizer
-    from edgegd.quant.settling import fixed_point_add
 
     random = np.random.default_rng(0)
     ranges = [ActivationQuantizer() for _ in range(30)]
@@ -193,13 +199,23 @@ def _additions_graph(additions: list[Any]) -> onnx.ModelProto:
         inputs = []
         for side, range_ in zip(("a", "b", ""), ranges, strict=True):
             names = [f"{side or 'sum'}{index}_{kind}" for kind in ("scale", "zero")]
-            constants += [helper.make_tensor(names[0], TensorProto.FLOAT, [], [range_.scale_value]),
-                          helper.make_tensor(names[1], TensorProto.UINT8, [], [int(range_.zero_point)])]  # fmt: skip
+            constants += [
+                helper.make_tensor(names[0], TensorProto.FLOAT, [], [range_.scale_value]),
+                helper.make_tensor(names[1], TensorProto.UINT8, [], [int(range_.zero_point)]),
+            ]
             inputs += [side, *names] if side else names
         nodes.append(helper.make_node("QLinearAdd", inputs, [f"sum{index}"], domain="com.microsoft"))
-    outputs = [helper.make_tensor_value_info(f"sum{index}", TensorProto.UINT8, [1, 1, 256, 256])
-               for index in range(len(additions))]  # fmt: skip
-    graph = helper.make_graph(nodes, "additions", [
-        helper.make_tensor_value_info("pairs", TensorProto.UINT8, [1, 2, 256, 256])], outputs, constants)  # fmt: skip
-    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17),
-                                                                 helper.make_opsetid("com.microsoft", 1)])  # fmt: skip
+    outputs = [
+        helper.make_tensor_value_info(f"sum{index}", TensorProto.UINT8, [1, 1, 256, 256])
+        for index in range(len(additions))
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "additions",
+        [helper.make_tensor_value_info("pairs", TensorProto.UINT8, [1, 2, 256, 256])],
+        outputs,
+        constants,
+    )
+    return helper.make_model(
+        graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    )

@@ -13,34 +13,47 @@ import pytest
 import torch
 
 from edgegd.data.calibration import batches
-from edgegd.descent.batches import hyperparameters
-from edgegd.descent.losses import label_loss, predict, prepare_loss
 from edgegd.descent.optimizers import make_optimizer
-from edgegd.export.census import require_planned, take_census
+from edgegd.detectors.batches import hyperparameters
+from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.families.ssd_detector import build_ssdlite
+from edgegd.detectors.losses import label_loss, predict, prepare_loss
 from edgegd.export.graph import build_graph
-from edgegd.export.ladder import climb
-from edgegd.export.ladder_tolerance import LadderTolerance
 from edgegd.export.metadata import contract_of, set_metadata
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
-from edgegd.quant.settling import settle_ranges
-from edgegd.recipe.schema import TrainSection
+from edgegd.quant.consistent_ranges import settle_ranges
+from edgegd.recipe.training import TrainSection
 from edgegd.runtime.contract import Preprocessing
+from edgegd.verify.census import require_planned, take_census
+from edgegd.verify.ladder import climb
+from edgegd.verify.ladder_tolerance import LadderTolerance
+from edgegd.verify.opened import OnnxFile, Pictures
 
 # architecture, end-to-end head, image side
 FAMILIES = [
-    ("yolov8n", None, 64), ("yolov9t", None, 64), ("yolov10n", False, 64), ("yolov10n", True, 64),
-    ("yolo11n", None, 64), ("yolo12n", None, 64), ("yolo26n", False, 64), ("yolo26n", True, 64),
+    ("yolov8n", None, 64),
+    ("yolov9t", None, 64),
+    ("yolov10n", False, 64),
+    ("yolov10n", True, 64),
+    ("yolo11n", None, 64),
+    ("yolo12n", None, 64),
+    ("yolo26n", False, 64),
+    ("yolo26n", True, 64),
     ("rtdetr-l", None, 128),
-]  # fmt: skip
+    ("ssdlite", None, 96),
+]
 
 
 def _detector(architecture: str) -> Any:
     from ultralytics import RTDETR, YOLO
 
     torch.manual_seed(0)
-    model: Any = (RTDETR if "rtdetr" in architecture else YOLO)(f"{architecture}.yaml").model.eval()
+    model: Any
+    if architecture == "ssdlite":
+        model = build_ssdlite(("pedestrian", "car", "traffic sign", *"abcde"), reduced_tail=True).eval()
+    else:
+        model = (RTDETR if "rtdetr" in architecture else YOLO)(f"{architecture}.yaml").model.eval()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
@@ -53,9 +66,11 @@ def _batch(imgsz: int) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(1)
     corner = torch.rand(8, 2, generator=generator) * 0.5 + 0.25
     return {
-        "img": torch.rand(2, 3, imgsz, imgsz, generator=generator), "cls": torch.arange(8.0).view(-1, 1),
-        "bboxes": torch.cat([corner, torch.full((8, 2), 0.4)], 1), "batch_idx": torch.arange(2.0).repeat_interleave(4),
-    }  # fmt: skip
+        "img": torch.rand(2, 3, imgsz, imgsz, generator=generator),
+        "cls": torch.arange(8.0).view(-1, 1),
+        "bboxes": torch.cat([corner, torch.full((8, 2), 0.4)], 1),
+        "batch_idx": torch.arange(2.0).repeat_interleave(4),
+    }
 
 
 def _require_gradients(quantized: QuantizedModel) -> None:
@@ -95,15 +110,16 @@ def test_a_family_from_trace_to_parity(
     quantized.eval()
     assert torch.isfinite(loss)
     changed = {key for key, value in quantized.state_dict().items() if not torch.equal(value, before[key])}
-    assert any(key.endswith("conv.weight") for key in changed) and any("log_scale" in key for key in changed)
+    assert any(key.startswith("model.") and key.endswith(".weight") for key in changed)
+    assert any("log_scale" in key for key in changed)
 
     graph = build_graph(quantized, plan, imgsz, 17)
     set_metadata(graph, model, contract_of(graph, model, imgsz, "qat", plan.sha256, plan.profile))
     path = tmp_path / "model.onnx"
     onnx.save(graph, path)
-    require_planned(take_census(path, plan), plan, path.name)
+    require_planned(take_census(OnnxFile(path), plan), plan, path.name)
 
-    ladder = climb(quantized, path, sorted((tiny_set / "images/val").iterdir())[:2])
+    ladder = climb(quantized, OnnxFile(path), Pictures(sorted((tiny_set / "images/val").iterdir())[:2]))
     tolerance = LadderTolerance()
     for one in ladder.one_operation:
         assert one.codes.tensors >= len(plan.tensors) // 2

@@ -35,8 +35,9 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("before", "stage"), [("ptq", "qat"), ("accuracy", "latency")])
-def test_ctrl_c_is_code_130_and_the_same_command_goes_on(start: Start, tiny_recipe: Path, finished_run: Path,
-                                                         run_copy: Path, before: str, stage: str) -> None:
+def test_ctrl_c_is_code_130_and_the_same_command_goes_on(
+    start: Start, tiny_recipe: Path, finished_run: Path, run_copy: Path, before: str, stage: str
+) -> None:
     (run_copy / f"manifests/{stage}.json").unlink()
     process = start(tiny_recipe, run_copy)
     assert process.stderr is not None
@@ -55,6 +56,7 @@ def test_ctrl_c_is_code_130_and_the_same_command_goes_on(start: Start, tiny_reci
 @pytest.mark.slow
 def test_ten_kills_leave_the_report_of_an_uninterrupted_run(start: Start, tiny_recipe: Path, tmp_path: Path) -> None:
     """Kills come at seeded fractions of half the work; a run that completes is to be done again."""
+
     def duration_of_run() -> float:
         began = time.monotonic()
         code, err = finish(start(tiny_recipe, tmp_path / "reference"))
@@ -119,8 +121,10 @@ def test_a_checkpoint_of_other_settings_is_set_aside_and_the_change_named(
 ) -> None:
     outcome = edgegd_command(*half_done, "--set", "train.lr0=2e-4", "--set", "train.workers=1")
     assert outcome.code == 0, outcome.err
-    assert ("training starts anew, its checkpoint (kept as qat-checkpoint-set-aside.safetensors) is of other inputs: "
-            "train.lr0 (was 0.0001, is 0.0002)\n") in outcome.err  # fmt: skip
+    assert (
+        "training starts anew, its checkpoint (kept as qat-checkpoint-set-aside.safetensors) is of other inputs: "
+        "train.lr0 (was 0.0001, is 0.0002)\n"
+    ) in outcome.err
     assert (run_copy / "qat-checkpoint-set-aside.safetensors").exists()
     assert (run_copy / "descent.jsonl").read_text().count("\n") == 4
 
@@ -135,8 +139,9 @@ def test_a_truncated_checkpoint_is_code_65_and_nothing_is_lost(
     assert outcome.code == 65 and "Traceback" not in outcome.err
     assert f"The checkpoint {checkpoint} cannot be read." in outcome.err and "delete the file" in outcome.err
     after = contents(run_copy)
-    assert {name: value for name, value in after.items() if name != ".lock"} == \
-        {name: value for name, value in before.items() if name != ".lock"}
+    assert {name: value for name, value in after.items() if name != ".lock"} == {
+        name: value for name, value in before.items() if name != ".lock"
+    }
 
 
 @pytest.mark.slow

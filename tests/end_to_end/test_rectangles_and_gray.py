@@ -73,21 +73,26 @@ def data_of(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
 
 @pytest.fixture
-def recipe_of(checkpoint: Callable[[str, int], Path], data_of: Callable[[int], Path], tmp_path: Path
-              ) -> Callable[..., Path]:
+def recipe_of(
+    checkpoint: Callable[[str, int], Path], data_of: Callable[[int], Path], tmp_path: Path
+) -> Callable[..., Path]:
     """recipe_of(architecture, imgsz, channels, data_channels): a recipe of seconds."""
 
     def make(architecture: str, imgsz: Any, channels: int = 3, data_channels: int | None = None) -> Path:
         path = tmp_path / "recipe.yaml"
-        path.write_text(yaml.safe_dump({
-            "version": 1,
-            "model": {"weights": str(checkpoint(architecture, channels)), "imgsz": imgsz},
-            "data": {"source": "yaml", "path": str(data_of(data_channels or channels))},
-            "quant": {"calibration_images": 2},
-            "train": {"epochs": 1, "batch": 4, "mosaic": 0.5},
-            "latency": {"launches": 1, "quads": 1, "block_s": 0.02, "warmup_s": 0.1},
-            "target": {"profile": "x86-avx2"},  # weights of 7 bits: every CPU computes the same
-        }))  # fmt: skip
+        path.write_text(
+            yaml.safe_dump(
+                {
+                    "version": 1,
+                    "model": {"weights": str(checkpoint(architecture, channels)), "imgsz": imgsz},
+                    "data": {"source": "yaml", "path": str(data_of(data_channels or channels))},
+                    "quant": {"calibration_images": 2},
+                    "train": {"epochs": 1, "batch": 4, "mosaic": 0.5},
+                    "latency": {"launches": 1, "quads": 1, "block_s": 0.02, "warmup_s": 0.1},
+                    "target": {"profile": "x86-avx2"},  # weights of 7 bits: every CPU computes the same
+                }
+            )
+        )
         return path
 
     return make
@@ -134,8 +139,9 @@ def _check_ultralytics_agrees(folder: Path, image: Path, channels: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", MODELS)
-def test_a_rectangle_from_float_to_latency(edgegd_command: Command, recipe_of: Callable[..., Path], tiny_set: Path,
-                                           tmp_path: Path, architecture: str) -> None:
+def test_a_rectangle_from_float_to_latency(
+    edgegd_command: Command, recipe_of: Callable[..., Path], tiny_set: Path, tmp_path: Path, architecture: str
+) -> None:
     run = tmp_path / "run"
     outcome = edgegd_command("run", recipe_of(architecture, [64, 96]), "--run-dir", run)
     assert outcome.code == 0, outcome.err
@@ -146,8 +152,9 @@ def test_a_rectangle_from_float_to_latency(edgegd_command: Command, recipe_of: C
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", MODELS)
-def test_one_channel_from_float_to_latency(edgegd_command: Command, recipe_of: Callable[..., Path], tiny_set: Path,
-                                           tmp_path: Path, architecture: str) -> None:
+def test_one_channel_from_float_to_latency(
+    edgegd_command: Command, recipe_of: Callable[..., Path], tiny_set: Path, tmp_path: Path, architecture: str
+) -> None:
     run = tmp_path / "run"
     outcome = edgegd_command("run", recipe_of(architecture, 64, channels=1), "--run-dir", run)
     assert outcome.code == 0, outcome.err
@@ -162,14 +169,15 @@ def test_one_channel_from_float_to_latency(edgegd_command: Command, recipe_of: C
 def test_an_architecture_is_trained_with_the_channels_of_the_data_set(
     edgegd_command: Command, recipe_of: Callable[..., Path], tmp_path: Path
 ) -> None:
-    from edgegd.descent.float_checkpoint import open_checkpoint
-    from edgegd.quant.folding import input_channels
+    from edgegd.detectors.deployment import input_channels
+    from edgegd.detectors.float_checkpoint import open_checkpoint
 
     run = tmp_path / "run"
     changes = ["model.weights=yolov8n.yaml", "model.float.epochs=1", "model.float.batch=4"]
     options = [f"--set={change}" for change in changes]
-    outcome = edgegd_command("run", recipe_of("yolov8n", [64, 96], channels=1), *options, "--run-dir", run, "--until",
-                             "ptq")  # fmt: skip
+    outcome = edgegd_command(
+        "run", recipe_of("yolov8n", [64, 96], channels=1), *options, "--run-dir", run, "--until", "ptq"
+    )
     assert outcome.code == 0, outcome.err
     model = open_checkpoint(run / "float.pt")
     assert input_channels(model) == 1 and model.yaml["channels"] == 1
@@ -186,10 +194,15 @@ def test_a_checkpoint_of_other_channels_is_refused_at_the_start(
     assert not (tmp_path / "run/data.json").exists()
 
 
-@pytest.mark.parametrize(("imgsz", "words"), [
-    ([64, 100], "set model.imgsz to [64, 96] or [64, 128]"), ([40, 40], "set model.imgsz to 32 or 64"),
-    (100, "set model.imgsz to 96 or 128"), ([64, 33], "set model.imgsz to [64, 32] or 64"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("imgsz", "words"),
+    [
+        ([64, 100], "set model.imgsz to [64, 96] or [64, 128]"),
+        ([40, 40], "set model.imgsz to 32 or 64"),
+        (100, "set model.imgsz to 96 or 128"),
+        ([64, 33], "set model.imgsz to [64, 32] or 64"),
+    ],
+)
 def test_a_size_that_does_not_fit_the_stride_is_refused_at_the_start(
     edgegd_command: Command, recipe_of: Callable[..., Path], tmp_path: Path, imgsz: Any, words: str
 ) -> None:
@@ -198,8 +211,13 @@ def test_a_size_that_does_not_fit_the_stride_is_refused_at_the_start(
 
 
 @pytest.mark.parametrize("channels", [0, -1, 9, "gray", 1.0, True])
-def test_channels_that_no_image_has_are_refused(edgegd_command: Command, recipe_of: Callable[..., Path],
-                                                data_of: Callable[[int], Path], tmp_path: Path, channels: Any) -> None:
+def test_channels_that_no_image_has_are_refused(
+    edgegd_command: Command,
+    recipe_of: Callable[..., Path],
+    data_of: Callable[[int], Path],
+    tmp_path: Path,
+    channels: Any,
+) -> None:
     recipe = recipe_of("yolov8n", 64)
     good = data_of(3)
     path, said = tmp_path / "data.yaml", yaml.safe_load(good.read_text())

@@ -11,9 +11,10 @@ import torch
 from onnx import numpy_helper
 
 from edgegd.errors import CensusError, ParityError, SilentModelError
-from edgegd.export.census import require_planned, take_census
-from edgegd.export.parity import match_detections, measure_parity, require_parity
 from edgegd.runtime.detector import Detections
+from edgegd.verify.census import require_planned, take_census
+from edgegd.verify.opened import OnnxFile, Pictures
+from edgegd.verify.parity import match_detections, measure_parity, require_parity
 
 
 def test_a_convolution_without_its_quantizers_is_named_with_its_rule(exported, tmp_path):
@@ -31,7 +32,7 @@ def test_a_convolution_without_its_quantizers_is_named_with_its_rule(exported, t
     proto.graph.node.remove(readers[0])
     proto.graph.node.remove(dequantize)
     onnx.save(proto, tmp_path / "broken.onnx")
-    census = take_census(tmp_path / "broken.onnx", one.plan)
+    census = take_census(OnnxFile(tmp_path / "broken.onnx"), one.plan)
     assert census.unintended == (address,)
     with pytest.raises(CensusError) as caught:
         require_planned(census, one.plan, "broken.onnx")
@@ -41,7 +42,7 @@ def test_a_convolution_without_its_quantizers_is_named_with_its_rule(exported, t
 
 def test_a_float_file_fails_the_census(exported):
     one = exported("yolov8n")
-    census = take_census(one.fp32, one.plan)
+    census = take_census(OnnxFile(one.fp32), one.plan)
     assert census.int8_convs == 0 and len(census.unintended) == 60
     with pytest.raises(CensusError):
         require_planned(census, one.plan, "fp32.onnx")
@@ -51,7 +52,7 @@ def test_a_float_file_fails_the_census(exported):
 def test_the_right_file_is_in_parity(exported, pictures, end2end):
     one = exported("yolo26n", end2end)
     for path, model in ((one.fp32, one.model), (one.ptq, one.quantized)):
-        parity = measure_parity(model, path, pictures)
+        parity = measure_parity(model, OnnxFile(path), Pictures(pictures))
         require_parity(parity, path.name)
         assert parity.images == 4 and parity.detections > 20 and parity.best_score > 0.05
 
@@ -64,7 +65,7 @@ def test_a_model_of_zero_scores_is_silent(exported, write, pictures, tmp_path):
             branch[-1].bias.fill_(-1e4)
     path = write(tmp_path / "silent.onnx", silent, silent, one.plan, "fp32")
     with pytest.raises(SilentModelError, match="detects nothing") as caught:
-        require_parity(measure_parity(one.model, path, pictures), path.name)
+        require_parity(measure_parity(one.model, OnnxFile(path), Pictures(pictures)), path.name)
     assert caught.value.exit_code == 72
 
 
@@ -79,7 +80,9 @@ def test_a_file_of_other_weights_is_not_in_parity(exported, pictures, tmp_path):
             tensor.CopyFrom(numpy_helper.from_array(codes, tensor.name))
     onnx.save(proto, tmp_path / "other.onnx")
     with pytest.raises(ParityError, match="disagree") as caught:
-        require_parity(measure_parity(one.quantized, tmp_path / "other.onnx", pictures), "other.onnx")
+        require_parity(
+            measure_parity(one.quantized, OnnxFile(tmp_path / "other.onnx"), Pictures(pictures)), "other.onnx"
+        )
     assert caught.value.exit_code == 71
 
 

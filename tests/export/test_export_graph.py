@@ -12,10 +12,11 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from edgegd.export.census import require_planned, take_census
-from edgegd.export.exact_session import load_exact
-from edgegd.quant.rules import FLOAT, INTEGER
+from edgegd.plan.profiles import FLOAT, INTEGER
 from edgegd.runtime.session import load_model
+from edgegd.verify.census import require_planned, take_census
+from edgegd.verify.exact_session import load_exact
+from edgegd.verify.opened import OnnxFile
 
 FAMILIES = [("yolo26n", True), ("yolo26n", False), ("yolo11n", None), ("yolov8n", None)]
 ALL = pytest.mark.parametrize(
@@ -94,11 +95,10 @@ def test_quantized_file_is_checked_static_and_stores_integers_only(exported, arc
         codes = numpy_helper.to_array(stored[0]).astype(int)
         assert codes.shape == tuple(module.weight.shape) and np.abs(codes).max((1, 2, 3)).max() == 127
         quantized_weights.add(module.weight.numel())
-    float_sizes = {
-        int(np.prod(tensor.dims)) for tensor in constants.values() if tensor.data_type == TensorProto.FLOAT
-    }  # fmt: skip
-    float_weights = {one.model.get_submodule(op.address.split(":")[0]).weight.numel()
-                     for op in one.plan.convolutions("float")}  # fmt: skip
+    float_sizes = {int(np.prod(tensor.dims)) for tensor in constants.values() if tensor.data_type == TensorProto.FLOAT}
+    float_weights = {
+        one.model.get_submodule(op.address.split(":")[0]).weight.numel() for op in one.plan.convolutions("float")
+    }
     large = {size for size in quantized_weights - float_weights if size > 2000}
     assert not large & float_sizes  # no float32 copy of a quantized weight is left
     assert one.ptq.stat().st_size < 0.45 * one.fp32.stat().st_size
@@ -107,7 +107,7 @@ def test_quantized_file_is_checked_static_and_stores_integers_only(exported, arc
 @ALL
 def test_census_equals_the_plan(exported, architecture, end2end):
     one = exported(architecture, end2end)
-    census = take_census(one.ptq, one.plan)
+    census = take_census(OnnxFile(one.ptq), one.plan)
     assert census.int8_convs == len(one.plan.convolutions("integer")) == census.operators["QLinearConv"]
     assert census.float_convs == census.planned_float_convs == len(one.plan.convolutions("float"))
     assert census.unintended == ()
@@ -118,7 +118,7 @@ def test_census_equals_the_plan(exported, architecture, end2end):
 @pytest.mark.parametrize("architecture", ["yolo26s", "yolo11s", "yolov8s"])
 def test_census_of_the_small_sizes_equals_the_plan(exported, architecture):
     one = exported(architecture, True if architecture == "yolo26s" else None)
-    census = take_census(one.ptq, one.plan)
+    census = take_census(OnnxFile(one.ptq), one.plan)
     require_planned(census, one.plan, architecture)
     assert census.int8_convs == len(one.plan.convolutions("integer"))
 
@@ -129,9 +129,13 @@ def test_metadata_has_both_contracts(exported, architecture, end2end):
     for path, variant in ((one.fp32, "fp32"), (one.ptq, "ptq")):
         keys = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
         assert {key: keys[key] for key in ("task", "stride", "batch", "imgsz", "channels", "end2end")} == {
-            "task": "detect", "stride": "32", "batch": "1", "imgsz": "[96, 96]", "channels": "3",
+            "task": "detect",
+            "stride": "32",
+            "batch": "1",
+            "imgsz": "[96, 96]",
+            "channels": "3",
             "end2end": str(bool(end2end)),
-        }  # fmt: skip
+        }
         assert keys["names"] == "{0: 'ant', 1: 'bee', 2: 'cat', 3: 'dog'}"
         _, contract = load_model(path)
         assert contract.variant == variant and contract.output.kind == ("end2end" if end2end else "raw")

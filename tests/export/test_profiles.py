@@ -13,10 +13,11 @@ from onnx import numpy_helper
 from edgegd.errors import ParityError, ProfileError
 from edgegd.export.graph_forms import with_codes_as_outputs
 from edgegd.export.profile import for_profile, require_suits
-from edgegd.export.verification import verify_quantized
+from edgegd.plan.profiles import TABLES
 from edgegd.quant.nodes import CODES
-from edgegd.quant.rules import TABLES
 from edgegd.runtime.session import load_model, load_session
+from edgegd.verify.opened import OnnxFile, Pictures
+from edgegd.verify.verification import verify_quantized
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,9 @@ def _codes(path, image, folder):
 
 
 def _weights(path):
-    return {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer
-            if t.name.endswith("/weight_int8")}  # fmt: skip
+    return {
+        t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer if t.name.endswith("/weight_int8")
+    }
 
 
 @pytest.mark.parametrize("kind", ["picture", "random"])
@@ -87,13 +89,16 @@ def test_metadata_names_the_profile(files):
     assert [load_model(path)[1].profile for _, path in files.values()] == list(files)
 
 
-@pytest.mark.parametrize(("file", "profile", "fragments"), [
-    ("x86-vnni", "x86-avx2", ("could saturate on x86-avx2", "-63..63", "codes up to 127", "--profile x86-avx2")),
-    ("arm64", "x86-vnni", ("int8 activations", "runs in float on x86-vnni")),
-])
+@pytest.mark.parametrize(
+    ("file", "profile", "fragments"),
+    [
+        ("x86-vnni", "x86-avx2", ("could saturate on x86-avx2", "-63..63", "codes up to 127", "--profile x86-avx2")),
+        ("arm64", "x86-vnni", ("int8 activations", "runs in float on x86-vnni")),
+    ],
+)
 def test_a_file_that_does_not_suit_a_profile_is_refused(files, pictures, file, profile, fragments):
     with pytest.raises(ProfileError) as caught:
-        verify_quantized(files[profile][0], files[file][1], pictures[:1])
+        verify_quantized(files[profile][0], OnnxFile(files[file][1]), Pictures(pictures[:1]))
     assert caught.value.exit_code == 74 and all(text in str(caught.value) for text in fragments)
 
 
@@ -104,7 +109,7 @@ def test_files_that_suit_another_profile_too_are_not_refused(files):
 
 @pytest.mark.parametrize("profile", TABLES)
 def test_every_profile_is_verified_on_this_machine(files, pictures, profile):
-    verification = verify_quantized(*files[profile], pictures[:1])
+    verification = verify_quantized(files[profile][0], OnnxFile(files[profile][1]), Pictures(pictures[:1]))
     assert verification.census.int8_convs == 60 and not verification.census.unintended
     assert (verification.shift is not None) == (profile == "arm64")
     if verification.shift:
@@ -118,9 +123,7 @@ def test_an_int8_file_with_one_other_zero_point_is_found(files, pictures, tmp_pa
     (constant,) = [n for n in proto.graph.node if node.input[2] in n.output]
     value = constant.attribute[0].t
     node.input[2] = "another"
-    proto.graph.initializer.append(
-        numpy_helper.from_array(numpy_helper.to_array(value) + np.int8(3), node.input[2])
-    )
+    proto.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value) + np.int8(3), node.input[2]))
     onnx.save(proto, tmp_path / "broken.onnx")
     with pytest.raises(ParityError, match=address):
-        verify_quantized(model, tmp_path / "broken.onnx", pictures[:1])
+        verify_quantized(model, OnnxFile(tmp_path / "broken.onnx"), Pictures(pictures[:1]))

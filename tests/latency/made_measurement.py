@@ -8,17 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgegd.latency.record import Block, Design, Launch, Measurement, ModelFile
+from edgegd.latency.measuring.record import Block, Design, Launch, Measurement, ModelFile
 
 REFERENCE_MS = 1000.0  # so long that rounding to whole nanoseconds changes a log ratio by 1e-9 at most
 FINGERPRINT: Mapping[str, Any] = {"cpu": "made up", "instruction_sets": ["avx2"], "governor": None}
 
 
-def made_measurement(log_ratios: NDArray[np.float64], *, throttled: frozenset[tuple[int, int]] = frozenset(),
-                     complete: bool = True, quads: int = 4, hashes: tuple[str, str] = ("a", "b"),
-                     fingerprints: Mapping[int, Mapping[str, Any]] | None = None) -> Measurement:
+def made_measurement(
+    log_ratios: NDArray[np.float64],
+    *,
+    throttled: frozenset[tuple[int, int]] = frozenset(),
+    complete: bool = True,
+    quads: int = 4,
+    hashes: tuple[str, str] = ("a", "b"),
+    fingerprints: Mapping[int, Mapping[str, Any]] | None = None,
+) -> Measurement:
     """`log_ratios` (launches,) of `candidate` to `baseline`; `throttled` are (launch, quad) with a fault."""
-    design = Design(len(log_ratios), quads, 0.2, 5.0, 1, False)
+    design = Design(launches=len(log_ratios), quads=quads, block_s=0.2, warmup_s=5.0, threads=1, spinning=False)
     names = ("baseline", "candidate")
     models = {name: ModelFile(f"{name}.onnx", sha256, 1) for name, sha256 in zip(names, hashes, strict=True)}
     blocks = []
@@ -29,6 +35,7 @@ def made_measurement(log_ratios: NDArray[np.float64], *, throttled: frozenset[tu
                 faults = ("throttled: CPU",) if (launch, quad) in throttled and place == 0 else ()
                 blocks.append(Block(launch, quad, place, name, 1, (round(ms[name] * 1e6),) * 3, faults=faults))
     workers = {name: {"warm_up": {"stable": True}} for name in names}
-    launches = tuple(Launch(number, (fingerprints or {}).get(number, FINGERPRINT), workers)
-                     for number in range(len(log_ratios)))  # fmt: skip
+    launches = tuple(
+        Launch(number, (fingerprints or {}).get(number, FINGERPRINT), workers) for number in range(len(log_ratios))
+    )
     return Measurement("board", design, models, launches, tuple(blocks), complete, "2025-01-01T00:00:00+00:00")

@@ -11,21 +11,32 @@ from made_measurement import FINGERPRINT
 from numpy.typing import NDArray
 from scipy import stats
 
-from edgegd.latency.absolute import absolute_gate, bounds_ms, least_inferences, samples_ms
-from edgegd.latency.record import Block, Design, Launch, Measurement, ModelFile
-from edgegd.latency.verdict import AbsoluteGate, Verdict
+from edgegd.latency.gate.absolute import absolute_gate, bounds_ms, least_inferences, samples_ms
+from edgegd.latency.measuring.record import Block, Design, Launch, Measurement, ModelFile
+from edgegd.latency.statistics.verdict import AbsoluteGate, Verdict
 
 Samples = NDArray[np.float64]
 
 
 def measured(launches_ms: list[Samples], *, complete: bool = True, throttled: tuple[int, ...] = ()) -> Measurement:
     """A measurement of `model` alone, one quad a launch, whose two blocks share the launch's inferences."""
-    blocks = [Block(launch, 0, place, "model", 1, tuple(int(value) for value in half * 1e6),
-                    faults=("throttled: CPU",) if launch in throttled else ())
-              for launch, ms in enumerate(launches_ms) for place, half in enumerate(np.array_split(ms, 2))]  # fmt: skip
-    launches = tuple(Launch(number, FINGERPRINT, {"model": {"warm_up": {"stable": True}}})
-                     for number in range(len(launches_ms)))  # fmt: skip
-    design = Design(len(launches_ms), 1, 0.2, 5.0, 1, False)
+    blocks = [
+        Block(
+            launch,
+            0,
+            place,
+            "model",
+            1,
+            tuple(int(value) for value in half * 1e6),
+            faults=("throttled: CPU",) if launch in throttled else (),
+        )
+        for launch, ms in enumerate(launches_ms)
+        for place, half in enumerate(np.array_split(ms, 2))
+    ]
+    launches = tuple(
+        Launch(number, FINGERPRINT, {"model": {"warm_up": {"stable": True}}}) for number in range(len(launches_ms))
+    )
+    design = Design(launches=len(launches_ms), quads=1, block_s=0.2, warmup_s=5.0, threads=1, spinning=False)
     return Measurement("board", design, {"model": ModelFile("m.onnx", "a", 1)}, launches, tuple(blocks), complete)
 
 
@@ -53,8 +64,9 @@ def test_over_launches_the_bounds_are_scipys_exact_ones_for_the_median(count: in
 
 @pytest.mark.parametrize("quantile", [0.9, 0.95, 0.99])
 @pytest.mark.parametrize("inferences", [70, 160, 1000])
-def test_within_a_launch_the_order_statistics_lie_beyond_the_quantile_in_half_of_all_cases(quantile: float,
-                                                                                           inferences: int) -> None:
+def test_within_a_launch_the_order_statistics_lie_beyond_the_quantile_in_half_of_all_cases(
+    quantile: float, inferences: int
+) -> None:
     """With one launch and alpha 1/2 the bounds are the launch's own; uniform samples have the quantile itself."""
     draws = np.random.default_rng(0).random((4000, inferences))
     below, above = np.array([bounds_ms([draw], quantile, 0.5) for draw in draws]).T
@@ -85,9 +97,15 @@ def test_launches_that_differ_make_the_pooled_bound_wrong_and_this_one_not(quant
     assert max(wrong_above, wrong_below) / draws <= 0.01 + 3 * np.sqrt(0.01 * 0.99 / draws)
 
 
-@pytest.mark.parametrize(("limit_ms", "verdict", "count"), [
-    (11.5, Verdict.PASS, 8), (9.5, Verdict.REGRESSED, 8), (10.5, Verdict.INCONCLUSIVE, 20),
-], ids=["far below", "far above", "at the limit"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("limit_ms", "verdict", "count"),
+    [
+        (11.5, Verdict.PASS, 8),
+        (9.5, Verdict.REGRESSED, 8),
+        (10.5, Verdict.INCONCLUSIVE, 20),
+    ],
+    ids=["far below", "far above", "at the limit"],
+)
 def test_a_quantile_is_held_against_its_limit_from_both_sides(limit_ms: float, verdict: Verdict, count: int) -> None:
     answer = gate(measured(launches()), limit_ms)
     assert answer.verdict is verdict and answer.samples == 200 * count
@@ -115,13 +133,21 @@ def test_discarded_quads_and_unfinished_launches_give_no_samples() -> None:
     assert samples_ms(unfinished, "model") == []
 
 
-@pytest.mark.parametrize(("measurement", "quantile", "reason"), [
-    (measured(launches(7)), 0.95, "Only 7 launches can be used"),
-    (measured(launches(20, 68)), 0.99, "only 68 inferences; to bound its p99 69 are needed"),
-    (measured(launches(20), throttled=(0, 1, 2, 3, 4)), 0.95, "5 of 20 quads had to be discarded; with more than 20 %"),
-    (measured([np.append(ms[:-1], 0.0) for ms in launches()]), 0.95, "samples that are no durations"),
-    (measured(launches(12), complete=False), 0.95, "ended before it was complete"),
-], ids=["few launches", "few inferences", "discarded", "zero", "partial"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("measurement", "quantile", "reason"),
+    [
+        (measured(launches(7)), 0.95, "Only 7 launches can be used"),
+        (measured(launches(20, 68)), 0.99, "only 68 inferences; to bound its p99 69 are needed"),
+        (
+            measured(launches(20), throttled=(0, 1, 2, 3, 4)),
+            0.95,
+            "5 of 20 quads had to be discarded; with more than 20 %",
+        ),
+        (measured([np.append(ms[:-1], 0.0) for ms in launches()]), 0.95, "samples that are no durations"),
+        (measured(launches(12), complete=False), 0.95, "ended before it was complete"),
+    ],
+    ids=["few launches", "few inferences", "discarded", "zero", "partial"],
+)
 def test_what_bounds_nothing_is_invalid_and_says_why(measurement: Measurement, quantile: float, reason: str) -> None:
     answer = gate(measurement, 10.5, quantile)
     assert answer.verdict is Verdict.INVALID and reason in answer.reason
@@ -139,8 +165,9 @@ def test_a_partial_measurement_that_a_look_decided_keeps_its_verdict() -> None:
     assert gate(measured(launches(9), complete=False), 11.5).verdict is Verdict.PASS
 
 
-@pytest.mark.parametrize(("model", "quantile", "confidence"), [("other", 0.95, 0.99), ("model", 1.0, 0.99),
-                                                               ("model", 0.95, 1.0)])
+@pytest.mark.parametrize(
+    ("model", "quantile", "confidence"), [("other", 0.95, 0.99), ("model", 1.0, 0.99), ("model", 0.95, 1.0)]
+)
 def test_impossible_questions_are_refused(model: str, quantile: float, confidence: float) -> None:
     with pytest.raises(ValueError, match="no bound"):
         absolute_gate(measured(launches()), model, quantile, 10.0, confidence)

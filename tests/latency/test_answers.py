@@ -11,24 +11,28 @@ from typing import Any
 
 import pytest
 
+from edgegd.device import latency_worker as worker_module
+from edgegd.device.answers import check_answer
+from edgegd.device.latency_worker import device_state, machine_facts, serve
 from edgegd.errors import OnnxUnreadableError, ProtocolError, WorkerError
-from edgegd.latency import worker as worker_module
-from edgegd.latency.answers import check_answer
-from edgegd.latency.conversation import ask, configure
-from edgegd.latency.endurance import measure_burst, measure_sustained
-from edgegd.latency.record import Design
-from edgegd.latency.worker import device_state, machine_facts, serve
+from edgegd.latency.measuring.endurance import measure_burst, measure_sustained
+from edgegd.latency.measuring.record import Design
 from edgegd.precision.timing import profile_models
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.check import examine
 from edgegd.targets.lock import device_lock
+from edgegd.targets.worker_protocol import ask, configure
 
 DESIGN = Design(launches=1, quads=1, block_s=0.01, warmup_s=0.1, threads=1, spinning=False)
 REQUIRED = {
-    "hello": ("protocol", "machine", "state", "free_bytes"), "warm_up": ("stable",), "memory": ("peak_bytes",),
-    "configure": ("protocol", "load_ms", "machine", "inputs", "session"), "burst": ("durations_ns",),
-    "run": ("first_ns", "durations_ns", "before", "after"), "profile": ("nodes", "run_us", "plain_us"),
-}  # fmt: skip
+    "hello": ("protocol", "machine", "state", "free_bytes"),
+    "warm_up": ("stable",),
+    "memory": ("peak_bytes",),
+    "configure": ("protocol", "load_ms", "machine", "inputs", "session"),
+    "burst": ("durations_ns",),
+    "run": ("first_ns", "durations_ns", "before", "after"),
+    "profile": ("nodes", "run_us", "plain_us"),
+}
 ABSURD = [None, True, False, -1, -0.5, math.nan, math.inf, -math.inf, 1e300, 10**30, "", "\ud800", [], {}, [[]], [None]]
 
 
@@ -38,8 +42,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx = pytest.importorskip("onnx")
     path = tmp_path_factory.mktemp("true") / "model.onnx"
     tensors = [onnx.helper.make_tensor_value_info(name, 1, [1, 8, 8]) for name in ("x", "y")]
-    graph = onnx.helper.make_graph([onnx.helper.make_node("MatMul", ["x", "x"], ["y"], name="product")], "g",
-                                   tensors[:1], tensors[1:])  # fmt: skip
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "x"], ["y"], name="product")], "g", tensors[:1], tensors[1:]
+    )
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
     return path
 
@@ -48,8 +53,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def true_answers(model: Path) -> dict[str, dict[str, Any]]:
     """kind -> what the worker answers on this machine."""
     asked = {"model": str(model), "threads": 1, "spinning": False, "optimization": "all", "seed": 0, "input": None}
-    messages = [{"hello": worker_module.PROTOCOL}, {"configure": asked}, {"warm_up": 0.1}, {"run": 0.02}, {"burst": 3},
-                {"memory": True}, {"profile": 3}]  # fmt: skip
+    messages = [
+        {"hello": worker_module.PROTOCOL},
+        {"configure": asked},
+        {"warm_up": 0.1},
+        {"run": 0.02},
+        {"burst": 3},
+        {"memory": True},
+        {"profile": 3},
+    ]
     answers: list[dict[str, Any]] = []
     serve([json.dumps(message) for message in messages], lambda answer: answers.append(json.loads(json.dumps(answer))))
     return {next(iter(message)): answer for message, answer in zip(messages, answers, strict=True)}
@@ -109,12 +121,20 @@ def test_inferences_cannot_take_longer_than_their_block(true_answers: dict[str, 
         check_answer("run", changed(true_answers["run"], ("durations_ns", 0), 3_000_000_000), "board")
 
 
-@pytest.mark.parametrize(("path", "lie"), [
-    (("nodes", 0, "median_us"), 5e8), (("run_us",), 0.002), (("run_us",), 3e9), (("plain_us",), 6e8),
-    (("plain_us",), 0.001),
-], ids=str)  # fmt: skip
-def test_nodes_cannot_take_longer_than_their_run(true_answers: dict[str, dict[str, Any]], path: tuple[str, ...],
-                                                 lie: float) -> None:
+@pytest.mark.parametrize(
+    ("path", "lie"),
+    [
+        (("nodes", 0, "median_us"), 5e8),
+        (("run_us",), 0.002),
+        (("run_us",), 3e9),
+        (("plain_us",), 6e8),
+        (("plain_us",), 0.001),
+    ],
+    ids=str,
+)
+def test_nodes_cannot_take_longer_than_their_run(
+    true_answers: dict[str, dict[str, Any]], path: tuple[str, ...], lie: float
+) -> None:
     node = true_answers["profile"]["nodes"][0] | {"median_us": 900.0}
     sound = true_answers["profile"] | {"nodes": [node], "run_us": 1000.0, "plain_us": 800.0}
     check_answer("profile", sound, "board")
@@ -153,14 +173,18 @@ class Liar:
 @pytest.fixture
 def liar(true_answers: dict[str, dict[str, Any]]) -> Liar:
     session = true_answers["configure"]["session"] | {"threads": 1, "spinning": False}
-    honest = true_answers | {"lock": {"locked": True}, "unlock": {"locked": False},
-                             "configure": true_answers["configure"] | {"session": session}}  # fmt: skip
+    honest = true_answers | {
+        "lock": {"locked": True},
+        "unlock": {"locked": False},
+        "configure": true_answers["configure"] | {"session": session},
+    }
     honest["configure"].pop("model_sha256", None)
     return Liar(copy.deepcopy(honest))
 
 
-@pytest.mark.parametrize("lie", [{}, {"locked": False}, {"locked": 1}, {"locked": None}, {"held_by": 3},
-                                 {"held_by": []}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "lie", [{}, {"locked": False}, {"locked": 1}, {"locked": None}, {"held_by": 3}, {"held_by": []}], ids=str
+)
 def test_a_lock_that_is_not_confirmed_is_not_held(liar: Liar, lie: dict[str, Any]) -> None:
     liar.answers["lock"] = lie
     with pytest.raises(WorkerError, match=r"[Bb]oard"), device_lock(liar):
@@ -182,8 +206,9 @@ def test_no_command_believes_a_duration(liar: Liar, model: Path, lie: Any) -> No
                 profile_models({"m": model}, other, LatencySection(), launches=1)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("path", [("machine", "onnxruntime"), ("machine",), ("free_bytes",), ("state", "clocks_ns")],
-                         ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "path", [("machine", "onnxruntime"), ("machine",), ("free_bytes",), ("state", "clocks_ns")], ids=str
+)
 @pytest.mark.parametrize("lie", [True, -1, [1], "9" * 5000, math.inf], ids=lambda lie: repr(lie)[:9])
 def test_target_check_believes_nothing(liar: Liar, path: tuple[str, ...], lie: Any) -> None:
     liar.answers["hello"] = changed(liar.answers["hello"], path, lie)
@@ -205,8 +230,9 @@ def test_another_version_is_said_and_a_boolean_is_none(liar: Liar) -> None:
         configure(liar, "m", DESIGN)
 
 
-@pytest.mark.parametrize("answer", [{"error": 5}, {"error": "x", "about": []}, {"error": None, "about": "model"}],
-                         ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "answer", [{"error": 5}, {"error": "x", "about": []}, {"error": None, "about": "model"}], ids=str
+)
 def test_reports_of_failures_are_checked_too(liar: Liar, answer: dict[str, Any]) -> None:
     liar.answers["run"] = answer
     with pytest.raises(WorkerError, match="oard"):

@@ -13,13 +13,14 @@ import pytest
 from processes import END_S
 
 from edgegd.errors import BaselineDamagedError, BaselineNotFoundError, BaselineShapeError, WouldOverwriteError
-from edgegd.latency.baseline import Baseline, baseline_names
-from edgegd.latency.history import HistoryEntry, append_history, fingerprint_hash, read_history
+from edgegd.latency.baseline.baseline import Baseline, baseline_names
+from edgegd.latency.baseline.history import HistoryEntry, append_history, fingerprint_hash, read_history
 
 MakeModel = Callable[..., Path]
 STATIC = {"bytes": 7, "nodes": {"MatMul": 1}}
-ENTRY = HistoryEntry("2026-01-02T03:04:05+00:00", "pi5", "0123456789ab", 11.5, 12.25, 1.065, "REGRESSED", "c" * 64,
-                     "b" * 64)  # fmt: skip
+ENTRY = HistoryEntry(
+    "2026-01-02T03:04:05+00:00", "pi5", "0123456789ab", 11.5, 12.25, 1.065, "REGRESSED", "c" * 64, "b" * 64
+)
 
 
 @pytest.fixture
@@ -41,8 +42,9 @@ def test_a_baseline_is_a_copy_of_the_file_and_what_is_known_of_it(make_model: Ma
     assert {path.name for path in stored.folder.iterdir()} == {"model.onnx", "baseline.json"}
 
 
-def test_an_existing_baseline_is_replaced_only_by_force_and_keeps_its_history(make_model: MakeModel, stored: Baseline
-                                                                              ) -> None:
+def test_an_existing_baseline_is_replaced_only_by_force_and_keeps_its_history(
+    make_model: MakeModel, stored: Baseline
+) -> None:
     root, other = stored.folder.parent, make_model("other", products=2)
     append_history(stored.accepted("pi5", {"cpu": "Cortex-A76"}), ENTRY)
     with pytest.raises(WouldOverwriteError) as caught:
@@ -60,8 +62,10 @@ def test_the_stored_model_can_be_set_again_under_its_own_name(stored: Baseline) 
 
 def test_the_devices_that_accepted_it_are_stored(stored: Baseline) -> None:
     stored.accepted("pi5", {"cpu": "Cortex-A76"}).accepted("server", {"cpu": "Xeon"}).accepted("pi5", {"cpu": "new"})
-    assert Baseline.load("shipped", stored.folder.parent).accepted_on == {"pi5": {"cpu": "new"},
-                                                                          "server": {"cpu": "Xeon"}}
+    assert Baseline.load("shipped", stored.folder.parent).accepted_on == {
+        "pi5": {"cpu": "new"},
+        "server": {"cpu": "Xeon"},
+    }
 
 
 def test_a_missing_baseline_is_answered_by_those_that_exist(make_model: MakeModel, stored: Baseline) -> None:
@@ -106,26 +110,51 @@ def _without_hash(folder: Path) -> None:
     (folder / "baseline.json").write_text(json.dumps(facts))
 
 
-@pytest.mark.parametrize(("damage", "said"), [
-    (_other_bytes, "43 bytes"), (_no_model, "no such file"), (_cut, "JSONDecodeError"), (_other_schema, "schema 99"),
-    (_without_hash, "sha256"),
-], ids=["another model", "no model", "cut", "schema", "without hash"])  # fmt: skip
-def test_a_damaged_baseline_is_refused_with_the_reason(stored: Baseline, damage: Callable[[Path], None], said: str
-                                                       ) -> None:
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_other_bytes, "43 bytes"),
+        (_no_model, "no such file"),
+        (_cut, "JSONDecodeError"),
+        (_other_schema, "schema 99"),
+        (_without_hash, "sha256"),
+    ],
+    ids=["another model", "no model", "cut", "schema", "without hash"],
+)
+def test_a_damaged_baseline_is_refused_with_the_reason(
+    stored: Baseline, damage: Callable[[Path], None], said: str
+) -> None:
     damage(stored.folder)
     with pytest.raises(BaselineDamagedError) as caught:
         Baseline.load("shipped", stored.folder.parent)
     assert said in caught.value.found and caught.value.exit_code == 95 and "git lfs pull" in caught.value.mend
 
 
-MEASURED = {"made_by": {"cpu": "x"}, "bytes": 7, "nodes": {"MatMul": 1}, "float_nodes": {}, "integer_convolutions": [],
-            "float_convolutions": ["a"]}  # fmt: skip
+MEASURED = {
+    "made_by": {"cpu": "x"},
+    "bytes": 7,
+    "nodes": {"MatMul": 1},
+    "float_nodes": {},
+    "integer_convolutions": [],
+    "float_convolutions": ["a"],
+}
 
 
-@pytest.mark.parametrize("change", [
-    {"nodes": "long"}, {"nodes": {"MatMul": "1"}}, {"nodes": {"MatMul": -1}}, {"bytes": True}, {"bytes": 10**30},
-    {"float_convolutions": [1]}, {"integer_convolutions": {}}, {"made_by": []}, {"float_nodes": None},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nodes": "long"},
+        {"nodes": {"MatMul": "1"}},
+        {"nodes": {"MatMul": -1}},
+        {"bytes": True},
+        {"bytes": 10**30},
+        {"float_convolutions": [1]},
+        {"integer_convolutions": {}},
+        {"made_by": []},
+        {"float_nodes": None},
+    ],
+    ids=str,
+)
 def test_facts_that_no_measurement_gives_are_damage(stored: Baseline, change: dict[str, object]) -> None:
     path = stored.folder / "baseline.json"
     facts = json.loads(path.read_text())
@@ -141,13 +170,18 @@ def test_a_candidate_of_the_same_shape_is_taken(make_model: MakeModel, stored: B
     assert stored.require_same_shape(candidate).sha256 == sha256(candidate.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize(("changed", "expected", "found", "mend"), [
-    ({"shape": (2, 64)}, "images float32 (1, 64)", "images float32 (2, 64)", "export the candidate with"),
-    ({"shape": ("batch", 64)}, "images float32 (1, 64)", "images float32 (batch, 64)", "export the candidate with"),
-    ({"dtype": "uint8"}, "images float32 (1, 64)", "images uint8 (1, 64)", "takes floats: gate the portable file"),
-], ids=["sides", "side that is not fixed", "type"])
+@pytest.mark.parametrize(
+    ("changed", "expected", "found", "mend"),
+    [
+        ({"shape": (2, 64)}, "images float32 (1, 64)", "images float32 (2, 64)", "export the candidate with"),
+        ({"shape": ("batch", 64)}, "images float32 (1, 64)", "images float32 (batch, 64)", "export the candidate with"),
+        ({"dtype": "uint8"}, "images float32 (1, 64)", "images uint8 (1, 64)", "takes floats: gate the portable file"),
+    ],
+    ids=["sides", "side that is not fixed", "type"],
+)
 def test_a_candidate_of_another_shape_is_refused_with_what_differs(
-        make_model: MakeModel, stored: Baseline, changed: dict[str, Any], expected: str, found: str, mend: str) -> None:
+    make_model: MakeModel, stored: Baseline, changed: dict[str, Any], expected: str, found: str, mend: str
+) -> None:
     candidate = make_model("another", **changed)
     with pytest.raises(BaselineShapeError) as caught:
         stored.require_same_shape(candidate)
@@ -165,13 +199,20 @@ def test_a_baseline_of_pixels_names_the_candidates_edge_file(make_model: MakeMod
     assert f"gate the candidate's edge file, {tmp_path / 'qat.edge.onnx'} (not there)" in caught.value.mend
 
 
-def test_an_edge_candidate_names_the_portable_file_that_it_was_made_from(make_model: MakeModel, stored: Baseline,
-                                                                         tmp_path: Path) -> None:
+def test_an_edge_candidate_names_the_portable_file_that_it_was_made_from(
+    make_model: MakeModel, stored: Baseline, tmp_path: Path
+) -> None:
     onnx = pytest.importorskip("onnx")
     from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 
-    contract = ModelContract(Preprocessing.of_pixels(Preprocessing((64, 64)), 3), OutputContract("raw", (1, 5, 10)),
-                             ("ant",), 32, "qat", portable="qat.onnx")
+    contract = ModelContract(
+        Preprocessing.of_pixels(Preprocessing((64, 64)), 3),
+        OutputContract("raw", (1, 5, 10)),
+        ("ant",),
+        32,
+        "qat",
+        portable="qat.onnx",
+    )
     model = onnx.load(make_model("pixels", dtype="uint8"))
     onnx.helper.set_model_props(model, contract.to_metadata())
     onnx.save(model, tmp_path / "qat.edge.onnx")
@@ -206,7 +247,8 @@ def test_gates_at_once_do_not_mix_their_lines(stored: Baseline) -> None:
     for thread in threads:
         thread.join(END_S)
     assert sorted(entry.target for entry in read_history(stored)) == sorted(
-        f"target{number}" * 200 for number in range(4) for _ in range(20))
+        f"target{number}" * 200 for number in range(4) for _ in range(20)
+    )
 
 
 def test_a_number_that_is_none_is_not_stored(stored: Baseline) -> None:
@@ -225,10 +267,18 @@ def test_a_line_that_is_none_is_named(stored: Baseline, line: str) -> None:
     assert caught.value.found == line
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("candidate_ms", 1e308), ("baseline_ms", -1.0), ("ratio", 1e30), ("baseline_ms", True), ("candidate_ms", "5"),
-    ("ratio", float("nan")),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("candidate_ms", 1e308),
+        ("baseline_ms", -1.0),
+        ("ratio", 1e30),
+        ("baseline_ms", True),
+        ("candidate_ms", "5"),
+        ("ratio", float("nan")),
+    ],
+    ids=str,
+)
 def test_numbers_of_a_history_are_plausible(stored: Baseline, key: str, value: object) -> None:
     (stored.folder / "history.jsonl").write_text(json.dumps(vars(ENTRY) | {key: value}) + "\n")
     with pytest.raises(BaselineDamagedError, match="Line 1 of"):

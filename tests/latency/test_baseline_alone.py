@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgegd.errors import OnnxUnreadableError
-from edgegd.latency.baseline import Baseline
+from edgegd.latency.baseline.baseline import Baseline
 
 onnx = pytest.importorskip("onnx")
 
@@ -24,10 +24,16 @@ def model(sides: list[Any], kind: int = 1) -> Any:
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
 
 
-@pytest.mark.parametrize(("name", "sides", "kind", "reason"), [
-    ("half", [1, 64], 10, "float32 or uint8"), ("dynamic", ["N", 64], 1, "sides are all fixed"),
-    ("unknown", [None, 64], 1, "sides are all fixed"), ("double", [1, 64], 11, "float32 or uint8"),
-], ids=lambda value: str(value))  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "sides", "kind", "reason"),
+    [
+        ("half", [1, 64], 10, "float32 or uint8"),
+        ("dynamic", ["N", 64], 1, "sides are all fixed"),
+        ("unknown", [None, 64], 1, "sides are all fixed"),
+        ("double", [1, 64], 11, "float32 or uint8"),
+    ],
+    ids=lambda value: str(value),
+)
 def test_what_cannot_be_timed(tmp_path: Path, name: str, sides: list[Any], kind: int, reason: str) -> None:
     made = model(sides, kind)
     if kind == 11:
@@ -39,8 +45,9 @@ def test_what_cannot_be_timed(tmp_path: Path, name: str, sides: list[Any], kind:
 
 
 def test_weights_in_a_second_file(tmp_path: Path) -> None:
-    onnx.save_model(model([1, 64]), tmp_path / "two.onnx", save_as_external_data=True, location="two.bin",
-                    size_threshold=0)  # fmt: skip
+    onnx.save_model(
+        model([1, 64]), tmp_path / "two.onnx", save_as_external_data=True, location="two.bin", size_threshold=0
+    )
     with pytest.raises(OnnxUnreadableError, match="weights in a second file"):
         Baseline.set(tmp_path / "two.onnx", "b", static={}, root=tmp_path / "baselines")
     assert not (tmp_path / "baselines").exists()
@@ -49,10 +56,15 @@ def test_weights_in_a_second_file(tmp_path: Path) -> None:
     assert Baseline.set(tmp_path / "one.onnx", "b", static={}, root=tmp_path / "baselines").model.is_file()
 
 
-@pytest.mark.parametrize("arguments", [
-    ("baseline", "set", "two.onnx", "--name", "n"), ("gate", "one.onnx", "--baseline", "two.onnx"),
-    ("gate", "two.onnx", "--baseline", "one.onnx"),
-], ids=" ".join)  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("baseline", "set", "two.onnx", "--name", "n"),
+        ("gate", "one.onnx", "--baseline", "two.onnx"),
+        ("gate", "two.onnx", "--baseline", "one.onnx"),
+    ],
+    ids=" ".join,
+)
 def test_commands_that_look_into_such_a_file(
     arguments: tuple[str, ...], tmp_path: Path, edgegd_command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from made_measurement import made_measurement
 
 from edgegd.errors import OutputFileError
-from edgegd.latency.recording import Recording
+from edgegd.latency.measuring.recording import Recording
 from edgegd.safe_outputs import is_gate_markdown, is_junit, is_png
 
 Command = Callable[..., Any]
@@ -41,8 +41,9 @@ def raw(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["raw.jsonl", "elsewhere/precious.txt", "elsewhere", "elsewhere/precious.txt/x.png"])
-def test_latency_plot(name: str, raw: Path, elsewhere: Path, edgegd_command: Command,
-                      contents: Callable[[Path], Mapping[str, bytes]]) -> None:
+def test_latency_plot(
+    name: str, raw: Path, elsewhere: Path, edgegd_command: Command, contents: Callable[[Path], Mapping[str, bytes]]
+) -> None:
     before = contents(raw.parent)
     outcome = edgegd_command("latency", "plot", raw, "--output", raw.parent / name)
     assert outcome.code == 56 and contents(raw.parent) == before
@@ -58,9 +59,14 @@ def test_latency_plot_replaces_its_own_picture(raw: Path, edgegd_command: Comman
 
 @pytest.mark.parametrize("option", ["--junit", "--markdown"])
 @pytest.mark.parametrize("name", ["candidate.onnx", "precious.txt", "folder", "link"])
-def test_gate_refuses_an_output_before_it_measures(option: str, name: str, tmp_path: Path, edgegd_command: Command,
-                                                   monkeypatch: pytest.MonkeyPatch,
-                                                   contents: Callable[[Path], Mapping[str, bytes]]) -> None:
+def test_gate_refuses_an_output_before_it_measures(
+    option: str,
+    name: str,
+    tmp_path: Path,
+    edgegd_command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    contents: Callable[[Path], Mapping[str, bytes]],
+) -> None:
     monkeypatch.chdir(tmp_path)
     for file in ("candidate.onnx", "baseline.onnx"):
         Path(file).write_bytes(MODEL.read_bytes())
@@ -83,21 +89,24 @@ def test_gate_of_a_run_folder_whose_gates_are_a_link(tmp_path: Path, elsewhere: 
 
 
 def test_gate_writes_its_outputs_again(
-        tmp_path: Path, edgegd_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, edgegd_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnx")
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        outcome = edgegd_command("gate", MODEL, "--baseline", MODEL, "--no-timing", "--junit", "out/gate.xml",
-                                 "--markdown", "out/gate.md")  # fmt: skip
+        outcome = edgegd_command(
+            "gate", MODEL, "--baseline", MODEL, "--no-timing", "--junit", "out/gate.xml", "--markdown", "out/gate.md"
+        )
         assert outcome.code == 0, outcome.err
     assert is_junit(Path("out/gate.xml").read_bytes()) and is_gate_markdown(Path("out/gate.md").read_bytes())
 
 
-def test_latency_on_a_target_is_not_measured_where_it_cannot_be_stored(tmp_path: Path, elsewhere: Path,
-                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgegd.pipeline import latency
+def test_latency_on_a_target_is_not_measured_where_it_cannot_be_stored(
+    tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgegd.pipeline import device_latency as latency
     from edgegd.pipeline.run_folder import RunFolder
-    from edgegd.pipeline.stage import Silent
+    from edgegd.progress import Silent
     from edgegd.recipe.schema import Recipe
 
     folder = RunFolder.create(tmp_path / "run", Recipe(), "a/recipe")
@@ -108,8 +117,9 @@ def test_latency_on_a_target_is_not_measured_where_it_cannot_be_stored(tmp_path:
     assert elsewhere.read_bytes() == SOMEBODYS
 
 
-def test_no_table_where_no_device_has_answered(run_copy: Path, edgegd_command: Callable[..., Any], tmp_path: Path,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_table_where_no_device_has_answered(
+    run_copy: Path, edgegd_command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     edgegd_command("target", "add", "mute", "command:true")
     outcome = edgegd_command("latency", "run", run_copy, "--target", "mute")

@@ -9,7 +9,7 @@ BLOCK_AND_IMPORT = """
 import sys
 for name in ("torch", "torchvision", "ultralytics", "onnx", "cv2"):
     sys.modules[name] = None  # importing it raises ImportError
-import edgegd.latency.measure, edgegd.targets.local, edgegd.doctor
+import edgegd.latency.measuring.measure, edgegd.targets.local, edgegd.doctor
 print(edgegd.doctor.diagnose(deep=False).fingerprint["onnxruntime"])
 """
 

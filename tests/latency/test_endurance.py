@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgegd.latency.endurance import SustainedBlock, is_steady, measure_burst, measure_sustained
-from edgegd.latency.record import Design
+from edgegd.latency.measuring.endurance import SustainedBlock, is_steady, measure_burst, measure_sustained
+from edgegd.latency.measuring.record import Design
 from edgegd.targets.local import LocalTarget
 
 DESIGN = Design(launches=3, quads=1, block_s=0.05, warmup_s=0, threads=1, spinning=False)
@@ -24,10 +24,18 @@ def block(at_s: float, celsius: float | None) -> SustainedBlock:
     return SustainedBlock(at_s, 10.0, celsius, None, ())
 
 
-@pytest.mark.parametrize(("celsius", "steady"), [
-    ([50.0] * 70, True), ([50.0] * 59, False), ([50.0 + 0.02 * i for i in range(200)], False),
-    ([50.0 + min(i, 100) * 0.2 for i in range(200)], True), ([50.0] * 69 + [None], False), ([None] * 100, False),
-], ids=["constant", "too short", "rising", "risen, then constant", "unknown at last", "no zone"])
+@pytest.mark.parametrize(
+    ("celsius", "steady"),
+    [
+        ([50.0] * 70, True),
+        ([50.0] * 59, False),
+        ([50.0 + 0.02 * i for i in range(200)], False),
+        ([50.0 + min(i, 100) * 0.2 for i in range(200)], True),
+        ([50.0] * 69 + [None], False),
+        ([None] * 100, False),
+    ],
+    ids=["constant", "too short", "rising", "risen, then constant", "unknown at last", "no zone"],
+)
 def test_steady_is_one_degree_within_a_minute(celsius: list[float | None], steady: bool) -> None:
     assert is_steady([block(float(second), value) for second, value in enumerate(celsius)]) is steady
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgegd.latency.fingerprint import differences, fingerprint, parse_cpuinfo
+from edgegd.device.fingerprint import differences, fingerprint, parse_cpuinfo
 
 XEON = """\
 processor	: 0
@@ -109,22 +109,37 @@ Features	: fp asimd evtstrm aes crc32 atomics asimdhp asimddp
 CPU implementer	: 0x41
 CPU part	: 0xd0b
 """
-UNEVEN = RK3588.replace("asimdhp asimddp\nCPU implementer	: 0x41\nCPU part	: 0xd05",
-                        "asimdhp\nCPU implementer	: 0x51\nCPU part	: 0x803")
+UNEVEN = RK3588.replace(
+    "asimdhp asimddp\nCPU implementer	: 0x41\nCPU part	: 0xd05",
+    "asimdhp\nCPU implementer	: 0x51\nCPU part	: 0x803",
+)
 
 
-@pytest.mark.parametrize(("text", "name", "instruction_sets"), [
-    (XEON, "Intel(R) Xeon(R) Processor @ 2.80GHz", ("avx2", "avx512f", "avx512_vnni")),
-    (HASWELL, "Intel(R) Core(TM) i7-4770 CPU @ 3.40GHz", ("avx2",)),
-    (ALDER_LAKE, "12th Gen Intel(R) Core(TM) i5-1240P", ("avx2", "avx_vnni")),
-    (PI_4, "Cortex-A72 (Raspberry Pi 4 Model B Rev 1.4)", ()),
-    (PI_4_32_BIT, "Cortex-A72 (Raspberry Pi 4 Model B Rev 1.4)", ()),
-    (PI_5, "Cortex-A76 (Raspberry Pi 5 Model B Rev 1.0)", ("asimddp",)),
-    (RK3588, "Cortex-A55 + Cortex-A76", ("asimddp",)),
-    (UNEVEN, "ARM implementer 0x51 part 0x803 + Cortex-A76", ()),
-    ("", "unknown", ()),
-], ids=["xeon", "haswell", "alder lake", "pi 4", "pi 4 in 32 bits", "pi 5", "two kinds of core",
-        "a core without dot product", "no cpuinfo"])
+@pytest.mark.parametrize(
+    ("text", "name", "instruction_sets"),
+    [
+        (XEON, "Intel(R) Xeon(R) Processor @ 2.80GHz", ("avx2", "avx512f", "avx512_vnni")),
+        (HASWELL, "Intel(R) Core(TM) i7-4770 CPU @ 3.40GHz", ("avx2",)),
+        (ALDER_LAKE, "12th Gen Intel(R) Core(TM) i5-1240P", ("avx2", "avx_vnni")),
+        (PI_4, "Cortex-A72 (Raspberry Pi 4 Model B Rev 1.4)", ()),
+        (PI_4_32_BIT, "Cortex-A72 (Raspberry Pi 4 Model B Rev 1.4)", ()),
+        (PI_5, "Cortex-A76 (Raspberry Pi 5 Model B Rev 1.0)", ("asimddp",)),
+        (RK3588, "Cortex-A55 + Cortex-A76", ("asimddp",)),
+        (UNEVEN, "ARM implementer 0x51 part 0x803 + Cortex-A76", ()),
+        ("", "unknown", ()),
+    ],
+    ids=[
+        "xeon",
+        "haswell",
+        "alder lake",
+        "pi 4",
+        "pi 4 in 32 bits",
+        "pi 5",
+        "two kinds of core",
+        "a core without dot product",
+        "no cpuinfo",
+    ],
+)
 def test_parse_cpuinfo(text: str, name: str, instruction_sets: tuple[str, ...]) -> None:
     cpu = parse_cpuinfo(text)
     assert (cpu.name, cpu.instruction_sets) == (name, instruction_sets)
@@ -132,10 +147,19 @@ def test_parse_cpuinfo(text: str, name: str, instruction_sets: tuple[str, ...]) 
 
 def test_fingerprint_interprets_the_facts_of_another_machine() -> None:
     facts: dict[str, Any] = {
-        "cpuinfo": PI_5, "architecture": "aarch64", "kernel": "6.6.31+rpt-rpi-2712", "logical_cores": 4,
-        "usable_cores": 3, "core_mask": [1, 2, 3], "onnxruntime_build": "git-commit-id=1",
-        "governor": "ondemand", "max_frequency_khz": "2400000", "onnxruntime": "1.23.0",
-        "numpy": "2.0.0", "python": "3.11.2"}
+        "cpuinfo": PI_5,
+        "architecture": "aarch64",
+        "kernel": "6.6.31+rpt-rpi-2712",
+        "logical_cores": 4,
+        "usable_cores": 3,
+        "core_mask": [1, 2, 3],
+        "onnxruntime_build": "git-commit-id=1",
+        "governor": "ondemand",
+        "max_frequency_khz": "2400000",
+        "onnxruntime": "1.23.0",
+        "numpy": "2.0.0",
+        "python": "3.11.2",
+    }
     result = fingerprint(facts)
     assert result["cpu"].startswith("Cortex-A76") and result["instruction_sets"] == ["asimddp"]
     assert (result["governor"], result["max_frequency_mhz"], result["usable_cores"]) == ("ondemand", 2400.0, 3)
@@ -153,7 +177,9 @@ def test_differences_name_what_is_unlike() -> None:
     here = fingerprint()
     assert differences(here, dict(here)) == ()
     other = here | {"governor": "powersave", "core_mask": [0]}
-    assert differences(here | {"governor": None}, other) == (f"core_mask: {here['core_mask']}, [0]",
-                                                             "governor: None, powersave")
+    assert differences(here | {"governor": None}, other) == (
+        f"core_mask: {here['core_mask']}, [0]",
+        "governor: None, powersave",
+    )
     shorter = {key: value for key, value in here.items() if key != "kernel"}
     assert differences(here, shorter) == (f"kernel: {here['kernel']}, not recorded",)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from made_measurement import FINGERPRINT, made_measurement
 from numpy.typing import NDArray
 
-from edgegd.latency.calibration import Calibration, detectable, pass_probability
-from edgegd.latency.gate import GateRule, adjust, holm, refusal, relative_gate
-from edgegd.latency.record import Measurement
-from edgegd.latency.verdict import Look, RelativeGate, Verdict
+from edgegd.latency.gate.calibration import Calibration, detectable, pass_probability
+from edgegd.latency.gate.relative import GateRule, adjust, holm, refusal, relative_gate
+from edgegd.latency.measuring.record import Measurement
+from edgegd.latency.statistics.verdict import Look, RelativeGate, Verdict
 
 RULE = GateRule()
 SLOW = np.log1p(0.05) + np.linspace(-0.002, 0.002, 8)
@@ -25,8 +25,16 @@ UNDECIDED = np.log1p(0.03) + np.linspace(-0.02, 0.02, 20)[np.random.default_rng(
 
 def calibration(sd: float, **changes: object) -> Calibration:
     ratios = sd * np.random.default_rng(3).standard_normal(30)
-    made = Calibration("board", FINGERPRINT, threads=1, spinning=False, quads=4, block_s=0.2,
-                       launch_ratios=tuple(ratios.tolist()), made="then")
+    made = Calibration(
+        "board",
+        FINGERPRINT,
+        threads=1,
+        spinning=False,
+        quads=4,
+        block_s=0.2,
+        launch_ratios=tuple(ratios.tolist()),
+        made="then",
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -68,8 +76,11 @@ def test_replaying_gives_the_same_answer_and_more_data_than_the_deciding_look_do
     measurement = made_measurement(SLOW)
     assert gate(measurement) == gate(measurement) == gate(replace(measurement, complete=False))
     longer = gate(made_measurement(np.concatenate([SLOW, np.full(12, -0.5)])))
-    assert (longer.verdict, longer.looks, longer.ratio) == (Verdict.REGRESSED, gate(measurement).looks,
-                                                            gate(measurement).ratio)
+    assert (longer.verdict, longer.looks, longer.ratio) == (
+        Verdict.REGRESSED,
+        gate(measurement).looks,
+        gate(measurement).ratio,
+    )
 
 
 def test_the_ratio_of_a_launch_is_the_median_of_its_sound_quads() -> None:
@@ -78,19 +89,24 @@ def test_the_ratio_of_a_launch_is_the_median_of_its_sound_quads() -> None:
     assert answer.verdict is Verdict.REGRESSED and (answer.discarded_quads, answer.quads) == (6, 32)
 
 
-@pytest.mark.parametrize(("measurement", "reason"), [
-    (made_measurement(SLOW, throttled=frozenset((launch, 0) for launch in range(7))), "7 of 32 quads had to be"),
-    (made_measurement(SLOW[:7]), "Only 7 launches can be used"),
-    (made_measurement(SLOW[:7], complete=False), "ended before it was complete and before a look decided"),
-    (made_measurement(UNDECIDED[:12], complete=False), "ended before it was complete and before a look decided"),
-    (made_measurement(SLOW, fingerprints={5: {**FINGERPRINT, "governor": "powersave"}}),
-     "another one in launch 5 than in the first (governor: None, powersave)"),
-    (spoilt(made_measurement(SLOW), 10**9, float("nan"), 10**9), "launch 7, quad 3"),
-    (spoilt(made_measurement(SLOW), 10**9, float("inf"), 10**9), "samples that are no durations"),
-    (spoilt(made_measurement(SLOW), 10**9, 0, 10**9), "samples that are no durations"),
-    (spoilt(made_measurement(SLOW)), "samples that are no durations"),
-], ids=["discarded", "few", "partial early", "partial late", "other device", "nan", "infinite", "zero", "empty"]
-)  # fmt: skip
+@pytest.mark.parametrize(
+    ("measurement", "reason"),
+    [
+        (made_measurement(SLOW, throttled=frozenset((launch, 0) for launch in range(7))), "7 of 32 quads had to be"),
+        (made_measurement(SLOW[:7]), "Only 7 launches can be used"),
+        (made_measurement(SLOW[:7], complete=False), "ended before it was complete and before a look decided"),
+        (made_measurement(UNDECIDED[:12], complete=False), "ended before it was complete and before a look decided"),
+        (
+            made_measurement(SLOW, fingerprints={5: {**FINGERPRINT, "governor": "powersave"}}),
+            "another one in launch 5 than in the first (governor: None, powersave)",
+        ),
+        (spoilt(made_measurement(SLOW), 10**9, float("nan"), 10**9), "launch 7, quad 3"),
+        (spoilt(made_measurement(SLOW), 10**9, float("inf"), 10**9), "samples that are no durations"),
+        (spoilt(made_measurement(SLOW), 10**9, 0, 10**9), "samples that are no durations"),
+        (spoilt(made_measurement(SLOW)), "samples that are no durations"),
+    ],
+    ids=["discarded", "few", "partial early", "partial late", "other device", "nan", "infinite", "zero", "empty"],
+)
 def test_what_may_not_be_judged_is_invalid_and_says_why(measurement: Measurement, reason: str) -> None:
     answer = gate(measurement, known=calibration(0.01))
     assert answer.verdict is Verdict.INVALID and reason.lower() in answer.reason.lower()
@@ -119,13 +135,21 @@ def test_a_device_that_shows_only_great_regressions_gets_no_answer() -> None:
     assert refusal(noisy, willing) == "" and gate(made_measurement(SLOW), willing, noisy).verdict is Verdict.REGRESSED
 
 
-@pytest.mark.parametrize(("known", "text"), [
-    (None, "The device is not calibrated"),
-    (calibration(0.06, fingerprint={**FINGERPRINT, "cpu": "another"}), "does not count for this measurement: cpu: an"),
-    (calibration(0.06, block_s=0.5), "block_s: 0.5, 0.2"),
-], ids=["none", "other device", "other blocks"])  # fmt: skip
-def test_without_a_calibration_that_counts_the_gate_answers_and_says_what_is_unknown(known: Calibration | None,
-                                                                                    text: str) -> None:
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        (None, "The device is not calibrated"),
+        (
+            calibration(0.06, fingerprint={**FINGERPRINT, "cpu": "another"}),
+            "does not count for this measurement: cpu: an",
+        ),
+        (calibration(0.06, block_s=0.5), "block_s: 0.5, 0.2"),
+    ],
+    ids=["none", "other device", "other blocks"],
+)
+def test_without_a_calibration_that_counts_the_gate_answers_and_says_what_is_unknown(
+    known: Calibration | None, text: str
+) -> None:
     answer = gate(made_measurement(SLOW), known=known)
     assert answer.verdict is Verdict.REGRESSED and answer.detectable is None and answer.pass_probability is None
     assert text in answer.reason and "edgegd latency calibrate" in answer.reason
@@ -135,16 +159,19 @@ def test_without_a_calibration_that_counts_the_gate_answers_and_says_what_is_unk
 def test_holm_rejects_what_the_closed_test_rejects(p_values: list[float]) -> None:
     everything = range(len(p_values))
     sets = [chosen for size in everything for chosen in itertools.combinations(everything, size + 1)]
-    closed = [all(min(p_values[i] for i in chosen) <= 0.01 / len(chosen) for chosen in sets if index in chosen)
-              for index in everything]  # fmt: skip
+    closed = [
+        all(min(p_values[i] for i in chosen) <= 0.01 / len(chosen) for chosen in sets if index in chosen)
+        for index in everything
+    ]
     assert holm(p_values, 0.01) == closed
 
 
 def judged(verdict: Verdict, p_regressed: float, p_pass: float, look: int = 2) -> RelativeGate:
     made = Look(RULE.looks[look], RULE.alpha * RULE.split[look], p_regressed, p_pass)
     ratios: NDArray[np.float64] = np.array([])
-    return RelativeGate(verdict, "Alone.", "board", "candidate", "baseline", 0.03, 0.01, 1.0, 0.9, 1.1, (made,),
-                        tuple(ratios), 0, 8)
+    return RelativeGate(
+        verdict, "Alone.", "board", "candidate", "baseline", 0.03, 0.01, 1.0, 0.9, 1.1, (made,), tuple(ratios), 0, 8
+    )
 
 
 def test_of_two_weak_verdicts_together_neither_stands_and_a_strong_one_carries_the_weak_one() -> None:

@@ -17,7 +17,7 @@ from processes import hears_interrupts
 
 pytest.importorskip("onnx")
 
-from edgegd.latency.recording import load_measurement
+from edgegd.latency.measuring.recording import load_measurement
 
 RECIPE = """\
 version: 1
@@ -46,10 +46,26 @@ def start_gate(device: Device | None, make_model: Any, tmp_path: Path) -> Gate:
         run.mkdir()
         (run / "qat.edge.onnx").write_bytes(candidate.read_bytes())
         (run / "recipe.yaml").write_text(RECIPE)
-        arguments = ["gate", str(run), "--baseline", str(baseline), "--target", "board", "--json", "--out",
-                     str(tmp_path / "gates")]  # fmt: skip
-        return subprocess.Popen([*command, *arguments], env=environment, text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, start_new_session=True, preexec_fn=hears_interrupts)
+        arguments = [
+            "gate",
+            str(run),
+            "--baseline",
+            str(baseline),
+            "--target",
+            "board",
+            "--json",
+            "--out",
+            str(tmp_path / "gates"),
+        ]
+        return subprocess.Popen(
+            [*command, *arguments],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=hears_interrupts,
+        )
 
     return start
 
@@ -79,8 +95,9 @@ def workers_of(gate: subprocess.Popen[str], device: Device | None) -> list[int]:
     return [pid for pid, parent in parents.items() if parent == gate.pid]
 
 
-def test_an_interrupt_leaves_no_worker_and_keeps_the_samples(start_gate: Gate, device: Device | None, make_model: Any,
-                                                             tmp_path: Path) -> None:
+def test_an_interrupt_leaves_no_worker_and_keeps_the_samples(
+    start_gate: Gate, device: Device | None, make_model: Any, tmp_path: Path
+) -> None:
     gate = start_gate(make_model("first", products=300), make_model("second", products=300))
 
     def raw() -> list[Path]:

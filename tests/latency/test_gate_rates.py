@@ -1,4 +1,4 @@
-"""How often a gate says what: the table in edgegd.latency.looks, drawn anew."""
+"""How often a gate says what: the table in edgegd.latency.statistics.sequential_test, drawn anew."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import re
 import numpy as np
 import pytest
 
-from edgegd.latency import looks
-from edgegd.latency.gate import adjust
-from edgegd.latency.looks import GateRule, decide, outcomes
-from edgegd.latency.verdict import RelativeGate, Verdict
+from edgegd.latency.gate.relative import adjust
+from edgegd.latency.statistics import sequential_test as looks
+from edgegd.latency.statistics.sequential_test import GateRule, decide, outcomes
+from edgegd.latency.statistics.verdict import RelativeGate, Verdict
 
 DRAWS = 5000
 SLOWDOWNS = (-0.05, 0.0, 0.02, 0.03, 0.04, 0.05, 0.10)
 SPREADS = (0.005, 0.010, 0.015, 0.020)
 _CELL = re.compile(r"([\d.]+)/([\d.]+) +([\d.]+)")
-ROWS = [[tuple(map(float, cell)) for cell in _CELL.findall(line)]
-        for line in (looks.__doc__ or "").splitlines() if "SD " in line and "/" in line]  # fmt: skip
+ROWS = [
+    [tuple(map(float, cell)) for cell in _CELL.findall(line)]
+    for line in (looks.__doc__ or "").splitlines()
+    if "SD " in line and "/" in line
+]
 
 
 def noise(kind: str) -> np.ndarray:
@@ -59,7 +62,23 @@ def test_three_devices_at_the_margin_are_wrong_together_as_seldom_as_one() -> No
         for ratios in devices:
             one = decide(ratios, rule, discarded_quads=0, quads=1)
             assert one.verdict is not None
-            gates.append(RelativeGate(one.verdict, one.reason, "", "", "", rule.margin, rule.alpha, one.ratio, one.low,
-                                      one.high, one.looks, (), 0, 1))
+            gates.append(
+                RelativeGate(
+                    one.verdict,
+                    one.reason,
+                    "",
+                    "",
+                    "",
+                    rule.margin,
+                    rule.alpha,
+                    one.ratio,
+                    one.low,
+                    one.high,
+                    one.looks,
+                    (),
+                    0,
+                    1,
+                )
+            )
         wrong += any(gate.verdict is Verdict.REGRESSED for gate in adjust(gates))
     assert wrong / sets <= 0.01 + 3 * np.sqrt(0.01 * 0.99 / sets)

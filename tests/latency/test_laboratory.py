@@ -12,9 +12,9 @@ import pytest
 from played_target import PlayedTarget
 
 from edgegd.errors import MeasurementFileError, WorkerError
-from edgegd.latency.laboratory import sample
-from edgegd.latency.record import UNSTABLE, Design, Measurement
-from edgegd.latency.recording import load_measurement
+from edgegd.latency.gate.sampling import sample
+from edgegd.latency.measuring.record import UNSTABLE, Design, Measurement
+from edgegd.latency.measuring.recording import load_measurement
 
 DESIGN = Design(launches=4, quads=3, block_s=0.1, warmup_s=1, threads=1, spinning=False, seed=7)
 
@@ -41,20 +41,27 @@ def sampled(models: dict[str, Path], target: PlayedTarget, path: Path, **options
 
 def test_every_launch_gives_one_ratio(models: dict[str, Path], tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    measurement = sampled(models, PlayedTarget(play), tmp_path / "raw.jsonl",
-                          progress=lambda done, total: seen.append((done, total)))
+    measurement = sampled(
+        models, PlayedTarget(play), tmp_path / "raw.jsonl", progress=lambda done, total: seen.append((done, total))
+    )
     assert measurement.complete and len(measurement.blocks) == 4 * 3 * 4
     assert measurement.launch_ratios("candidate") == pytest.approx(np.log([1.01, 1.02, 1.03, 1.04]), abs=1e-6)
     assert np.all(measurement.launch_ratios("baseline") == 0)
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
     places = {tuple(block.model for block in quad) for quad in measurement.quads().values()}
-    assert places == {("baseline", "candidate", "candidate", "baseline"),
-                      ("candidate", "baseline", "baseline", "candidate")}, "ABBA and BAAB both occur"
+    assert places == {
+        ("baseline", "candidate", "candidate", "baseline"),
+        ("candidate", "baseline", "baseline", "candidate"),
+    }, "ABBA and BAAB both occur"
 
 
 def test_it_ends_when_there_is_enough(models: dict[str, Path], tmp_path: Path) -> None:
-    measurement = sampled(models, PlayedTarget(play), tmp_path / "raw.jsonl",
-                          enough=lambda m: "decided" if len(m.launch_ratios("candidate")) == 2 else "")
+    measurement = sampled(
+        models,
+        PlayedTarget(play),
+        tmp_path / "raw.jsonl",
+        enough=lambda m: "decided" if len(m.launch_ratios("candidate")) == 2 else "",
+    )
     assert measurement.complete and len(measurement.launch_ratios("candidate")) == 2
     assert json.loads((tmp_path / "raw.jsonl").read_text().splitlines()[-1])["reason"] == "decided"
 
@@ -63,7 +70,8 @@ def test_an_unstable_or_throttled_launch_is_replaced_by_another(models: dict[str
     measurement = sampled(models, PlayedTarget(play, unstable=(1,), throttled=(2,)), tmp_path / "raw.jsonl")
     assert list(measurement.log_ratios("candidate")) == [0, 3, 4, 5]
     assert measurement.discarded() == {(1, quad): (UNSTABLE,) for quad in range(3)} | {
-        (2, quad): ("throttled: cgroup",) for quad in range(3)}
+        (2, quad): ("throttled: cgroup",) for quad in range(3)
+    }
     assert measurement.planned_quads() == 18
 
 
@@ -106,14 +114,18 @@ def test_a_file_cut_off_anywhere_in_its_last_line_is_partial(models: dict[str, P
     assert load_measurement(path).blocks == whole.blocks[:-1]
 
 
-@pytest.mark.parametrize(("damage", "found"), [
-    (lambda text: "", "IndexError"),
-    (lambda text: text.replace('"schema": 1', '"schema": 2'), "schema 2"),
-    (lambda text: text.replace('"first_ns"', '"premier_ns"', 1), "premier_ns"),
-    (lambda text: text.replace('"first_ns": 100000000', '"first_ns": NaN', 1), "NaN"),
-    (lambda text: text.replace("{", "<", 5), "line 1"),
-    (lambda text: text + '{"kind": "verdict"}\n', "verdict"),
-], ids=["empty", "schema", "key", "nan", "no json", "unknown line"])
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (lambda text: "", "IndexError"),
+        (lambda text: text.replace('"schema": 1', '"schema": 2'), "schema 2"),
+        (lambda text: text.replace('"first_ns"', '"premier_ns"', 1), "premier_ns"),
+        (lambda text: text.replace('"first_ns": 100000000', '"first_ns": NaN', 1), "NaN"),
+        (lambda text: text.replace("{", "<", 5), "line 1"),
+        (lambda text: text + '{"kind": "verdict"}\n', "verdict"),
+    ],
+    ids=["empty", "schema", "key", "nan", "no json", "unknown line"],
+)
 def test_a_damaged_file_is_refused(models: dict[str, Path], tmp_path: Path, damage: Any, found: str) -> None:
     path = tmp_path / "raw.jsonl"
     sampled(models, PlayedTarget(play), path)

@@ -13,9 +13,9 @@ import pytest
 from made_measurement import FINGERPRINT, made_measurement
 
 from edgegd.errors import DeviceCalibrationError, InvalidMeasurementError
-from edgegd.latency.calibration import Calibration, calibrate, detectable, load, pass_probability, save
-from edgegd.latency.looks import GateRule, outcomes
-from edgegd.latency.record import Measurement
+from edgegd.latency.gate.calibration import Calibration, calibrate, detectable, load, pass_probability, save
+from edgegd.latency.measuring.record import Measurement
+from edgegd.latency.statistics.sequential_test import GateRule, outcomes
 
 RULE = GateRule()
 SAME = ("a", "a")
@@ -75,12 +75,16 @@ def test_calibrating_keeps_the_ratios_and_what_they_hold_for() -> None:
     assert made.unlike(changed) == ("cpu: made up, another",)
 
 
-@pytest.mark.parametrize(("measurement", "message"), [
-    (made_measurement(np.zeros(12)), "two copies of one model"),
-    (made_measurement(np.zeros(9), hashes=SAME), "board cannot be calibrated from so few launches"),
-    (made_measurement(np.zeros(12), hashes=SAME, throttled=frozenset((i, 0) for i in range(10))), "10 of 48 quads"),
-    (made_measurement(np.zeros(12), hashes=SAME, fingerprints={3: {}}), "another one in launch 3"),
-], ids=["unlike models", "few", "throttled", "other device"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("measurement", "message"),
+    [
+        (made_measurement(np.zeros(12)), "two copies of one model"),
+        (made_measurement(np.zeros(9), hashes=SAME), "board cannot be calibrated from so few launches"),
+        (made_measurement(np.zeros(12), hashes=SAME, throttled=frozenset((i, 0) for i in range(10))), "10 of 48 quads"),
+        (made_measurement(np.zeros(12), hashes=SAME, fingerprints={3: {}}), "another one in launch 3"),
+    ],
+    ids=["unlike models", "few", "throttled", "other device"],
+)
 def test_what_is_no_sound_measurement_of_one_model_twice_is_refused(measurement: Measurement, message: str) -> None:
     with pytest.raises(InvalidMeasurementError, match=message):
         calibrate(measurement)
@@ -105,23 +109,27 @@ def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
         fields = json.loads(text)
         change(fields)
         return json.dumps(fields)
+
     return edit
 
 
-@pytest.mark.parametrize("damage", [
-    lambda text: text[: len(text) // 2],
-    lambda text: "[]",
-    lambda text: "",
-    edited(lambda fields: fields.update(schema=2)),
-    edited(lambda fields: fields.pop("schema")),
-    edited(lambda fields: fields.pop("quads")),
-    edited(lambda fields: fields.update(surprise=1)),
-    edited(lambda fields: fields.update(fingerprint=None)),
-    edited(lambda fields: fields["launch_ratios"].append("x")),
-    edited(lambda fields: fields["launch_ratios"].append(float("nan"))),
-    edited(lambda fields: fields.update(launch_ratios=[0.0])),
-], ids=["cut", "list", "empty", "schema", "no schema", "no quads", "unknown key", "fingerprint", "text", "nan", "one"]
-)  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "[]",
+        lambda text: "",
+        edited(lambda fields: fields.update(schema=2)),
+        edited(lambda fields: fields.pop("schema")),
+        edited(lambda fields: fields.pop("quads")),
+        edited(lambda fields: fields.update(surprise=1)),
+        edited(lambda fields: fields.update(fingerprint=None)),
+        edited(lambda fields: fields["launch_ratios"].append("x")),
+        edited(lambda fields: fields["launch_ratios"].append(float("nan"))),
+        edited(lambda fields: fields.update(launch_ratios=[0.0])),
+    ],
+    ids=["cut", "list", "empty", "schema", "no schema", "no quads", "unknown key", "fingerprint", "text", "nan", "one"],
+)
 def test_a_damaged_calibration_is_named_with_its_file(tmp_path: Path, damage: Callable[[str], str]) -> None:
     path = save(normal(0.01), tmp_path)
     path.write_text(damage(path.read_text()))

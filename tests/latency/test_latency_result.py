@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from edgegd.latency.record import Block, Design, Launch, Measurement, ModelFile
-from edgegd.latency.result import LatencyResult, ModelLatency, speedup, summarize
+from edgegd.latency.measuring.record import Block, Design, Launch, Measurement, ModelFile
+from edgegd.latency.measuring.result import LatencyResult, ModelLatency, speedup, summarize
 from edgegd.recipe.schema import LatencySection
 
 LAUNCHES, BLOCKS, INFERENCES = 3, 4, 50
@@ -28,7 +28,7 @@ def synthetic_blocks(scale: dict[str, float], noise: float) -> list[Block]:
 
 
 def measured(blocks: list[Block], sha256: dict[str, str], stable: bool = True) -> LatencyResult:
-    design = Design(LAUNCHES, BLOCKS // 2, 0.1, 0.1, 1, False)
+    design = Design(launches=LAUNCHES, quads=BLOCKS // 2, block_s=0.1, warmup_s=0.1, threads=1, spinning=False)
     launches = tuple(Launch(i, {"cpu": "x"}, {m: {"warm_up": {"stable": stable}} for m in sha256}) for i in range(3))
     files = {name: ModelFile(f"{name}.onnx", digest, 1) for name, digest in sha256.items()}
     measurement = Measurement("local", design, files, launches, tuple(blocks), True)
@@ -52,14 +52,14 @@ def test_percentiles_and_count_are_numpys_over_all_inferences() -> None:
 def test_paired_ratio_cancels_the_drift_of_the_machine() -> None:
     blocks = synthetic_blocks({"fp32": 1.0, "ptq": 0.8, "qat": 0.5}, noise=1e-4)
     of = latencies(blocks, {"fp32": "", "ptq": "", "qat": ""})
-    assert of["qat"].speedup_vs_fp32 == pytest.approx(2.0, rel=1e-3)
-    assert of["ptq"].speedup_vs_fp32 == pytest.approx(1.25, rel=1e-3)
+    assert of["qat"].speedup == pytest.approx(2.0, rel=1e-3)
+    assert of["ptq"].speedup == pytest.approx(1.25, rel=1e-3)
     assert 1.99 < of["qat"].speedup_low <= 2.0 <= of["qat"].speedup_high < 2.01
 
 
 def test_the_reference_has_speedup_one_exactly() -> None:
     reference = latencies(synthetic_blocks({"fp32": 1.0, "qat": 0.5}, 0.2), {"fp32": "", "qat": ""})["fp32"]
-    assert (reference.speedup_vs_fp32, reference.speedup_low, reference.speedup_high) == (1.0, 1.0, 1.0)
+    assert (reference.speedup, reference.speedup_low, reference.speedup_high) == (1.0, 1.0, 1.0)
 
 
 def test_speedup_is_the_exponential_of_the_median_log_ratio() -> None:
@@ -94,4 +94,4 @@ def test_json_keeps_the_blocks_in_order() -> None:
     assert document["reference"] == "fp32" and document["settings"]["threads"] == 1 and document["stable"] is True
     assert [b["model"] for b in document["blocks"][:4]] == ["fp32", "qat", "fp32", "qat"]
     assert document["blocks"][5]["median_ms"] == pytest.approx(np.median(blocks[5].durations_ns) / 1e6)
-    assert document["models"]["qat"]["speedup_vs_fp32"] == result.models["qat"].speedup_vs_fp32
+    assert document["models"]["qat"]["speedup"] == result.models["qat"].speedup

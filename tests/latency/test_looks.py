@@ -10,14 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgegd.latency.looks import Decision, GateRule, decide, outcomes
-from edgegd.latency.verdict import Verdict
+from edgegd.latency.statistics.sequential_test import Decision, GateRule, decide, outcomes
+from edgegd.latency.statistics.verdict import Verdict
 
 RULE = GateRule()
 CODES = {Verdict.REGRESSED: 1, Verdict.PASS: -1, Verdict.INCONCLUSIVE: 0}
 ORDER = (Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.REGRESSED)
-SAMPLES = st.builds(lambda seed, centre, sd: centre + sd * np.random.default_rng(seed).standard_t(3, 20),
-                    st.integers(0, 10**6), st.floats(-0.05, 0.12), st.sampled_from([0.002, 0.01, 0.03]))  # fmt: skip
+SAMPLES = st.builds(
+    lambda seed, centre, sd: centre + sd * np.random.default_rng(seed).standard_t(3, 20),
+    st.integers(0, 10**6),
+    st.floats(-0.05, 0.12),
+    st.sampled_from([0.002, 0.01, 0.03]),
+)
 
 
 def decided(log_ratios: NDArray[np.float64], rule: GateRule = RULE, complete: bool = True) -> Decision:
@@ -28,8 +32,11 @@ def slower_by(*percent: float) -> NDArray[np.float64]:
     return np.log1p(np.array(percent) / 100)
 
 
-@pytest.mark.parametrize(("percent", "verdict"), [(4, Verdict.REGRESSED), (2, Verdict.PASS), (-5, Verdict.PASS)],
-                         ids=["one point beyond", "one point within", "faster"])
+@pytest.mark.parametrize(
+    ("percent", "verdict"),
+    [(4, Verdict.REGRESSED), (2, Verdict.PASS), (-5, Verdict.PASS)],
+    ids=["one point beyond", "one point within", "faster"],
+)
 def test_a_clear_case_is_decided_by_eight_launches(percent: float, verdict: Verdict) -> None:
     steps = np.linspace(-0.2, 0.2, 8)
     decision = decided(slower_by(*(percent + steps)), complete=False)
@@ -138,22 +145,43 @@ def test_a_look_that_so_few_launches_cannot_pass_claims_nothing() -> None:
     assert "too few for any claim" in decision.reason
 
 
-@pytest.mark.parametrize("wrong", [{"margin": -0.01}, {"alpha": 0.0}, {"alpha": 0.6}, {"looks": (8, 8, 20)},
-                                   {"looks": ()}, {"split": (0.5, 0.6, 0.1)}, {"split": (0.5, 0.5)},
-                                   {"looks": (4,), "split": (1.0,)}, {"devices": 0}, {"max_discarded": 1.0},
-                                   {"margin": math.nan}, {"margin": math.inf}, {"margin": 1e9}, {"alpha": math.nan},
-                                   {"budget": math.nan}, {"budget": 0.0}, {"max_discarded": math.nan},
-                                   {"split": (math.nan, 0.1, 0.1)}, {"split": (0.1, math.nan, 0.1)}],
-                         ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"margin": -0.01},
+        {"alpha": 0.0},
+        {"alpha": 0.6},
+        {"looks": (8, 8, 20)},
+        {"looks": ()},
+        {"split": (0.5, 0.6, 0.1)},
+        {"split": (0.5, 0.5)},
+        {"looks": (4,), "split": (1.0,)},
+        {"devices": 0},
+        {"max_discarded": 1.0},
+        {"margin": math.nan},
+        {"margin": math.inf},
+        {"margin": 1e9},
+        {"alpha": math.nan},
+        {"budget": math.nan},
+        {"budget": 0.0},
+        {"max_discarded": math.nan},
+        {"split": (math.nan, 0.1, 0.1)},
+        {"split": (0.1, math.nan, 0.1)},
+    ],
+    ids=str,
+)
 def test_a_rule_that_cannot_be_followed_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         GateRule(**wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("percent", "text"), [
-    ((4.9, 5.1), "at least 4.9 % slower than the reference, with 99.60 % confidence after 8 launches"),
-    ((1.0, 1.4), "at most 1.4 % slower than the reference, with 99.60 % confidence"),
-    ((-5.1, -4.9), "at least 4.9 % faster than the reference"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("percent", "text"),
+    [
+        ((4.9, 5.1), "at least 4.9 % slower than the reference, with 99.60 % confidence after 8 launches"),
+        ((1.0, 1.4), "at most 1.4 % slower than the reference, with 99.60 % confidence"),
+        ((-5.1, -4.9), "at least 4.9 % faster than the reference"),
+    ],
+)
 def test_the_reason_says_how_much_slower(percent: tuple[float, float], text: str) -> None:
     assert text in decided(slower_by(*np.linspace(*percent, 8))).reason

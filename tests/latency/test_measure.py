@@ -14,23 +14,26 @@ from typing import Any
 import pytest
 from played_target import PlayedTarget
 
+from edgegd.device.fingerprint import fingerprint
+from edgegd.device.latency_worker import machine_facts
 from edgegd.errors import OnnxUnreadableError, WorkerError
-from edgegd.latency.conversation import WORKER_FILE, ask, configure
-from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.measure import measure
-from edgegd.latency.record import Block, Design
-from edgegd.latency.worker import machine_facts
+from edgegd.latency.measuring.measure import measure
+from edgegd.latency.measuring.record import Block, Design
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.process import WorkerProcess
+from edgegd.targets.worker_protocol import WORKER_FILE, ask, configure
 
 QUICK = LatencySection(launches=2, quads=1, block_s=0.02, warmup_s=0.05)
 
 
 @pytest.fixture
 def models(make_model: Any) -> dict[str, Path]:
-    return {"fp32": make_model("slow", products=400), "ptq": make_model("middle", products=40),
-            "qat": make_model("quick", products=4)}
+    return {
+        "fp32": make_model("slow", products=400),
+        "ptq": make_model("middle", products=40),
+        "qat": make_model("quick", products=4),
+    }
 
 
 @dataclass
@@ -110,8 +113,11 @@ def played(**options: Any) -> PlayedTarget:
 
 def test_durations_of_the_workers_become_the_result(models: dict[str, Path]) -> None:
     result = measure(models, QUICK, played())
-    assert {name: round(m.speedup_vs_fp32, 9) for name, m in result.models.items()} == {
-        "fp32": 1.0, "ptq": 1.25, "qat": 2.5}
+    assert {name: round(m.speedup, 9) for name, m in result.models.items()} == {
+        "fp32": 1.0,
+        "ptq": 1.25,
+        "qat": 2.5,
+    }
     assert (result.models["fp32"].median_ms, result.models["fp32"].p99_ms) == (40.0, 80.0)
     assert {name: m.samples for name, m in result.models.items()} == {"fp32": 40, "ptq": 12, "qat": 20}
     assert result.models["qat"].model_sha256 == hashlib.sha256(models["qat"].read_bytes()).hexdigest()
@@ -134,7 +140,7 @@ def test_options_that_the_session_did_not_take_are_an_error(models: dict[str, Pa
 def test_every_quad_is_an_order_and_its_reverse(models: dict[str, Path]) -> None:
     settings = LatencySection(launches=4, quads=6, block_s=0.01, warmup_s=0)
     result = measure(models, settings, played(), seed=1)
-    quads = ["".join(b.model[0] for b in result.blocks[i:i + 6]) for i in range(0, len(result.blocks), 6)]
+    quads = ["".join(b.model[0] for b in result.blocks[i : i + 6]) for i in range(0, len(result.blocks), 6)]
     assert len(quads) == 24 and all(quad == quad[::-1] and set(quad) == set("fpq") for quad in quads)
     assert len(set(quads)) == 6, "all orders of three models occur"
     assert [(b.launch, b.quad) for b in result.blocks[::6]] == [(i // 6, i % 6) for i in range(24)]
@@ -151,9 +157,9 @@ def test_never_two_workers_at_work_and_fresh_ones_each_launch(models: dict[str, 
     assert [model for _, model in requests] == [model for _, model in target.log[1::2]]
     start = ("configure", "warm_up", "memory")
     for launch in (0, 15):
-        started = [model for _, model in requests[launch:launch + 9:3]]
+        started = [model for _, model in requests[launch : launch + 9 : 3]]
         assert sorted(started) == ["middle", "quick", "slow"]
-        assert requests[launch:launch + 9] == [(kind, model) for model in started for kind in start]
+        assert requests[launch : launch + 9] == [(kind, model) for model in started for kind in start]
     assert len({worker.pid for worker in target.workers}) == 6
     assert not any(alive(worker.pid) for worker in target.workers)
 
@@ -198,7 +204,7 @@ def test_unusable_models_are_named(make_model: Any, tmp_path: Path) -> None:
 
 def test_an_idle_worker_that_may_spin_does_not(make_model: Any) -> None:
     with closing(LocalTarget().start_worker(WORKER_FILE)) as worker:
-        design = Design(1, 1, 0.2, 1, threads=2, spinning=True)
+        design = Design(launches=1, quads=1, block_s=0.2, warmup_s=1, threads=2, spinning=True)
         configure(worker, str(make_model("spinning", products=8, shape=(4096, 64))), design)
 
         def busy_ticks() -> int:

@@ -22,8 +22,19 @@ RUN = ROOT / "runs/latency-test"
 @pytest.fixture(scope="module")
 def edge_file() -> Path:
     """The PTQ edge file of the shipped checkpoint: the descent would change its values, not its graph."""
-    command = [sys.executable, "-m", "edgegd.cli.main", "run", "streets/yolo26n", "--run-dir", str(RUN), "--until",
-               "export", "--set", "train.epochs=1"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "edgegd.cli.main",
+        "run",
+        "streets/yolo26n",
+        "--run-dir",
+        str(RUN),
+        "--until",
+        "export",
+        "--set",
+        "train.epochs=1",
+    ]
     subprocess.run(command, cwd=ROOT, check=True)
     return RUN / "ptq.edge.onnx"
 

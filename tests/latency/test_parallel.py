@@ -16,13 +16,13 @@ from played_target import PlayedTarget
 from processes import END_S, hears_interrupts
 
 from edgegd.errors import WorkerError
-from edgegd.latency.parallel import on_each
+from edgegd.latency.measuring.parallel import on_each
 
 INTERRUPTED = """
 import sys, threading, os, signal, time
 from pathlib import Path
-from edgegd.latency.conversation import WORKER_FILE
-from edgegd.latency.parallel import on_each
+from edgegd.targets.worker_protocol import WORKER_FILE
+from edgegd.latency.measuring.parallel import on_each
 from edgegd.targets.local import LocalTarget
 
 def hang(target):
@@ -54,8 +54,9 @@ def test_a_fault_of_ours_is_not_hidden() -> None:
 
 
 def test_an_interrupt_ends_the_workers_of_all_targets() -> None:
-    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               preexec_fn=hears_interrupts)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hears_interrupts
+    )
     assert process.stdout is not None
     workers = [int(process.stdout.readline()) for _ in range(2)]
     assert all(Path(f"/proc/{pid}").exists() for pid in workers)

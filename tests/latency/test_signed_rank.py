@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from edgegd.latency.signed_rank import (
+from edgegd.latency.statistics.signed_rank import (
     hodges_lehmann,
     lower_bound,
     null_tail,
@@ -58,8 +58,9 @@ def test_the_statistic_counts_the_walsh_averages_above_the_margin(ratios: NDArra
 
 
 @given(SAMPLES, GRID, LEVELS)
-def test_a_bound_is_beyond_the_margin_exactly_when_the_test_rejects(ratios: NDArray[np.float64], margin: float,
-                                                                    alpha: float) -> None:
+def test_a_bound_is_beyond_the_margin_exactly_when_the_test_rejects(
+    ratios: NDArray[np.float64], margin: float, alpha: float
+) -> None:
     assert (lower_bound(ratios, alpha) > margin) == (float(p_slower(ratios, margin)) <= alpha)
     assert (upper_bound(ratios, alpha) < margin) == (float(p_faster(ratios, margin)) <= alpha)
 
@@ -69,16 +70,21 @@ def test_bounds_are_where_scipys_test_starts_to_reject(alpha: float) -> None:
     for seed in range(10):
         ratios = untied(12, seed)
         low, high = lower_bound(ratios, alpha), upper_bound(ratios, alpha)
-        for margin, alternative, rejects in ((low - 1e-9, "greater", True), (low + 1e-9, "greater", False),
-                                             (high + 1e-9, "less", True), (high - 1e-9, "less", False)):
+        for margin, alternative, rejects in (
+            (low - 1e-9, "greater", True),
+            (low + 1e-9, "greater", False),
+            (high + 1e-9, "less", True),
+            (high - 1e-9, "less", False),
+        ):
             p = stats.wilcoxon(ratios - margin, alternative=alternative, method="exact").pvalue
             assert (p <= alpha) == rejects
         assert low < hodges_lehmann(ratios) < high
 
 
 @given(SAMPLES, LEVELS)
-def test_ties_and_zeros_never_reject_more_often_than_any_way_of_breaking_them(ratios: NDArray[np.float64],
-                                                                              alpha: float) -> None:
+def test_ties_and_zeros_never_reject_more_often_than_any_way_of_breaking_them(
+    ratios: NDArray[np.float64], alpha: float
+) -> None:
     generator = np.random.default_rng(0)
     for _ in range(8):
         broken = ratios + generator.uniform(-1, 1, len(ratios)) * 1e-7
@@ -97,8 +103,9 @@ def test_too_few_launches_bound_nothing() -> None:
 
 
 @given(SAMPLES, GRID, LEVELS)
-def test_a_constant_shift_moves_estimate_and_bounds_along_and_makes_p_no_larger(ratios: NDArray[np.float64],
-                                                                               shift: float, alpha: float) -> None:
+def test_a_constant_shift_moves_estimate_and_bounds_along_and_makes_p_no_larger(
+    ratios: NDArray[np.float64], shift: float, alpha: float
+) -> None:
     assert hodges_lehmann(ratios + shift) == hodges_lehmann(ratios) + shift
     assert lower_bound(ratios + shift, alpha) == lower_bound(ratios, alpha) + shift
     assert float(p_slower(ratios + abs(shift), 0.0)) <= float(p_slower(ratios, 0.0))

@@ -10,16 +10,21 @@ from typing import Any
 
 import pytest
 
-from edgegd.latency.conversation import WORKER_FILE, ask, configure
-from edgegd.latency.record import Design
-from edgegd.latency.state import describe, faults, other_cpu
+from edgegd.device.state import describe, faults, other_cpu
+from edgegd.latency.measuring.record import Design
 from edgegd.targets.process import WorkerProcess
+from edgegd.targets.worker_protocol import WORKER_FILE, ask, configure
 
 QUIET: dict[str, Any] = {
     "clocks_ns": {"monotonic": 1_000_000_000, "boottime": 5_000_000_000, "wall": 9_000_000_000},
-    "throttled_flags": 0, "throttle_count": 5, "cgroup_throttled_us": 70, "busy_ticks": 100, "own_ticks": 10,
-    "steal_ticks": 3, "ticks_per_s": 100,
-}  # fmt: skip
+    "throttled_flags": 0,
+    "throttle_count": 5,
+    "cgroup_throttled_us": 70,
+    "busy_ticks": 100,
+    "own_ticks": 10,
+    "steal_ticks": 3,
+    "ticks_per_s": 100,
+}
 
 
 def later(seconds: float = 2.0, **changes: Any) -> dict[str, Any]:
@@ -29,20 +34,24 @@ def later(seconds: float = 2.0, **changes: Any) -> dict[str, Any]:
     return {**QUIET, "clocks_ns": clocks, **changes}
 
 
-@pytest.mark.parametrize(("changes", "found"), [
-    ({}, ()),
-    ({"cgroup_throttled_us": 71}, ("throttled: cgroup",)),
-    ({"throttle_count": 6}, ("throttled: CPU",)),
-    ({"throttled_flags": 0x5}, ("throttled: Raspberry Pi (under-voltage, throttled)",)),
-    ({"throttled_flags": 0x20000}, ("throttled: Raspberry Pi (frequency capped)",)),
-    ({"throttled_flags": 0x80008}, ("throttled: Raspberry Pi (soft temperature limit)",)),
-    ({"wall": 0.06}, ("clock jumped by +0.06 s",)),
-    ({"wall": -3600}, ("clock jumped by -3600.00 s",)),
-    ({"boottime": 12.5}, ("clock jumped by +12.50 s",)),
-    ({"wall": 0.04, "boottime": -0.04}, ()),
-    ({"seconds": -1.0}, ("clock jumped by -1.00 s",)),
-    ({"throttle_count": 9, "wall": 1.0}, ("throttled: CPU", "clock jumped by +1.00 s")),
-], ids=lambda value: str(value) if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, ()),
+        ({"cgroup_throttled_us": 71}, ("throttled: cgroup",)),
+        ({"throttle_count": 6}, ("throttled: CPU",)),
+        ({"throttled_flags": 0x5}, ("throttled: Raspberry Pi (under-voltage, throttled)",)),
+        ({"throttled_flags": 0x20000}, ("throttled: Raspberry Pi (frequency capped)",)),
+        ({"throttled_flags": 0x80008}, ("throttled: Raspberry Pi (soft temperature limit)",)),
+        ({"wall": 0.06}, ("clock jumped by +0.06 s",)),
+        ({"wall": -3600}, ("clock jumped by -3600.00 s",)),
+        ({"boottime": 12.5}, ("clock jumped by +12.50 s",)),
+        ({"wall": 0.04, "boottime": -0.04}, ()),
+        ({"seconds": -1.0}, ("clock jumped by -1.00 s",)),
+        ({"throttle_count": 9, "wall": 1.0}, ("throttled: CPU", "clock jumped by +1.00 s")),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
 def test_faults(changes: dict[str, Any], found: tuple[str, ...]) -> None:
     assert faults(QUIET, later(**changes)) == found
 
@@ -51,7 +60,8 @@ def test_what_a_raspberry_pi_has_long_behind_it_is_no_fault() -> None:
     behind = {"throttled_flags": 0x50000}
     assert faults({**QUIET, **behind}, later(**behind)) == ()
     assert faults({**QUIET, "throttled_flags": 0x50005}, later(**behind)) == (
-        "throttled: Raspberry Pi (under-voltage, throttled)",), "it still held when the block began"
+        "throttled: Raspberry Pi (under-voltage, throttled)",
+    ), "it still held when the block began"
 
 
 def test_a_clock_that_is_no_number_is_a_fault() -> None:
@@ -73,10 +83,16 @@ def test_other_processes() -> None:
 
 
 def test_description() -> None:
-    state = {"governor": "ondemand", "frequency_khz": [600_000, 2_400_000], "load1": 0.5, "throttled_flags": 0x50001,
-             "temperature_c": {"gpu": 40.0, "cpu": 61.25}}  # fmt: skip
+    state = {
+        "governor": "ondemand",
+        "frequency_khz": [600_000, 2_400_000],
+        "load1": 0.5,
+        "throttled_flags": 0x50001,
+        "temperature_c": {"gpu": 40.0, "cpu": 61.25},
+    }
     assert describe(state) == (
-        "governor ondemand, 600 to 2400 MHz, 61.2 °C (cpu), load 0.50, Raspberry Pi: under-voltage")
+        "governor ondemand, 600 to 2400 MHz, 61.2 °C (cpu), load 0.50, Raspberry Pi: under-voltage"
+    )
     assert describe({"frequency_khz": [1_500_000, 1_500_000]}) == "1500 MHz"
     assert describe({}) == "the device tells nothing"
 
@@ -90,7 +106,11 @@ def test_a_clock_that_jumps_in_a_real_worker(make_model: Any, tmp_path: Path) ->
         "time.time_ns = lambda: true() + 3_600_000_000_000 * (calls.append(1) or len(calls) > 1)\nworker.main()\n"
     )
     with closing(WorkerProcess([sys.executable, str(jumping)])) as worker:
-        configure(worker, str(make_model("jumping")), Design(1, 1, 0.02, 0.1, 1, False))
+        configure(
+            worker,
+            str(make_model("jumping")),
+            Design(launches=1, quads=1, block_s=0.02, warmup_s=0.1, threads=1, spinning=False),
+        )
         first, second = ask(worker, {"run": 0.02}, 0), ask(worker, {"run": 0.02}, 0)
     assert faults(first["before"], first["after"]) == ("clock jumped by +3600.00 s",)
     assert faults(second["before"], second["after"]) == ()

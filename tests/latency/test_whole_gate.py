@@ -24,13 +24,14 @@ from edgegd.errors import (
     RegressedError,
     WorkerError,
 )
-from edgegd.export.static_gate import static_facts
-from edgegd.latency.baseline import Baseline
-from edgegd.latency.history import read_history
-from edgegd.latency.recording import load_measurement
+from edgegd.latency.baseline.baseline import Baseline
+from edgegd.latency.baseline.history import read_history
+from edgegd.latency.measuring.recording import load_measurement
 from edgegd.pipeline import gate as gate_module
 from edgegd.pipeline.gate import GateOutcome, gate, replay, replay_file
+from edgegd.pipeline.gate_request import GateRequest
 from edgegd.recipe.schema import GateSection, LatencySection
+from edgegd.verify.static_gate import static_facts
 
 MS = 1_000_000
 RECIPE = """\
@@ -72,25 +73,38 @@ def slower_by(change: float, noise: float = 0.004, seed: int = 0) -> Callable[[s
     return play
 
 
+def asked(candidate: Path, place: Path, targets: list[str], **others: Any) -> GateRequest:
+    """The request to gate `candidate` against the baseline `shipped` below `place`."""
+    defaults = {"baseline": "shipped", "section": QUICK, "latency": LatencySection()}
+    return GateRequest(candidate=candidate, root=place / "baselines", targets=targets, **(defaults | others))
+
+
 @pytest.fixture
 def judged(shipped: Baseline, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., GateOutcome]:
     """judged(name=target, ...) gates `new` on played targets; judged.folder is where."""
+
     def run(section: GateSection = QUICK, **targets: PlayedTarget) -> GateOutcome:
         for name, target in targets.items():
             target.name = name
         monkeypatch.setattr(gate_module, "find_target", targets.__getitem__)
-        return gate(new, "shipped", list(targets), section, LatencySection(), tmp_path / "gate",
-                    root=tmp_path / "baselines")
+        return gate(asked(new, tmp_path, list(targets), section=section), tmp_path / "gate")
 
     return run
 
 
-@pytest.mark.parametrize(("change", "verdict", "exit_code", "error"), [
-    (0.0, "PASS", 0, None), (-0.05, "PASS", 0, None), (0.08, "REGRESSED", 90, RegressedError),
-    (0.03, "INCONCLUSIVE", 91, InconclusiveError),
-], ids=["equal", "faster", "slower", "at the margin"])
-def test_verdict_exit_code_and_files(judged: Any, shipped: Baseline, tmp_path: Path, change: float, verdict: str,
-                                     exit_code: int, error: Any) -> None:
+@pytest.mark.parametrize(
+    ("change", "verdict", "exit_code", "error"),
+    [
+        (0.0, "PASS", 0, None),
+        (-0.05, "PASS", 0, None),
+        (0.08, "REGRESSED", 90, RegressedError),
+        (0.03, "INCONCLUSIVE", 91, InconclusiveError),
+    ],
+    ids=["equal", "faster", "slower", "at the margin"],
+)
+def test_verdict_exit_code_and_files(
+    judged: Any, shipped: Baseline, tmp_path: Path, change: float, verdict: str, exit_code: int, error: Any
+) -> None:
     outcome = judged(pi=PlayedTarget(slower_by(change, noise=0.002)))
     assert (outcome.verdict.value, outcome.exit_code) == (verdict, exit_code)
     (relative,) = outcome.run.relative
@@ -111,12 +125,12 @@ def test_verdict_exit_code_and_files(judged: Any, shipped: Baseline, tmp_path: P
 
 
 def test_latency_alone_for_a_graph_that_was_changed_on_purpose(
-        shipped: Baseline, make_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edgegd_command: Any
+    shipped: Baseline, make_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edgegd_command: Any
 ) -> None:
     monkeypatch.setattr(gate_module, "find_target", lambda name: PlayedTarget(slower_by(0.0), name=name))
     for static, verdict in ((True, "REGRESSED"), (False, "PASS")):
-        outcome = gate(make_model("new", products=6), "shipped", ["pi"], QUICK, LatencySection(),
-                       tmp_path / str(static), root=tmp_path / "baselines", static=static)
+        request = asked(make_model("new", products=6), tmp_path, ["pi"], static=static)
+        outcome = gate(request, tmp_path / str(static))
         assert (outcome.verdict.value, outcome.static is not None) == (verdict, static)
     nothing = edgegd_command("gate", "new.onnx", "--no-timing", "--no-static")
     assert nothing.code == 2 and "nothing to compare" in nothing.err
@@ -146,15 +160,27 @@ def dying(model: str, launch: int) -> list[int]:
     return [10 * MS] * 5
 
 
-@pytest.mark.parametrize(("path", "lie"), [
-    (("asked", "rule", "margin"), math.nan), (("asked", "rule", "margin"), 1e9), (("asked", "rule", "alpha"), True),
-    (("asked", "rule", "budget"), math.inf), (("asked", "rule", "looks"), [8, math.nan, 20]),
-    (("asked", "rule", "split"), [math.nan, 0.1, 0.1]), (("asked", "limit"), {"ms": math.nan, "quantile": 0.95}),
-    (("asked", "limit"), {"ms": 5.0, "quantile": 2.0}), (("asked", "design", "quads"), -1), (("targets",), [5]),
-    (("calibrations",), {"pi5": {"launch_ratios": [math.nan] * 10}}), (("outcome", "candidate"), 7),
-], ids=str)  # fmt: skip
-def test_a_stored_gate_is_believed_no_more_than_a_device(judged: Any, tmp_path: Path, path: tuple[str, ...], lie: Any
-                                                         ) -> None:
+@pytest.mark.parametrize(
+    ("path", "lie"),
+    [
+        (("asked", "rule", "margin"), math.nan),
+        (("asked", "rule", "margin"), 1e9),
+        (("asked", "rule", "alpha"), True),
+        (("asked", "rule", "budget"), math.inf),
+        (("asked", "rule", "looks"), [8, math.nan, 20]),
+        (("asked", "rule", "split"), [math.nan, 0.1, 0.1]),
+        (("asked", "limit"), {"ms": math.nan, "quantile": 0.95}),
+        (("asked", "limit"), {"ms": 5.0, "quantile": 2.0}),
+        (("asked", "design", "quads"), -1),
+        (("targets",), [5]),
+        (("calibrations",), {"pi5": {"launch_ratios": [math.nan] * 10}}),
+        (("outcome", "candidate"), 7),
+    ],
+    ids=str,
+)
+def test_a_stored_gate_is_believed_no_more_than_a_device(
+    judged: Any, tmp_path: Path, path: tuple[str, ...], lie: Any
+) -> None:
     judged(pi=PlayedTarget(slower_by(0.0)))
     folder = tmp_path / "gate"
     replay(folder)
@@ -202,13 +228,14 @@ def test_a_limit_is_judged_beside_the_baseline(judged: Any) -> None:
 
 
 def test_an_emulated_target_and_an_unknown_baseline_are_refused_before_anything_runs(
-        judged: Any, new: Path, tmp_path: Path) -> None:
+    judged: Any, new: Path, tmp_path: Path
+) -> None:
     target = PlayedTarget(slower_by(0.0), emulated=True)
     with pytest.raises(EmulatedTargetError, match="emulated"):
         judged(pi=target)
     assert target.started == 0
     with pytest.raises(BaselineNotFoundError, match="shipped"):
-        gate(new, "shiped", ["local"], QUICK, LatencySection(), tmp_path / "other", root=tmp_path / "baselines")
+        gate(asked(new, tmp_path, ["local"], baseline="shiped"), tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -222,13 +249,16 @@ def run_folder(folder: Path, model: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_real_gate_on_this_machine_and_its_report(make_model: Any, edgegd_command: Any, tmp_path: Path) -> None:
-    quick, slow = (run_folder(tmp_path / name, make_model(name, products=products))
-                   for name, products in (("quick", 300), ("slow", 900)))  # fmt: skip
+    quick, slow = (
+        run_folder(tmp_path / name, make_model(name, products=products))
+        for name, products in (("quick", 300), ("slow", 900))
+    )
     junit = tmp_path / "gate.xml"
     # A third of the work is far below any margin, three times of it far above, on however busy a machine.
     gates = tmp_path / "gates"
-    regressed = edgegd_command("gate", slow, "--baseline", quick / "qat.edge.onnx", "--out", gates, "--junit", junit,
-                               "--json")
+    regressed = edgegd_command(
+        "gate", slow, "--baseline", quick / "qat.edge.onnx", "--out", gates, "--junit", junit, "--json"
+    )
     answer = json.loads(regressed.out)
     assert regressed.code == 90 == answer["exit_code"], regressed.err
     assert answer["relative"][0]["low"] > 1.03 and answer["static"]["verdict"] == "REGRESSED"
@@ -242,7 +272,8 @@ def test_a_real_gate_on_this_machine_and_its_report(make_model: Any, edgegd_comm
 
 @pytest.mark.slow
 def test_a_real_calibration_by_the_recipe_counts_for_gates_of_its_thread_count(
-        make_model: Any, edgegd_command: Any, tmp_path: Path) -> None:
+    make_model: Any, edgegd_command: Any, tmp_path: Path
+) -> None:
     run = run_folder(tmp_path / "run", make_model("run", products=300))
     made = edgegd_command("latency", "calibrate", run, "--launches", "10", "--json")
     assert made.code == 0, made.err
@@ -258,10 +289,10 @@ def test_a_real_calibration_by_the_recipe_counts_for_gates_of_its_thread_count(
     assert strict.code == 92 and "refuses to answer" in strict.out
 
 
-def test_a_target_named_twice_is_measured_once(shipped: Baseline, new: Path, tmp_path: Path,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_named_twice_is_measured_once(
+    shipped: Baseline, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = PlayedTarget(slower_by(0.0), name="pi")
     monkeypatch.setattr(gate_module, "find_target", lambda name: target)
-    outcome = gate(new, "shipped", ["pi", "pi"], QUICK, LatencySection(), tmp_path / "gate",
-                   root=tmp_path / "baselines")
+    outcome = gate(asked(new, tmp_path, ["pi", "pi"]), tmp_path / "gate")
     assert outcome.verdict.value == "PASS" and len(outcome.run.relative) == 1 and target.started == 16

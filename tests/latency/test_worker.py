@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from processes import END_S
 
-from edgegd.latency import worker as worker_module
-from edgegd.latency.worker import Refusal, make_feed
+from edgegd.device import latency_worker as worker_module
+from edgegd.device.latency_worker import Refusal, make_feed
 
 CONFIGURATION = {"threads": 1, "spinning": False, "optimization": "all", "seed": 0, "input": None}
 
@@ -30,8 +30,15 @@ class Conversation:
     """One worker process; `ask` returns its answer to one message."""
 
     def __init__(self, command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        text=True, cwd=folder, env={"PYTHONPATH": "", **(environment or {})})
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env={"PYTHONPATH": "", **(environment or {})},
+        )
 
     def ask(self, message: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -120,12 +127,18 @@ def test_another_provider_than_asked_for_is_an_error(copied: Conversation, make_
     assert answer["about"] == "onnxruntime" and "XnnpackExecutionProvider" in answer["error"]
 
 
-@pytest.mark.parametrize(("stub", "words"), [
-    ("raise ImportError('wrong ELF class')", "wrong ELF class"), ("__version__ = '1.22.0'", "1.22.0 is too old"),
-    ("", "__version__"),
-], ids=["broken", "too old", "no onnxruntime at all"])
-def test_hello_works_where_configure_tells_what_onnxruntime_lacks(tmp_path: Path, make_model: Any, stub: str,
-                                                                  words: str) -> None:
+@pytest.mark.parametrize(
+    ("stub", "words"),
+    [
+        ("raise ImportError('wrong ELF class')", "wrong ELF class"),
+        ("__version__ = '1.22.0'", "1.22.0 is too old"),
+        ("", "__version__"),
+    ],
+    ids=["broken", "too old", "no onnxruntime at all"],
+)
+def test_hello_works_where_configure_tells_what_onnxruntime_lacks(
+    tmp_path: Path, make_model: Any, stub: str, words: str
+) -> None:
     (tmp_path / "onnxruntime.py").write_text(stub)
     conversation = Conversation([sys.executable, worker_module.__file__], tmp_path, {"PYTHONPATH": str(tmp_path)})
     version = conversation.ask({"hello": worker_module.PROTOCOL})["machine"]["onnxruntime"]
@@ -157,13 +170,24 @@ def test_the_file_is_of_python_3_9() -> None:
 
 @pytest.mark.parametrize("spinning", [True, False], ids=["spinning", "not spinning"])
 @pytest.mark.parametrize(("optimization", "level"), [("all", "ORT_ENABLE_ALL"), ("disable", "ORT_DISABLE_ALL")])
-def test_session_has_the_options_asked_for(copied: Conversation, make_model: Any, spinning: bool, optimization: str,
-                                           level: str) -> None:
-    asked = {**CONFIGURATION, "model": str(make_model("options")), "threads": 2, "spinning": spinning,
-             "optimization": optimization}
+def test_session_has_the_options_asked_for(
+    copied: Conversation, make_model: Any, spinning: bool, optimization: str, level: str
+) -> None:
+    asked = {
+        **CONFIGURATION,
+        "model": str(make_model("options")),
+        "threads": 2,
+        "spinning": spinning,
+        "optimization": optimization,
+    }
     assert copied.ask({"configure": asked})["session"] == {
-        "threads": 2, "inter_op_threads": 1, "spinning": spinning, "optimization": level,
-        "execution_mode": "ORT_SEQUENTIAL", "providers": ["CPUExecutionProvider"]}
+        "threads": 2,
+        "inter_op_threads": 1,
+        "spinning": spinning,
+        "optimization": level,
+        "execution_mode": "ORT_SEQUENTIAL",
+        "providers": ["CPUExecutionProvider"],
+    }
 
 
 def test_even_a_zero_block_has_three_inferences(copied: Conversation, make_model: Any) -> None:
@@ -172,8 +196,9 @@ def test_even_a_zero_block_has_three_inferences(copied: Conversation, make_model
 
 
 def test_profile_names_every_node_and_leaves_no_file(copied: Conversation, make_model: Any, tmp_path: Path) -> None:
-    copied.ask({"configure": {**CONFIGURATION, "model": str(make_model("profiled", products=3)),
-                              "optimization": "disable"}})
+    copied.ask(
+        {"configure": {**CONFIGURATION, "model": str(make_model("profiled", products=3)), "optimization": "disable"}}
+    )
     before = set(Path(tempfile.gettempdir()).iterdir())
     answer = copied.ask({"profile": 4})
     assert [node["op_type"] for node in answer["nodes"]] == ["Cast", "MatMul", "MatMul", "MatMul"]
@@ -187,9 +212,18 @@ def test_profile_names_every_node_and_leaves_no_file(copied: Conversation, make_
 
 def test_profile_takes_the_median_of_the_last_runs() -> None:
     def event(name: str, duration_us: int) -> dict[str, Any]:
-        return {"cat": "Node", "name": f"{name}_kernel_time", "dur": duration_us, "args": {
-            "op_name": "Add", "provider": "P", "node_index": name, "input_type_shape": [{"float": [2]}, {"int8": []}],
-            "output_type_shape": [{"float": [2]}]}}
+        return {
+            "cat": "Node",
+            "name": f"{name}_kernel_time",
+            "dur": duration_us,
+            "args": {
+                "op_name": "Add",
+                "provider": "P",
+                "node_index": name,
+                "input_type_shape": [{"float": [2]}, {"int8": []}],
+                "output_type_shape": [{"float": [2]}],
+            },
+        }
 
     events = [event("a", 900), event("b", 7), {"cat": "Session", "name": "model_run", "dur": 1000}]
     for a, b in ((10, 1), (30, 2), (20, 9)):
@@ -306,14 +340,19 @@ class PlayedClock(worker_module.LoadedModel):
         return int(duration_ms * 1e6)
 
 
-@pytest.mark.parametrize(("durations_ms", "limit_s", "stable", "medians_ms"), [
-    ([100] * 5 + [90] * 5 + [89] * 5, 9, True, [100, 90, 89]),
-    ([100] * 5 + [101] * 5, 9, True, [100, 101]),
-    ([100, 90, 80, 70, 60, 50, 40, 30, 20, 10], 0.5, False, [80]),
-    ([5000], 1, False, []),
-], ids=["third window agrees", "1 % apart", "still getting faster at the limit", "one inference is over the limit"])
-def test_warm_up_rule(durations_ms: list[float], limit_s: float, stable: bool, medians_ms: list[float],
-                      monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("durations_ms", "limit_s", "stable", "medians_ms"),
+    [
+        ([100] * 5 + [90] * 5 + [89] * 5, 9, True, [100, 90, 89]),
+        ([100] * 5 + [101] * 5, 9, True, [100, 101]),
+        ([100, 90, 80, 70, 60, 50, 40, 30, 20, 10], 0.5, False, [80]),
+        ([5000], 1, False, []),
+    ],
+    ids=["third window agrees", "1 % apart", "still getting faster at the limit", "one inference is over the limit"],
+)
+def test_warm_up_rule(
+    durations_ms: list[float], limit_s: float, stable: bool, medians_ms: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     played = PlayedClock(durations_ms, monkeypatch)
     answer = played.warm_up(limit_s)
     assert (answer["stable"], answer["window_medians_ms"]) == (stable, medians_ms)

@@ -16,9 +16,9 @@ import pytest
 from processes import END_S, hears_interrupts
 
 from edgegd.errors import ConnectionLostError, DeviceSoftwareError, OnnxUnreadableError, ProtocolError, WorkerError
-from edgegd.latency.conversation import WORKER_FILE, ask, configure
-from edgegd.latency.record import Design
+from edgegd.latency.measuring.record import Design
 from edgegd.targets import check
+from edgegd.targets.worker_protocol import WORKER_FILE, ask, configure
 
 DESIGN = Design(launches=1, quads=1, block_s=0.02, warmup_s=0.1, threads=1, spinning=False)
 LONG_S = 60.0
@@ -26,8 +26,8 @@ AT_ONCE_S = 20.0  # far below the time that a lost answer is waited for
 HOST = """
 import sys
 from pathlib import Path
-from edgegd.latency.conversation import WORKER_FILE, configure
-from edgegd.latency.record import Design
+from edgegd.targets.worker_protocol import WORKER_FILE, configure
+from edgegd.latency.measuring.record import Design
 from edgegd.targets.ssh import SshTarget
 url, python, config, model = sys.argv[1:]
 target = SshTarget("board", url, python, ssh_config=config)
@@ -74,8 +74,9 @@ def test_a_worker_over_ssh_measures_with_the_clock_of_the_device(board: Any, mod
 
 
 @pytest.mark.parametrize("message", [{"warm_up": LONG_S}, {"run": LONG_S}], ids=["in the warm-up", "in a block"])
-def test_a_connection_lost_is_told_at_once(board: Any, sshd_device: Any, model: Path, message: dict[str, Any],
-                                           tmp_path: Path) -> None:
+def test_a_connection_lost_is_told_at_once(
+    board: Any, sshd_device: Any, model: Path, message: dict[str, Any], tmp_path: Path
+) -> None:
     slow = tmp_path / "unstable.py"
     slow.write_text(WORKER_FILE.read_text().replace("STABLE_SPREAD = 2, 0.2, 5, 0.02", "STABLE_SPREAD = 2, 0.2, 5, 0"))
     assert slow.read_text() != WORKER_FILE.read_text()
@@ -101,8 +102,9 @@ def test_a_killed_worker_is_told_at_once(board: Any, sshd_device: Any, model: Pa
     assert time.monotonic() - start < AT_ONCE_S
 
 
-def test_a_closed_worker_is_gone_from_the_device_in_the_middle_of_a_block(board: Any, sshd_device: Any, model: Path
-                                                                          ) -> None:
+def test_a_closed_worker_is_gone_from_the_device_in_the_middle_of_a_block(
+    board: Any, sshd_device: Any, model: Path
+) -> None:
     worker = working(board, model, {"run": LONG_S})
     assert len(sshd_device.programs()) == 1
     worker.close()
@@ -111,8 +113,13 @@ def test_a_closed_worker_is_gone_from_the_device_in_the_middle_of_a_block(board:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "SIGKILL"])
 def test_no_worker_outlives_the_one_who_measures(sshd_device: Any, model: Path, number: signal.Signals) -> None:
-    host = subprocess.Popen([sys.executable, "-c", HOST, sshd_device.url, sys.executable, sshd_device.config, model],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hears_interrupts)
+    host = subprocess.Popen(
+        [sys.executable, "-c", HOST, sshd_device.url, sys.executable, sshd_device.config, model],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hears_interrupts,
+    )
     assert host.stdout is not None and host.stdout.readline() == "running\n"
     assert len(sshd_device.programs()) == 3, "two workers and the keeper of the lock"
     host.send_signal(number)
@@ -129,13 +136,18 @@ def stub(folder: Path, text: str) -> str:
     return f"env PYTHONPATH={folder} {sys.executable}"
 
 
-@pytest.mark.parametrize(("python", "words"), [
-    (lambda folder: f"{sys.executable} -S", "No module named 'numpy'"),
-    (lambda folder: stub(folder, "raise ImportError('libonnxruntime.so: wrong ELF class')"), "wrong ELF class"),
-    (lambda folder: stub(folder, "__version__ = '1.22.1'"), "1.22.1 is too old"),
-], ids=["missing", "broken", "too old"])
-def test_an_onnxruntime_that_cannot_be_used(sshd_device: Any, model: Path, tmp_path: Path, words: str,
-                                            python: Callable[[Path], str]) -> None:
+@pytest.mark.parametrize(
+    ("python", "words"),
+    [
+        (lambda folder: f"{sys.executable} -S", "No module named 'numpy'"),
+        (lambda folder: stub(folder, "raise ImportError('libonnxruntime.so: wrong ELF class')"), "wrong ELF class"),
+        (lambda folder: stub(folder, "__version__ = '1.22.1'"), "1.22.1 is too old"),
+    ],
+    ids=["missing", "broken", "too old"],
+)
+def test_an_onnxruntime_that_cannot_be_used(
+    sshd_device: Any, model: Path, tmp_path: Path, words: str, python: Callable[[Path], str]
+) -> None:
     with closing(sshd_device.target(python=python(tmp_path))) as target:
         with closing(target.start_worker(WORKER_FILE)) as worker, pytest.raises(DeviceSoftwareError, match=words):
             configure(worker, target.deliver(model), DESIGN)

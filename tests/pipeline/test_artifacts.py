@@ -24,8 +24,9 @@ def _replace(run: Path, name: str, content: str) -> None:
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"models": 1}', "{" * 50_000, "\x00", '{"a": nul}'])
 @pytest.mark.parametrize("name", ["verify.json", "accuracy.json", "latency.json", "descent.json", "calibration.json"])
-def test_report_names_what_it_cannot_use(name: str, content: str, run_copy: Path, edgegd_command: Callable[..., Any]
-                                         ) -> None:
+def test_report_names_what_it_cannot_use(
+    name: str, content: str, run_copy: Path, edgegd_command: Callable[..., Any]
+) -> None:
     before = (run_copy / "report.json").read_bytes()
     _replace(run_copy, name, content)
     outcome = edgegd_command("report", run_copy)
@@ -55,9 +56,28 @@ def test_json_output_has_a_word_for_every_number(run_copy: Path, edgegd_command:
 
 
 @pytest.mark.parametrize("change", [{"outputs": 1}, {"outputs": []}, {"inputs": None}, {"inputs": {"artifacts": "x"}}])
-def test_a_manifest_of_another_form_counts_as_none(change: dict[str, Any], run_copy: Path,
-                                                   edgegd_command: Callable[..., Any]) -> None:
+def test_a_manifest_of_another_form_counts_as_none(
+    change: dict[str, Any], run_copy: Path, edgegd_command: Callable[..., Any]
+) -> None:
     manifest = run_copy / "manifests/ptq.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
     outcome = edgegd_command("explain", run_copy)
     assert outcome.code == 53 and "interrupted" in outcome.err
+
+
+def test_a_folder_of_an_earlier_version_is_read_under_the_names_of_today(run_copy: Path, edgegd_command: Any) -> None:
+    from edgegd.pipeline.run_folder import sha256_of
+
+    for name, stage, old, new in (
+        ("latency.json", "latency", "speedup_vs_fp32", "speedup"),
+        ("descent.json", "qat", "calibrated_map50_95", "start_map50_95"),
+    ):
+        file, manifest = run_copy / name, run_copy / f"manifests/{stage}.json"
+        before = sha256_of(file)
+        file.write_text(file.read_text().replace(f'"{new}"', f'"{old}"'))
+        assert f'"{old}"' in file.read_text()
+        for one in (run_copy / "manifests").iterdir():
+            one.write_text(one.read_text().replace(before, sha256_of(file)))
+        assert sha256_of(file) in manifest.read_text()
+    outcome = edgegd_command("report", run_copy, "--force")
+    assert outcome.code == 0 and "INT8 QAT" in outcome.out, outcome.err

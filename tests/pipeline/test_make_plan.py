@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from edgegd.detectors.deployment import deploy, plan_detector
 from edgegd.errors import PlanError
-from edgegd.pipeline.quantize import make_plan
-from edgegd.quant.folding import deploy, plan_detector
-from edgegd.quant.plan import QuantPlan
+from edgegd.pipeline.make_plan import make_plan
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.recipe.schema import QuantSection, Recipe
 
 
@@ -26,9 +26,11 @@ def model() -> Any:
 
 def planned(model: Any, profile: str = "x86-vnni", imgsz: int = 64, **quant: Any) -> QuantPlan:
     recipe = dataclasses.replace(
-        Recipe(), quant=QuantSection(**quant), model=dataclasses.replace(Recipe().model, imgsz=imgsz),
+        Recipe(),
+        quant=QuantSection(**quant),
+        model=dataclasses.replace(Recipe().model, imgsz=imgsz),
         target=dataclasses.replace(Recipe().target, profile=profile),
-    )  # fmt: skip
+    )
     return make_plan(SimpleNamespace(recipe=recipe), model)  # type: ignore[arg-type]
 
 
@@ -49,15 +51,20 @@ def test_an_edited_plan_is_taken_for_the_target_it_is_for(model: Any, tmp_path: 
     assert planned(model, profile, plan=str(file)) == planned(model, profile, float=["model.1.*"])
 
 
-@pytest.mark.parametrize(("change", "arguments", "fragment"), [
-    (lambda path: path.unlink(), {}, "cannot be read"),
-    (lambda path: path.write_text(path.read_text()[:-50]), {}, "plan"),
-    (lambda path: path.write_text(json.dumps({"schema": 0})), {}, "another schema"),
-    (lambda path: None, {"imgsz": 96}, "traced for another image size"),
-    (lambda path: None, {"rules": {"box-convolution": "integer"}}, "both a plan of its own and changes"),
-], ids=["missing", "truncated", "schema", "imgsz", "both"])  # fmt: skip
-def test_a_plan_that_cannot_be_used_is_a_plan_error(model: Any, tmp_path: Path, change: Any, arguments: Any,
-                                                    fragment: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "arguments", "fragment"),
+    [
+        (lambda path: path.unlink(), {}, "cannot be read"),
+        (lambda path: path.write_text(path.read_text()[:-50]), {}, "plan"),
+        (lambda path: path.write_text(json.dumps({"schema": 0})), {}, "another schema"),
+        (lambda path: None, {"imgsz": 96}, "traced for another image size"),
+        (lambda path: None, {"rules": {"box-convolution": "integer"}}, "both a plan of its own and changes"),
+    ],
+    ids=["missing", "truncated", "schema", "imgsz", "both"],
+)
+def test_a_plan_that_cannot_be_used_is_a_plan_error(
+    model: Any, tmp_path: Path, change: Any, arguments: Any, fragment: str
+) -> None:
     file = tmp_path / "mine.json"
     file.write_text(planned(model).to_json())
     change(file)

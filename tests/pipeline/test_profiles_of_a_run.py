@@ -14,10 +14,10 @@ import pytest
 pytest.importorskip("torch")
 
 from edgegd.device.profile import Machine, this_machine
-from edgegd.export import exact_session, proof, verification
 from edgegd.pipeline import target_profile
 from edgegd.recipe.schema import PROFILES
 from edgegd.runtime import Detector, ProfileWarning, detector
+from edgegd.verify import exact_session, proof, verification
 
 Command = Callable[..., Any]
 # Only ARM runs int8 activations in integers, and a CPU without VNNI saturates: what this CPU cannot play.
@@ -70,8 +70,9 @@ def test_the_recipes_own_profile_is_the_plain_stage(edgegd_command: Command, run
 
 
 @pytest.mark.parametrize("other", PLAYABLE)
-def test_files_are_verified_on_a_cpu_of_another_kind(edgegd_command: Command, run_copy: Path, other: str,
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_verified_on_a_cpu_of_another_kind(
+    edgegd_command: Command, run_copy: Path, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """This CPU is played as each kind in turn; what runs is right on the real one in any case."""
     played = Machine("a played CPU", other)
     for module in (exact_session, proof, verification, target_profile, detector):
@@ -86,14 +87,16 @@ def test_files_are_verified_on_a_cpu_of_another_kind(edgegd_command: Command, ru
     assert accuracy.code == 0 and "sums saturate" not in accuracy.err, accuracy.err  # in an exact session
     with pytest.warns(ProfileWarning) if other == "x86-avx2" else nullcontext():
         Detector(run_copy / "qat.edge.onnx")  # as a device runs it
-    before, after = (json.loads(text) for text in ((run_copy / "report.json").read_text(),
-                                                   (run_copy / "accuracy.json").read_text()))
+    before, after = (
+        json.loads(text) for text in ((run_copy / "report.json").read_text(), (run_copy / "accuracy.json").read_text())
+    )
     assert after["qat"]["map50_95"] == before["accuracy"]["qat"]["map50_95"]
     assert after["proof"]["machine_profile"] == other
 
 
 def test_one_folder_carries_files_for_all_profiles_and_the_report_says_what_was_proved_of_each(
-        edgegd_command: Command, run_copy: Path) -> None:
+    edgegd_command: Command, run_copy: Path
+) -> None:
     for profile in PROFILES[1:]:
         for command in ("export", "verify"):
             outcome = edgegd_command(command, run_copy, "--profile", profile)

@@ -12,9 +12,15 @@ from edgegd.recipe.load import parse_recipe
 START = "version: 1\ndata: {source: yaml, path: x.yaml}\ntarget: {profile: x86-vnni}\n"
 
 
-@pytest.mark.parametrize("override", [
-    "train.momentum=1", "train.seed=4294967296", "model.float.optimizer=adamw2", "train.optimizer=Lion",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train.momentum=1",
+        "train.seed=4294967296",
+        "model.float.optimizer=adamw2",
+        "train.optimizer=Lion",
+    ],
+)
 def test_recipes(override: str) -> None:
     with pytest.raises(RecipeError, match=override.split("=")[0]):
         parse_recipe(START, [override])
@@ -22,10 +28,13 @@ def test_recipes(override: str) -> None:
 
 def test_rules_and_plans(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from edgegd.pipeline.quantize import require_plan_section
+    from edgegd.pipeline.make_plan import require_plan_section
 
-    for overrides in (["quant.rules={no-such-rule: float}"], [f"quant.plan={tmp_path / 'none.json'}"],
-                      [f"quant.plan={tmp_path / 'none.json'}", "quant.float=[a]"]):  # fmt: skip
+    for overrides in (
+        ["quant.rules={no-such-rule: float}"],
+        [f"quant.plan={tmp_path / 'none.json'}"],
+        [f"quant.plan={tmp_path / 'none.json'}", "quant.float=[a]"],
+    ):
         with pytest.raises(PlanError):
             require_plan_section(parse_recipe(START, overrides))
     (tmp_path / "deep.json").write_text("[" * 100_000)
@@ -38,9 +47,10 @@ def test_a_shared_parameter_is_refused_before_the_data(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from ultralytics import YOLO
 
-    from edgegd.pipeline.prepare import open_weights, run_data
     from edgegd.pipeline.run_folder import RunFolder
-    from edgegd.pipeline.stage import Silent
+    from edgegd.pipeline.stages.data import run_data
+    from edgegd.pipeline.weights import open_weights
+    from edgegd.progress import Silent
 
     yolo = YOLO("yolov8n.yaml")
     shared = torch.nn.PReLU()
@@ -62,22 +72,28 @@ def test_families_have_parameters_of_their_own(name: str) -> None:
     pytest.importorskip("torch")
     from ultralytics.nn.tasks import DetectionModel
 
-    from edgegd.descent.own_parameters import require_own_parameters
+    from edgegd.detectors.own_parameters import require_own_parameters
 
     require_own_parameters(DetectionModel(f"{name}.yaml", verbose=False), name)
 
 
-@pytest.mark.parametrize(("overrides", "fragment"), [
-    (["quant.float=[no.such.operation*]"], "matches no operation"), (["quant.rules={nothing: float}"], "is no rule"),
-    (["precision.latency_ratio=0.5", "quant.plan={plan}"], "nothing to search"),
-], ids=["pattern", "rule", "plan and budget"])  # fmt: skip
-def test_stage_data_refuses_what_ptq_would(tiny_checkpoint: Path, tmp_path: Path, overrides: list[str], fragment: str
-                                           ) -> None:
+@pytest.mark.parametrize(
+    ("overrides", "fragment"),
+    [
+        (["quant.float=[no.such.operation*]"], "matches no operation"),
+        (["quant.rules={nothing: float}"], "is no rule"),
+        (["precision.latency_ratio=0.5", "quant.plan={plan}"], "nothing to search"),
+    ],
+    ids=["pattern", "rule", "plan and budget"],
+)
+def test_stage_data_refuses_what_ptq_would(
+    tiny_checkpoint: Path, tmp_path: Path, overrides: list[str], fragment: str
+) -> None:
+    from edgegd.detectors.deployment import deploy
     from edgegd.pipeline.early_checks import require_possible
-    from edgegd.pipeline.prepare import open_weights
-    from edgegd.pipeline.quantize import make_plan
+    from edgegd.pipeline.make_plan import make_plan
     from edgegd.pipeline.run_folder import RunFolder
-    from edgegd.quant.folding import deploy
+    from edgegd.pipeline.weights import open_weights
 
     sound = parse_recipe(START, [f"model.weights={tiny_checkpoint}", "model.imgsz=64"])
     folder = RunFolder.create(tmp_path / "run", sound, "r")

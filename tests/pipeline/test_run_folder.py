@@ -50,11 +50,16 @@ def test_torch_on_a_full_disk_is_explained(small_disk: Path) -> None:
         raise RuntimeError("another reason")
 
 
-@pytest.mark.parametrize(("function", "code", "expected"), [
-    ("fsync", errno.ENOSPC, NoSpaceError), ("fsync", errno.EDQUOT, NoSpaceError),
-    ("replace", errno.ENOSPC, NoSpaceError),
-    ("fsync", errno.EIO, OSError), ("replace", errno.EACCES, OSError),
-])
+@pytest.mark.parametrize(
+    ("function", "code", "expected"),
+    [
+        ("fsync", errno.ENOSPC, NoSpaceError),
+        ("fsync", errno.EDQUOT, NoSpaceError),
+        ("replace", errno.ENOSPC, NoSpaceError),
+        ("fsync", errno.EIO, OSError),
+        ("replace", errno.EACCES, OSError),
+    ],
+)
 def test_a_failed_write_leaves_the_old_content_and_no_temporary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, code: int, expected: type[Exception]
 ) -> None:
@@ -74,19 +79,36 @@ def test_what_a_killed_process_left_is_removed_under_the_lock(tmp_path: Path) ->
     folder = RunFolder.create(tmp_path / "run", Recipe(), "mine")
     folder.write("qat-last-good.safetensors", b"kept")
     (folder.path / "manifests").mkdir()
-    leftovers = [folder.path / ".qat.onnx.4711.tmp", folder.path / "manifests/.qat.json.4711.tmp",
-                 folder.path / ".float-abc/ultralytics/weights/last.pt"]
+    leftovers = [
+        folder.path / ".qat.onnx.4711.tmp",
+        folder.path / "manifests/.qat.json.4711.tmp",
+        folder.path / ".float-abc/ultralytics/weights/last.pt",
+    ]
     for leftover in leftovers:
         leftover.parent.mkdir(parents=True, exist_ok=True)
         leftover.write_bytes(b"half")
     with folder.locked():
         assert sorted(path.name for path in folder.path.iterdir()) == [
-            ".lock", "manifests", "qat-last-good.safetensors", "recipe.yaml", "run.json"]
+            ".lock",
+            "manifests",
+            "qat-last-good.safetensors",
+            "recipe.yaml",
+            "run.json",
+        ]
         assert not list((folder.path / "manifests").iterdir())
 
 
-@pytest.mark.parametrize("left", [(), (".lock",), (".lock", ".run.json.4711.tmp"), (".lock", "run.json"),
-                                  (".lock", "run.json", ".recipe.yaml.4711.tmp")], ids=" ".join)
+@pytest.mark.parametrize(
+    "left",
+    [
+        (),
+        (".lock",),
+        (".lock", ".run.json.4711.tmp"),
+        (".lock", "run.json"),
+        (".lock", "run.json", ".recipe.yaml.4711.tmp"),
+    ],
+    ids=" ".join,
+)
 def test_a_process_killed_while_it_made_the_folder_is_taken_over(tmp_path: Path, left: tuple[str, ...]) -> None:
     made = RunFolder.create(tmp_path / "made", Recipe(), "mine").path
     killed = tmp_path / "killed"

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from edgegd.cli.run import SEARCH_STAGE
-
 Command = Callable[..., Any]
 pytest.importorskip("scipy")
 IMAGES = ("--set", "precision.images=2")
@@ -22,8 +20,9 @@ pytestmark = pytest.mark.slow
 def searched_run(tiny_recipe: Path, edgegd_command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run up to ptq with the fastest plan of a search."""
     folder = tmp_path_factory.mktemp("runs") / "searched"
-    outcome = edgegd_command("run", tiny_recipe, "--run-dir", folder, "--until", "ptq", *IMAGES,
-                             "--set", "precision.head_db=0")
+    outcome = edgegd_command(
+        "run", tiny_recipe, "--run-dir", folder, "--until", "ptq", *IMAGES, "--set", "precision.head_db=0"
+    )
     assert outcome.code == 0, outcome.err
     assert outcome.out.splitlines() == ["data: ran", "float: ran", "search: ran", "ptq: ran"]
     return folder
@@ -78,11 +77,13 @@ def test_what_is_kept_of_a_search(searched: Path) -> None:
     assert result["fingerprint"]["cpu"] and len(result["images"]) == 2
 
 
-def test_another_budget_takes_another_plan_of_the_same_front(searched: Path, edgegd_command: Command,
-                                                             tiny_recipe: Path) -> None:
+def test_another_budget_takes_another_plan_of_the_same_front(
+    searched: Path, edgegd_command: Command, tiny_recipe: Path
+) -> None:
     before, plan = read(searched), (searched / "plan.json").read_bytes()
-    outcome = edgegd_command("run", tiny_recipe, "--run-dir", searched, "--until", "ptq", *IMAGES,
-                             "--set", "precision.latency_ratio=1000")
+    outcome = edgegd_command(
+        "run", tiny_recipe, "--run-dir", searched, "--until", "ptq", *IMAGES, "--set", "precision.latency_ratio=1000"
+    )
     assert outcome.code == 0 and "the measured front is kept" in outcome.err
     after = read(searched)
     assert after["points"] == before["points"]
@@ -107,9 +108,10 @@ def test_a_budget_that_no_plan_meets_changes_nothing_but_the_search(
     assert error["error"] == "PrecisionBudgetError" and error["exit_code"] == 67
 
 
-def test_a_plan_searched_on_another_device_is_told(searched: Path, edgegd_command: Command,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgegd.pipeline import search
+def test_a_plan_searched_on_another_device_is_told(
+    searched: Path, edgegd_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgegd.pipeline.stages import search
 
     was = search.fingerprint()
     assert "another device" not in edgegd_command("ptq", searched, "--force").err
@@ -136,7 +138,7 @@ def test_ptq_wants_the_search_that_its_budget_needs(run_copy: Path, edgegd_comma
     recipe = run_copy / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("  head_db: null\n", "  head_db: 20.0\n"))
     outcome = edgegd_command("ptq", run_copy)
-    assert outcome.code == 53 and f"edgegd {SEARCH_STAGE} " in outcome.err
+    assert outcome.code == 53 and "edgegd search " in outcome.err
 
 
 def test_a_plan_of_ones_own_leaves_nothing_to_search(searched: Path, edgegd_command: Command, tmp_path: Path) -> None:

@@ -64,16 +64,20 @@ def test_a_state_of_another_plan(load: Callable[[], Any], run_copy: Path) -> Non
     assert "0123456789ab" in str(caught.value)
 
 
-@pytest.mark.parametrize(("start", "end", "value", "fragment"), [
-    ("ranges.", ".scale", float("nan"), "values that are not finite"),
-    ("ranges.", ".log_scale", float("inf"), "values that are not finite"),
-    ("ranges.", ".scale", 0.0, "scales that are not positive"),
-    ("weights.", ".scale", -1.0, "scales that are not positive"),
-    ("ranges.", ".zero_point", 256, "no zero point of uint8"),
-    ("model.", ".weight", float("nan"), "values that are not finite"),
-])
-def test_values_that_are_no_ranges_or_weights(load: Callable[[], Any], run_copy: Path, start: str, end: str,
-                                              value: float, fragment: str) -> None:
+@pytest.mark.parametrize(
+    ("start", "end", "value", "fragment"),
+    [
+        ("ranges.", ".scale", float("nan"), "values that are not finite"),
+        ("ranges.", ".log_scale", float("inf"), "values that are not finite"),
+        ("ranges.", ".scale", 0.0, "scales that are not positive"),
+        ("weights.", ".scale", -1.0, "scales that are not positive"),
+        ("ranges.", ".zero_point", 256, "no zero point of uint8"),
+        ("model.", ".weight", float("nan"), "values that are not finite"),
+    ],
+)
+def test_values_that_are_no_ranges_or_weights(
+    load: Callable[[], Any], run_copy: Path, start: str, end: str, value: float, fragment: str
+) -> None:
     from edgegd.errors import CheckpointUnreadableError
 
     named = []
@@ -102,7 +106,7 @@ def test_a_state_of_another_version(load: Callable[[], Any], run_copy: Path) -> 
 
 def test_a_plan_of_another_image_size_or_model(load: Callable[[], Any], run_copy: Path) -> None:
     from edgegd.errors import PlanError
-    from edgegd.quant.plan import QuantPlan
+    from edgegd.plan.quant_plan import QuantPlan
 
     path = run_copy / "plan.json"
     plan = QuantPlan.from_json(path.read_text())

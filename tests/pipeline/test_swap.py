@@ -11,12 +11,18 @@ from typing import Any
 
 import pytest
 
-from edgegd.cli.run import SEARCH_STAGE, STAGE_NAMES, SWAP_STAGES
+from edgegd.pipeline.registry import STAGES
 
 Command = Callable[..., Any]
 pytest.importorskip("torch")
-RELU = ("--set=quant.activation=relu", "--set=train.adapt.epochs=2", "--set=train.adapt.warmup_epochs=0.5",
-        "--set=train.epochs=1", "--set=train.distill.head=1", "--set=train.distill.neck=1")  # fmt: skip
+RELU = (
+    "--set=quant.activation=relu",
+    "--set=train.adapt.epochs=2",
+    "--set=train.adapt.warmup_epochs=0.5",
+    "--set=train.epochs=1",
+    "--set=train.distill.head=1",
+    "--set=train.distill.neck=1",
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +32,7 @@ def relu_run(tiny_recipe: Path, edgegd_command: Command, tmp_path_factory: pytes
     outcome = edgegd_command("run", tiny_recipe, "--run-dir", folder, "--json", *RELU)
     assert outcome.code == 0, outcome.err
     stages = json.loads(outcome.out)["stages"]
-    assert list(stages) == [name for name in STAGE_NAMES if name != SEARCH_STAGE] and set(stages.values()) == {"ran"}
+    assert list(stages) == [name for name in STAGES if name != "search"] and set(stages.values()) == {"ran"}
     return folder
 
 
@@ -38,7 +44,7 @@ def relu_copy(relu_run: Path, tmp_path: Path) -> Path:
 
 def activations(path: Path) -> Counter[str]:
     """How many modules of each activation a checkpoint has, shared ones counted for each of their blocks."""
-    from edgegd.descent.float_checkpoint import open_checkpoint
+    from edgegd.detectors.float_checkpoint import open_checkpoint
 
     kinds = [type(m).__name__ for _, m in open_checkpoint(path).named_modules(remove_duplicate=False)]
     return Counter(kind for kind in kinds if kind in ("SiLU", "ReLU"))
@@ -96,8 +102,16 @@ def test_an_interrupted_adaptation_goes_on_bit_for_bit(
 
     for name in ("manifests/adapt.json", "adapted.pt", "adaptation.json", "adaptation.jsonl"):
         (relu_copy / name).unlink()
-    arguments = ("run", tiny_recipe, "--run-dir", relu_copy, "--until", "adapt", *RELU,
-                 "--set=train.checkpoint_minutes=0")  # fmt: skip
+    arguments = (
+        "run",
+        tiny_recipe,
+        "--run-dir",
+        relu_copy,
+        "--until",
+        "adapt",
+        *RELU,
+        "--set=train.checkpoint_minutes=0",
+    )
     monkeypatch.setattr(Training, "take_step", interrupted)
     assert edgegd_command(*arguments).code == 130
     monkeypatch.undo()
@@ -126,8 +140,17 @@ def test_a_change_of_the_adaptation_starts_there_and_one_of_qat_after_it(
 
 def test_the_measured_choice_is_kept_and_shown(edgegd_command: Command, tiny_recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    arguments = ("run", tiny_recipe, "--run-dir", folder, "--until", "ptq", "--set=quant.activation=auto",
-                 "--set=quant.activation_saving=0.3", "--set=train.adapt.epochs=1")  # fmt: skip
+    arguments = (
+        "run",
+        tiny_recipe,
+        "--run-dir",
+        folder,
+        "--until",
+        "ptq",
+        "--set=quant.activation=auto",
+        "--set=quant.activation_saving=0.3",
+        "--set=train.adapt.epochs=1",
+    )
     outcome = edgegd_command(*arguments)
     assert outcome.code == 0, outcome.err
     choice = json.loads((folder / "activation.json").read_text())
@@ -148,27 +171,32 @@ def test_the_measured_choice_is_kept_and_shown(edgegd_command: Command, tiny_rec
     assert "activation: unchanged, skipped\nadapt: unchanged, skipped" in edgegd_command(*arguments).err
 
 
-@pytest.mark.parametrize("stage", SWAP_STAGES)
-def test_the_stages_of_a_swap_are_refused_where_there_is_none(edgegd_command: Command, run_copy: Path, stage: str
-                                                              ) -> None:
+@pytest.mark.parametrize("stage", ("activation", "adapt"))
+def test_the_stages_of_a_swap_are_refused_where_there_is_none(
+    edgegd_command: Command, run_copy: Path, stage: str
+) -> None:
     outcome = edgegd_command(stage, run_copy)
     assert outcome.code == 66 and "found: quant.activation silu" in outcome.err
 
 
-def test_a_model_without_silu_is_refused(edgegd_command: Command, tiny_recipe: Path, relu_run: Path, tmp_path: Path
-                                         ) -> None:
+def test_a_model_without_silu_is_refused(
+    edgegd_command: Command, tiny_recipe: Path, relu_run: Path, tmp_path: Path
+) -> None:
     weights = f"--set=model.weights={relu_run / 'adapted.pt'}"
     for activation in ("auto", "relu"):
-        outcome = edgegd_command("run", tiny_recipe, "--run-dir", tmp_path / "run", weights,
-                                 f"--set=quant.activation={activation}")  # fmt: skip
+        outcome = edgegd_command(
+            "run", tiny_recipe, "--run-dir", tmp_path / "run", weights, f"--set=quant.activation={activation}"
+        )
         assert outcome.code == 66 and "The model has no SiLU to replace." in outcome.err
         assert "found: activations ReLU" in outcome.err
 
 
-def test_an_adapted_model_of_another_recipe_is_refused(edgegd_command: Command, tiny_recipe: Path, relu_copy: Path
-                                                       ) -> None:
-    outcome = edgegd_command("run", tiny_recipe, "--run-dir", relu_copy, *RELU, "--set=quant.activation=auto",
-                             "--until", "float")  # fmt: skip
+def test_an_adapted_model_of_another_recipe_is_refused(
+    edgegd_command: Command, tiny_recipe: Path, relu_copy: Path
+) -> None:
+    outcome = edgegd_command(
+        "run", tiny_recipe, "--run-dir", relu_copy, *RELU, "--set=quant.activation=auto", "--until", "float"
+    )
     assert outcome.code == 0, outcome.err
     for stage in ("ptq", "adapt"):
         outcome = edgegd_command(stage, relu_copy, "--force")
@@ -191,8 +219,9 @@ def test_a_checkpoint_with_other_activations_than_chosen_is_refused(edgegd_comma
         model_to_quantize(RunFolder.open_existing(relu_copy))
 
 
-def test_a_loss_that_is_not_finite_names_the_adaptations_rate(edgegd_command: Command, tiny_recipe: Path,
-                                                              relu_copy: Path) -> None:
+def test_a_loss_that_is_not_finite_names_the_adaptations_rate(
+    edgegd_command: Command, tiny_recipe: Path, relu_copy: Path
+) -> None:
     before = (relu_copy / "adapted.pt").read_bytes()
     outcome = edgegd_command("run", tiny_recipe, "--run-dir", relu_copy, *RELU, "--set=train.adapt.lr0=1e30")
     assert outcome.code == 60 and "lower train.adapt.lr0 or train.grad_clip" in outcome.err

@@ -14,7 +14,6 @@ pytest.importorskip("torch")
 
 from edgegd.device.profile import Machine, this_machine
 from edgegd.errors import ProfileError
-from edgegd.export import proof
 from edgegd.pipeline import target_profile
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.target_profile import TargetProfile, remarks, resolve
@@ -22,10 +21,13 @@ from edgegd.recipe.load import load_recipe
 from edgegd.recipe.schema import PROFILES, TargetSection
 from edgegd.recipe.shipped import shipped_recipes
 from edgegd.runtime.session import load_model
+from edgegd.verify import proof
 
 Command = Callable[..., Any]
-PI_5 = ("processor\t: 0\nFeatures\t: fp asimd evtstrm aes pmull crc32 asimdrdm asimddp\nCPU implementer\t: 0x41\n"
-        "CPU part\t: 0xd0b\n\nModel\t\t: Raspberry Pi 5\n")
+PI_5 = (
+    "processor\t: 0\nFeatures\t: fp asimd evtstrm aes pmull crc32 asimdrdm asimddp\nCPU implementer\t: 0x41\n"
+    "CPU part\t: 0xd0b\n\nModel\t\t: Raspberry Pi 5\n"
+)
 # Stands in the place of the device's Python: it speaks the worker's protocol, as a Raspberry Pi would.
 BOARD = """#!{python}
 import json, sys, time
@@ -40,6 +42,7 @@ for line in sys.stdin:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
     """machine(profile): from now on this process seems to run on a CPU that needs this profile."""
+
     def become(profile: str | None) -> None:
         found = Machine(f"a CPU of {profile}", profile)
         monkeypatch.setattr(target_profile, "this_machine", lambda: found)
@@ -54,7 +57,8 @@ def test_auto_takes_what_the_targets_cpu_needs(machine: Any, profile: str) -> No
     machine(profile)
     assert resolve(TargetSection()) == TargetProfile(profile, False, "local", f"a CPU of {profile}", profile)
     assert list(remarks(resolve(TargetSection()), Path("run"))) == [
-        f"target profile {profile}, chosen for a CPU of {profile}"]
+        f"target profile {profile}, chosen for a CPU of {profile}"
+    ]
 
 
 def test_every_shipped_recipe_leaves_the_profile_to_the_target() -> None:
@@ -107,13 +111,18 @@ def test_the_profile_stands_in_run_json_in_the_files_and_in_the_report(finished_
     assert f"profile {profile}, chosen for {this_machine().cpu}" in (finished_run / "report.md").read_text()
 
 
-def test_a_damaged_profile_is_refused_and_an_old_folder_takes_its_recipes(finished_run: Path, run_copy: Path,
-                                                                         edgegd_command: Command) -> None:
+def test_a_damaged_profile_is_refused_and_an_old_folder_takes_its_recipes(
+    finished_run: Path, run_copy: Path, edgegd_command: Command
+) -> None:
     identity = json.loads((run_copy / "run.json").read_text())
     right = dict(identity["target"])
-    for wrong, words in (({"profile": "z80"}, "unknown profile 'z80'"), ({"needs": 7}, "must be texts"),
-                         ({"explicit": "yes"}, "true or false"), ({"cpu": ["a"]}, "must be texts"),
-                         ({"more": 1}, "unexpected keyword argument")):
+    for wrong, words in (
+        ({"profile": "z80"}, "unknown profile 'z80'"),
+        ({"needs": 7}, "must be texts"),
+        ({"explicit": "yes"}, "true or false"),
+        ({"cpu": ["a"]}, "must be texts"),
+        ({"more": 1}, "unexpected keyword argument"),
+    ):
         identity["target"] = right | wrong
         (run_copy / "run.json").write_text(json.dumps(identity))
         outcome = edgegd_command("report", run_copy)
@@ -129,19 +138,21 @@ def test_a_damaged_profile_is_refused_and_an_old_folder_takes_its_recipes(finish
 
 
 def _add_board(sshd_device: Any, tmp_path: Path, edgegd_command: Command, architecture: str) -> None:
-    from edgegd.latency.worker import machine_facts
+    from edgegd.device.latency_worker import machine_facts
 
     program = tmp_path / "python-of-the-board"
     facts = machine_facts() | {"cpuinfo": PI_5, "architecture": architecture}
     program.write_text(BOARD.format(python=sys.executable, facts=facts))
     program.chmod(0o755)
-    added = edgegd_command("target", "add", "board", sshd_device.url, "--python", program, "--ssh-config",
-                           sshd_device.config)
+    added = edgegd_command(
+        "target", "add", "board", sshd_device.url, "--python", program, "--ssh-config", sshd_device.config
+    )
     assert added.code == 0, added.err
 
 
-def test_a_device_over_ssh_decides_the_profile(sshd_device: Any, tmp_path: Path, tiny_recipe: Path,
-                                               edgegd_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_over_ssh_decides_the_profile(
+    sshd_device: Any, tmp_path: Path, tiny_recipe: Path, edgegd_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     _add_board(sshd_device, tmp_path, edgegd_command, "aarch64")
     run = tmp_path / "run"
@@ -152,8 +163,9 @@ def test_a_device_over_ssh_decides_the_profile(sshd_device: Any, tmp_path: Path,
     assert json.loads((run / "run.json").read_text())["target"]["host"] == "board"
 
 
-def test_a_device_of_no_known_kind_is_named(sshd_device: Any, tmp_path: Path, tiny_recipe: Path,
-                                            edgegd_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_of_no_known_kind_is_named(
+    sshd_device: Any, tmp_path: Path, tiny_recipe: Path, edgegd_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     _add_board(sshd_device, tmp_path, edgegd_command, "riscv64")
     outcome = edgegd_command("run", tiny_recipe, "--set", "target.host=board", "--run-dir", tmp_path / "run")
@@ -161,15 +173,33 @@ def test_a_device_of_no_known_kind_is_named(sshd_device: Any, tmp_path: Path, ti
     assert not (tmp_path / "run").exists()
 
 
-def test_a_device_that_cannot_be_reached_stops_the_run_before_anything(sshd_device: Any, tmp_path: Path,
-                                                                       tiny_recipe: Path, edgegd_command: Command
-                                                                       ) -> None:
+def test_a_device_that_cannot_be_reached_stops_the_run_before_anything(
+    sshd_device: Any, tmp_path: Path, tiny_recipe: Path, edgegd_command: Command
+) -> None:
     gone, run = "ssh://nobody@127.0.0.1:1", tmp_path / "run"
     outcome = edgegd_command("run", tiny_recipe, "--set", f"target.host={gone}", "--run-dir", run)
     assert outcome.code == 87 and "--set target.profile=PROFILE" in outcome.err and not run.exists()
-    explicit = edgegd_command("run", tiny_recipe, "--set", f"target.host={gone}", "--set", "target.profile=x86-avx2",
-                              "--run-dir", run, "--until", "data")
+    explicit = edgegd_command(
+        "run",
+        tiny_recipe,
+        "--set",
+        f"target.host={gone}",
+        "--set",
+        "target.profile=x86-avx2",
+        "--run-dir",
+        run,
+        "--until",
+        "data",
+    )
     assert explicit.code == 0 and f"{gone} did not answer" in explicit.err
-    unknown = edgegd_command("run", tiny_recipe, "--set", "target.host=bord", "--set", "target.profile=arm64",
-                             "--run-dir", tmp_path / "other")
+    unknown = edgegd_command(
+        "run",
+        tiny_recipe,
+        "--set",
+        "target.host=bord",
+        "--set",
+        "target.profile=arm64",
+        "--run-dir",
+        tmp_path / "other",
+    )
     assert unknown.code == 97 and not (tmp_path / "other").exists()

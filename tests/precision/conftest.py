@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from edgegd.detectors.deployment import deploy, plan_detector
 from edgegd.export.graph import build_graph
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
 
 IMGSZ = 64
 torch.set_num_threads(1)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from edgegd.detectors.deployment import plan_detector, trace_detector
+from edgegd.plan.profiles import EXACT, FLOAT, INTEGER, MOVE
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import assemble, float_addresses, units_of
 from edgegd.precision.borders import BorderPrices, Line, border_prices, probe_patterns
 from edgegd.precision.timing import NodeTime, Profile
-from edgegd.quant.folding import plan_detector, trace_detector
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.rules import EXACT, FLOAT, INTEGER, MOVE
 
 FREE = BorderPrices(Line(0.0, 0.0), Line(0.0, 0.0), 0.0, Line(0.0, 0.0))
 
@@ -96,9 +96,13 @@ def test_border_prices_by_hand() -> None:
     def profile(*nodes: NodeTime) -> Profile:
         return Profile(nodes, 1.0, 1.0, {})
 
-    probe = profile(node("QuantizeLinear", "a:add:0/quantize", 10**6, 2.0), node("Transpose", "T", 10**6, 5.0),
-                    node("QuantizeLinear", "b:add:0/quantize", 2 * 10**6, 4.0), node("Max", "b:add:0/Max", 10**6, 7.0),
-                    node("DequantizeLinear", "c:add:0/dequantize", 10**6, 3.0))
+    probe = profile(
+        node("QuantizeLinear", "a:add:0/quantize", 10**6, 2.0),
+        node("Transpose", "T", 10**6, 5.0),
+        node("QuantizeLinear", "b:add:0/quantize", 2 * 10**6, 4.0),
+        node("Max", "b:add:0/Max", 10**6, 7.0),
+        node("DequantizeLinear", "c:add:0/dequantize", 10**6, 3.0),
+    )
     others = [profile(node("Transpose", "T", 1, 1.0)), profile(node("ReorderInput", "R", 1, 0.0))]
     prices = border_prices(probe, others)
     layout = (5.0 - 0.5) / 4  # ms a million elements that cross a border

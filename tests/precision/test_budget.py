@@ -20,21 +20,37 @@ def point(name: str, measured_ms: float, head_db: float) -> Point:
 FRONT = (point("rules", 11, 20), point("fast", 10, 21), point("middle", 12, 30), point("exact", 16, 45))
 
 
-@pytest.mark.parametrize(("budget", "expected"), [
-    ({"latency_ms": 12.5}, "middle"), ({"latency_ms": 10}, "fast"), ({"latency_ratio": 0.9}, "exact"),
-    ({"head_db": 0}, "fast"), ({"head_db": 30}, "middle"), ({"head_db": 31}, "exact"),
-    ({"head_db": 21, "latency_ms": 13}, "middle"), ({"latency_ms": 13, "latency_ratio": 0.55}, "fast"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ({"latency_ms": 12.5}, "middle"),
+        ({"latency_ms": 10}, "fast"),
+        ({"latency_ratio": 0.9}, "exact"),
+        ({"head_db": 0}, "fast"),
+        ({"head_db": 30}, "middle"),
+        ({"head_db": 31}, "exact"),
+        ({"head_db": 21, "latency_ms": 13}, "middle"),
+        ({"latency_ms": 13, "latency_ratio": 0.55}, "fast"),
+    ],
+    ids=str,
+)
 def test_a_latency_budget_takes_the_most_exact_plan_and_an_accuracy_budget_the_fastest(
     budget: dict[str, float], expected: str
 ) -> None:
     assert choose(FRONT, PrecisionSection(**budget)).name == expected
 
 
-@pytest.mark.parametrize(("budget", "expected"), [
-    ({"latency_ms": 5}, "fast"), ({"head_db": 60}, "exact"), ({"latency_ratio": 0.1}, "fast"),
-    ({"latency_ms": 9.9, "head_db": 21}, "fast"), ({"latency_ms": 11.5, "head_db": 31}, "middle"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ({"latency_ms": 5}, "fast"),
+        ({"head_db": 60}, "exact"),
+        ({"latency_ratio": 0.1}, "fast"),
+        ({"latency_ms": 9.9, "head_db": 21}, "fast"),
+        ({"latency_ms": 11.5, "head_db": 31}, "middle"),
+    ],
+    ids=str,
+)
 def test_where_no_plan_meets_the_budget_the_nearest_is_shown(budget: dict[str, float], expected: str) -> None:
     section = PrecisionSection(**budget)
     assert nearest(FRONT, section).name == expected
@@ -53,8 +69,9 @@ def test_zero_is_a_budget_and_nothing_is_none(budget: dict[str, Any], asked: boo
 
 def test_a_result_is_read_back_from_json() -> None:
     operations = ({"addresses": ["a:add:0"], "integer_ms": 1.0, "float_ms": 2.0, "head_db": 40.0},)
-    result = SearchResult(20.0, FRONT, operations, {"barrier": 1.0}, ("h:conv2d:0",), ("x.png",), 1, {"cpu": "c"},
-                          {"model": "m"})
+    result = SearchResult(
+        20.0, FRONT, operations, {"barrier": 1.0}, ("h:conv2d:0",), ("x.png",), 1, {"cpu": "c"}, {"model": "m"}
+    )
     data = json.loads(json.dumps({**result.to_json(), "chosen": "fast"}))
     assert SearchResult.from_json(data) == result
     with pytest.raises(ValueError, match="schema 9"):
@@ -63,13 +80,26 @@ def test_a_result_is_read_back_from_json() -> None:
         SearchResult.from_json({key: value for key, value in data.items() if key != "points"})
 
 
-DEVICE = {"cpu": "EPYC", "instruction_sets": ["avx2", "avx512_vnni"], "architecture": "x86_64", "onnxruntime": "1.32.0",
-          "kernel": "6.1", "python": "3.11"}
+DEVICE = {
+    "cpu": "EPYC",
+    "instruction_sets": ["avx2", "avx512_vnni"],
+    "architecture": "x86_64",
+    "onnxruntime": "1.32.0",
+    "kernel": "6.1",
+    "python": "3.11",
+}
 
 
-@pytest.mark.parametrize("changed", [
-    {"cpu": "Cortex-A76"}, {"instruction_sets": []}, {"architecture": "aarch64"}, {"onnxruntime": "1.23.0"},
-], ids=str)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"cpu": "Cortex-A76"},
+        {"instruction_sets": []},
+        {"architecture": "aarch64"},
+        {"onnxruntime": "1.23.0"},
+    ],
+    ids=str,
+)
 def test_another_device_is_told_with_both_fingerprints(changed: dict[str, Any]) -> None:
     warning = other_device(DEVICE, DEVICE | changed)
     searched, here = warning.splitlines()[1:]
@@ -80,5 +110,3 @@ def test_another_device_is_told_with_both_fingerprints(changed: dict[str, Any]) 
 
 def test_another_kernel_is_the_same_device() -> None:
     assert other_device(DEVICE, DEVICE | {"kernel": "6.2", "python": "3.12"}) == ""
-
-

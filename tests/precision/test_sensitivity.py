@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from edgegd.detectors.deployment import head_paths, plan_detector, trace_detector
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import float_addresses, units_of
 from edgegd.precision.sensitivity import HeadNoise, PartlyQuantized, head_tensors, to_db
-from edgegd.quant.folding import head_paths, plan_detector, trace_detector
-from edgegd.quant.plan import QuantPlan
 
 FLOAT_NOISE = 1e-7  # float32 sums in another order: the pixels, of which the plan makes codes, are the last bits apart
 
@@ -40,8 +40,9 @@ def test_the_head_is_the_last_convolution_of_every_branch(small: Any, head: tupl
     assert head == tuple(f"model.23.{branch}.{i}.2:conv2d:0" for branch in ("cv2", "cv3") for i in range(3))
 
 
-def test_one_operation_reads_codes_and_makes_codes(small: Any, pictures: torch.Tensor, noise: HeadNoise,
-                                                   head: tuple[str, ...]) -> None:
+def test_one_operation_reads_codes_and_makes_codes(
+    small: Any, pictures: torch.Tensor, noise: HeadNoise, head: tuple[str, ...]
+) -> None:
     """The last class convolution alone: its result is that of the planned kernel on the codes of the float input."""
     plan, last = small.quantized.plan, head[-1]
     model = PartlyQuantized.like(small.quantized, plan, (*head, *plan.by_address[last].inputs))

@@ -86,9 +86,15 @@ def chain(*times: tuple[float, float], border_ms: float) -> Problem:
     return Problem(units, tensors, (), 0.0)
 
 
-@pytest.mark.parametrize(("border_ms", "expected"), [
-    (0.1, (True, False, True)), (2.0, (True, True, True)), (9.0, (False, False, False)),
-], ids=["cheap borders", "borders cost more than the slow layer", "borders cost more than all layers"])
+@pytest.mark.parametrize(
+    ("border_ms", "expected"),
+    [
+        (0.1, (True, False, True)),
+        (2.0, (True, True, True)),
+        (9.0, (False, False, False)),
+    ],
+    ids=["cheap borders", "borders cost more than the slow layer", "borders cost more than all layers"],
+)
 def test_a_layer_slower_in_integers_goes_float_unless_its_borders_cost_more(
     border_ms: float, expected: tuple[bool, ...]
 ) -> None:
@@ -113,7 +119,8 @@ def test_a_barrier_is_paid_between_codes_only() -> None:
 
 
 def test_what_the_solver_prints_below_python_is_not_in_a_commands_output(
-        monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     def talking(*arguments: Any, **options: Any) -> Any:
         ctypes.CDLL(None).printf(b"HighsMipSolverData: a word\n")
         return milp(*arguments, **options)

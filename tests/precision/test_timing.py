@@ -9,15 +9,15 @@ import onnx
 import pytest
 from torch import nn
 
+from edgegd.detectors.activation_swap import set_activation, silu_paths
+from edgegd.detectors.deployment import plan_detector
 from edgegd.errors import OnnxUnreadableError, WorkerError
 from edgegd.export.graph import build_graph
+from edgegd.plan.profiles import FLOAT, INTEGER
 from edgegd.precision import timing
 from edgegd.precision.timing import NodeTime, Profile, operation_times, profile_models, without_profiling
-from edgegd.quant.activation import set_activation, silu_paths
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import plan_detector
-from edgegd.quant.rules import FLOAT, INTEGER
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.local import LocalTarget
 
@@ -29,8 +29,9 @@ def profiles(small: Any) -> dict[str, Profile]:
 
 
 @pytest.mark.parametrize("name", ["integer", "float"])
-def test_every_operation_that_may_run_in_integers_has_a_time(profiles: dict[str, Profile], small: Any, name: str
-                                                             ) -> None:
+def test_every_operation_that_may_run_in_integers_has_a_time(
+    profiles: dict[str, Profile], small: Any, name: str
+) -> None:
     times, plan = profiles[name].operations_ms(), small.quantized.plan
     assert set(times) <= set(plan.by_address)
     assert {op.address for op in plan.ops if op.decision == INTEGER} <= set(times)
@@ -59,12 +60,21 @@ def test_borders_are_kept_apart_with_their_tensor(profiles: dict[str, Profile], 
     assert counted == pytest.approx(sum(node.ms for node in profiles["integer"].nodes))
 
 
-@pytest.mark.parametrize(("durations", "total", "expected"), [
-    ([10, 20, 30], 45, [5, 15, 25]), ([1, 20, 30], 40, [0, 15, 25]), ([10, 20], 36, [13, 23]), ([3, 3], 0, [0, 0]),
-    ([1, 2, 50], 48, [0, 0, 48]), ([], 1, []),
-], ids=["an equal part each", "none below zero", "time between nodes", "nothing left", "only the long one", "no node"])
-def test_what_profiling_adds_is_taken_from_every_node(durations: list[float], total: float, expected: list[float]
-                                                      ) -> None:
+@pytest.mark.parametrize(
+    ("durations", "total", "expected"),
+    [
+        ([10, 20, 30], 45, [5, 15, 25]),
+        ([1, 20, 30], 40, [0, 15, 25]),
+        ([10, 20], 36, [13, 23]),
+        ([3, 3], 0, [0, 0]),
+        ([1, 2, 50], 48, [0, 0, 48]),
+        ([], 1, []),
+    ],
+    ids=["an equal part each", "none below zero", "time between nodes", "nothing left", "only the long one", "no node"],
+)
+def test_what_profiling_adds_is_taken_from_every_node(
+    durations: list[float], total: float, expected: list[float]
+) -> None:
     assert without_profiling(durations, total) == pytest.approx(expected)
 
 
@@ -77,14 +87,21 @@ def test_the_machine_of_a_profile_is_told(profiles: dict[str, Profile]) -> None:
     assert profiles["float"].fingerprint["onnxruntime"] and profiles["float"].fingerprint["cpu"]
 
 
-@pytest.mark.parametrize(("name", "address"), [
-    ("model.0.conv:conv2d:0_token_60", "model.0.conv:conv2d:0"),
-    ("model.2:split:0/Slice_1/GatherSliceToSplitFusion", "model.2:split:0"),
-    ("model.1.conv:conv2d:0/Conv_output_0_nchwc", "model.1.conv:conv2d:0"),
-    ("model.23:reshape:5/Reshape_output_0_dq", "model.23:reshape:5"),
-    ("model.9:max_pool2d:12_token_3", "model.9:max_pool2d:12"), ("input/quantize", "input"), (":add:0/Add", ":add:0"),
-    ("ReorderOutput_token_57", ""), ("Transpose", ""), ("input_transposed", ""),
-])
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("model.0.conv:conv2d:0_token_60", "model.0.conv:conv2d:0"),
+        ("model.2:split:0/Slice_1/GatherSliceToSplitFusion", "model.2:split:0"),
+        ("model.1.conv:conv2d:0/Conv_output_0_nchwc", "model.1.conv:conv2d:0"),
+        ("model.23:reshape:5/Reshape_output_0_dq", "model.23:reshape:5"),
+        ("model.9:max_pool2d:12_token_3", "model.9:max_pool2d:12"),
+        ("input/quantize", "input"),
+        (":add:0/Add", ":add:0"),
+        ("ReorderOutput_token_57", ""),
+        ("Transpose", ""),
+        ("input_transposed", ""),
+    ],
+)
 def test_addresses_are_read_from_the_names_that_onnxruntime_makes(name: str, address: str) -> None:
     assert NodeTime("Conv", name, "CPUExecutionProvider", 1.0, (), ()).address == address
 
@@ -93,11 +110,18 @@ def test_one_file_alone(small: Any) -> None:
     assert "model.0.conv:conv2d:0" in operation_times(small.float_file)
 
 
-@pytest.mark.parametrize(("names", "found"), [
-    (["model.0.conv:conv2d:0"], r"1 of them"), ([""], r"0 of them"), (None, r"also other:conv2d:0"),
-], ids=["of one node", "without names", "of another file"])  # fmt: skip
-def test_nodes_of_another_file_are_no_times_of_this_one(small: Any, monkeypatch: pytest.MonkeyPatch,
-                                                        names: list[str] | None, found: str) -> None:
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["model.0.conv:conv2d:0"], r"1 of them"),
+        ([""], r"0 of them"),
+        (None, r"also other:conv2d:0"),
+    ],
+    ids=["of one node", "without names", "of another file"],
+)
+def test_nodes_of_another_file_are_no_times_of_this_one(
+    small: Any, monkeypatch: pytest.MonkeyPatch, names: list[str] | None, found: str
+) -> None:
     ask = timing.ask
 
     def lied(worker: Any, message: dict[str, Any], duration_s: float) -> dict[str, Any]:

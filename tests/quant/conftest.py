@@ -17,11 +17,12 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from edgegd.quant.folding import deploy, head_paths
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.planning import build_plan
-from edgegd.quant.rules.table import HeadPaths
-from edgegd.quant.tracing import TracedOp, trace
+from edgegd.detectors.deployment import deploy, head_paths
+from edgegd.plan.planning import build_plan
+from edgegd.plan.profiles.table import HeadPaths
+from edgegd.plan.quant_plan import QuantPlan
+from edgegd.plan.traced_op import TracedOp
+from edgegd.quant.tracing import trace
 
 torch.set_num_threads(1)
 
@@ -98,10 +99,18 @@ class QdqGraph:
     def conv(self, x: str, scale: float = 0.05) -> str:
         """A convolution of 8 to 16 channels with int8 weights and int32 biases for an input of this scale."""
         rng = np.random.default_rng(0)
-        weight = self.op("DequantizeLinear", self.constant(rng.integers(-60, 60, (16, 8, 3, 3)).astype(np.int8)),
-                         self.constant(np.full(16, 0.01, np.float32)), axis=0)  # fmt: skip
-        bias = self.op("DequantizeLinear", self.constant(rng.integers(-99, 99, 16).astype(np.int32)),
-                       self.constant(np.full(16, 0.01 * scale, np.float32)), axis=0)  # fmt: skip
+        weight = self.op(
+            "DequantizeLinear",
+            self.constant(rng.integers(-60, 60, (16, 8, 3, 3)).astype(np.int8)),
+            self.constant(np.full(16, 0.01, np.float32)),
+            axis=0,
+        )
+        bias = self.op(
+            "DequantizeLinear",
+            self.constant(rng.integers(-99, 99, 16).astype(np.int32)),
+            self.constant(np.full(16, 0.01 * scale, np.float32)),
+            axis=0,
+        )
         return self.op("Conv", x, weight, bias, pads=[1] * 4)
 
     def session(self, *outputs: str) -> tuple[onnxruntime.InferenceSession, Counter[str]]:

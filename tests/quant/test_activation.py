@@ -14,14 +14,14 @@ from torch import nn
 from ultralytics.nn.modules import Conv
 from ultralytics.nn.tasks import DetectionModel
 
-from edgegd.descent.float_checkpoint import open_checkpoint
-from edgegd.descent.float_training import store_model
+from edgegd.detectors.activation_swap import ActivationSwap, require_silu, require_swapped, silu_paths, swap_to_relu
+from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.detectors.float_training import store_model
 from edgegd.errors import ActivationError
 from edgegd.export.graph import build_graph
-from edgegd.quant.activation import ActivationSwap, require_silu, require_swapped, silu_paths, swap_to_relu
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
 
 
 @pytest.fixture
@@ -75,11 +75,15 @@ def test_a_model_without_silu_is_refused_with_what_it_has() -> None:
     assert "Hardswish, ReLU" in caught.value.message()
 
 
-@pytest.mark.parametrize(("spoil", "found"), [
-    (lambda model: swap_to_relu(model, ["model.3.act"]), "model.3.act is no SiLU"),
-    (lambda model: setattr(model.model[0], "act", nn.SiLU()), "model.0.act is a SiLU"),
-    (lambda model: setattr(model.model[0], "act", nn.Identity()), "model.0.act is no ReLU"),
-], ids=["too many", "too few", "another activation"])
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        (lambda model: swap_to_relu(model, ["model.3.act"]), "model.3.act is no SiLU"),
+        (lambda model: setattr(model.model[0], "act", nn.SiLU()), "model.0.act is a SiLU"),
+        (lambda model: setattr(model.model[0], "act", nn.Identity()), "model.0.act is no ReLU"),
+    ],
+    ids=["too many", "too few", "another activation"],
+)
 def test_a_model_with_other_activations_than_chosen_is_told(detector: Any, spoil: Any, found: str) -> None:
     paths = silu_paths(detector)
     swap = ActivationSwap("auto", 0.5, relu=paths[:2], silu=paths[2:])
@@ -91,8 +95,9 @@ def test_a_model_with_other_activations_than_chosen_is_told(detector: Any, spoil
     assert found in caught.value.found
 
 
-def test_the_plan_of_a_swapped_model_absorbs_every_relu_and_onnxruntime_runs_none(detector: Any, tmp_path: Path
-                                                                                   ) -> None:
+def test_the_plan_of_a_swapped_model_absorbs_every_relu_and_onnxruntime_runs_none(
+    detector: Any, tmp_path: Path
+) -> None:
     swap_to_relu(detector, silu_paths(detector))
     deploy(detector)
     plan = plan_detector(detector, 64, "x86-vnni")

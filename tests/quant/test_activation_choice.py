@@ -11,14 +11,19 @@ import pytest
 import torch
 from torch import nn
 
-from edgegd.descent.float_checkpoint import open_checkpoint
-from edgegd.quant.activation import SwapUnit, silu_paths, swap_to_relu
-from edgegd.quant.activation_choice import choose, head_outputs, silu_units, swap_noise
-from edgegd.quant.folding import deploy, plan_detector
-from edgegd.quant.planning import plan_module
+from edgegd.detectors.activation_choice import choose, head_outputs, silu_units, swap_noise
+from edgegd.detectors.activation_swap import SwapUnit, silu_paths, swap_to_relu
+from edgegd.detectors.deployment import deploy, plan_detector
+from edgegd.detectors.float_checkpoint import open_checkpoint
+from edgegd.quant.plan_module import plan_module
 
-UNITS = [SwapUnit(("a",), 4.0, 0.4), SwapUnit(("b",), 1.0, 0.001), SwapUnit(("c", "d"), 3.0, 0.03),
-         SwapUnit(("e",), 2.0, 0.5), SwapUnit(("f",), 0.0, 0.0)]  # fmt: skip
+UNITS = [
+    SwapUnit(("a",), 4.0, 0.4),
+    SwapUnit(("b",), 1.0, 0.001),
+    SwapUnit(("c", "d"), 3.0, 0.03),
+    SwapUnit(("e",), 2.0, 0.5),
+    SwapUnit(("f",), 0.0, 0.0),
+]
 
 
 class Meeting(nn.Module):
@@ -43,15 +48,24 @@ def test_what_meets_in_a_concat_is_one_unit() -> None:
     assert units == [("alone.1",), ("left.1", "right.1", "other.1"), ("last.1",)]
 
 
-@pytest.mark.parametrize(("share", "chosen"), [
-    (0.0, ""), (0.05, "b"), (0.3, "bc"), (0.5, "bca"), (0.81, "bcae"), (1.0, "bcae"),
-])
+@pytest.mark.parametrize(
+    ("share", "chosen"),
+    [
+        (0.0, ""),
+        (0.05, "b"),
+        (0.3, "bc"),
+        (0.5, "bca"),
+        (0.81, "bcae"),
+        (1.0, "bcae"),
+    ],
+)
 def test_units_are_taken_by_time_for_noise_until_the_share_is_saved(share: float, chosen: str) -> None:
     units = choose(UNITS, share)
     assert "".join(unit.paths[0] for unit in units) == "bcaef"  # 0.001, 0.01, 0.1, 0.25 a ms; f saves nothing
     assert "".join(unit.paths[0] for unit in units if unit.swapped) == chosen
     assert [(unit.paths, unit.saved_ms, unit.noise) for unit in sorted(units, key=lambda unit: unit.paths)] == [
-        (unit.paths, unit.saved_ms, unit.noise) for unit in UNITS]
+        (unit.paths, unit.saved_ms, unit.noise) for unit in UNITS
+    ]
 
 
 @pytest.mark.parametrize("end2end", [True, False], ids=["end2end", "raw"])

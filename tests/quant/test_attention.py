@@ -13,21 +13,28 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from edgegd.errors import PlanError
-from edgegd.export.expose import load_exposed, run_exposed
 from edgegd.export.graph import trace_to_onnx
 from edgegd.export.graph_forms import with_unsigned_activations
-from edgegd.export.open_model import OpenModel
 from edgegd.export.profile import for_profile
+from edgegd.plan.attention import EXPONENT_SCALE, fixed_ranges, planned_attentions
+from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant import integer
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.attention import EXPONENT_SCALE, fixed_ranges, planned_attentions
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.plan import QuantPlan
-from edgegd.quant.planning import plan_module
+from edgegd.quant.plan_module import plan_module
 from edgegd.quant.quantizers import ActivationQuantizer
+from edgegd.verify.inner_tensors import run_exposed
+from edgegd.verify.open_model import OpenModel
+from edgegd.verify.opened import OnnxFile
 
-PARTS = ["attention_scale", "attention_transpose", "attention_scores", "attention_softmax", "attention_transpose",
-         "attention_values"]  # fmt: skip
+PARTS = [
+    "attention_scale",
+    "attention_transpose",
+    "attention_scores",
+    "attention_softmax",
+    "attention_transpose",
+    "attention_values",
+]
 
 
 class Attention(nn.Module):
@@ -83,10 +90,13 @@ def _file(quantized, size, path, *, form=lambda graph: graph):
 
 # image side, heads, channels of a key, of a value, areas; 20 x 20 sums leave float32's whole numbers
 SHAPES = {
-    "6x6": (6, {}), "one-head": (8, {"heads": 1, "key": 4, "value": 4}), "20x20": (20, {"key": 32, "value": 64}),
-    "areas": (8, {"areas": 4}), "keys-as-positions": (4, {"key": 16, "value": 16}),
+    "6x6": (6, {}),
+    "one-head": (8, {"heads": 1, "key": 4, "value": 4}),
+    "20x20": (20, {"key": 32, "value": 64}),
+    "areas": (8, {"areas": 4}),
+    "keys-as-positions": (4, {"key": 16, "value": 16}),
     "wide-keys": (6, {"heads": 1, "key": 300}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("profile", ["x86-vnni", "arm64"])
@@ -100,7 +110,7 @@ def test_torch_and_onnxruntime_make_the_same_codes(shape, profile, tmp_path):
     (attention,) = planned_attentions(quantized.plan)
     compared = [attention.values, *fixed_ranges([attention])]
     for optimization in ("all", "disabled"):
-        session = load_exposed(path, optimization=optimization)
+        session = OnnxFile(path).with_codes(optimization)
         for image in images.split(1):
             _, theirs = run_exposed(session, image.numpy())
             _, ours = OpenModel(quantized).one_operation(image.numpy(), theirs)
@@ -115,8 +125,13 @@ def test_the_int8_form_has_the_same_codes_less_128(tmp_path):
     unsigned = _file(quantized, 8, tmp_path / "unsigned.onnx")
     types = {node.op_type for node in onnx.load(signed).graph.node}
     assert "MatMulInteger" in types
-    for one, other in zip(*(run_exposed(load_exposed(path, optimization="disabled"), images[:1].numpy())[1].items()
-                            for path in (signed, unsigned)), strict=True):  # fmt: skip
+    for one, other in zip(
+        *(
+            run_exposed(OnnxFile(path).with_codes("disabled"), images[:1].numpy())[1].items()
+            for path in (signed, unsigned)
+        ),
+        strict=True,
+    ):
         assert one[0] == other[0]
         np.testing.assert_array_equal(one[1], other[1], err_msg=one[0])
 
@@ -129,8 +144,11 @@ def test_no_exponential_lies_near_a_half_way_value():
     assert np.rint(exact)[[0, 255]].tolist() == [0, 255]
     nodes = [helper.make_node("Exp", ["x"], ["y"])]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [256]) for name in "xy"]
-    model = helper.make_model(helper.make_graph(nodes, "one", values[:1], values[1:]),
-                              opset_imports=[helper.make_opsetid("", 17)], ir_version=10)  # fmt: skip
+    model = helper.make_model(
+        helper.make_graph(nodes, "one", values[:1], values[1:]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=10,
+    )
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     x = ((codes - 255) * np.float32(EXPONENT_SCALE)).astype(np.float32)
     assert np.abs(session.run(None, {"x": x})[0] * 255.0 - exact).max() < 1e-4
@@ -158,8 +176,13 @@ def test_training_sees_the_weights_that_run_and_the_gradient_of_the_float_softma
     scores, float_scores = (torch.randn(2, 5, 5).mul_(3).requires_grad_() for _ in range(2))
     float_scores.data.copy_(scores.data)
     weights = quantized._attention.run(op, torch.softmax, (scores, -1), {})
-    codes = torch.exp(torch.round((scores - scores.amax(-1, keepdim=True)) / EXPONENT_SCALE).clamp(-255, 0)
-                      * EXPONENT_SCALE).mul(255).round()  # fmt: skip
+    codes = (
+        torch.exp(
+            torch.round((scores - scores.amax(-1, keepdim=True)) / EXPONENT_SCALE).clamp(-255, 0) * EXPONENT_SCALE
+        )
+        .mul(255)
+        .round()
+    )
     torch.testing.assert_close(weights, codes / codes.sum(-1, keepdim=True))
     gradient = torch.randn_like(scores)
     weights.backward(gradient)
@@ -188,20 +211,29 @@ def test_attention_of_another_form_stays_float(changes):
     assert {op.decision for op in plan.ops if op.operation in ("softmax", "matmul")} == {"float"}
 
 
-@pytest.mark.parametrize("recipe", [
-    {"float_patterns": [":transpose:1"]}, {"float_patterns": ["qkv:*"]},
-    {"rules": {"exact-values": "float"}},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"float_patterns": [":transpose:1"]},
+        {"float_patterns": ["qkv:*"]},
+        {"rules": {"exact-values": "float"}},
+    ],
+    ids=str,
+)
 def test_an_attention_is_float_as_a_whole_where_a_recipe_objects_to_a_part(recipe):
     plan = plan_module(Attention(), torch.rand(1, 3, 6, 6), "x86-vnni", **recipe)
     assert not any(op.decision == "exact" for op in plan.ops) and ":softmax:0" not in plan.groups
 
 
-@pytest.mark.parametrize(("address", "key", "value", "message"), [
-    (":matmul:0", "decision", "float", "not every operation of its attention is"),
-    (":matmul:1", "operation", "matmul", "not every operation of its attention is"),
-    (":softmax:0/exponent", "address", ":softmax:0/sum", "an exact attention needs :softmax:0/exponent quantized"),
-], ids=["decision", "operation", "tensor"])
+@pytest.mark.parametrize(
+    ("address", "key", "value", "message"),
+    [
+        (":matmul:0", "decision", "float", "not every operation of its attention is"),
+        (":matmul:1", "operation", "matmul", "not every operation of its attention is"),
+        (":softmax:0/exponent", "address", ":softmax:0/sum", "an exact attention needs :softmax:0/exponent quantized"),
+    ],
+    ids=["decision", "operation", "tensor"],
+)
 def test_an_edited_plan_with_half_an_attention_is_refused(address, key, value, message):
     plan = json.loads(plan_module(Attention(), torch.rand(1, 3, 6, 6), "x86-vnni").to_json())
     QuantPlan.from_json(json.dumps(plan))

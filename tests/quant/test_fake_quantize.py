@@ -12,16 +12,20 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from edgegd.quant.formats import INT7_WEIGHT, INT8_WEIGHT
-from edgegd.quant.quantizers import SMALLEST_SCALE, ActivationQuantizer, WeightQuantizer, fake_quantize_bias
+from edgegd.plan.formats import INT7_WEIGHT, INT8_WEIGHT, SMALLEST_SCALE
+from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer, fake_quantize_bias
 
 
 def _graph() -> onnx.ModelProto:
-    scalar = [helper.make_tensor_value_info("s", TensorProto.FLOAT, []),
-              helper.make_tensor_value_info("z", TensorProto.UINT8, [])]  # fmt: skip
+    scalar = [
+        helper.make_tensor_value_info("s", TensorProto.FLOAT, []),
+        helper.make_tensor_value_info("z", TensorProto.UINT8, []),
+    ]
     vector = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in ("x", "y")]
-    nodes = [helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
-             helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"])]  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
     graph = helper.make_graph(nodes, "qdq", [vector[0], *scalar], [vector[1]])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=10)
 

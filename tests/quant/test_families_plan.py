@@ -8,25 +8,42 @@ import pytest
 import torch
 from torch import nn
 
-from edgegd.quant.attention import planned_attentions
-from edgegd.quant.planning import build_plan
+from edgegd.plan.attention import planned_attentions
+from edgegd.plan.planning import build_plan
 from edgegd.quant.tracing import trace
 
 # (architecture, end2end) -> integer convolutions, box convolutions, other float convolutions (the DFL's)
 CONVOLUTIONS = {
-    ("yolov8n", None): (60, 3, 1), ("yolov8s", None): (60, 3, 1), ("yolov9t", None): (182, 3, 1),
-    ("yolov9s", None): (182, 3, 1), ("yolov10n", True): (79, 3, 1), ("yolov10n", False): (79, 3, 1),
-    ("yolov10s", True): (82, 3, 1), ("yolo11n", None): (84, 3, 1), ("yolo11s", None): (84, 3, 1),
-    ("yolo12n", None): (116, 3, 1), ("yolo12s", None): (116, 3, 1), ("yolo26n", True): (99, 3, 0),
-    ("yolo26n", False): (99, 3, 0), ("yolo26s", True): (99, 3, 0), ("yolo26s", False): (99, 3, 0),
+    ("yolov8n", None): (60, 3, 1),
+    ("yolov8s", None): (60, 3, 1),
+    ("yolov9t", None): (182, 3, 1),
+    ("yolov9s", None): (182, 3, 1),
+    ("yolov10n", True): (79, 3, 1),
+    ("yolov10n", False): (79, 3, 1),
+    ("yolov10s", True): (82, 3, 1),
+    ("yolo11n", None): (84, 3, 1),
+    ("yolo11s", None): (84, 3, 1),
+    ("yolo12n", None): (116, 3, 1),
+    ("yolo12s", None): (116, 3, 1),
+    ("yolo26n", True): (99, 3, 0),
+    ("yolo26n", False): (99, 3, 0),
+    ("yolo26s", True): (99, 3, 0),
+    ("yolo26s", False): (99, 3, 0),
     ("rtdetr-l", None): (110, 0, 0),
-}  # fmt: skip
+}
 ALL = pytest.mark.parametrize(("architecture", "end2end"), CONVOLUTIONS, ids=[f"{a}-{e}" for a, e in CONVOLUTIONS])
 ONE_SIZE = pytest.mark.parametrize(
     ("architecture", "end2end"),
-    [("yolov8n", None), ("yolov9t", None), ("yolov10n", True), ("yolo11n", None), ("yolo12n", None), ("yolo26n", True),
-     ("rtdetr-l", None)],
-)  # fmt: skip
+    [
+        ("yolov8n", None),
+        ("yolov9t", None),
+        ("yolov10n", True),
+        ("yolo11n", None),
+        ("yolo12n", None),
+        ("yolo26n", True),
+        ("rtdetr-l", None),
+    ],
+)
 TIED = {"max_pool2d", "interpolate", "split", "reshape", "transpose", "slice", "pad"}
 
 
@@ -48,8 +65,14 @@ def test_every_convolution_is_integer_but_boxes_and_dfl(deployed, architecture, 
 def test_every_module_of_the_deployed_branch_is_planned_and_no_other(deployed, architecture, end2end):
     one = deployed(architecture, end2end)
     convolutions = {name for name, module in one.model.named_modules() if isinstance(module, nn.Conv2d)}
-    dead = {name for name in convolutions if end2end is not None and name.startswith(f"{one.head.path}.")
-            and not name.startswith(f"{one.head.path}.dfl.") and ("one2one" in name) != end2end}  # fmt: skip
+    dead = {
+        name
+        for name in convolutions
+        if end2end is not None
+        and name.startswith(f"{one.head.path}.")
+        and not name.startswith(f"{one.head.path}.dfl.")
+        and ("one2one" in name) != end2end
+    }
     found = [op.address.split(":")[0] for op in one.plan.ops if op.operation == "conv2d"]
     assert set(found) == convolutions - dead and len(found) == len(set(found))
 
@@ -145,8 +168,9 @@ def test_addresses_depend_neither_on_the_batch_nor_on_the_image_size(deployed, a
     assert plans[0] == plans[1] == plans[2] == one.plan
 
 
-@pytest.mark.parametrize(("small", "large"), [("yolov8n", "yolov8s"), ("yolov9t", "yolov9s"), ("yolo11n", "yolo11s"),
-                                              ("yolo12n", "yolo12s")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("small", "large"), [("yolov8n", "yolov8s"), ("yolov9t", "yolov9s"), ("yolo11n", "yolo11s"), ("yolo12n", "yolo12s")]
+)
 def test_two_sizes_of_equal_depth_have_equal_plans_and_other_hashes(deployed, small, large):
     one, other = deployed(small).plan, deployed(large).plan
     assert one.ops == other.ops and one.tensors == other.tensors and one.model != other.model

@@ -10,14 +10,21 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.cfg import get_cfg
 
+from edgegd.detectors.deployment import deploy, output_kind
 from edgegd.errors import UnsupportedModelError
-from edgegd.quant.folding import deploy, output_kind
 
 FORMS = [
-    ("yolov8n", None, "raw"), ("yolov9t", None, "raw"), ("yolov10n", True, "end2end"), ("yolov10s", False, "raw"),
-    ("yolo11n", None, "raw"), ("yolo12n", None, "raw"), ("yolo26n", True, "end2end"), ("yolo26n", False, "raw"),
-    ("rtdetr-l", None, "queries"), ("rtdetr-resnet50", None, "queries"),
-]  # fmt: skip
+    ("yolov8n", None, "raw"),
+    ("yolov9t", None, "raw"),
+    ("yolov10n", True, "end2end"),
+    ("yolov10s", False, "raw"),
+    ("yolo11n", None, "raw"),
+    ("yolo12n", None, "raw"),
+    ("yolo26n", True, "end2end"),
+    ("yolo26n", False, "raw"),
+    ("rtdetr-l", None, "queries"),
+    ("rtdetr-resnet50", None, "queries"),
+]
 ALL = pytest.mark.parametrize(("architecture", "end2end", "kind"), FORMS, ids=[f"{a}-{k}" for a, _, k in FORMS])
 
 
@@ -70,9 +77,11 @@ def test_the_training_loss_still_reaches_every_weight(random_detector, architect
     model.args, model.nc = get_cfg(), 80  # as Ultralytics' trainer sets them
     torch.manual_seed(0)
     batch = {
-        "img": torch.rand(2, 3, 96, 96), "batch_idx": torch.tensor([0.0, 1.0, 1.0]), "cls": torch.zeros(3, 1),
+        "img": torch.rand(2, 3, 96, 96),
+        "batch_idx": torch.tensor([0.0, 1.0, 1.0]),
+        "cls": torch.zeros(3, 1),
         "bboxes": torch.tensor([[0.5, 0.5, 0.6, 0.6], [0.3, 0.3, 0.3, 0.4], [0.7, 0.6, 0.4, 0.5]]),
-    }  # fmt: skip
+    }
     model.loss(batch)[0].sum().backward()
     without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     fixed = [name for name, p in model.named_parameters() if not p.requires_grad]

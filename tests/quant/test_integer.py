@@ -7,10 +7,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from edgegd.export.exact_session import load_exact
+from edgegd.plan.formats import INT8_WEIGHT
 from edgegd.quant import integer
-from edgegd.quant.formats import INT8_WEIGHT
 from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer
+from edgegd.verify.exact_session import load_exact
 
 
 def _range(scale, zero_point):
@@ -29,11 +29,12 @@ def _codes(x, quantizer):
 
 def _run(node, constants, inputs, output_shape):
     graph = helper.make_graph(
-        [node], "one",
+        [node],
+        "one",
         [helper.make_tensor_value_info(name, TensorProto.UINT8, value.shape) for name, value in inputs.items()],
         [helper.make_tensor_value_info("y", TensorProto.UINT8, output_shape)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )  # fmt: skip
+    )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     return load_exact(model).run(None, inputs)[0]
@@ -51,9 +52,12 @@ def _random_range(random):
 
 # kernel, stride, groups, padding, input channels; the wide one has sums beyond 2^24
 CONVOLUTIONS = {
-    "1x1": (1, 1, 1, 0, 16), "3x3": (3, 1, 1, 1, 16), "3x3-stride-2": (3, 2, 1, 1, 16), "depthwise": (3, 1, 16, 1, 16),
+    "1x1": (1, 1, 1, 0, 16),
+    "3x3": (3, 1, 1, 1, 16),
+    "3x3-stride-2": (3, 2, 1, 1, 16),
+    "depthwise": (3, 1, 16, 1, 16),
     "wide": (3, 1, 1, 1, 512),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
@@ -79,17 +83,30 @@ def test_convolution_equals_qlinearconv(kind, bias):
             weights = WeightQuantizer(INT8_WEIGHT, len(weight))
             weights.scale.copy_(torch.from_numpy(weight_scale))
             ours = integer.convolution(
-                _dequantized(x, source), source, weights, result, weight,
+                _dequantized(x, source),
+                source,
+                weights,
+                result,
+                weight,
                 torch.from_numpy(np.float32(bias_codes) * bias_scale) if bias else None,
-                stride=stride, padding=padding, groups=groups,
-            )  # fmt: skip
+                stride=stride,
+                padding=padding,
+                groups=groups,
+            )
         constants = _constants(x=source, y=result) | {
-            "w": weight_codes, "ws": weight_scale, "wz": np.zeros(len(weight_codes), np.int8), "b": bias_codes,
-        }  # fmt: skip
+            "w": weight_codes,
+            "ws": weight_scale,
+            "wz": np.zeros(len(weight_codes), np.int8),
+            "b": bias_codes,
+        }
         node = helper.make_node(
-            "QLinearConv", ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", *(["b"] if bias else [])], ["y"],
-            strides=[stride] * 2, pads=[padding] * 4, group=groups,
-        )  # fmt: skip
+            "QLinearConv",
+            ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", *(["b"] if bias else [])],
+            ["y"],
+            strides=[stride] * 2,
+            pads=[padding] * 4,
+            group=groups,
+        )
         if not bias:
             constants.pop("b")
         theirs = _run(node, constants, {"x": x}, ours.shape)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from edgegd.plan.formats import INT8_WEIGHT, LARGEST_SCALE, SMALLEST_SCALE
 from edgegd.quant import fake_quantize
 from edgegd.quant.fake_quantize import FakeQuantizeSiLU, lsq_factor
-from edgegd.quant.formats import INT8_WEIGHT
-from edgegd.quant.quantizers import LARGEST_SCALE, SMALLEST_SCALE, ActivationQuantizer, WeightQuantizer, update_ranges
+from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer, update_ranges
 
 
 def _quantizer(scale: float, zero_point: int, learns: str = "range") -> ActivationQuantizer:
@@ -56,8 +56,9 @@ def test_pieces_change_no_value(monkeypatch):
 
 
 def _silu(x, gate, result):
-    return FakeQuantizeSiLU.apply(x, result.log_scale, result.shift, result.scale, result.scale_value, result.bounds,
-                                  gate.scale, gate.bounds)  # fmt: skip
+    return FakeQuantizeSiLU.apply(
+        x, result.log_scale, result.shift, result.scale, result.scale_value, result.bounds, gate.scale, gate.bounds
+    )
 
 
 def test_the_silu_is_its_parts_and_its_gradient_is_the_float_one_where_nothing_saturates(monkeypatch):

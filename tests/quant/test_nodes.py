@@ -6,12 +6,13 @@ import onnx
 import pytest
 import torch
 
-from edgegd.export.census import require_planned, take_census
+from edgegd.detectors.deployment import deploy, plan_detector
 from edgegd.export.graph import build_graph
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.folding import deploy, plan_detector
 from edgegd.quant.nodes import portable_softmax
+from edgegd.verify.census import require_planned, take_census
+from edgegd.verify.opened import OnnxFile
 
 
 @pytest.mark.parametrize("dim", [-1, 2, 1])
@@ -51,7 +52,7 @@ def test_what_a_recipe_keeps_float_is_not_fused_by_onnxruntime(random_detector, 
     calibrate(quantized, [torch.rand(1, 3, 64, 64)], "minmax")
     path = tmp_path / "model.onnx"
     onnx.save(build_graph(quantized, plan, 64, 17), path)
-    census = take_census(path, plan)
+    census = take_census(OnnxFile(path), plan)
     assert census.planned_float_convs == 5  # three of boxes, two of the recipe
     require_planned(census, plan, path.name)
     additions = [op for op in plan.ops if op.operation == "add" and op.decision == "integer"]

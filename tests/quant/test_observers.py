@@ -11,12 +11,14 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from edgegd.plan.formats import LARGEST_SCALE, SMALLEST_SCALE
 from edgegd.quant.code_errors import CodeErrors, affine_range, sqnr_db
 from edgegd.quant.histogram import Histogram
-from edgegd.quant.observers import CANDIDATES, OBSERVERS, PERCENTILE, choose_range
-from edgegd.quant.quantizers import LARGEST_SCALE, SMALLEST_SCALE, ActivationQuantizer
-from edgegd.recipe.schema import QuantSection
+from edgegd.quant.observers import PERCENTILE, choose_range
+from edgegd.quant.quantizers import ActivationQuantizer
+from edgegd.recipe.schema import AUTO_OBSERVER, OBSERVERS, QuantSection
 
+ALL = (*OBSERVERS, AUTO_OBSERVER)
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)  # denormals and 3.4e38 too
 
 
@@ -40,9 +42,13 @@ def _error(values, scale, zero_point):
 def _values(kind, seed=0, count=40000):
     normal = np.random.default_rng(seed).standard_normal(count).astype(np.float32)
     return {
-        "normal": normal, "relu": np.maximum(normal, 0), "silu": (3 * normal / (1 + np.exp(-3 * normal))),
-        "heavy": normal**3, "outlier": np.append(normal, np.float32(40)), "negative": -np.abs(normal) - 1,
-    }[kind]  # fmt: skip
+        "normal": normal,
+        "relu": np.maximum(normal, 0),
+        "silu": (3 * normal / (1 + np.exp(-3 * normal))),
+        "heavy": normal**3,
+        "outlier": np.append(normal, np.float32(40)),
+        "negative": -np.abs(normal) - 1,
+    }[kind]
 
 
 KINDS = ("normal", "relu", "silu", "heavy", "outlier", "negative")
@@ -51,8 +57,10 @@ KINDS = ("normal", "relu", "silu", "heavy", "outlier", "negative")
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.floats(-30, 14), st.integers(1, 300), st.integers(0, 2**31)), min_size=1, max_size=6))
 def test_no_value_is_lost_or_moved_when_the_bins_double(batches):
-    drawn = [np.float32(2.0**power) * np.random.default_rng(seed).standard_normal(count, np.float32)
-             for power, count, seed in batches]  # fmt: skip
+    drawn = [
+        np.float32(2.0**power) * np.random.default_rng(seed).standard_normal(count, np.float32)
+        for power, count, seed in batches
+    ]
     histogram, values = _histogram(*drawn), np.concatenate(drawn).astype(np.float64)
     edges = (np.arange(8193) - 4096) * histogram.width
     expected, _ = np.histogram(values, edges)
@@ -71,7 +79,9 @@ def test_values_on_the_outermost_edge_count():
 def test_memory_does_not_grow_with_what_is_counted():
     histogram = _histogram(*(np.random.default_rng(i).standard_normal(1000) * 2.0**i for i in range(30)))
     assert {name: len(held) for name, held in vars(histogram).items() if isinstance(held, torch.Tensor)} == {
-        "counts": 8192, "residuals": 8192}  # fmt: skip
+        "counts": 8192,
+        "residuals": 8192,
+    }
 
 
 def test_merged_histograms_are_the_histogram_of_all_values():
@@ -99,7 +109,7 @@ def test_every_affine_range_is_one_that_can_be_computed_with(low, high):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("observer", CANDIDATES)
+@pytest.mark.parametrize("observer", OBSERVERS)
 def test_the_ratio_of_signal_to_noise_is_that_of_the_values_codes(kind, observer):
     values, histogram = _values(kind), _histogram(_values(kind))
     scale, zero_point, winner = choose_range(histogram, observer)
@@ -156,18 +166,18 @@ def test_entropy_cuts_an_outlier_off_but_not_what_is_dense():
 @pytest.mark.parametrize("kind", KINDS)
 def test_auto_is_the_candidate_of_the_least_error(kind):
     values, histogram = _values(kind), _histogram(_values(kind))
-    errors = {o: _error(values, *choose_range(histogram, o)[:2]) for o in CANDIDATES}
+    errors = {o: _error(values, *choose_range(histogram, o)[:2]) for o in OBSERVERS}
     scale, zero_point, winner = choose_range(histogram, "auto")
     assert _error(values, scale, zero_point) == errors[winner] <= 1.001 * min(errors.values())
 
 
-@pytest.mark.parametrize("observer", OBSERVERS)
+@pytest.mark.parametrize("observer", ALL)
 def test_values_without_a_negative_one_have_zero_point_zero(observer):
     assert choose_range(_histogram(_values("relu")), observer)[1] == 0
     assert choose_range(_histogram(_values("negative")), observer)[1] == 255
 
 
-@pytest.mark.parametrize("observer", OBSERVERS)
+@pytest.mark.parametrize("observer", ALL)
 def test_the_order_and_the_size_of_batches_do_not_matter(observer):
     values = _values("heavy", count=4000)
     one = choose_range(_histogram(values), observer)
@@ -176,7 +186,7 @@ def test_the_order_and_the_size_of_batches_do_not_matter(observer):
 
 
 @pytest.mark.parametrize("value", [3.5, -2.0, 0.1, -1e-5, 1e20], ids=str)
-@pytest.mark.parametrize("observer", OBSERVERS)
+@pytest.mark.parametrize("observer", ALL)
 def test_a_constant_tensor_keeps_its_value_exactly(value, observer):
     scale, zero_point, winner = choose_range(_histogram(np.full(100, value)), observer)
     assert _codes(value, scale, zero_point) * np.float32(scale) == np.float32(value)
@@ -194,7 +204,7 @@ def test_a_value_that_is_not_finite_is_refused(bad):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(FINITE, min_size=1, max_size=20), st.sampled_from(OBSERVERS))
+@given(st.lists(FINITE, min_size=1, max_size=20), st.sampled_from(ALL))
 @example([0.0, 3e38], "mse")  # scales at the upper bound
 def test_any_finite_values_have_a_range(values, observer):
     histogram = _histogram(values)
@@ -205,5 +215,5 @@ def test_any_finite_values_have_a_range(values, observer):
 
 def test_a_recipe_offers_these_observers():
     of = {field.name: field for field in dataclasses.fields(QuantSection)}
-    assert set(of["observer"].metadata["choices"]) == set(OBSERVERS)
+    assert set(of["observer"].metadata["choices"]) == set(ALL)
     assert of["percentile"].default == PERCENTILE

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
+from edgegd.detectors.deployment import plan_detector
 from edgegd.errors import CalibrationError
+from edgegd.plan.formats import SMALLEST_SCALE
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate, choose_ranges, collect
 from edgegd.quant.code_errors import affine_range
-from edgegd.quant.folding import plan_detector
-from edgegd.quant.observers import CANDIDATES, OBSERVERS
-from edgegd.quant.quantizers import SMALLEST_SCALE
+from edgegd.recipe.schema import AUTO_OBSERVER, OBSERVERS
 
 IMAGES = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -82,9 +82,9 @@ def test_one_pass_serves_all_observers(deployed):
     passes = []
     histograms = collect(quantized, [IMAGES], passes.append)
     assert passes == [3]
-    errors = {o: choose_ranges(one.plan, histograms, o) for o in OBSERVERS}
+    errors = {o: choose_ranges(one.plan, histograms, o) for o in (*OBSERVERS, AUTO_OBSERVER)}
     for group, chosen in errors["auto"].items():
-        assert chosen.sqnr_db >= max(errors[o][group].sqnr_db for o in CANDIDATES) - 1e-9
+        assert chosen.sqnr_db >= max(errors[o][group].sqnr_db for o in OBSERVERS) - 1e-9
         if chosen.observer not in ("pixels", "known", "constant"):
             assert chosen.sqnr_db == errors[chosen.observer][group].sqnr_db
     assert errors["percentile"] != choose_ranges(one.plan, histograms, "percentile", 90.0)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from edgegd.detectors.deployment import plan_detector, trace_detector
 from edgegd.errors import PlanError
-from edgegd.quant.folding import plan_detector, trace_detector
-from edgegd.quant.plan import QuantPlan, require_plan_fits
-from edgegd.quant.planning import build_plan
-from edgegd.quant.rules import TABLES
-from edgegd.quant.rules.table import HeadPaths
-from edgegd.quant.tracing import TracedOp
+from edgegd.plan.planning import build_plan
+from edgegd.plan.profiles import TABLES
+from edgegd.plan.profiles.table import HeadPaths
+from edgegd.plan.quant_plan import QuantPlan, require_plan_fits
+from edgegd.plan.traced_op import TracedOp
 
 
 def _edited(plan, **changes):
@@ -45,25 +45,31 @@ def test_the_hash_changes_with_any_content(deployed):
         dataclasses.replace(plan, model="x"),
         dataclasses.replace(plan, ops=(dataclasses.replace(plan.ops[0], decision="float"), *plan.ops[1:])),
         dataclasses.replace(plan, tensors=(dataclasses.replace(plan.tensors[0], group="x"), *plan.tensors[1:])),
-        plan.for_profile("arm64"), plan.for_profile("x86-avx2"),
-    ]  # fmt: skip
+        plan.for_profile("arm64"),
+        plan.for_profile("x86-avx2"),
+    ]
     assert len({plan.sha256, *(other.sha256 for other in changed)}) == 9
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"schema": 2', '"schema": 1', "another schema"), ("x86-vnni", "z80", "unknown profile"),
+        ('"schema": 2', '"schema": 1', "another schema"),
+        ("x86-vnni", "z80", "unknown profile"),
         ("uint8-asymmetric-per-tensor", "uint3", "format 'uint3'"),
         ('"decision": "integer"', '"decision": "int4"', "decision 'int4'"),
-        ('"learns": "nothing"', '"learns": "all"', "'all'"), ('"imgsz": [64, 64]', '"imgsz": [64, NaN]', "NaN"),
-        ('"imgsz": [64, 64]', '"imgsz": 64', "malformed"), ('"imgsz": [64, 64]', '"imgsz": [64, "64"]', "two positive"),
-        ('"rule"', '"rulf"', "rulf"), ('"inputs": ["input"]', '"inputs": [1]', "inputs of model.0.conv:conv2d:0"),
+        ('"learns": "nothing"', '"learns": "all"', "'all'"),
+        ('"imgsz": [64, 64]', '"imgsz": [64, NaN]', "NaN"),
+        ('"imgsz": [64, 64]', '"imgsz": 64', "malformed"),
+        ('"imgsz": [64, 64]', '"imgsz": [64, "64"]', "two positive"),
+        ('"rule"', '"rulf"', "rulf"),
+        ('"inputs": ["input"]', '"inputs": [1]', "inputs of model.0.conv:conv2d:0"),
         ('"weight": "model.0.conv"', '"weight": null', "weight of model.0.conv:conv2d:0"),
         ('"ops": [', '"ops": {', "malformed"),
-        ('"tensors"', '"tensorz"', "tensors"), ('"model": ', '"hash": 1, "model": ', "hash"),
+        ('"tensors"', '"tensorz"', "tensors"),
+        ('"model": ', '"hash": 1, "model": ', "hash"),
     ],
-)  # fmt: skip
+)
 def test_a_malformed_or_foreign_plan_is_refused(deployed, old, new, message):
     text = deployed("yolov8n").plan.to_json()
     assert old in text
@@ -91,7 +97,7 @@ def test_a_plan_edited_by_hand_loads_where_it_agrees_with_itself(deployed):
         ({"model.0.conv:conv2d:0": {"address": "model.0.conv:conv2d:9"}}, "group model.0.conv:conv2d:0, which is"),
         ({"model.22.dfl:softmax:0": {"decision": "integer"}}, "which is not quantized"),
     ],
-)  # fmt: skip
+)
 def test_an_edit_that_contradicts_the_plan_is_named(deployed, changes, message):
     plan = deployed("yolov8n").plan
     with pytest.raises(PlanError, match=message):
@@ -169,9 +175,12 @@ print(_deployed("yolo26n", True).plan.sha256)
     hashes = []
     for seed in ("1", "2"):
         done = subprocess.run(
-            [sys.executable, "-c", program, str(Path(__file__).parent)], capture_output=True, text=True, check=True,
+            [sys.executable, "-c", program, str(Path(__file__).parent)],
+            capture_output=True,
+            text=True,
+            check=True,
             env=os.environ | {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        )
         hashes.append(done.stdout.split()[-1])
     assert hashes == [deployed("yolo26n", True).plan.sha256] * 2
 
@@ -181,9 +190,13 @@ def test_a_float_result_that_an_integer_operation_reads_through_a_movement_is_qu
         return TracedOp(address, operation, address, inputs, (1, 4, 8, 8))
 
     ops = (
-        op("a", "conv2d", "input"), op("b", "softmax", "a"), op("c", "reshape", "b"), op("d", "conv2d", "c"),
-        op("e", "softmax", "d"), op("f", "reshape", "e"),
-    )  # fmt: skip
+        op("a", "conv2d", "input"),
+        op("b", "softmax", "a"),
+        op("c", "reshape", "b"),
+        op("d", "conv2d", "c"),
+        op("e", "softmax", "d"),
+        op("f", "reshape", "e"),
+    )
     plan = build_plan(ops, HeadPaths("head", frozenset()), "x86-vnni", imgsz=(8, 8))
     why = {tensor.address: tensor.rule for tensor in plan.tensors}
     assert why == {"input": "input", "a": "convolution", "b": "boundary", "c": "movement", "d": "convolution"}

@@ -42,9 +42,14 @@ def _score_error(values, scale, zero_point):
     return float(F.binary_cross_entropy_with_logits(made, expected, reduction="sum") - entropy)
 
 
-@pytest.mark.parametrize(("values", "reader", "error", "gain"), [
-    (BEFORE_SILU, SILU, _silu_error, 2), (LOGITS, SCORE, _score_error, 4),
-], ids=["silu", "score"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "reader", "error", "gain"),
+    [
+        (BEFORE_SILU, SILU, _silu_error, 2),
+        (LOGITS, SCORE, _score_error, 4),
+    ],
+    ids=["silu", "score"],
+)
 def test_a_range_is_as_good_behind_its_reader_as_an_exhaustive_search(values, reader, error, gain):
     scale, zero_point, _ = choose_range(_histogram(values), "mse", reader=reader)
     whole = (float(values.max()) - float(values.min())) / 255
@@ -90,6 +95,8 @@ def test_a_range_says_through_whom_its_error_was_seen(deployed):
     ranges = choose_ranges(one.plan, histograms, "mse")
     readers = readers_of_groups(one.plan)
     assert {group: chosen.reader for group, chosen in ranges.items()} == {g: r.name for g, r in readers.items()}
-    low = {name: min(-r.zero_point * r.scale for g, r in ranges.items() if readers[g].name == name and g != "input")
-           for name in ("value", "silu")}  # fmt: skip
+    low = {
+        name: min(-r.zero_point * r.scale for g, r in ranges.items() if readers[g].name == name and g != "input")
+        for name in ("value", "silu")
+    }
     assert low["silu"] > low["value"] / 2  # what a SiLU makes zero has no codes

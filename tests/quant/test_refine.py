@@ -53,16 +53,30 @@ def test_weights_on_their_grid_stay():
     assert torch.equal(round_weights(codes * scale[:, None], correlation, scale, 63), codes)
 
 
-@pytest.mark.parametrize("convolution", [
-    nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False), nn.Conv2d(4, 8, 1),
-    nn.Conv2d(4, 4, 5, padding=2, groups=4), nn.Conv2d(4, 8, 3, padding=2, dilation=2, groups=2),
-], ids=["3x3", "stride", "1x1", "depthwise", "dilated, grouped"])  # fmt: skip
+@pytest.mark.parametrize(
+    "convolution",
+    [
+        nn.Conv2d(4, 6, 3, padding=1),
+        nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(4, 8, 1),
+        nn.Conv2d(4, 4, 5, padding=2, groups=4),
+        nn.Conv2d(4, 8, 3, padding=2, dilation=2, groups=2),
+    ],
+    ids=["3x3", "stride", "1x1", "depthwise", "dilated, grouped"],
+)
 def test_patches_times_weights_are_the_convolution(convolution):
     x = torch.randn(1, 4, 15, 13, generator=torch.Generator().manual_seed(0))  # few positions: all of them
     sample = patches(convolution, x)
     with torch.no_grad():
-        expected = F.conv2d(x, convolution.weight, None, convolution.stride, convolution.padding,
-                            convolution.dilation, convolution.groups)[0].flatten(1)  # fmt: skip
+        expected = F.conv2d(
+            x,
+            convolution.weight,
+            None,
+            convolution.stride,
+            convolution.padding,
+            convolution.dilation,
+            convolution.groups,
+        )[0].flatten(1)
         made = (convolution.weight.reshape(len(sample), -1, sample.shape[1]) @ sample).flatten(0, 1)
     torch.testing.assert_close(made, expected)
 
@@ -164,8 +178,11 @@ def test_refined_weights_are_codes_whose_scales_stay(deployed):
     quantized = QuantizedModel(copy.deepcopy(one.model), one.plan.for_profile("x86-avx2"))
     calibrate(quantized, [IMAGES], "mse")
     refine(quantized, IMAGES[:2])
-    scales = {op.weight: quantized.weight_quantizer(op).scale.clone() for op in one.plan.ops
-              if op.weight and op.decision == "integer"}  # fmt: skip
+    scales = {
+        op.weight: quantized.weight_quantizer(op).scale.clone()
+        for op in one.plan.ops
+        if op.weight and op.decision == "integer"
+    }
     stem, scale = "model.0.conv", scales["model.0.conv"].view(-1, 1, 1, 1)  # it reads the image: its nearest codes
     before, after = (model.get_submodule(stem).weight for model in (one.model, quantized.model))
     assert torch.equal((after / scale).round(), (before / scale).round())
@@ -183,11 +200,13 @@ def test_refined_weights_are_codes_whose_scales_stay(deployed):
         for path in scales:
             again.model.get_submodule(path).weight.mul_(0.5)
     again.update_ranges()
-    assert all(torch.equal(again.weight_quantizer(op).scale, scales[op.weight])
-               for op in one.plan.ops if op.weight in scales)  # fmt: skip
+    assert all(
+        torch.equal(again.weight_quantizer(op).scale, scales[op.weight]) for op in one.plan.ops if op.weight in scales
+    )
     again.follow_weights(tie=True)  # another calibration, or another profile's bits
-    assert all((again.weight_quantizer(op).scale < scales[op.weight]).all()
-               for op in one.plan.ops if op.weight in scales)  # fmt: skip
+    assert all(
+        (again.weight_quantizer(op).scale < scales[op.weight]).all() for op in one.plan.ops if op.weight in scales
+    )
 
 
 def test_a_large_model_takes_fewer_images(deployed, monkeypatch):

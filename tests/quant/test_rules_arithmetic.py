@@ -39,12 +39,14 @@ CASES = {
     ),
     "Sigmoid": (lambda g: g.op("Sigmoid", g.qdq("x", 0.0513)), lambda x: 1 / (1 + np.exp(-dequantized(x)))),
     "AveragePool": (
-        lambda g: g.op("AveragePool", g.qdq("x", 0.0513), kernel_shape=[2, 2]), lambda x: averages(dequantized(x)),
+        lambda g: g.op("AveragePool", g.qdq("x", 0.0513), kernel_shape=[2, 2]),
+        lambda x: averages(dequantized(x)),
     ),
     "GlobalAveragePool": (
-        lambda g: g.op("GlobalAveragePool", g.qdq("x", 0.0513)), lambda x: dequantized(x).mean((2, 3), keepdims=True),
+        lambda g: g.op("GlobalAveragePool", g.qdq("x", 0.0513)),
+        lambda x: dequantized(x).mean((2, 3), keepdims=True),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("operation", CASES)

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgegd.quant.rules.placement import PLACEMENT_RULES
+from edgegd.plan.profiles.placement import PLACEMENT_RULES
 
 IMAGE, ROWS = [1, 8, 16, 16], [1, 4, 8, 8]
 FUSED, LEFT = {}, {}
@@ -151,12 +151,32 @@ def pools(g):
     return g.qdq(g.op("GlobalAveragePool", g.qdq(g.op("AveragePool", g.qdq("x"), kernel_shape=[2, 2]))))
 
 
-@fused("movement", IMAGE, MaxPool=1, Resize=1, Split=1, Reshape=1, Transpose=1, Slice=1, Expand=1, QuantizeLinear=1,
-       DequantizeLinear=1)  # fmt: skip
+@fused(
+    "movement",
+    IMAGE,
+    MaxPool=1,
+    Resize=1,
+    Split=1,
+    Reshape=1,
+    Transpose=1,
+    Slice=1,
+    Expand=1,
+    QuantizeLinear=1,
+    DequantizeLinear=1,
+)
 def moves(g):
     y = g.qdq(g.op("MaxPool", g.qdq("x"), kernel_shape=[3, 3], strides=[1, 1]))  # (1, 8, 14, 14)
-    y = g.qdq(g.op("Resize", y, "", g.constant(np.array([1, 1, 2, 2], np.float32)), mode="nearest",
-                   coordinate_transformation_mode="asymmetric", nearest_mode="floor"))  # fmt: skip
+    y = g.qdq(
+        g.op(
+            "Resize",
+            y,
+            "",
+            g.constant(np.array([1, 1, 2, 2], np.float32)),
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+    )
     y = g.qdq(g.op("Split", y, num_outputs=1, axis=1))
     y = g.qdq(g.op("Reshape", y, g.constant(np.array([1, 8, 784]))))
     y = g.qdq(g.op("Transpose", y, perm=[0, 2, 1]))
@@ -196,8 +216,9 @@ def of_a_scaled_query(g):  # products of scaled codes, rounded as they add up
 @fused("exact-softmax", ROWS, QuantizeLinear=2, DequantizeLinear=2, Exp=1, Sub=1, QLinearSoftmax=0)
 def of_two_scales(g):
     below = g.op("Sub", "x", g.op("ReduceMax", "x", g.constant(np.array([2])), keepdims=1))
-    exponents = g.op("DequantizeLinear", codes(g, below, 30.0, 255), g.constant(np.float32(0.02)),
-                     g.constant(np.uint8(255)))  # fmt: skip
+    exponents = g.op(
+        "DequantizeLinear", codes(g, below, 30.0, 255), g.constant(np.float32(0.02)), g.constant(np.uint8(255))
+    )
     return g.qdq(g.op("Exp", exponents), 1 / 255, 0)
 
 
@@ -254,8 +275,15 @@ def functions(g):
 _PAIRS = 4 if tuple(map(int, onnxruntime.__version__.split(".")[:2])) >= (1, 27) else 3
 
 
-@left("no-integer-kernel", IMAGE, ConvTranspose=1, GridSample=1, Resize=1, QuantizeLinear=_PAIRS,
-      DequantizeLinear=_PAIRS + 1)
+@left(
+    "no-integer-kernel",
+    IMAGE,
+    ConvTranspose=1,
+    GridSample=1,
+    Resize=1,
+    QuantizeLinear=_PAIRS,
+    DequantizeLinear=_PAIRS + 1,
+)
 def images(g):
     weight = g.op("DequantizeLinear", g.constant(np.ones((8, 8, 2, 2), np.int8)), g.constant(np.float32(0.1)))
     y = g.qdq(g.op("ConvTranspose", g.qdq("x"), weight, strides=[2, 2]))
@@ -274,5 +302,8 @@ def test_the_optimized_graph_has_the_kernels_that_the_rule_says(qdq_graph, name)
 def test_every_rule_that_mirrors_onnxruntime_is_shown():
     shown = {rule.name for rule in PLACEMENT_RULES for name in (*FUSED, *LEFT) if name.startswith(f"{rule.name}-")}
     assert shown == {rule.name for rule in PLACEMENT_RULES} - {
-        "box-convolution", "decoding", "query-decoder", "no-rule",  # these are choices, not onnxruntime's
-    }  # fmt: skip
+        "box-convolution",
+        "decoding",
+        "query-decoder",
+        "no-rule",  # these are choices, not onnxruntime's
+    }

@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgegd.errors import UnsupportedModelError
-from edgegd.quant.planning import plan_module
-from edgegd.quant.rules import TABLES
-from edgegd.quant.rules.placement import PLACEMENT_RULES
+from edgegd.plan.profiles import TABLES
+from edgegd.plan.profiles.placement import PLACEMENT_RULES
+from edgegd.quant.plan_module import plan_module
 
 
 class _Module(nn.Module):
@@ -82,9 +82,11 @@ def test_sums_and_products_of_what_is_never_negative_keep_zero_point_zero():
 def test_operations_on_demand_are_float_where_no_convolution_reads_them():
     plan = _plan(lambda m, x: F.avg_pool2d(F.silu(m.a(x)) + m.a.bias.sum(), 2))
     assert _decisions(plan) == {
-        "a:conv2d:0": ("integer", "convolution"), ":silu:0": ("float", "silu"),
-        ":add:0": ("float", "constant-operand"), ":avg_pool2d:0": ("float", "average-pool"),
-    }  # fmt: skip
+        "a:conv2d:0": ("integer", "convolution"),
+        ":silu:0": ("float", "silu"),
+        ":add:0": ("float", "constant-operand"),
+        ":avg_pool2d:0": ("float", "average-pool"),
+    }
     assert _learns(plan) == {"input": "nothing", "a:conv2d:0": "range"}
 
 
@@ -98,24 +100,31 @@ def test_float_operations_between_convolutions_are_quantized_for_the_next_one():
     plan = _plan(lambda m, x: m.b(F.gelu(m.a(x)).softmax(1)))
     assert _decisions(plan)[":gelu:0"] == ("float", "no-integer-kernel")
     assert {t.address: t.rule for t in plan.tensors} == {
-        "input": "input", "a:conv2d:0": "convolution", ":softmax:0": "boundary", "b:conv2d:0": "convolution",
-    }  # fmt: skip
+        "input": "input",
+        "a:conv2d:0": "convolution",
+        ":softmax:0": "boundary",
+        "b:conv2d:0": "convolution",
+    }
 
 
 def test_an_operation_without_a_rule_stays_float_and_is_named():
     plan = _plan(lambda m, x: m.b(m.norm(m.a(x))))
     (op,) = (op for op in plan.ops if op.rule == "no-rule")
     assert (op.address, op.decision, op.reason) == (
-        "norm:batch_norm:0", "float", "no rule covers the operation batch_norm",
-    )  # fmt: skip
+        "norm:batch_norm:0",
+        "float",
+        "no rule covers the operation batch_norm",
+    )
 
 
 def test_convolutions_without_weights_of_their_own_stay_float():
     plan = _plan(lambda m, x: F.conv2d(m.b(m.b(m.a(x))), m.c.weight))
     assert [(op.operation, op.decision, op.rule, op.weight) for op in plan.ops] == [
-        ("conv2d", "integer", "convolution", "a"), ("conv2d", "float", "convolution", ""),
-        ("conv2d", "float", "convolution", ""), ("functional_conv2d", "float", "no-rule", ""),
-    ]  # fmt: skip
+        ("conv2d", "integer", "convolution", "a"),
+        ("conv2d", "float", "convolution", ""),
+        ("conv2d", "float", "convolution", ""),
+        ("functional_conv2d", "float", "no-rule", ""),
+    ]
     assert plan.ops[1].reason == "its weights serve 2 calls"
 
 

@@ -10,14 +10,14 @@ from onnx import TensorProto, helper
 
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
-from edgegd.quant.quantizers import ActivationQuantizer
-from edgegd.quant.settling import (
+from edgegd.quant.consistent_ranges import (
     differing_pairs,
     distance_from_ties,
     fixed_point_add,
     settle_additions,
     settle_sigmoids,
 )
+from edgegd.quant.quantizers import ActivationQuantizer
 
 
 def _range(scale, zero_point):
@@ -53,8 +53,10 @@ def test_equal_scales_differ_at_every_tie():
 
 
 def test_scales_beyond_fixed_point_count_as_differing():
-    assert fixed_point_add(torch.zeros(1).long(), _range(1e-6, 0), torch.zeros(1).long(), _range(1.0, 0),
-                           _range(1.0, 0)) is None  # fmt: skip
+    assert (
+        fixed_point_add(torch.zeros(1).long(), _range(1e-6, 0), torch.zeros(1).long(), _range(1.0, 0), _range(1.0, 0))
+        is None
+    )
     assert differing_pairs(_range(1e-6, 0), _range(1.0, 0), _range(1.0, 0)) == 65536
 
 

@@ -10,8 +10,16 @@ from torch.nn.modules import module as torch_modules
 
 from edgegd.quant.tracing import AddressedMode, trace
 
-FORMS = [("yolo26n", True), ("yolo26n", False), ("yolo11n", None), ("yolov8n", None), ("yolov9t", None),
-         ("yolov10n", True), ("yolo12n", None), ("rtdetr-l", None)]  # fmt: skip
+FORMS = [
+    ("yolo26n", True),
+    ("yolo26n", False),
+    ("yolo11n", None),
+    ("yolov8n", None),
+    ("yolov9t", None),
+    ("yolov10n", True),
+    ("yolo12n", None),
+    ("rtdetr-l", None),
+]
 IDS = ["yolo26n-end2end", "yolo26n-raw", "yolo11n", "yolov8n", "yolov9t", "yolov10n", "yolo12n", "rtdetr-l"]
 
 
@@ -57,9 +65,10 @@ def test_every_convolution_of_the_deployed_forward_is_found_and_the_other_head_i
     one = deployed(architecture, end2end)
     convolutions = {name for name, module in one.model.named_modules() if isinstance(module, nn.Conv2d)}
     dead = {
-        name for name in convolutions
+        name
+        for name in convolutions
         if end2end is not None and name.startswith(f"{one.head.path}.c" if end2end else f"{one.head.path}.one2one")
-    }  # fmt: skip
+    }
     found = [op.module for op in one.ops if op.operation == "conv2d"]
     assert set(found) == convolutions - dead
     assert len(found) == len(set(found))
@@ -122,11 +131,33 @@ class _Naming(nn.Module):
 def test_operations_are_named_by_what_they_compute():
     ops = trace(_Naming(), torch.zeros(1, 3, 4, 4))
     assert [op.operation for op in ops] == [
-        "mul", "relu", "functional_conv2d", "interpolate", "interpolate_bilinear", "pad", "pad_constant", "pad_reflect",
-        "index", "reshape", "reshape", "transpose", "hardswish", "leaky_relu", "split", "slice", "avg_pool2d",
-        "max_pool2d", "reshape", "linear", "layer_norm", "gelu", "scaled_dot_product_attention", "softmax", "transpose",
+        "mul",
+        "relu",
+        "functional_conv2d",
+        "interpolate",
+        "interpolate_bilinear",
+        "pad",
+        "pad_constant",
+        "pad_reflect",
+        "index",
+        "reshape",
+        "reshape",
+        "transpose",
+        "hardswish",
+        "leaky_relu",
+        "split",
+        "slice",
+        "avg_pool2d",
+        "max_pool2d",
+        "reshape",
+        "linear",
+        "layer_norm",
+        "gelu",
+        "scaled_dot_product_attention",
+        "softmax",
+        "transpose",
         "matmul",
-    ]  # fmt: skip
+    ]
     assert [op.address for op in ops[:3]] == [":mul:0", "act:relu:0", ":conv2d:0"]
 
 

@@ -15,11 +15,48 @@ from edgegd.recipe.device import canonical_device
 from edgegd.recipe.load import parse_recipe
 
 MINIMAL = "version: 1\ndata: {path: a.yaml}\n"
-VALID = [(0, "cuda:0"), ("0", "cuda:0"), (3, "cuda:3"), ("11", "cuda:11"), ("cpu", "cpu"), ("cuda", "cuda"),
-         ("cuda:0", "cuda:0"), ("cuda:7", "cuda:7"), ("mps", "mps"), (" 0 ", "cuda:0")]
-REFUSED = ["0,1", "[0, 1]", "[0]", "cuda:0,1", "cuda:x", "cuda:", "cuda:-1", "-1", "-0", "1.0", "1e0", "00", "cuda:01",
-           "gpu", "CPU", "Cuda:0", "cuda0", "cuda 0", "cpu:0", "mps:0", "xpu", "none", "null", "true", "{}", "''",
-           "\u0661", "cuda:" + "9" * 5000]
+VALID = [
+    (0, "cuda:0"),
+    ("0", "cuda:0"),
+    (3, "cuda:3"),
+    ("11", "cuda:11"),
+    ("cpu", "cpu"),
+    ("cuda", "cuda"),
+    ("cuda:0", "cuda:0"),
+    ("cuda:7", "cuda:7"),
+    ("mps", "mps"),
+    (" 0 ", "cuda:0"),
+]
+REFUSED = [
+    "0,1",
+    "[0, 1]",
+    "[0]",
+    "cuda:0,1",
+    "cuda:x",
+    "cuda:",
+    "cuda:-1",
+    "-1",
+    "-0",
+    "1.0",
+    "1e0",
+    "00",
+    "cuda:01",
+    "gpu",
+    "CPU",
+    "Cuda:0",
+    "cuda0",
+    "cuda 0",
+    "cpu:0",
+    "mps:0",
+    "xpu",
+    "none",
+    "null",
+    "true",
+    "{}",
+    "''",
+    "\u0661",
+    "cuda:" + "9" * 5000,
+]
 REFUSED_TYPES = ["[0, 1]", "[0]", "{}", "null", "true", "1.5", "-1", "0,1", ""]
 
 
@@ -60,9 +97,11 @@ def test_lists_and_other_cases_say_what_is_wrong_with_them() -> None:
 
 
 def test_validation_needs_no_torch() -> None:
-    code = ("import sys; from edgegd.recipe.load import load_recipe\n"
-            "assert load_recipe('coco/yolo26n', ['train.device=0']).train.device == 'cuda:0'\n"
-            "assert 'torch' not in sys.modules")
+    code = (
+        "import sys; from edgegd.recipe.load import load_recipe\n"
+        "assert load_recipe('coco/yolo26n', ['train.device=0']).train.device == 'cuda:0'\n"
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
@@ -79,10 +118,16 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return see
 
 
-@pytest.mark.parametrize(("count", "device", "found"), [
-    (0, "cuda", "no GPU that torch"), (0, "cuda:0", "no GPU that torch"), (1, "cuda:7", "found: cuda:0 alone"),
-    (2, "cuda:2", "2 of them, cuda:0 to cuda:1"), (1, "mps", "no Apple GPU"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("count", "device", "found"),
+    [
+        (0, "cuda", "no GPU that torch"),
+        (0, "cuda:0", "no GPU that torch"),
+        (1, "cuda:7", "found: cuda:0 alone"),
+        (2, "cuda:2", "2 of them, cuda:0 to cuda:1"),
+        (1, "mps", "no Apple GPU"),
+    ],
+)
 def test_an_absent_device_is_refused(gpus: Callable[[int], None], count: int, device: str, found: str) -> None:
     from edgegd.descent.device import require_device
 
@@ -101,8 +146,9 @@ def test_a_device_that_is_there_is_taken(gpus: Callable[[int], None], count: int
 
 
 @pytest.mark.parametrize("until", ["data", "report"])
-def test_a_run_is_refused_before_it_makes_a_folder(gpus: Callable[[int], None], edgegd_command: Callable[..., Any],
-                                                   tiny_recipe: Path, tmp_path: Path, until: str) -> None:
+def test_a_run_is_refused_before_it_makes_a_folder(
+    gpus: Callable[[int], None], edgegd_command: Callable[..., Any], tiny_recipe: Path, tmp_path: Path, until: str
+) -> None:
     gpus(1)
     arguments = ("run", tiny_recipe, "--run-dir", tmp_path / "run", "--until", until, "--set", "train.device=7")
     outcome = edgegd_command(*arguments)
@@ -112,8 +158,12 @@ def test_a_run_is_refused_before_it_makes_a_folder(gpus: Callable[[int], None], 
 
 @pytest.mark.parametrize("stage", ["float", "adapt", "qat"])
 def test_a_stage_that_trains_is_refused_and_leaves_the_folder_as_it_was(
-        gpus: Callable[[int], None], edgegd_command: Callable[..., Any], contents: Callable[[Path], Any],
-        run_copy: Path, stage: str) -> None:
+    gpus: Callable[[int], None],
+    edgegd_command: Callable[..., Any],
+    contents: Callable[[Path], Any],
+    run_copy: Path,
+    stage: str,
+) -> None:
     gpus(0)
     recipe = run_copy / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("device: cpu", "device: cuda:0"))
@@ -122,8 +172,9 @@ def test_a_stage_that_trains_is_refused_and_leaves_the_folder_as_it_was(
     assert contents(run_copy) == before
 
 
-def test_a_stage_that_does_not_train_needs_no_device(gpus: Callable[[int], None], edgegd_command: Callable[..., Any],
-                                                     run_copy: Path) -> None:
+def test_a_stage_that_does_not_train_needs_no_device(
+    gpus: Callable[[int], None], edgegd_command: Callable[..., Any], run_copy: Path
+) -> None:
     gpus(0)
     recipe = run_copy / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("device: cpu", "device: cuda:0"))
@@ -131,15 +182,22 @@ def test_a_stage_that_does_not_train_needs_no_device(gpus: Callable[[int], None]
     assert outcome.code == 0, outcome.err
 
 
-@pytest.mark.parametrize(("said", "device", "to_ultralytics"), [
-    ("0", "cuda:0", "0"), ("cuda:1", "cuda:1", "1"), ("mps", "mps", "mps"), ("cpu", "cpu", "cpu"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "device", "to_ultralytics"),
+    [
+        ("0", "cuda:0", "0"),
+        ("cuda:1", "cuda:1", "1"),
+        ("mps", "mps", "mps"),
+        ("cpu", "cpu", "cpu"),
+    ],
+)
 def test_all_three_trainings_get_a_device_that_torch_and_ultralytics_read_alike(
-        monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, device: str, to_ultralytics: str) -> None:
-    float_training = pytest.importorskip("edgegd.descent.float_training")
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, device: str, to_ultralytics: str
+) -> None:
+    float_training = pytest.importorskip("edgegd.detectors.float_training")
     from ultralytics.utils.torch_utils import parse_device
 
-    from edgegd.pipeline.adapt import adaptation_settings
+    from edgegd.pipeline.stages.adapt import adaptation_settings
 
     asked: dict[str, Any] = {}
 
@@ -157,8 +215,16 @@ def test_all_three_trainings_get_a_device_that_torch_and_ultralytics_read_alike(
     monkeypatch.setattr(float_training, "YOLO", Recorder)
     with pytest.raises(Ended):
         float_training.train_float(
-            "a.pt", tmp_path / "data.yaml", tmp_path / "best.pt", imgsz=64, settings=recipe.model.float,
-            train=recipe.train, work_folder=tmp_path, progress=lambda *_: None, note=lambda _: None)  # fmt: skip
+            "a.pt",
+            tmp_path / "data.yaml",
+            tmp_path / "best.pt",
+            imgsz=64,
+            settings=recipe.model.float,
+            train=recipe.train,
+            work_folder=tmp_path,
+            progress=lambda *_: None,
+            note=lambda _: None,
+        )
     assert asked["device"] == recipe.train.device == adaptation_settings(recipe.train).device == device
     assert parse_device(asked["device"]) == to_ultralytics
     assert str(pytest.importorskip("torch").device(device)) == device

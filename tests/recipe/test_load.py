@@ -32,8 +32,10 @@ def test_minimal_recipe_takes_every_default() -> None:
 
 
 def test_five_mistakes_are_all_shown_each_with_its_line() -> None:
-    text = ("version: 1\nmodel:\n  imgsz: big\n  weight: x.pt\ndata:\n  path: coco.yaml\n"
-            "train:\n  epochs: 0\n  optimizer: adamw\nquants:\n  observer: mse\n")
+    text = (
+        "version: 1\nmodel:\n  imgsz: big\n  weight: x.pt\ndata:\n  path: coco.yaml\n"
+        "train:\n  epochs: 0\n  optimizer: adamw\nquants:\n  observer: mse\n"
+    )
     found = mistakes(text)
     assert found == [
         "line 3: model.imgsz: expected a whole number or a list of two whole numbers, found text ('big')",
@@ -46,44 +48,69 @@ def test_five_mistakes_are_all_shown_each_with_its_line() -> None:
 
 def test_mistakes_of_file_and_overrides_come_in_one_error() -> None:
     found = mistakes("version: 1\ndata: {path: x.yaml}\ntrain: {epoch: 3}\n", ("train.lr=1", "model.imgsz=7", "epochs"))
-    assert found == ["line 3: train.epoch: unknown key; did you mean train.epochs?",
-                     "--set model.imgsz: expected at least 32, found 7",
-                     "--set train.lr: unknown key; did you mean train.lrf?",
-                     "--set 'epochs': expected section.key=value"]
+    assert found == [
+        "line 3: train.epoch: unknown key; did you mean train.epochs?",
+        "--set model.imgsz: expected at least 32, found 7",
+        "--set train.lr: unknown key; did you mean train.lrf?",
+        "--set 'epochs': expected section.key=value",
+    ]
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("data: {path: x.yaml}\n", "version: missing; write `version: 1`"),
-    (MINIMAL.replace("1", "2"), "line 1: version: this edgegd reads recipes of version 1, found 2"),
-    (MINIMAL + "quant: 3\n", "line 4: quant: expected a section (indented keys), found a whole number (3)"),
-    (MINIMAL + "model:\n  imgsz: true\n",
-     "line 5: model.imgsz: expected a whole number or a list of two whole numbers, found true"),
-    (MINIMAL + "model:\n  imgsz: 320.0\n",
-     "line 5: model.imgsz: expected a whole number or a list of two whole numbers, found a number (320.0)"),
-    (MINIMAL + "model:\n  imgsz: [384]\n",
-     "line 5: model.imgsz: expected a whole number or a list of two whole numbers, found a list of 1"),
-    (MINIMAL + "model:\n  imgsz: [384, 640, 3]\n",
-     "line 5: model.imgsz: expected a whole number or a list of two whole numbers, found a list of 3"),
-    (MINIMAL + "model:\n  imgsz: [384, 640.5]\n",
-     "line 5: model.imgsz: value 2: expected a whole number, found a number (640.5)"),
-    (MINIMAL + "model:\n  imgsz: [384, true]\n", "line 5: model.imgsz: value 2: expected a whole number, found true"),
-    (MINIMAL + "model:\n  imgsz: [0, 640]\n", "line 5: model.imgsz: value 1: expected at least 32, found 0"),
-    (MINIMAL + "model:\n  imgsz: [384, 99968]\n",
-     "line 5: model.imgsz: value 2: expected at most 4096, found 99968"),
-    (MINIMAL + "model:\n  imgsz: 99968\n", "line 5: model.imgsz: expected at most 4096, found 99968"),
-    (MINIMAL + "model:\n  weights: null\n", "line 5: model.weights: expected text, found nothing (null)"),
-    (MINIMAL + "model:\n  end2end: 1\n", "line 5: model.end2end: expected true or false or null, "
-                                         "found a whole number (1)"),
-    (MINIMAL + "train:\n  lr0: .nan\n", "line 5: train.lr0: expected a finite number, found nan"),
-    (MINIMAL + "train:\n  imgsz: 320\n", "line 5: train.imgsz: unknown key; did you mean model.imgsz?"),
-    (MINIMAL + "train:\n  seed: 1\n  seed: 2\n", "line 6: train.seed: duplicate key; first given in line 5"),
-    (MINIMAL + "model:\n  float:\n    epoch: 2\n", "line 6: model.float.epoch: unknown key; did you mean "
-                                                   "model.float.epochs?"),
-    ("version: 1\ndata:\n  source: yaml\n", "data.path: missing; source yaml needs an Ultralytics data set YAML"),
-    ("model: [1\n", "line 2: YAML syntax error at column 1: expected ',' or ']', but got '<stream end>'"),
-    ("- a\n- b\n", "line 1: expected sections (`model:`, `data:`, ...), found a list"),
-    ("a: 2026-13-01\n", "YAML cannot be read: month must be in 1..12"),
-], ids=lambda text: str(text).splitlines()[-1].strip()[:40])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("data: {path: x.yaml}\n", "version: missing; write `version: 1`"),
+        (MINIMAL.replace("1", "2"), "line 1: version: this edgegd reads recipes of version 1, found 2"),
+        (MINIMAL + "quant: 3\n", "line 4: quant: expected a section (indented keys), found a whole number (3)"),
+        (
+            MINIMAL + "model:\n  imgsz: true\n",
+            "line 5: model.imgsz: expected a whole number or a list of two whole numbers, found true",
+        ),
+        (
+            MINIMAL + "model:\n  imgsz: 320.0\n",
+            "line 5: model.imgsz: expected a whole number or a list of two whole numbers, found a number (320.0)",
+        ),
+        (
+            MINIMAL + "model:\n  imgsz: [384]\n",
+            "line 5: model.imgsz: expected a whole number or a list of two whole numbers, found a list of 1",
+        ),
+        (
+            MINIMAL + "model:\n  imgsz: [384, 640, 3]\n",
+            "line 5: model.imgsz: expected a whole number or a list of two whole numbers, found a list of 3",
+        ),
+        (
+            MINIMAL + "model:\n  imgsz: [384, 640.5]\n",
+            "line 5: model.imgsz: value 2: expected a whole number, found a number (640.5)",
+        ),
+        (
+            MINIMAL + "model:\n  imgsz: [384, true]\n",
+            "line 5: model.imgsz: value 2: expected a whole number, found true",
+        ),
+        (MINIMAL + "model:\n  imgsz: [0, 640]\n", "line 5: model.imgsz: value 1: expected at least 32, found 0"),
+        (
+            MINIMAL + "model:\n  imgsz: [384, 99968]\n",
+            "line 5: model.imgsz: value 2: expected at most 4096, found 99968",
+        ),
+        (MINIMAL + "model:\n  imgsz: 99968\n", "line 5: model.imgsz: expected at most 4096, found 99968"),
+        (MINIMAL + "model:\n  weights: null\n", "line 5: model.weights: expected text, found nothing (null)"),
+        (
+            MINIMAL + "model:\n  end2end: 1\n",
+            "line 5: model.end2end: expected true or false or null, found a whole number (1)",
+        ),
+        (MINIMAL + "train:\n  lr0: .nan\n", "line 5: train.lr0: expected a finite number, found nan"),
+        (MINIMAL + "train:\n  imgsz: 320\n", "line 5: train.imgsz: unknown key; did you mean model.imgsz?"),
+        (MINIMAL + "train:\n  seed: 1\n  seed: 2\n", "line 6: train.seed: duplicate key; first given in line 5"),
+        (
+            MINIMAL + "model:\n  float:\n    epoch: 2\n",
+            "line 6: model.float.epoch: unknown key; did you mean model.float.epochs?",
+        ),
+        ("version: 1\ndata:\n  source: yaml\n", "data.path: missing; source yaml needs an Ultralytics data set YAML"),
+        ("model: [1\n", "line 2: YAML syntax error at column 1: expected ',' or ']', but got '<stream end>'"),
+        ("- a\n- b\n", "line 1: expected sections (`model:`, `data:`, ...), found a list"),
+        ("a: 2026-13-01\n", "YAML cannot be read: month must be in 1..12"),
+    ],
+    ids=lambda text: str(text).splitlines()[-1].strip()[:40],
+)
 def test_a_mistake_is_named(text: str, expected: str) -> None:
     assert mistakes(text) == [expected]
 
@@ -95,10 +122,16 @@ def test_streets_without_a_folder_need_image_counts(tmp_path: Path) -> None:
     assert parse_recipe(text).data.train_images == 0
 
 
-@pytest.mark.parametrize(("override", "key", "value"), [
-    ("train.lr0=1e-4", "lr0", 1e-4), ("train.lr0=1", "lr0", 1.0), ("train.device=0", "device", "cuda:0"),
-    ("train.device=cuda:1", "device", "cuda:1"), ("train.epochs=3", "epochs", 3),
-])
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("train.lr0=1e-4", "lr0", 1e-4),
+        ("train.lr0=1", "lr0", 1.0),
+        ("train.device=0", "device", "cuda:0"),
+        ("train.device=cuda:1", "device", "cuda:1"),
+        ("train.epochs=3", "epochs", 3),
+    ],
+)
 def test_overrides_take_the_type_of_their_field(override: str, key: str, value: Any) -> None:
     found = getattr(parse_recipe(MINIMAL + "train:\n  lr0: 0.5\n", (override,)).train, key)
     assert found == value and type(found) is type(value)
@@ -112,7 +145,8 @@ def test_the_last_override_wins_and_the_others_stay() -> None:
 def test_text_numbers_of_yaml_1_1_are_numbers_but_words_are_not() -> None:
     assert parse_recipe(MINIMAL + "train: {lr0: 1e-4}\n").train.lr0 == 1e-4
     assert mistakes(MINIMAL + "train: {lr0: infinity}\n") == [
-        "line 4: train.lr0: expected a number, found text ('infinity')"]
+        "line 4: train.lr0: expected a number, found text ('infinity')"
+    ]
 
 
 def test_lists_and_mappings_hold_values_of_one_type() -> None:
@@ -122,12 +156,15 @@ def test_lists_and_mappings_hold_values_of_one_type() -> None:
     assert parse_recipe(text, ("quant.float=[a]", "quant.rules={b: float}")).quant.rules == {"b": "float"}
     assert mistakes(MINIMAL + "quant:\n  float: [a, 3]\n  rules: {convolution: int}\n") == [
         "line 5: quant.float: value 2: expected text, found a whole number (3)",
-        "line 6: quant.rules: convolution: expected one of float, integer, found 'int'; did you mean integer?"]
+        "line 6: quant.rules: convolution: expected one of float, integer, found 'int'; did you mean integer?",
+    ]
     assert mistakes(MINIMAL + "quant:\n  float: a\n  rules: [b]\n") == [
         "line 5: quant.float: expected a list of text, found text ('a')",
-        "line 6: quant.rules: expected a mapping from text to text, found a list"]
+        "line 6: quant.rules: expected a mapping from text to text, found a list",
+    ]
     assert mistakes(MINIMAL + "quant: {rules: {3: float}}\n") == [
-        "line 4: quant.rules: expected text as every name, found a whole number (3)"]
+        "line 4: quant.rules: expected text as every name, found a whole number (3)"
+    ]
 
 
 def test_an_empty_section_takes_its_defaults() -> None:
@@ -173,16 +210,28 @@ def values_of(section: type) -> st.SearchStrategy[Any]:
         else:
             arguments[name] = st.sampled_from([True, False] if kind is bool else [None, True, False])
     arguments.update({"version": st.just(1)} if section is Recipe else {})
-    arguments.update({"path": st.text(min_size=1).filter(str.strip), "source": st.just("yaml"),
-                      "unlabelled_images": st.just("")}  # with some, a mosaic may be a mistake
-                     if "unlabelled" in arguments else {})
+    arguments.update(
+        {
+            "path": st.text(min_size=1).filter(str.strip),
+            "source": st.just("yaml"),
+            "unlabelled_images": st.just(""),
+        }  # with some, a mosaic may be a mistake
+        if "unlabelled" in arguments
+        else {}
+    )
     return st.builds(section, **arguments)
 
 
-@pytest.mark.parametrize(("more", "mistake"), [
-    ([], False), (["train.distill.head=1"], True), (["train.distill.neck=1", "train.distill.labels=false"], False),
-    (["quant.activation=relu"], True), (["quant.activation=relu", "train.adapt.distill.labels=false"], False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("more", "mistake"),
+    [
+        ([], False),
+        (["train.distill.head=1"], True),
+        (["train.distill.neck=1", "train.distill.labels=false"], False),
+        (["quant.activation=relu"], True),
+        (["quant.activation=relu", "train.adapt.distill.labels=false"], False),
+    ],
+)
 def test_a_mosaic_does_not_mix_labelled_and_unlabelled_images(more: list[str], mistake: bool) -> None:
     overrides = ["data.unlabelled_images=camera", "train.mosaic=0.5", *more]
     if mistake:
@@ -202,8 +251,10 @@ def test_writing_and_loading_gives_the_same_recipe(recipe: Recipe) -> None:
 
 def test_dumped_recipe_holds_every_key() -> None:
     def keys(data: dict[str, Any], prefix: str = "") -> set[str]:
-        return {f"{prefix}{key}" for key in data}.union(*(keys(value, f"{prefix}{key}.") for key, value in data.items()
-                                                          if isinstance(value, dict)))
+        return {f"{prefix}{key}" for key in data}.union(
+            *(keys(value, f"{prefix}{key}.") for key, value in data.items() if isinstance(value, dict))
+        )
+
     assert keys(yaml.safe_load(recipe_to_yaml(Recipe()))) == set(dotted_keys(Recipe))
 
 

@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("ultralytics")
 
 from edgegd.data.yaml_set import find_data_yaml
-from edgegd.descent.architecture import find_architecture
-from edgegd.descent.float_checkpoint import locate_checkpoint
+from edgegd.detectors.architecture import find_architecture
+from edgegd.detectors.float_checkpoint import locate_checkpoint
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.paths import project_folder
 from edgegd.recipe.shipped import find_recipe, recipe_name, shipped_recipes
@@ -40,7 +40,8 @@ def test_a_shipped_recipe_takes_shipped_files_first(name: str, tmp_path: Path, m
 
 
 def test_an_architecture_without_its_scale_in_the_working_folder(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "yolo26.yaml").write_text("activation: planted")  # Ultralytics takes it for yolo26n.yaml
     assert not find_architecture("yolo26n.yaml").is_relative_to(tmp_path)

@@ -14,8 +14,18 @@ from edgegd.recipe.load import load_recipe
 from edgegd.recipe.paths import project_folder, recipes_folder, resolve_path
 from edgegd.recipe.shipped import copy_recipe, find_recipe, shipped_recipes
 
-PROMISED = {"streets/yolo26n", "streets/yolo26n-float", "bccd/yolo26n", "bccd/yolo11n", "coco/yolo26n",
-            "kitti/yolo26n", "brain-tumor/yolo26n", "bccd/yolo26n-relu", "bccd/yolo26n-auto", "streets/yolo26n-relu"}
+PROMISED = {
+    "streets/yolo26n",
+    "streets/yolo26n-float",
+    "bccd/yolo26n",
+    "bccd/yolo11n",
+    "coco/yolo26n",
+    "kitti/yolo26n",
+    "brain-tumor/yolo26n",
+    "bccd/yolo26n-relu",
+    "bccd/yolo26n-auto",
+    "streets/yolo26n-relu",
+}
 
 
 def test_every_promised_recipe_ships() -> None:
@@ -38,8 +48,9 @@ def header_of(path: Path) -> str:
     return re.sub(r"\s*\\\n\s*", " ", "\n".join(line.removeprefix("#").strip() for line in header.splitlines()))
 
 
-@pytest.mark.parametrize("path", sorted(recipes_folder().rglob("*.yaml")),
-                         ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize(
+    "path", sorted(recipes_folder().rglob("*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_every_command_line_of_a_header_is_valid(path: Path) -> None:
     header = header_of(path)
     commands = re.findall(r"^edgegd (.+)$", header, flags=re.M)
@@ -73,7 +84,8 @@ def test_demo_draws_a_part_of_the_float_recipes_images() -> None:
 
 @pytest.mark.parametrize("spelling", ["bccd/yolo26n", "bccd/yolo26n.yaml", "recipes/bccd/yolo26n.yaml"])
 def test_recipe_is_found_by_name_from_any_folder(
-        spelling: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spelling: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_recipe(spelling) == recipes_folder() / "bccd/yolo26n.yaml"
 
@@ -95,7 +107,8 @@ def test_copy_is_identical_and_refuses_to_overwrite(tmp_path: Path) -> None:
 
 
 def test_relative_paths_are_the_working_directorys_then_the_projects(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     shipped = "recipes/coco/yolo26n.yaml"
     assert resolve_path(shipped) == project_folder() / shipped

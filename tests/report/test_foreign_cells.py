@@ -16,7 +16,7 @@ from edgegd.report.passes import passes_table
 from edgegd.report.table import table
 from tests.cli.test_foreign_text import EVIL, is_plain
 
-MARKUP = 'a | b\n<script>x</script> ![i](http://x) `c` @all \\| \x1b[2J\n\nedgegd: PASS (0)\n| forged | row |'
+MARKUP = "a | b\n<script>x</script> ![i](http://x) `c` @all \\| \x1b[2J\n\nedgegd: PASS (0)\n| forged | row |"
 Show = Callable[[str], str]
 
 
@@ -55,18 +55,26 @@ def test_no_rows_leave_the_headers() -> None:
 def test_passes(place: str) -> None:
     def shown(text: str) -> str:
         said = {"name": "fold", "text": "folds", "address": "model.0", "reason": "too wide"} | {place: text}
-        return passes_table([{"name": said["name"], "applied": [1], "text": said["text"], "gain": None,
-                              "refused": [[said["address"], said["reason"]]]}])  # fmt: skip
+        return passes_table(
+            [
+                {
+                    "name": said["name"],
+                    "applied": [1],
+                    "text": said["text"],
+                    "gain": None,
+                    "refused": [[said["address"], said["reason"]]],
+                }
+            ]
+        )
 
     assert_like(shown, EVIL)
 
 
 def test_names_and_faults_of_targets() -> None:
-    from edgegd.pipeline.latency import latency_table
+    from edgegd.report.latency_table import latency_table
 
     def shown(text: str) -> str:
-        model = SimpleNamespace(median_ms=1.0, p90_ms=1.0, p99_ms=1.0, speedup_vs_fp32=1.0, speedup_low=1.0,
-                                speedup_high=1.0)  # fmt: skip
+        model = SimpleNamespace(median_ms=1.0, p90_ms=1.0, p99_ms=1.0, speedup=1.0, speedup_low=1.0, speedup_high=1.0)
         result = SimpleNamespace(models={text: model}, stable=False, faults=(text, text))
         return latency_table(cast(Any, {text: result}))
 
@@ -77,24 +85,42 @@ def test_the_front_of_a_search() -> None:
     from edgegd.cli.search import front_table
 
     def shown(text: str) -> str:
-        point = {"name": text, "integer_operations": 3, "predicted_ms": 1.0, "measured_ms": 1.0, "ratio": 1.0,
-                 "predicted_db": 1.0, "head_db": 1.0}  # fmt: skip
-        return front_table({"fp32_ms": 1.0, "points": [point], "chosen": text, "nearest": "", "threads": 1,
-                            "fingerprint": {"cpu": text}, "images": ["a"]})  # fmt: skip
+        point = {
+            "name": text,
+            "integer_operations": 3,
+            "predicted_ms": 1.0,
+            "measured_ms": 1.0,
+            "ratio": 1.0,
+            "predicted_db": 1.0,
+            "head_db": 1.0,
+        }
+        return front_table(
+            {
+                "fp32_ms": 1.0,
+                "points": [point],
+                "chosen": text,
+                "nearest": "",
+                "threads": 1,
+                "fingerprint": {"cpu": text},
+                "images": ["a"],
+            }
+        )
 
     assert_like(shown, EVIL)
 
 
 def test_a_choice_of_activations() -> None:
     pytest.importorskip("torch")
-    from edgegd.quant.activation import ActivationSwap
-    from edgegd.report.swap import explain_swap
+    from edgegd.detectors.activation_swap import ActivationSwap
+    from edgegd.report.activation_swap import explain_swap
 
     def swap(text: str) -> ActivationSwap:
         unit = SimpleNamespace(paths=(f"{text}.act",), saved_ms=1.0, signal_to_noise_db=20.0, swapped=True)
         conditions = {"run_ms": 2.0, "imgsz": [64, 64], "onnxruntime": text, "cpu": text, "threads": 1, "images": 8}
-        return cast(ActivationSwap, SimpleNamespace(relu=(text,), silu=(), activation=text, units=(unit,), saving=0.5,
-                                                    conditions=conditions))  # fmt: skip
+        return cast(
+            ActivationSwap,
+            SimpleNamespace(relu=(text,), silu=(), activation=text, units=(unit,), saving=0.5, conditions=conditions),
+        )
 
     assert_like(lambda text: explain_swap(swap(text)), EVIL)
     assert_no_markup(lambda text: explain_swap(swap(text), "github"))
@@ -122,8 +148,15 @@ def test_a_plan() -> None:
         op = SimpleNamespace(address=text, operation=text, decision="float", rule=text, reason=text)
         tensor = SimpleNamespace(address=text, group=text, rule=text, reason=text, learns=text)
         kind = SimpleNamespace(name="uint8")
-        plan = SimpleNamespace(ops=(op,), tensors=(tensor,), profile="arm64", sha256="0" * 64, groups={text: text},
-                               activation_format=kind, weight_format=kind)  # fmt: skip
+        plan = SimpleNamespace(
+            ops=(op,),
+            tensors=(tensor,),
+            profile="arm64",
+            sha256="0" * 64,
+            groups={text: text},
+            activation_format=kind,
+            weight_format=kind,
+        )
         ranges: dict[str, dict[str, Any]] = {
             text: {"scale": 1.0, "zero_point": text, "observer": text, "tensors": {text: 1.0}}
         }
@@ -156,10 +189,14 @@ def _renamed(report: dict[str, Any], text: str) -> dict[str, Any]:
     for variant in changed["accuracy"].values():
         variant["per_class"] = {text if name == "car" else name: one for name, one in variant["per_class"].items()}
     for epoch in changed["descent"]["epochs"]:
-        epoch["parts"] = {text if index == 0 else name: value
-                          for index, (name, value) in enumerate(epoch["parts"].items())}  # fmt: skip
-    entry = {"file": text, "ladder": changed["ladder"]["qat"],
-             "proof": {"profile": text, "cpu": text, "arithmetic": text, "not_proved": [text]}}
+        epoch["parts"] = {
+            text if index == 0 else name: value for index, (name, value) in enumerate(epoch["parts"].items())
+        }
+    entry = {
+        "file": text,
+        "ladder": changed["ladder"]["qat"],
+        "proof": {"profile": text, "cpu": text, "arithmetic": text, "not_proved": [text]},
+    }
     changed["profiles"] = {"arm64": {"qat": entry}}
     return changed
 

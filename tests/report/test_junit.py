@@ -10,10 +10,14 @@ from edgegd.report.junit import junit_xml, write_junit
 from edgegd.report.latency_table import Gate
 from tests.cli.test_foreign_text import is_plain
 
-ATTRIBUTES = {"testsuites": {"tests", "failures", "errors", "skipped"},
-              "testsuite": {"name", "tests", "failures", "errors", "skipped"},
-              "testcase": {"classname", "name"}, "failure": {"type", "message"}, "error": {"type", "message"},
-              "system-out": set()}  # fmt: skip
+ATTRIBUTES = {
+    "testsuites": {"tests", "failures", "errors", "skipped"},
+    "testsuite": {"name", "tests", "failures", "errors", "skipped"},
+    "testcase": {"classname", "name"},
+    "failure": {"type", "message"},
+    "error": {"type", "message"},
+    "system-out": set(),
+}
 CHILDREN = {"testsuites": {"testsuite"}, "testsuite": {"testcase"}, "testcase": {"failure", "error", "system-out"}}
 
 
@@ -34,9 +38,13 @@ def test_one_case_a_gate_and_the_counts_are_those_of_the_cases(gates: dict[str, 
     root = parse(list(gates.values()))
     (suite,) = root
     assert [case.get("name") for case in suite] == [
-        "candidate against shipped on pi5", "candidate against shipped on server",
-        "candidate against shipped on ssh://a|b", "candidate p99 under 30 ms on pi5",
-        "candidate against shipped without timing", "candidate against shipped without timing"]  # fmt: skip
+        "candidate against shipped on pi5",
+        "candidate against shipped on server",
+        "candidate against shipped on ssh://a|b",
+        "candidate p99 under 30 ms on pi5",
+        "candidate against shipped without timing",
+        "candidate against shipped without timing",
+    ]
     for element in (root, suite):
         assert [element.get(key) for key in ("tests", "failures", "errors", "skipped")] == ["6", "3", "1", "0"]
     assert suite.get("name") == "edgegd gate"
@@ -45,9 +53,13 @@ def test_one_case_a_gate_and_the_counts_are_those_of_the_cases(gates: dict[str, 
 def test_each_verdict_has_its_own_element_and_type(gates: dict[str, Gate]) -> None:
     found = {name: parse([gate])[0][0][0] for name, gate in gates.items()}
     assert {name: (element.tag, element.get("type")) for name, element in found.items()} == {
-        "regressed": ("failure", "REGRESSED"), "passed": ("system-out", None), "refused": ("error", "INVALID"),
-        "inconclusive": ("failure", "INCONCLUSIVE"), "static": ("failure", "REGRESSED"),
-        "static_passed": ("system-out", None)}  # fmt: skip
+        "regressed": ("failure", "REGRESSED"),
+        "passed": ("system-out", None),
+        "refused": ("error", "INVALID"),
+        "inconclusive": ("failure", "INCONCLUSIVE"),
+        "static": ("failure", "REGRESSED"),
+        "static_passed": ("system-out", None),
+    }
     assert found["regressed"].get("message") == "More than 3 % slower."
     assert found["static"].get("message") == "convolutions: in float now: a|b"
     assert "+4.8 % [+3.9 %, +5.6 %]" in (found["regressed"].text or "")

@@ -18,8 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from edgegd.latency.history import HistoryEntry
-from edgegd.latency.record import Measurement
+from edgegd.latency.baseline.history import HistoryEntry
+from edgegd.latency.measuring.record import Measurement
 from edgegd.report.latency_pictures import draw, draw_device, draw_distribution, draw_launches, measurement_figure
 from edgegd.report.latency_table import Gate
 from edgegd.report.trend_picture import draw_trend, trend_figure
@@ -44,11 +44,13 @@ def notes(axis: Axes) -> list[str]:
 
 def without(measurement: Measurement, *keys: str) -> Measurement:
     """The measurement of a device that does not tell these parts of its state."""
+
     def cut(state: Any) -> dict[str, Any]:
         return {key: value for key, value in state.items() if key not in keys}
 
-    return replace(measurement, blocks=tuple(replace(b, before=cut(b.before), after=cut(b.after))
-                                             for b in measurement.blocks))  # fmt: skip
+    return replace(
+        measurement, blocks=tuple(replace(b, before=cut(b.before), after=cut(b.after)) for b in measurement.blocks)
+    )
 
 
 def overlapping(figure: Figure) -> Iterator[tuple[str, str]]:
@@ -60,8 +62,11 @@ def overlapping(figure: Figure) -> Iterator[tuple[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Text, "draw", lambda text, renderer: drawn.add(text))
         canvas.draw()
-    boxes = {text: text.get_window_extent(canvas.get_renderer()).padded(-1) for text in drawn
-             if text.get_visible() and text.get_text()}
+    boxes = {
+        text: text.get_window_extent(canvas.get_renderer()).padded(-1)
+        for text in drawn
+        if text.get_visible() and text.get_text()
+    }
     assert len(boxes) > 20
     for text, box in boxes.items():
         if box.x0 < 0 or box.y0 < 0 or box.x1 > figure.bbox.x1 or box.y1 > figure.bbox.y1:
@@ -71,8 +76,9 @@ def overlapping(figure: Figure) -> Iterator[tuple[str, str]]:
             yield one.get_text(), other.get_text()
 
 
-def test_launches_are_drawn_where_they_were_measured(axis: Axes, measurement: Measurement, gates: dict[str, Gate]
-                                                     ) -> None:
+def test_launches_are_drawn_where_they_were_measured(
+    axis: Axes, measurement: Measurement, gates: dict[str, Gate]
+) -> None:
     draw_launches(axis, measurement, gates["regressed"])
     shown = labelled(axis)
     expected = 100 * (np.exp(measurement.launch_ratios("candidate")) - 1)
@@ -86,8 +92,9 @@ def test_launches_are_drawn_where_they_were_measured(axis: Axes, measurement: Me
     assert of_launch == [4, 3] + 10 * [4]  # the discarded quad is no point
 
 
-def test_a_refused_gate_is_drawn_without_an_estimate(axis: Axes, measurement: Measurement, gates: dict[str, Gate]
-                                                     ) -> None:
+def test_a_refused_gate_is_drawn_without_an_estimate(
+    axis: Axes, measurement: Measurement, gates: dict[str, Gate]
+) -> None:
     refused = replace(gates["refused"], target="pi5")
     draw_launches(axis, replace(measurement, blocks=measurement.blocks[:3]), refused)
     assert notes(axis) == ["no launch can be used"]
@@ -98,8 +105,14 @@ def test_latencies_are_those_of_the_quads_that_count(axis: Axes, measurement: Me
     draw_distribution(axis, measurement)
     lines = {label.split("\n")[0]: (label, line) for label, line in labelled(axis).items()}
     for model in measurement.models:
-        kept = np.sort(np.concatenate([b.durations_ns for b in measurement.blocks
-                                       if b.model == model and (b.launch, b.quad) != THROTTLED])) / 1e6
+        kept = (
+            np.sort(
+                np.concatenate(
+                    [b.durations_ns for b in measurement.blocks if b.model == model and (b.launch, b.quad) != THROTTLED]
+                )
+            )
+            / 1e6
+        )
         label, line = lines[model]
         np.testing.assert_array_equal(line.get_xdata(), kept)
         latencies, first = np.unique(kept, return_index=True)
@@ -110,8 +123,9 @@ def test_latencies_are_those_of_the_quads_that_count(axis: Axes, measurement: Me
 
 
 def test_only_discarded_quads_leave_a_note(axis: Axes, measurement: Measurement) -> None:
-    draw_distribution(axis, replace(measurement, blocks=tuple(replace(b, faults=("throttled: CPU",))
-                                                              for b in measurement.blocks)))  # fmt: skip
+    draw_distribution(
+        axis, replace(measurement, blocks=tuple(replace(b, faults=("throttled: CPU",)) for b in measurement.blocks))
+    )
     assert notes(axis) == ["every quad was discarded"] and not axis.lines
 
 
@@ -133,13 +147,18 @@ def test_the_device_is_drawn_over_time_with_its_faults(axis: Axes, measurement: 
     assert other.get_ylabel() == "frequency, GHz"
 
 
-@pytest.mark.parametrize(("keys", "note"), [
-    (("temperature_c", "frequency_khz"), "the device does not tell its temperature or frequency"),
-    (("frequency_khz",), "the device does not tell its frequency"),
-    (("temperature_c",), "the device does not tell its temperature"),
-], ids=["neither", "no frequency", "no temperature"])  # fmt: skip
-def test_what_the_device_does_not_tell_is_said(axis: Axes, measurement: Measurement, keys: tuple[str, ...], note: str
-                                               ) -> None:
+@pytest.mark.parametrize(
+    ("keys", "note"),
+    [
+        (("temperature_c", "frequency_khz"), "the device does not tell its temperature or frequency"),
+        (("frequency_khz",), "the device does not tell its frequency"),
+        (("temperature_c",), "the device does not tell its temperature"),
+    ],
+    ids=["neither", "no frequency", "no temperature"],
+)
+def test_what_the_device_does_not_tell_is_said(
+    axis: Axes, measurement: Measurement, keys: tuple[str, ...], note: str
+) -> None:
     draw_device(axis, without(measurement, *keys))
     assert notes(axis) == [note]
     label = "temperature, °C" if "temperature_c" not in keys else "" if len(keys) == 2 else "frequency, GHz"
@@ -154,20 +173,27 @@ def test_a_device_without_clocks_is_drawn_by_block(axis: Axes, measurement: Meas
 def test_one_diagram_a_gate_of_this_target(measurement: Measurement, gates: dict[str, Gate]) -> None:
     figure = measurement_figure(measurement, [gates["regressed"], gates["passed"]])  # the other is of target `server`
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
-    assert titles == ["REGRESSED: candidate against shipped", "latency of single inferences",
-                      "the device during the measurement"]  # fmt: skip
+    assert titles == [
+        "REGRESSED: candidate against shipped",
+        "latency of single inferences",
+        "the device during the measurement",
+    ]
     partial = measurement_figure(replace(measurement, complete=False), [])
     assert "partial" in partial.get_suptitle() and "partial" not in figure.get_suptitle()
 
 
-@pytest.mark.parametrize("keys", [(), ("frequency_khz",), ("temperature_c", "frequency_khz", "clocks_ns")],
-                         ids=["all told", "no frequency", "nothing told"])  # fmt: skip
+@pytest.mark.parametrize(
+    "keys",
+    [(), ("frequency_khz",), ("temperature_c", "frequency_khz", "clocks_ns")],
+    ids=["all told", "no frequency", "nothing told"],
+)
 def test_no_text_lies_on_another(measurement: Measurement, gates: dict[str, Gate], keys: tuple[str, ...]) -> None:
     assert list(overlapping(measurement_figure(without(measurement, *keys), [gates["regressed"]]))) == []
 
 
-def test_the_file_is_a_png_and_nothing_is_left_beside_it(measurement: Measurement, gates: dict[str, Gate],
-                                                         tmp_path: Path) -> None:
+def test_the_file_is_a_png_and_nothing_is_left_beside_it(
+    measurement: Measurement, gates: dict[str, Gate], tmp_path: Path
+) -> None:
     draw(measurement, [gates["regressed"]], tmp_path / "pictures" / "gate.png")
     (only,) = (tmp_path / "pictures").iterdir()
     assert only.name == "gate.png" and only.read_bytes().startswith(b"\x89PNG\r\n")
@@ -176,16 +202,30 @@ def test_the_file_is_a_png_and_nothing_is_left_beside_it(measurement: Measuremen
 
 
 def entry(day: int, verdict: str, target: str = "pi5", **changed: Any) -> HistoryEntry:
-    values = {"date": f"2026-01-{day:02d}T12:00:00+00:00", "target": target, "fingerprint": "f", "baseline_ms": 10.0,
-              "candidate_ms": 10.0 + day / 10, "ratio": 1.0, "verdict": verdict, "candidate_sha256": "c" * 64,
-              "baseline_sha256": "b" * 64}  # fmt: skip
+    values = {
+        "date": f"2026-01-{day:02d}T12:00:00+00:00",
+        "target": target,
+        "fingerprint": "f",
+        "baseline_ms": 10.0,
+        "candidate_ms": 10.0 + day / 10,
+        "ratio": 1.0,
+        "verdict": verdict,
+        "candidate_sha256": "c" * 64,
+        "baseline_sha256": "b" * 64,
+    }
     return HistoryEntry(**(values | changed))
 
 
 def test_a_trend_breaks_where_latencies_are_not_comparable(tmp_path: Path) -> None:
-    entries = [entry(1, "PASS"), entry(3, "REGRESSED"), entry(5, "PASS", fingerprint="g"), entry(6, "PASS", "server"),
-               entry(7, "INVALID", fingerprint="g", candidate_ms=None, baseline_ms=None),
-               entry(9, "PASS", fingerprint="g"), entry(11, "PASS", fingerprint="g", baseline_sha256="e" * 64)]
+    entries = [
+        entry(1, "PASS"),
+        entry(3, "REGRESSED"),
+        entry(5, "PASS", fingerprint="g"),
+        entry(6, "PASS", "server"),
+        entry(7, "INVALID", fingerprint="g", candidate_ms=None, baseline_ms=None),
+        entry(9, "PASS", fingerprint="g"),
+        entry(11, "PASS", fingerprint="g", baseline_sha256="e" * 64),
+    ]
     figure = trend_figure("shipped", entries)
     first, second = figure.axes
     assert (first.get_title(), second.get_title()) == ("pi5", "server")

@@ -17,17 +17,39 @@ def row(text: str, verdict: str) -> list[str]:
 
 def test_a_relative_gate_shows_everything_that_it_rests_on(gates: dict[str, Gate]) -> None:
     text = gates_table([gates["regressed"], gates["passed"]], "github")
-    assert row(text, "verdict") == ["verdict", "target", "model", "change of latency", "margin", "detectable",
-                                    "launches", "p regressed", "p pass", "quads discarded"]
-    assert row(text, "REGRESSED") == ["REGRESSED", "pi5", "candidate", "+4.8 % [+3.9 %, +5.6 %]", "+3.0 %", "+4.5 %",
-                                      "15", "0.00012", "0.93", "2 of 60"]
+    assert row(text, "verdict") == [
+        "verdict",
+        "target",
+        "model",
+        "change of latency",
+        "margin",
+        "detectable",
+        "launches",
+        "p regressed",
+        "p pass",
+        "quads discarded",
+    ]
+    assert row(text, "REGRESSED") == [
+        "REGRESSED",
+        "pi5",
+        "candidate",
+        "+4.8 % [+3.9 %, +5.6 %]",
+        "+3.0 %",
+        "+4.5 %",
+        "15",
+        "0.00012",
+        "0.93",
+        "2 of 60",
+    ]
     assert row(text, "PASS")[3:8] == ["-2.0 % [-2.9 %, +0.5 %]", "+3.0 %", "+4.5 %", "8", "0.2"]
 
 
 def test_reasons_stand_below_for_what_did_not_pass(gates: dict[str, Gate]) -> None:
     text = gates_table([gates["regressed"], gates["passed"], gates["inconclusive"]])
-    assert text.splitlines()[-2:] == ["- REGRESSED: candidate against shipped on pi5: More than 3 % slower.",
-                                      "- INCONCLUSIVE: candidate p99 under 30 ms on pi5: Too few samples."]
+    assert text.splitlines()[-2:] == [
+        "- REGRESSED: candidate against shipped on pi5: More than 3 % slower.",
+        "- INCONCLUSIVE: candidate p99 under 30 ms on pi5: Too few samples.",
+    ]
     assert "Less than" not in text
 
 
@@ -48,7 +70,14 @@ def test_markdown_cells_survive_bars_tags_and_line_ends(gates: dict[str, Gate]) 
 
 def test_an_absolute_gate_shows_the_quantile_with_its_bounds(gates: dict[str, Gate]) -> None:
     assert row(gates_table([gates["inconclusive"]], "github"), "INCONCLUSIVE") == [
-        "INCONCLUSIVE", "pi5", "candidate", "p99 at 99 %", "28.10 [27.50, 31.20]", "30", "1200"]  # fmt: skip
+        "INCONCLUSIVE",
+        "pi5",
+        "candidate",
+        "p99 at 99 %",
+        "28.10 [27.50, 31.20]",
+        "30",
+        "1200",
+    ]
 
 
 def test_of_static_facts_only_those_that_failed_are_shown(gates: dict[str, Gate]) -> None:
@@ -59,10 +88,16 @@ def test_of_static_facts_only_those_that_failed_are_shown(gates: dict[str, Gate]
     assert passed == "PASS: candidate against shipped without timing: 2 of 2 facts passed"
 
 
-@pytest.mark.parametrize(("names", "overall"), [
-    (("passed", "static_passed"), "PASS"), (("passed", "inconclusive"), "INCONCLUSIVE"),
-    (("refused", "inconclusive", "passed"), "INVALID"), (("refused", "regressed"), "REGRESSED"),
-], ids=lambda value: value if isinstance(value, str) else "-".join(value))
+@pytest.mark.parametrize(
+    ("names", "overall"),
+    [
+        (("passed", "static_passed"), "PASS"),
+        (("passed", "inconclusive"), "INCONCLUSIVE"),
+        (("refused", "inconclusive", "passed"), "INVALID"),
+        (("refused", "regressed"), "REGRESSED"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
 def test_the_heading_is_the_verdict_of_all(gates: dict[str, Gate], names: tuple[str, ...], overall: str) -> None:
     assert gates_markdown([gates[name] for name in names]).startswith(f"## Latency gate: {overall}\n")
 

@@ -28,26 +28,36 @@ def test_report_json_has_the_schema(report: dict[str, Any], finished_run: Path) 
             assert report["accuracy"][variant][key] == accuracy[variant][key]
         measured = report["latency"][variant]
         assert 0 < measured["median_ms"] <= measured["p90_ms"] == latency[variant]["p90_ms"]
-        assert measured["speedup_vs_fp32"] > 0
-    assert report["latency"]["fp32"]["speedup_vs_fp32"] == 1.0
+        assert measured["speedup"] > 0
+    assert report["latency"]["fp32"]["speedup"] == 1.0
     for variant in ("ptq", "qat"):
         census = report["census"][variant]
         assert census["int8_convs"] > 90 and census["float_convs"] == census["planned_float_convs"] > 0
 
 
 def test_the_table_shows_the_three_side_by_side(report: dict[str, Any]) -> None:
-    from edgegd.report.markdown import percent, summary_table
+    from edgegd.report.markdown import summary_table
+    from edgegd.report.words import percent
 
     rows = [re.split(r"\s{2,}", line) for line in summary_table(report).splitlines()]
     assert rows[0] == ["onnxruntime", "mAP50-95", "mAP50", "median ms", "p90 ms", "speed vs FP32", "int8 convolutions"]
-    titles = (("FP32", "fp32"), ("INT8 PTQ", "ptq"), ("INT8 PTQ, edge file", "ptq.edge"), ("INT8 QAT", "qat"),
-              ("INT8 QAT, edge file", "qat.edge"))  # fmt: skip
+    titles = (
+        ("FP32", "fp32"),
+        ("INT8 PTQ", "ptq"),
+        ("INT8 PTQ, edge file", "ptq.edge"),
+        ("INT8 QAT", "qat"),
+        ("INT8 QAT, edge file", "qat.edge"),
+    )
     for row, (title, name) in zip(rows[2:], titles, strict=True):
         latency, variant = report["latency"][name], name.removesuffix(".edge")
-        assert row[:5] == [title, percent(report["accuracy"][variant]["map50_95"]),
-                           percent(report["accuracy"][variant]["map50"]), f"{latency['median_ms']:.2f}",
-                           f"{latency['p90_ms']:.2f}"]
-        assert row[5].startswith(f"{latency['speedup_vs_fp32']:.2f}x [")
+        assert row[:5] == [
+            title,
+            percent(report["accuracy"][variant]["map50_95"]),
+            percent(report["accuracy"][variant]["map50"]),
+            f"{latency['median_ms']:.2f}",
+            f"{latency['p90_ms']:.2f}",
+        ]
+        assert row[5].startswith(f"{latency['speedup']:.2f}x [")
     census = report["census"]["qat"]
     assert rows[5][6] == rows[6][6] == f"{census['int8_convs']} of {census['int8_convs'] + census['float_convs']}"
 
@@ -55,15 +65,21 @@ def test_the_table_shows_the_three_side_by_side(report: dict[str, Any]) -> None:
 def test_fp32_stands_beside_every_number(finished_run: Path, report: dict[str, Any]) -> None:
     sections = re.split(r"^## ", (finished_run / "report.md").read_text(), flags=re.MULTILINE)
     titles = [section.splitlines()[0] for section in sections]
-    assert titles[1:] == ["Which to ship", "mAP50-95 by class", "The descent", "Parity of torch and onnxruntime",
-                          "What was proved where", "Refinement after calibration",
-                          "Ranges with the least signal over quantization noise"]
+    assert titles[1:] == [
+        "Which to ship",
+        "mAP50-95 by class",
+        "The descent",
+        "Parity of torch and onnxruntime",
+        "What was proved where",
+        "Refinement after calibration",
+        "Ranges with the least signal over quantization noise",
+    ]
     for section in sections[:5]:
         assert "FP32" in section
     for name in report["data"]["names"]:
         assert f"| {name} " in sections[2]
     fp32 = 100 * report["accuracy"]["fp32"]["map50_95"]
-    calibrated = 100 * report["descent"]["calibrated_map50_95"]
+    calibrated = 100 * report["descent"]["start_map50_95"]
     assert f"FP32 in onnxruntime {fp32:.1f}, the calibrated model before the first step {calibrated:.1f}" in sections[3]
     assert len(re.findall(r"^\| [12] ", sections[3], re.MULTILINE)) == len(report["descent"]["epochs"]) == 2
 
@@ -98,10 +114,10 @@ def test_a_device_that_needs_other_files_is_named_beside_its_latency(finished_ru
     from types import SimpleNamespace
     from typing import cast
 
+    from edgegd.device.fingerprint import fingerprint
     from edgegd.device.profile import this_machine
-    from edgegd.latency.fingerprint import fingerprint
-    from edgegd.latency.result import LatencyResult
-    from edgegd.pipeline.latency import other_profiles
+    from edgegd.latency.measuring.result import LatencyResult
+    from edgegd.pipeline.device_latency import other_profiles
 
     results = {"board": cast(LatencyResult, SimpleNamespace(fingerprint=fingerprint()))}
     here = str(this_machine().profile)
@@ -121,8 +137,13 @@ def test_explain_has_every_tensor_and_every_float_operation_with_its_reason(
     ranges = json.loads((finished_run / "calibration.json").read_text())["ranges"]
     assert len(plan["tensors"]) > 100
     for tensor in plan["tensors"]:
-        (line,) = [line for line in lines if line.split("  ")[0] == tensor["address"] and tensor["rule"] in line
-                   and f"{ranges[tensor['group']]['scale']:.6g}" in line]
+        (line,) = [
+            line
+            for line in lines
+            if line.split("  ")[0] == tensor["address"]
+            and tensor["rule"] in line
+            and f"{ranges[tensor['group']]['scale']:.6g}" in line
+        ]
         assert tensor["group"] == tensor["address"] or line.rstrip().endswith(tensor["group"])
     stays_float = [op for op in plan["ops"] if op["decision"] == "float"]
     assert f"{len(stays_float)} operations stay float" in text and stays_float
@@ -142,9 +163,16 @@ def test_the_report_counts_codes_that_differ_and_names_the_first(report: dict[st
         assert re.search(row, to_markdown(report), re.MULTILINE)
     changed = json.loads(json.dumps(report))
     changed["ladder"]["qat"]["one_operation"]["onnxruntime optimized"] |= {
-        "differing": 3, "codes": 1000, "tensors": 7, "largest_distance": 1, "first_differing": "model.2:add:0"}
-    assert parity_line(changed) == ("torch and onnxruntime, one operation at a time: 3 of 1000 integer codes differ in "
-                                    "7 tensors, none by more than 1, first in model.2:add:0")
+        "differing": 3,
+        "codes": 1000,
+        "tensors": 7,
+        "largest_distance": 1,
+        "first_differing": "model.2:add:0",
+    }
+    assert parity_line(changed) == (
+        "torch and onnxruntime, one operation at a time: 3 of 1000 integer codes differ in "
+        "7 tensors, none by more than 1, first in model.2:add:0"
+    )
 
 
 def test_maps_of_torch_and_onnxruntime_stand_side_by_side(report: dict[str, Any]) -> None:
@@ -155,5 +183,7 @@ def test_maps_of_torch_and_onnxruntime_stand_side_by_side(report: dict[str, Any]
     assert agreement["onnxruntime"] == report["accuracy"]["qat"]["map50_95"]
     changed = json.loads(json.dumps(report))
     changed["torch_agreement"] = {"torch": 0.5, "onnxruntime": 0.497, "difference_points": 0.3, "agree": False}
-    assert "50.0 in torch under fake quantization, 49.7 in onnxruntime; they differ by 0.30 points, **more than" in \
-        to_markdown(changed)
+    assert (
+        "50.0 in torch under fake quantization, 49.7 in onnxruntime; they differ by 0.30 points, **more than"
+        in to_markdown(changed)
+    )

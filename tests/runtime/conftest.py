@@ -1,4 +1,4 @@
-"""Small ONNX models with a fixed output and edgegd metadata, and the real checkpoint exported by Ultralytics."""
+"""Small ONNX models with a fixed output and edgegd metadata, and the checkpoint that ships exported by Ultralytics."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
-BCCD_NAMES = ("RBC", "WBC", "Platelets")
+CHECKPOINT = Path(__file__).resolve().parents[2] / "models/streets-yolo26n-320.pt"
+NAMES = ("pedestrian", "car", "traffic sign")
 
 
 @pytest.fixture
@@ -50,29 +50,17 @@ def save_model(tmp_path: Path) -> Callable[..., Path]:
     return save
 
 
-@pytest.fixture(scope="session")
-def bccd_images() -> list[Path]:
-    images = sorted((SHARED / "data/bccd/images/val").glob("*.jpg"))[:6]
-    if not images:
-        pytest.skip("../shared/data/bccd is absent")
-    return images
-
-
 @pytest.fixture(scope="session", params=["raw", "end2end"])
-def bccd_onnx(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The BCCD checkpoint in either form, by Ultralytics' exporter, with edgegd metadata added."""
-    checkpoint = SHARED / "models/bccd-yolo26n-320.pt"
-    if not checkpoint.is_file():
-        pytest.skip("../shared/models/bccd-yolo26n-320.pt is absent")
+def shipped_onnx(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint that ships in either form, by Ultralytics' exporter, with edgegd metadata added."""
     from ultralytics import YOLO
 
-    folder = tmp_path_factory.mktemp("bccd")
-    shutil.copyfile(checkpoint, folder / "bccd.pt")
-    options = {"end2end": True} if request.param == "end2end" else {}  # the checkpoint's own form is raw
-    path = Path(YOLO(folder / "bccd.pt").export(format="onnx", imgsz=320, simplify=False, verbose=False, **options))
+    copy = shutil.copyfile(CHECKPOINT, tmp_path_factory.mktemp("shipped") / "model.pt")
+    end2end = request.param == "end2end"
+    path = Path(YOLO(copy).export(format="onnx", imgsz=320, simplify=False, verbose=False, end2end=end2end))
     model = onnx.load(path)
     shape = tuple(side.dim_value for side in model.graph.output[0].type.tensor_type.shape.dim)
-    contract = ModelContract(Preprocessing((320, 320)), OutputContract(request.param, shape), BCCD_NAMES, stride=32)
+    contract = ModelContract(Preprocessing((320, 320)), OutputContract(request.param, shape), NAMES, stride=32)
     onnx.helper.set_model_props(
         model, {**{entry.key: entry.value for entry in model.metadata_props}, **contract.to_metadata()}
     )

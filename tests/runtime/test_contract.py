@@ -11,16 +11,33 @@ from edgegd.errors import MetadataError
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 
 CONTRACT = ModelContract(
-    Preprocessing((320, 640), letterbox_color=(1, 2, 3)), OutputContract("raw", (1, 6, 4200)), ("car", "sign"), 32,
-    variant="qat", plan_sha256="ab" * 32, versions={"torch": "2.15.0"},
-)  # fmt: skip
+    Preprocessing((320, 640), letterbox_color=(1, 2, 3)),
+    OutputContract("raw", (1, 6, 4200)),
+    ("car", "sign"),
+    32,
+    variant="qat",
+    plan_sha256="ab" * 32,
+    versions={"torch": "2.15.0"},
+)
 
 
 def test_metadata_restores_an_equal_contract_and_is_json_text() -> None:
     metadata = CONTRACT.to_metadata()
-    assert set(metadata) == {f"edgegd.{key}" for key in (
-        "schema", "preprocessing", "output", "names", "stride", "variant", "plan_sha256", "profile",
-        "versions", "portable")}
+    assert set(metadata) == {
+        f"edgegd.{key}"
+        for key in (
+            "schema",
+            "preprocessing",
+            "output",
+            "names",
+            "stride",
+            "variant",
+            "plan_sha256",
+            "profile",
+            "versions",
+            "portable",
+        )
+    }
     assert ModelContract.from_metadata({**metadata, "task": "detect"}) == CONTRACT
     assert json.loads(metadata["edgegd.names"]) == ["car", "sign"]
 
@@ -44,24 +61,40 @@ def test_files_of_before_edge_files_are_portable() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"layout": "nhwc"}, {"channels": 4}, {"dtype": "uint8"}, {"dtype": "uint8", "layout": "nhwc"},
-     {"dtype": "uint8", "layout": "nhwc", "scale": 1.0},
-     {"dtype": "uint8", "layout": "nchw", "scale": 1.0, "channel_order": "bgr"},
-     {"dtype": "uint8", "layout": "nhwc", "scale": 1.0, "channel_order": "bgr", "channels": 2},
-     {"dtype": "int8", "layout": "nhwc", "scale": 1.0, "channel_order": "bgr"}],
+    [
+        {"layout": "nhwc"},
+        {"channels": 4},
+        {"dtype": "uint8"},
+        {"dtype": "uint8", "layout": "nhwc"},
+        {"dtype": "uint8", "layout": "nhwc", "scale": 1.0},
+        {"dtype": "uint8", "layout": "nchw", "scale": 1.0, "channel_order": "bgr"},
+        {"dtype": "uint8", "layout": "nhwc", "scale": 1.0, "channel_order": "bgr", "channels": 2},
+        {"dtype": "int8", "layout": "nhwc", "scale": 1.0, "channel_order": "bgr"},
+    ],
     ids=["float nhwc", "float of 4", "uint8 nchw", "uint8 scaled", "uint8 rgb", "uint8 planes", "uint8 of 2", "int8"],
-)  # fmt: skip
+)
 def test_inputs_that_contradict_themselves_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be"):
         Preprocessing((320, 320), **values)
 
 
-@pytest.mark.parametrize("values", [
-    {"channel_order": "gray"}, {"channel_order": "stored"}, {"channels": 1}, {"channels": 9}, {"channels": 0},
-    {"channels": 4, "channel_order": "stored"}, {"channels": 2, "channel_order": "gray", "letterbox_color": (1, 1)},
-    {"channels": 1, "channel_order": "stored", "letterbox_color": (114,)}, {"channels": True},
-    {"channels": 1, "channel_order": "gray", "letterbox_color": (114, 114, 114)}, {"channel_order": "cmyk"},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"channel_order": "gray"},
+        {"channel_order": "stored"},
+        {"channels": 1},
+        {"channels": 9},
+        {"channels": 0},
+        {"channels": 4, "channel_order": "stored"},
+        {"channels": 2, "channel_order": "gray", "letterbox_color": (1, 1)},
+        {"channels": 1, "channel_order": "stored", "letterbox_color": (114,)},
+        {"channels": True},
+        {"channels": 1, "channel_order": "gray", "letterbox_color": (114, 114, 114)},
+        {"channel_order": "cmyk"},
+    ],
+    ids=str,
+)
 def test_channels_that_contradict_their_order_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be"):
         Preprocessing((320, 320), **values)  # type: ignore[arg-type]
@@ -95,12 +128,23 @@ def test_a_file_without_metadata_or_of_another_schema_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("key", "text"),
-    [("names", None), ("names", '"ab"'), ("names", "["), ("stride", '"32"'), ("stride", "7"), ("variant", '"int4"'),
-     ("output", '{"kind": "raw", "shape": [1, 7, 4200]}'), ("output", '{"kind": "end2end", "shape": [1, 300, 7]}'),
-     ("output", '{"kind": "queries", "shape": [1, 84, 300]}'), ("output", '{"kind": "boxes", "shape": [1, 300, 6]}'),
-     ("output", "[]"), ("preprocessing", '{"imgsz": [320]}'), ("preprocessing", '{"imgsz": [320, 640], "size": 1}'),
-     ("preprocessing", '{"imgsz": [320, 640], "layout": "nhwc"}')],
-)  # fmt: skip
+    [
+        ("names", None),
+        ("names", '"ab"'),
+        ("names", "["),
+        ("stride", '"32"'),
+        ("stride", "7"),
+        ("variant", '"int4"'),
+        ("output", '{"kind": "raw", "shape": [1, 7, 4200]}'),
+        ("output", '{"kind": "end2end", "shape": [1, 300, 7]}'),
+        ("output", '{"kind": "queries", "shape": [1, 84, 300]}'),
+        ("output", '{"kind": "boxes", "shape": [1, 300, 6]}'),
+        ("output", "[]"),
+        ("preprocessing", '{"imgsz": [320]}'),
+        ("preprocessing", '{"imgsz": [320, 640], "size": 1}'),
+        ("preprocessing", '{"imgsz": [320, 640], "layout": "nhwc"}'),
+    ],
+)
 def test_missing_or_malformed_values_are_metadata_errors(key: str, text: str | None) -> None:
     metadata = CONTRACT.to_metadata()
     if text is None:

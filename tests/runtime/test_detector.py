@@ -67,10 +67,18 @@ def mean_color_model(path: Path, preprocessing: Preprocessing) -> Path:
     helper, pixels = onnx.helper, preprocessing.takes_pixels
     area, channel = ([1, 2], 3) if pixels else ([2, 3], 1)
     first, last, step = (2, -5, -1) if pixels else (0, 3, 1)  # BGR[X] or RGB
-    numbers = {"factor": np.float32(1 if pixels else 255), "rest": np.array([[0.9, 0]], np.float32),
-               "from": np.array([first]), "to": np.array([last]), "step": np.array([step]),
-               "axis": np.array([channel]), "whole": np.array([1, 1, 6]),
-               "corner": np.array([40, 3]), "corner_end": np.array([41, 4]), "area": np.array(area)}  # fmt: skip
+    numbers = {
+        "factor": np.float32(1 if pixels else 255),
+        "rest": np.array([[0.9, 0]], np.float32),
+        "from": np.array([first]),
+        "to": np.array([last]),
+        "step": np.array([step]),
+        "axis": np.array([channel]),
+        "whole": np.array([1, 1, 6]),
+        "corner": np.array([40, 3]),
+        "corner_end": np.array([41, 4]),
+        "area": np.array(area),
+    }
     nodes = [
         helper.make_node("Cast", ["images"], ["values"], to=onnx.TensorProto.FLOAT),
         helper.make_node("Mul", ["values", "factor"], ["scaled"]),
@@ -85,10 +93,12 @@ def mean_color_model(path: Path, preprocessing: Preprocessing) -> Path:
     arrays = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in numbers.items()]
     image_type = onnx.TensorProto.UINT8 if pixels else onnx.TensorProto.FLOAT
     graph = helper.make_graph(
-        nodes, "colors", [helper.make_tensor_value_info("images", image_type, preprocessing.input_shape)],
+        nodes,
+        "colors",
+        [helper.make_tensor_value_info("images", image_type, preprocessing.input_shape)],
         [helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, (1, 1, 6))],
         [*arrays, onnx.numpy_helper.from_array(np.array([2]), "two")],
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     portable = "portable.onnx" if pixels else ""
     promised = ModelContract(preprocessing, OutputContract("end2end", (1, 1, 6)), NAMES, 32, portable=portable)
@@ -135,13 +145,14 @@ def test_timings_tell_the_steps_apart(save_model: SaveModel) -> None:
 
 
 @pytest.mark.slow
-def test_equals_ultralytics_prediction_on_real_images(bccd_onnx: Path, bccd_images: list[Path]) -> None:
+def test_equals_ultralytics_prediction_on_real_images(shipped_onnx: Path, bccd_images: tuple[Path, ...]) -> None:
     from ultralytics import YOLO
 
-    detector, yolo, boxes = Detector(bccd_onnx, conf=0.1, threads=2), YOLO(bccd_onnx, task="detect"), 0
+    conf = 0.01  # the model was trained on drawn scenes: of photographs it is not sure
+    detector, yolo, boxes = Detector(shipped_onnx, conf=conf, threads=2), YOLO(shipped_onnx, task="detect"), 0
     for path in bccd_images:
         found = detector(read_image(path))
-        expected = yolo.predict(path, imgsz=320, conf=0.1, iou=0.7, verbose=False)[0].boxes
+        expected = yolo.predict(path, imgsz=320, conf=conf, iou=0.7, verbose=False)[0].boxes
         assert found.class_ids.tolist() == expected.cls.int().tolist()
         # the inputs are bit-identical; onnxruntime's thread count may change the order of a sum, nothing else
         np.testing.assert_allclose(found.xyxy, expected.xyxy.numpy(), atol=1e-3)

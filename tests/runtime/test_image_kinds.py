@@ -103,8 +103,14 @@ def _kinds() -> dict[str, Callable[[], bytes]]:
     kinds["pillow-gray.mpo"] = lambda: _pillow("MPO", "L")
     kinds["pillow-rgb.mpo"] = lambda: _pillow("MPO", "RGB")
     for orientation in range(1, 9):
-        for kind, suffix in (("JPEG", ".jpg"), ("PNG", ".png"), ("TIFF", ".tif"), ("WEBP", ".webp"), ("AVIF", ".avif"),
-                             ("MPO", ".mpo")):  # fmt: skip
+        for kind, suffix in (
+            ("JPEG", ".jpg"),
+            ("PNG", ".png"),
+            ("TIFF", ".tif"),
+            ("WEBP", ".webp"),
+            ("AVIF", ".avif"),
+            ("MPO", ".mpo"),
+        ):
             kinds[f"turned-{orientation}{suffix}"] = lambda k=kind, o=orientation: _pillow(k, "RGB", o)
     kinds["turned-6-gray.tif"] = lambda: _pillow("TIFF", "L", 6)
     kinds["turned-6-gray.jpg"] = lambda: _pillow("JPEG", "L", 6)
@@ -118,8 +124,13 @@ def _kinds() -> dict[str, Callable[[], bytes]]:
 
 
 _KINDS = _kinds()
-_FLAGS = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR, 2: cv2.IMREAD_UNCHANGED, 4: cv2.IMREAD_UNCHANGED,
-          8: cv2.IMREAD_UNCHANGED}  # fmt: skip
+_FLAGS = {
+    1: cv2.IMREAD_GRAYSCALE,
+    3: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_UNCHANGED,
+    4: cv2.IMREAD_UNCHANGED,
+    8: cv2.IMREAD_UNCHANGED,
+}
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +149,13 @@ def _written(folder: Path, name: str) -> Path:
     return path
 
 
-@pytest.mark.skipif(tuple(map(int, ultralytics.__version__.split(".")[:3])) < OWN_RULES,
-                    reason=f"Ultralytics {ultralytics.__version__} reads some kinds of files otherwise")
+@pytest.mark.skipif(
+    tuple(map(int, ultralytics.__version__.split(".")[:3])) < OWN_RULES,
+    reason=f"Ultralytics {ultralytics.__version__} reads some kinds of files otherwise",
+)
 @pytest.mark.parametrize("channels", _FLAGS, ids=lambda channels: f"{channels} channels")
 @pytest.mark.parametrize("name", _KINDS)
-def test_pixels_are_those_that_ultralytics_reads_or_the_file_is_refused(folder: Path, name: str, channels: int
-                                                                        ) -> None:
+def test_pixels_are_those_that_ultralytics_reads_or_the_file_is_refused(folder: Path, name: str, channels: int) -> None:
     path = _written(folder, name)
     theirs = patches.imread(str(path), _FLAGS[channels])
     if theirs is not None and theirs.dtype == np.uint8 and theirs.shape[2] == channels:
@@ -154,13 +166,27 @@ def test_pixels_are_those_that_ultralytics_reads_or_the_file_is_refused(folder: 
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("name", [
-    *(f"opencv-{kind}{suffix}" for kind in ("gray", "bgr") for suffix in (".png", ".jpg", ".bmp", ".tif", ".webp")),
-    *(f"turned-{orientation}{suffix}" for orientation in range(1, 9) for suffix in (".jpg", ".png", ".tif")),
-    "opencv-bgra.png", "opencv-bgra.tif", "opencv-gray16.png", "opencv-bgr16.png", "opencv-bgr16.tif",
-    "opencv-bgra16.png", "pillow-P.png", "pillow-1.png", "pillow-LA.png", "pillow-P transparent.png",
-    "pillow-CMYK.jpg", "pillow-L.jpg", "pages-4.tiff", "pillow-rgb.mpo",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"opencv-{kind}{suffix}" for kind in ("gray", "bgr") for suffix in (".png", ".jpg", ".bmp", ".tif", ".webp")),
+        *(f"turned-{orientation}{suffix}" for orientation in range(1, 9) for suffix in (".jpg", ".png", ".tif")),
+        "opencv-bgra.png",
+        "opencv-bgra.tif",
+        "opencv-gray16.png",
+        "opencv-bgr16.png",
+        "opencv-bgr16.tif",
+        "opencv-bgra16.png",
+        "pillow-P.png",
+        "pillow-1.png",
+        "pillow-LA.png",
+        "pillow-P transparent.png",
+        "pillow-CMYK.jpg",
+        "pillow-L.jpg",
+        "pages-4.tiff",
+        "pillow-rgb.mpo",
+    ],
+)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_usual_kinds_are_read(folder: Path, name: str, channels: int) -> None:
     image = read_image(_written(folder, name), channels)
@@ -181,8 +207,9 @@ def test_what_is_only_called_avif_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".heic", ".heif"])
-def test_heic_is_refused_without_installing_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
-                                                     ) -> None:
+def test_heic_is_refused_without_installing_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
     def install(*_: object, **__: object) -> None:
         raise AssertionError("a package would be installed")
 

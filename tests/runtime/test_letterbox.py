@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ultralytics.data.augment import LetterBox
+from ultralytics.utils import patches
 from ultralytics.utils.ops import scale_boxes
 
 from edgegd.runtime.contract import Preprocessing
+from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import PixelInput, letterbox, network_input, preprocess
 
 side = st.integers(1, 400)
@@ -33,6 +37,18 @@ def test_pixels_and_values_are_ultralytics(height: int, width: int, imgsz: tuple
     values, _ = preprocess(image, Preprocessing(imgsz))
     assert values.dtype == np.float32 and values.flags.c_contiguous
     np.testing.assert_array_equal(values, tensor.numpy())
+
+
+@pytest.mark.parametrize("imgsz", [(320, 320), (384, 640), (640, 640), (96, 224)], ids=str)
+def test_photographs_are_read_and_letterboxed_as_ultralytics_does(
+    bccd_images: tuple[Path, ...], imgsz: tuple[int, int]
+) -> None:
+    for path in bccd_images:
+        theirs = patches.imread(str(path))
+        image = read_image(path)
+        np.testing.assert_array_equal(image, theirs)
+        expected = LetterBox(new_shape=imgsz, auto=False, scaleup=True, center=True)(image=theirs)
+        np.testing.assert_array_equal(letterbox(image, Preprocessing(imgsz))[0], expected)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 5, 8])
@@ -102,8 +118,13 @@ def test_bgr_networks_keep_the_channels() -> None:
 
 @pytest.mark.parametrize(
     "image",
-    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32),
-     np.zeros((0, 8, 3), np.uint8), [[1]]],
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((0, 8, 3), np.uint8),
+        [[1]],
+    ],
     ids=["grey", "four channels", "float", "empty", "list"],
 )
 def test_other_arrays_are_refused(image: np.ndarray) -> None:

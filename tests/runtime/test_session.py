@@ -82,11 +82,16 @@ def test_an_edge_file_given_for_floats_names_its_portable_file(save_model: SaveM
 
 @pytest.mark.parametrize(
     ("made", "expected", "found"),
-    [(CONTRACT, "tensor(uint8) [1, 32, 32, 4]", "tensor(float) [1, 3, 32, 32]"),
-     (replace(EDGE, preprocessing=Preprocessing.of_pixels(CONTRACT.preprocessing, 3)),
-      "tensor(uint8) [1, 32, 32, 4]", "tensor(uint8) [1, 32, 32, 3]")],
+    [
+        (CONTRACT, "tensor(uint8) [1, 32, 32, 4]", "tensor(float) [1, 3, 32, 32]"),
+        (
+            replace(EDGE, preprocessing=Preprocessing.of_pixels(CONTRACT.preprocessing, 3)),
+            "tensor(uint8) [1, 32, 32, 4]",
+            "tensor(uint8) [1, 32, 32, 3]",
+        ),
+    ],
     ids=["layout", "channels"],
-)  # fmt: skip
+)
 def test_uint8_input_of_another_shape_or_layout_is_refused(
     save_model: SaveModel, made: ModelContract, expected: str, found: str
 ) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edgegd.device.latency_worker import PROTOCOL
 from edgegd.errors import TargetUnknownError, WorkerError
-from edgegd.latency.worker import PROTOCOL
 from edgegd.targets.check import WORKER_FILE
 from edgegd.targets.command import CommandTarget
 
@@ -49,7 +49,7 @@ def test_check_of_a_command(box: CommandTarget) -> None:
 
 def test_a_folder_that_is_not_seen_inside_is_told(tmp_path: Path) -> None:
     wrapper = tmp_path / "elsewhere"
-    wrapper.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} \"/inside/$1\"\n")
+    wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "/inside/$1"\n')
     wrapper.chmod(0o755)
     box = CommandTarget.of("box", f"command:{wrapper}", folder=str(tmp_path / "shared"))
     with pytest.raises(WorkerError, match=f"does not see the folder {tmp_path}/shared"):

@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 from this_cpu import skip_without_emulation
 
+from edgegd.device.fingerprint import fingerprint
+from edgegd.device.latency_worker import PROTOCOL
 from edgegd.errors import EmulatedTargetError, EmulationError
-from edgegd.latency.fingerprint import fingerprint
-from edgegd.latency.worker import PROTOCOL
 from edgegd.targets.base import Target, require_real
 from edgegd.targets.check import WORKER_FILE
 from edgegd.targets.command import CommandTarget
@@ -54,8 +54,18 @@ def test_it_runs_a_model_for_correctness_but_its_latency_is_refused(raspberry_pi
     model = tmp_path / "relu.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), model)
     with closing(raspberry_pi.start_worker(WORKER_FILE)) as worker:
-        worker.send({"configure": {"model": raspberry_pi.deliver(model), "threads": 1, "spinning": False,
-                                   "optimization": "all", "seed": 0, "input": None}})
+        worker.send(
+            {
+                "configure": {
+                    "model": raspberry_pi.deliver(model),
+                    "threads": 1,
+                    "spinning": False,
+                    "optimization": "all",
+                    "seed": 0,
+                    "input": None,
+                }
+            }
+        )
         assert worker.receive(600)["ready"] is True
         worker.send({"burst": 2})
         assert len(worker.receive(600)["durations_ns"]) == 2

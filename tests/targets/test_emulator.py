@@ -13,8 +13,6 @@ from onnx.reference import ReferenceEvaluator
 
 from edgegd.device.profile import Machine
 from edgegd.errors import EmulationError
-from edgegd.export import emulated, exact_session
-from edgegd.export.emulated import compare_cpus
 from edgegd.export.graph_forms import (
     code_names,
     largest_weight_code,
@@ -25,6 +23,8 @@ from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.targets.emulation_cache import CACHE_VARIABLE, qemu
 from edgegd.targets.emulation_packages import MIRROR_VARIABLE, find_mirror
 from edgegd.targets.emulator import CPUS, run_models
+from edgegd.verify import emulated, exact_session
+from edgegd.verify.emulated import compare_cpus
 
 DEB822 = """\
 # Types: deb-src
@@ -68,10 +68,10 @@ def fake_debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     programs.mkdir()
     for name, script in {
         "apt-get": f'echo "$2 $(cat $APT_CONFIG)" >> {tmp_path}/calls; test ! -e {tmp_path}/offline || '
-                   '{ echo "E: no route to mirror" >&2; exit 100; }; test "$2" != download || touch some.deb',
-        "dpkg-deb": 'mkdir -p $3/usr/bin && echo emulator > $3/usr/bin/qemu-aarch64 && '
-                    "cp $3/usr/bin/qemu-aarch64 $3/usr/bin/qemu-x86_64",
-    }.items():  # fmt: skip
+        '{ echo "E: no route to mirror" >&2; exit 100; }; test "$2" != download || touch some.deb',
+        "dpkg-deb": "mkdir -p $3/usr/bin && echo emulator > $3/usr/bin/qemu-aarch64 && "
+        "cp $3/usr/bin/qemu-aarch64 $3/usr/bin/qemu-x86_64",
+    }.items():
         (programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
@@ -134,12 +134,16 @@ def small_model(*, signed: bool) -> onnx.ModelProto:
     shape = constant("shape", np.array([1, 6, 16]))
     nodes.append(helper.make_node("Reshape", [quantized("sum", 0.1, 120), shape], ["rows"]))
     nodes.append(helper.make_node("Transpose", ["rows"], ["detections"], perm=[0, 2, 1]))
-    nodes.append(helper.make_node("Mul", ["detections", constant("one_class", np.float32([1, 1, 1, 1, 1, 0]))],
-                                  ["output0"]))  # fmt: skip
+    nodes.append(
+        helper.make_node("Mul", ["detections", constant("one_class", np.float32([1, 1, 1, 1, 1, 0]))], ["output0"])
+    )
     graph = helper.make_graph(
-        nodes, "detector", [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 32, 32])],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 16, 6])], constants,
-    )  # fmt: skip
+        nodes,
+        "detector",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 32, 32])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 16, 6])],
+        constants,
+    )
     model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 19)])
     contract = ModelContract(Preprocessing((32, 32)), OutputContract("end2end", (1, 16, 6)), ("thing",), 32)
     helper.set_model_props(model, contract.to_metadata())
@@ -223,8 +227,9 @@ def test_the_reference_of_8_bit_weights_is_exact_on_a_cpu_that_saturates(
     assert comparison.tensors == 3
 
 
-def test_a_process_that_fails_says_its_last_words(tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
-                                                  ) -> None:
+def test_a_process_that_fails_says_its_last_words(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     onnx.save(small_model(signed=False), tmp_path / "model.onnx")
     dying = ([sys.executable, "-c", "import sys; sys.exit('illegal instruction')"], {})
     monkeypatch.setattr(emulated, "prepare", lambda cpu, tell: dying)

@@ -41,8 +41,13 @@ def lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def holder(lock_file: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock of this machine."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               preexec_fn=hears_interrupts)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=hears_interrupts,
+    )
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     yield process
     process.kill()
@@ -109,8 +114,12 @@ def test_users_exclude_each_other(lock_file: Path, tmp_path: Path) -> None:
     shared.mkdir()
     shared.chmod(0o1777)
     command = ["/usr/bin/python3", "-c", KEEPER.read_text()]
-    keepers = [subprocess.Popen(command, user=user, stdin=subprocess.PIPE, stdout=subprocess.PIPE, umask=0o077,
-                                cwd=shared, text=True) for user in (65534, 65533, 0)]
+    keepers = [
+        subprocess.Popen(
+            command, user=user, stdin=subprocess.PIPE, stdout=subprocess.PIPE, umask=0o077, cwd=shared, text=True
+        )
+        for user in (65534, 65533, 0)
+    ]
 
     def ask(keeper: subprocess.Popen[str]) -> dict[str, Any]:
         assert keeper.stdin is not None and keeper.stdout is not None

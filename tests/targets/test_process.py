@@ -49,10 +49,14 @@ def test_messages_go_there_and_back_in_order(start: Any) -> None:
     assert worker.receive(30)["second"][-1] == 99_999, "an answer larger than a pipe's buffer arrives whole"
 
 
-@pytest.mark.parametrize(("source", "found"), [
-    ("import sys; sys.stdin.readline(); print('last words', file=sys.stderr); sys.exit(3)", "status 3"),
-    ("import os, sys; sys.stdin.readline(); os.write(2, b'last words'); os.kill(os.getpid(), 11)", "signal 11"),
-], ids=["exits", "crashes"])
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import sys; sys.stdin.readline(); print('last words', file=sys.stderr); sys.exit(3)", "status 3"),
+        ("import os, sys; sys.stdin.readline(); os.write(2, b'last words'); os.kill(os.getpid(), 11)", "signal 11"),
+    ],
+    ids=["exits", "crashes"],
+)
 def test_death_is_told_with_the_last_words(start: Any, source: str, found: str) -> None:
     worker = start(source)
     worker.send({"run": 1})
@@ -72,9 +76,11 @@ def test_only_the_tail_of_a_long_stderr_is_told(start: Any) -> None:
 
 
 def test_a_silent_worker_is_ended_with_everything_it_started(start: Any) -> None:
-    source = ("import subprocess, sys, time\n"
-              "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'])\n"
-              "print('{\"child\": %d}' % child.pid, flush=True)\ntime.sleep(99)")
+    source = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'])\n"
+        "print('{\"child\": %d}' % child.pid, flush=True)\ntime.sleep(99)"
+    )
     worker = start(source)
     child = worker.receive(30)["child"]
     assert not gone(child)
@@ -147,15 +153,22 @@ def test_the_kernel_ends_an_endless_stderr_that_nobody_looks_at(start: Any, monk
 
 
 def test_who_speaks_without_being_asked_is_not_believed(start: Any) -> None:
-    worker = start("print('{\"first\": 1}\\n{\"second\": 2}', flush=True); input(); input()")
+    worker = start('print(\'{"first": 1}\\n{"second": 2}\', flush=True); input(); input()')
     assert worker.receive(30) == {"first": 1}
     with pytest.raises(WorkerError, match=r"(?s)broke its protocol.*second"):
         worker.send({"run": 1})
 
 
-@pytest.mark.parametrize("line", [
-    "b'\\xff\\xfe\\n'", "b'[' * 100000 + b'\\n'", "b'{\"a\": NaN}\\n'", "b'{\"a\": ' + b'9' * 9999 + b'}\\n'",
-], ids=["no UTF-8", "deep", "NaN", "long number"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "b'\\xff\\xfe\\n'",
+        "b'[' * 100000 + b'\\n'",
+        "b'{\"a\": NaN}\\n'",
+        "b'{\"a\": ' + b'9' * 9999 + b'}\\n'",
+    ],
+    ids=["no UTF-8", "deep", "NaN", "long number"],
+)
 def test_garbage_is_one_error(start: Any, line: str) -> None:
     with pytest.raises(WorkerError, match="protocol"):
         start(f"import sys; sys.stdout.buffer.write({line}); sys.stdout.flush(); input()").receive(30)

@@ -58,11 +58,19 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
         find_target("router")
 
 
-@pytest.mark.parametrize("entry", [
-    TargetEntry("local", "ssh://pi@board"), TargetEntry("a b", "ssh://pi@board"), TargetEntry("", "ssh://pi@board"),
-    TargetEntry("pi", "ssh://board", python="python3 '"), TargetEntry("pi", "http://board"),
-    TargetEntry("pi", "board"), TargetEntry("pi", "command:"),
-], ids=["local", "blank", "empty", "open quote", "http", "no scheme", "no command"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        TargetEntry("local", "ssh://pi@board"),
+        TargetEntry("a b", "ssh://pi@board"),
+        TargetEntry("", "ssh://pi@board"),
+        TargetEntry("pi", "ssh://board", python="python3 '"),
+        TargetEntry("pi", "http://board"),
+        TargetEntry("pi", "board"),
+        TargetEntry("pi", "command:"),
+    ],
+    ids=["local", "blank", "empty", "open quote", "http", "no scheme", "no command"],
+)
 def test_what_cannot_be_a_target_is_not_stored(entry: TargetEntry, own_file: Path) -> None:
     with pytest.raises(TargetUnknownError):
         add_target(entry)

@@ -172,11 +172,18 @@ def test_check_says_how_to_install_what_is_missing(sshd_device: Any) -> None:
     assert sshd_device.url in missing["onnxruntime"]
 
 
-@pytest.mark.parametrize(("program", "words"), [
-    ("/no/such/python", "not found"), ("~/no/such/python", "not found"), ("/etc/passwd", "Permission denied"),
-], ids=["missing", "missing at home", "not executable"])
-def test_a_python_that_cannot_be_run_is_an_error_and_a_missing_item(sshd_device: Any, tmp_path: Path, program: str,
-                                                                    words: str) -> None:
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("/no/such/python", "not found"),
+        ("~/no/such/python", "not found"),
+        ("/etc/passwd", "Permission denied"),
+    ],
+    ids=["missing", "missing at home", "not executable"],
+)
+def test_a_python_that_cannot_be_run_is_an_error_and_a_missing_item(
+    sshd_device: Any, tmp_path: Path, program: str, words: str
+) -> None:
     file = tmp_path / "program.py"
     file.write_text("")
     with closing(sshd_device.target(python=program)) as target:
@@ -188,7 +195,7 @@ def test_a_python_that_cannot_be_run_is_an_error_and_a_missing_item(sshd_device:
 
 def test_a_python_below_home_is_found(sshd_device: Any, tmp_path: Path) -> None:
     own = sshd_device.home / "my python"
-    own.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} \"$@\"\n")
+    own.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
     own.chmod(0o755)
     file = tmp_path / "program.py"
     file.write_text("print('{}', flush=True)")
@@ -228,8 +235,10 @@ def test_a_key_that_the_device_does_not_know_is_refused(sshd_device: Any, tmp_pa
     refused(sshd_device.target(ssh_config=str(config)), AuthenticationError, "ssh-copy-id")
 
 
-@pytest.mark.parametrize("url", ["ssh://", "ssh://-oProxyCommand=x", "ssh://a b", "ssh://u:secret@h", "ssh://h/path",
-                                 "ssh://h:port", "http://h"])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    ["ssh://", "ssh://-oProxyCommand=x", "ssh://a b", "ssh://u:secret@h", "ssh://h/path", "ssh://h:port", "http://h"],
+)
 def test_what_is_no_address_never_reaches_ssh(url: str) -> None:
     with pytest.raises(TargetUnknownError):
         SshTarget("x", url)
@@ -277,7 +286,8 @@ def test_a_connection_that_falls_silent_is_noticed(board: Any, sshd_device: Any,
 
 
 def test_the_control_socket_lies_among_temporary_files_where_its_path_is_short_enough(
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for folder, expected in (("/tmp", "/tmp"), ("/var/tmp", "/var/tmp"), ("/" + "a" * 100, "/tmp")):
         monkeypatch.setattr("tempfile.tempdir", folder)
         assert ssh._socket_parent() == expected

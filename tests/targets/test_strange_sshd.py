@@ -18,11 +18,14 @@ from edgegd.targets.ssh import SshTarget
 @pytest.fixture
 def strange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """strange(python source) -> a target whose ssh client is this program."""
+
     def made(source: str) -> SshTarget:
         program = tmp_path / "bin" / "ssh"
         program.parent.mkdir()
-        program.write_text(f"#!{sys.executable}\nimport sys, os\nif '-O' in sys.argv: sys.exit()\n"
-                           f"out, err = sys.stdout.buffer, sys.stderr.buffer\n{textwrap.dedent(source)}")  # fmt: skip
+        program.write_text(
+            f"#!{sys.executable}\nimport sys, os\nif '-O' in sys.argv: sys.exit()\n"
+            f"out, err = sys.stdout.buffer, sys.stderr.buffer\n{textwrap.dedent(source)}"
+        )
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
         return SshTarget("board", "ssh://board")
@@ -30,10 +33,20 @@ def strange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
-@pytest.mark.parametrize("answer", ["b''", "b'whole'", "b'\\xff\\xfe\\n\\xff\\n'", "b'-5\\n/tmp\\n'",
-                                    "b'99x\\n/tmp\\n'", "b'0\\nno/absolute/path\\n'",
-                                    "b'\\xc2\\xb2\\n/tmp\\n'", "b'0\\n\\x1b[2J\\n'",
-                                    "b'9' * 5000 + b'\\n/tmp\\n'"])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "b''",
+        "b'whole'",
+        "b'\\xff\\xfe\\n\\xff\\n'",
+        "b'-5\\n/tmp\\n'",
+        "b'99x\\n/tmp\\n'",
+        "b'0\\nno/absolute/path\\n'",
+        "b'\\xc2\\xb2\\n/tmp\\n'",
+        "b'0\\n\\x1b[2J\\n'",
+        "b'9' * 5000 + b'\\n/tmp\\n'",
+    ],
+)
 def test_garbage_instead_of_the_state_of_a_copy(strange: Any, tmp_path: Path, answer: str) -> None:
     (tmp_path / "model.onnx").write_bytes(b"model")
     with pytest.raises(WorkerError, match="ssh://board answered a command by something else") as caught:

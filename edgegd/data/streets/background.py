@@ -32,8 +32,9 @@ def sample_street(rng: np.random.Generator) -> Street:
     lane = rng.uniform(2.9, 3.5)
     lanes_left, lanes_right = int(rng.integers(1, 3)), int(rng.integers(1, 3))
     shift = rng.uniform(-0.6, 0.6) - lane / 2
-    return Street(shift - lanes_left * lane, shift + lanes_right * lane, lane, rng.uniform(2.0, 4.0),
-                  bool(rng.random() < 0.25))
+    return Street(
+        shift - lanes_left * lane, shift + lanes_right * lane, lane, rng.uniform(2.0, 4.0), bool(rng.random() < 0.25)
+    )
 
 
 def surface_noise(rng: np.random.Generator, width: int, height: int) -> NDArray[np.uint8]:
@@ -156,8 +157,9 @@ def _facades(rng: np.random.Generator, canvas: Canvas, camera: Camera, edge: flo
         _windows(rng, canvas, camera, x, z0, z1, tall)
 
 
-def _windows(rng: np.random.Generator, canvas: Canvas, camera: Camera, x: float, z0: float, z1: float,
-             tall: float) -> None:
+def _windows(
+    rng: np.random.Generator, canvas: Canvas, camera: Camera, x: float, z0: float, z1: float, tall: float
+) -> None:
     depth, pitch = (z0 + z1) / 2, rng.uniform(1.8, 3.0)
     if rng.random() < 0.45:  # a shop front with an awning or a name board
         canvas.fill(Part((_wall(camera, x, z0 + 0.5, z1 - 0.5, 0.5, 2.3),), (70, 62, 55), canvas.light.lamps_on), depth)
@@ -180,6 +182,12 @@ def _hedge(rng: np.random.Generator, canvas: Canvas, camera: Camera, edge: float
     for z in np.arange(110.0, 4.0, -4.5):
         tall, tone = rng.uniform(1.0, 5.0), rng.uniform(0.7, 1.15)
         along = np.linspace(0, np.pi, 9)
-        outline = np.stack([edge + side * 3.0 + rng.uniform(2.0, 3.2) * np.cos(along),
-                            tall * np.sin(along) * rng.uniform(0.8, 1.15, 9), np.full(9, z)], axis=1)
+        outline = np.stack(
+            [
+                edge + side * 3.0 + rng.uniform(2.0, 3.2) * np.cos(along),
+                tall * np.sin(along) * rng.uniform(0.8, 1.15, 9),
+                np.full(9, z),
+            ],
+            axis=1,
+        )
         canvas.fill(Part((camera.project(outline),), (48 * tone, 95 * tone, 62 * tone)), z)

@@ -31,21 +31,50 @@ class _Body:
 
 
 _BODIES = (
-    _Body(1.80, ((-2.25, 0.25), (-2.25, 0.78), (-2.1, 0.96), (0.9, 0.96), (2.1, 0.8), (2.25, 0.62), (2.25, 0.25)),
-          ((-1.8, 0.95), (-1.05, 1.44), (0.3, 1.46), (1.15, 0.95))),
-    _Body(1.72, ((-1.95, 0.25), (-1.95, 0.86), (-1.85, 1.0), (0.9, 0.98), (1.8, 0.82), (1.95, 0.62), (1.95, 0.25)),
-          ((-1.88, 0.98), (-1.5, 1.5), (0.15, 1.52), (1.05, 0.97))),
-    _Body(1.92, ((-2.3, 0.32), (-2.3, 0.95), (-2.2, 1.12), (1.1, 1.12), (2.15, 1.0), (2.3, 0.8), (2.3, 0.32)),
-          ((-2.2, 1.1), (-1.95, 1.74), (0.35, 1.77), (1.15, 1.1)), 0.39),
-    _Body(1.98, ((-2.5, 0.3), (-2.5, 1.0), (-2.48, 1.18), (1.8, 1.18), (2.35, 0.95), (2.5, 0.7), (2.5, 0.3)),
-          ((-2.46, 1.16), (-2.38, 2.1), (1.15, 2.1), (1.85, 1.16))),
-    _Body(1.95, ((-2.6, 0.35), (-2.6, 0.95), (-2.58, 1.1), (1.4, 1.1), (2.45, 1.0), (2.6, 0.8), (2.6, 0.35)),
-          ((-0.7, 1.08), (-0.5, 1.74), (0.8, 1.76), (1.5, 1.08)), 0.4),
+    _Body(
+        1.80,
+        ((-2.25, 0.25), (-2.25, 0.78), (-2.1, 0.96), (0.9, 0.96), (2.1, 0.8), (2.25, 0.62), (2.25, 0.25)),
+        ((-1.8, 0.95), (-1.05, 1.44), (0.3, 1.46), (1.15, 0.95)),
+    ),
+    _Body(
+        1.72,
+        ((-1.95, 0.25), (-1.95, 0.86), (-1.85, 1.0), (0.9, 0.98), (1.8, 0.82), (1.95, 0.62), (1.95, 0.25)),
+        ((-1.88, 0.98), (-1.5, 1.5), (0.15, 1.52), (1.05, 0.97)),
+    ),
+    _Body(
+        1.92,
+        ((-2.3, 0.32), (-2.3, 0.95), (-2.2, 1.12), (1.1, 1.12), (2.15, 1.0), (2.3, 0.8), (2.3, 0.32)),
+        ((-2.2, 1.1), (-1.95, 1.74), (0.35, 1.77), (1.15, 1.1)),
+        0.39,
+    ),
+    _Body(
+        1.98,
+        ((-2.5, 0.3), (-2.5, 1.0), (-2.48, 1.18), (1.8, 1.18), (2.35, 0.95), (2.5, 0.7), (2.5, 0.3)),
+        ((-2.46, 1.16), (-2.38, 2.1), (1.15, 2.1), (1.85, 1.16)),
+    ),
+    _Body(
+        1.95,
+        ((-2.6, 0.35), (-2.6, 0.95), (-2.58, 1.1), (1.4, 1.1), (2.45, 1.0), (2.6, 0.8), (2.6, 0.35)),
+        ((-0.7, 1.08), (-0.5, 1.74), (0.8, 1.76), (1.5, 1.08)),
+        0.4,
+    ),
 )
 _BODY_SHARES = (0.32, 0.26, 0.22, 0.11, 0.09)
 _PAINTS: tuple[Colour, ...] = (
-    (235, 235, 235), (180, 180, 182), (120, 120, 124), (52, 50, 48), (40, 35, 185), (30, 30, 120), (170, 95, 35),
-    (205, 150, 60), (60, 110, 50), (50, 190, 225), (40, 120, 225), (150, 190, 205), (95, 60, 30), (140, 160, 90),
+    (235, 235, 235),
+    (180, 180, 182),
+    (120, 120, 124),
+    (52, 50, 48),
+    (40, 35, 185),
+    (30, 30, 120),
+    (170, 95, 35),
+    (205, 150, 60),
+    (60, 110, 50),
+    (50, 190, 225),
+    (40, 120, 225),
+    (150, 190, 205),
+    (95, 60, 30),
+    (140, 160, 90),
 )
 _GLASS: Colour = (92, 78, 62)
 _TYRE: Colour = (28, 28, 28)
@@ -57,8 +86,9 @@ class _Solid:
     def __init__(self, camera: Camera, light: Light, x: float, z: float, yaw_rad: float) -> None:
         self.camera, self.light = camera, light
         self.origin = np.array([x, 0.0, z])
-        self.axes = np.array([(np.sin(yaw_rad), 0.0, np.cos(yaw_rad)), (np.cos(yaw_rad), 0.0, -np.sin(yaw_rad)),
-                              (0.0, 1.0, 0.0)])
+        self.axes = np.array(
+            [(np.sin(yaw_rad), 0.0, np.cos(yaw_rad)), (np.cos(yaw_rad), 0.0, -np.sin(yaw_rad)), (0.0, 1.0, 0.0)]
+        )
         self.parts: list[Part] = []
 
     def world(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -99,8 +129,9 @@ def _inset(points: NDArray[np.float64], keep: float) -> NDArray[np.float64]:
     return centre + (points - centre) * keep
 
 
-def _extrude(solid: _Solid, profile: NDArray[np.float64], half_widths: NDArray[np.float64], paint: Colour,
-             glass: bool) -> None:
+def _extrude(
+    solid: _Solid, profile: NDArray[np.float64], half_widths: NDArray[np.float64], paint: Colour, glass: bool
+) -> None:
     """Paint the visible faces of a profile (N, 2) whose vertices have these half widths (N,), glazed if `glass`."""
     left = np.stack([profile[:, 0], -half_widths, profile[:, 1]], axis=1)
     right = np.stack([profile[:, 0], half_widths, profile[:, 1]], axis=1)
@@ -123,8 +154,14 @@ def _extrude(solid: _Solid, profile: NDArray[np.float64], half_widths: NDArray[n
                 middle, sign = profile[:, 0].mean(), np.sign(side[0, 1])
                 half = half_widths.mean() * sign
                 low, high = profile[:, 1].min() + 0.04, profile[:, 1].max() - 0.04
-                pillar = np.array([(middle - 0.06, half * 1.05, low), (middle + 0.06, half * 1.05, low),
-                                   (middle + 0.06, half * 0.94, high), (middle - 0.06, half * 0.94, high)])
+                pillar = np.array(
+                    [
+                        (middle - 0.06, half * 1.05, low),
+                        (middle + 0.06, half * 1.05, low),
+                        (middle + 0.06, half * 0.94, high),
+                        (middle - 0.06, half * 0.94, high),
+                    ]
+                )
                 solid.add(pillar, paint, brightness)
 
 
@@ -136,6 +173,7 @@ def _wheels(solid: _Solid, body: _Body, on_top: bool) -> None:
     near = float(np.sign(solid.axes[1] @ towards)) or 1.0
     for along in (-0.62 * body.half_length_m, 0.62 * body.half_length_m):
         for side in (-1.0, 1.0):
+
             def ring(across: float, size: float, along: float = along) -> NDArray[np.float64]:
                 return np.stack([along + size * np.cos(around), np.full(14, across), radius + size * np.sin(around)], 1)
 
@@ -173,13 +211,13 @@ def _ends(solid: _Solid, body: _Body, lamps_on: bool, braking: bool) -> list[Poi
                 centre = solid.pixels(lamp).mean(axis=0)
                 size = solid.camera.focal_px * 0.42 / solid.origin[2]
                 halo: Colour = (190, 225, 255) if end > 0 else (30, 30, 255)
-                lights.append(PointLight(centre[0], centre[1], size if end > 0 else size * 0.6, halo,
-                                         0.95 if end > 0 else 0.5))
+                lights.append(
+                    PointLight(centre[0], centre[1], size if end > 0 else size * 0.6, halo, 0.95 if end > 0 else 0.5)
+                )
     return lights
 
 
-def make_car(rng: np.random.Generator, camera: Camera, light: Light, x: float, z: float,
-             yaw_rad: float) -> Drawable:
+def make_car(rng: np.random.Generator, camera: Camera, light: Light, x: float, z: float, yaw_rad: float) -> Drawable:
     """A car at ground point (x, z) metres, heading `yaw_rad` from +z."""
     body = _BODIES[int(rng.choice(len(_BODIES), p=_BODY_SHARES))]
     tone = rng.uniform(0.85, 1.1)

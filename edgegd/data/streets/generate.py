@@ -38,8 +38,9 @@ def yolo_lines(scene: Scene) -> str:
     return "".join(lines)
 
 
-def make_streets(directory: Path, *, train: int, val: int, seed: int = 0,
-                 progress: Callable[[int, int], None] | None = None) -> Path:
+def make_streets(
+    directory: Path, *, train: int, val: int, seed: int = 0, progress: Callable[[int, int], None] | None = None
+) -> Path:
     """Generate `train` + `val` images with labels under `directory`; returns the path of its streets.yaml.
 
     Image i of a split depends only on the seed, the split and i, so that a larger set starts with the smaller one's
@@ -110,8 +111,10 @@ def _write_splits(folder: Path, counts: dict[str, int], seed: int, progress: Cal
 
 
 def _description(recorded: dict[str, object]) -> str:
-    header = ("# streets: generated driving scenes, 480x320 JPEG, three classes, YOLO labels.\n"
-              "# `path` is left out on purpose: it then resolves to this file's folder.\n")
+    header = (
+        "# streets: generated driving scenes, 480x320 JPEG, three classes, YOLO labels.\n"
+        "# `path` is left out on purpose: it then resolves to this file's folder.\n"
+    )
     content = {"train": "images/train", "val": "images/val", "names": dict(enumerate(CLASS_NAMES)), "edgegd": recorded}
     return header + yaml.safe_dump(content, sort_keys=False)
 

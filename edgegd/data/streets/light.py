@@ -61,8 +61,12 @@ def sample_light(rng: np.random.Generator, hour: float | None = None) -> Light:
     hour = drawn if hour is None else hour
     brightness, tint, zenith, horizon = _interpolate(hour)
     weather = rng.choice(["clear", "overcast", "rain", "fog"], p=[0.5, 0.24, 0.14, 0.12])
-    haze = {"clear": rng.uniform(0.0005, 0.004), "overcast": rng.uniform(0.001, 0.006),
-            "rain": rng.uniform(0.004, 0.012), "fog": rng.uniform(0.015, 0.045)}[str(weather)]
+    haze = {
+        "clear": rng.uniform(0.0005, 0.004),
+        "overcast": rng.uniform(0.001, 0.006),
+        "rain": rng.uniform(0.004, 0.012),
+        "fog": rng.uniform(0.015, 0.045),
+    }[str(weather)]
     if weather != "clear":
         grey = 0.8 * float(horizon.mean())
         horizon = 0.4 * horizon + 0.6 * grey

@@ -116,8 +116,9 @@ class Canvas:
         cv2.fillPoly(mask, _fixed_point([offset]), 255, shift=_SHIFT)
         cv2.copyTo(cv2.convertScaleAbs(window, alpha=keep), mask, window)
 
-    def roughen(self, window: tuple[int, int, int, int], strength: float,
-                mask: NDArray[np.uint8] | None = None) -> None:
+    def roughen(
+        self, window: tuple[int, int, int, int], strength: float, mask: NDArray[np.uint8] | None = None
+    ) -> None:
         """Add surface noise of `strength` grey levels to a window (x0, y0, x1, y1) of the supersampled picture."""
         x0, y0, x1, y1 = window
         target = self.image[y0:y1, x0:x1]

@@ -55,9 +55,11 @@ class _Figure:
         ankle = _step(knee, 0.22, angle - bend)
         colour = _darker(self.trousers, 1.0 if which > 0 else 0.8)
         toe = (ankle[0] + self.turn * 0.055 * (0.3 + 0.7 * self.side), ankle[1] - 0.012)
-        self.shapes += [(capsule(hip, knee, 0.052 * self.stout, 0.038), colour),
-                        (capsule(knee, ankle, 0.037, 0.026), colour),
-                        (capsule(ankle, toe, 0.026, 0.02), (35, 35, 40))]
+        self.shapes += [
+            (capsule(hip, knee, 0.052 * self.stout, 0.038), colour),
+            (capsule(knee, ankle, 0.037, 0.026), colour),
+            (capsule(ankle, toe, 0.026, 0.02), (35, 35, 40)),
+        ]
 
     def arm(self, which: float, raised: bool = False) -> tuple[float, float]:
         """An arm (`which` -1 or 1) from shoulder to hand; returns the hand's position."""
@@ -66,9 +68,11 @@ class _Figure:
         elbow = _step(start, 0.165, angle)
         hand = (self.turn * 0.08, 0.72) if raised else _step(elbow, 0.15, angle + self.turn * 0.3 * self.side)
         sleeve = _darker(self.top, 0.88 if which > 0 else 0.74)
-        self.shapes += [(capsule(start, elbow, 0.035 * self.stout, 0.029), sleeve),
-                        (capsule(elbow, hand, 0.028, 0.021), sleeve),
-                        (ellipse(hand, 0.024, 0.026, 8), self.skin)]
+        self.shapes += [
+            (capsule(start, elbow, 0.035 * self.stout, 0.029), sleeve),
+            (capsule(elbow, hand, 0.028, 0.021), sleeve),
+            (ellipse(hand, 0.024, 0.026, 8), self.skin),
+        ]
         return hand
 
     def torso(self) -> None:
@@ -77,8 +81,18 @@ class _Figure:
         kind = self.rng.choice(["jacket", "coat", "dress"], p=[0.6, 0.22, 0.18])
         hem = {"jacket": 0.46, "coat": 0.32, "dress": 0.30}[str(kind)]
         flare = {"jacket": 1.0, "coat": 1.15, "dress": 1.5}[str(kind)]
-        outline = np.array([(-shoulder * 0.55, 0.855), (shoulder * 0.55, 0.855), (shoulder, 0.81), (hip, 0.56),
-                            (hip * flare, hem), (-hip * flare, hem), (-hip, 0.56), (-shoulder, 0.81)])
+        outline = np.array(
+            [
+                (-shoulder * 0.55, 0.855),
+                (shoulder * 0.55, 0.855),
+                (shoulder, 0.81),
+                (hip, 0.56),
+                (hip * flare, hem),
+                (-hip * flare, hem),
+                (-hip, 0.56),
+                (-shoulder, 0.81),
+            ]
+        )
         self.shapes.append((outline, self.top))
         if self.rng.random() < 0.3:
             stripe = cloth_colour(self.rng, 0.3, 1.0)
@@ -92,8 +106,10 @@ class _Figure:
         x = self.turn * 0.02 * self.side
         hair = _HAIR[int(self.rng.integers(len(_HAIR)))]
         from_behind = self.rng.random() < 0.3
-        self.shapes += [(capsule((0.0, 0.84), (x, 0.88), 0.032, 0.03), _darker(self.skin, 0.85)),
-                        (ellipse((x, 0.925), 0.058, 0.072), hair if from_behind else self.skin)]
+        self.shapes += [
+            (capsule((0.0, 0.84), (x, 0.88), 0.032, 0.03), _darker(self.skin, 0.85)),
+            (ellipse((x, 0.925), 0.058, 0.072), hair if from_behind else self.skin),
+        ]
         if not from_behind:
             back = x - self.turn * 0.016 * self.side
             around = np.linspace(-0.15, np.pi + 0.15, 9)
@@ -104,8 +120,10 @@ class _Figure:
         """A hand bag, a rucksack, or nothing."""
         drawn, colour = self.rng.random(), cloth_colour(self.rng, 0.15, 0.9)
         if drawn < 0.18:
-            self.shapes += [(rectangle(hand[0] - 0.06, hand[1] - 0.16, hand[0] + 0.06, hand[1] - 0.04), colour),
-                            (capsule(hand, (hand[0], hand[1] - 0.05), 0.008, 0.008), _darker(colour, 0.6))]
+            self.shapes += [
+                (rectangle(hand[0] - 0.06, hand[1] - 0.16, hand[0] + 0.06, hand[1] - 0.04), colour),
+                (capsule(hand, (hand[0], hand[1] - 0.05), 0.008, 0.008), _darker(colour, 0.6)),
+            ]
         elif drawn < 0.34:
             x = -self.turn * self.shoulder * 0.9 * self.side
             self.shapes.append((capsule((x, 0.78), (x, 0.62), 0.055, 0.065), colour))
@@ -139,6 +157,7 @@ def make_pedestrian(rng: np.random.Generator, camera: Camera, light: Light, x: f
     reach = height_m / max(light.sun[1], 0.35) * light.sun_strength * 0.6
     dx, dz = -light.sun[0] * reach, -light.sun[2] * reach
     wide = 0.24
-    shadow = camera.ground([(x - wide, z - 0.1), (x + wide, z - 0.1), (x + wide + dx, z + 0.1 + dz),
-                            (x - wide + dx, z + 0.1 + dz)])
+    shadow = camera.ground(
+        [(x - wide, z - 0.1), (x + wide, z - 0.1), (x + wide + dx, z + 0.1 + dz), (x - wide + dx, z + 0.1 + dz)]
+    )
     return Drawable(parts, z, PEDESTRIAN, 9.0, shadow=shadow)

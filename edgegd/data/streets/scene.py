@@ -52,8 +52,9 @@ def _measure(canvas: Canvas, actors: Sequence[Drawable]) -> tuple[NDArray[np.flo
     return boxes, visibility
 
 
-def _keep_visible(things: list[Drawable], width: int, height: int, light: Light,
-                  noise: NDArray[np.uint8]) -> list[Drawable]:
+def _keep_visible(
+    things: list[Drawable], width: int, height: int, light: Light, noise: NDArray[np.uint8]
+) -> list[Drawable]:
     """Leave out the actors that would be too small or too hidden, so that no actor is drawn without a label.
 
     Leaving one out only uncovers others, so one pass is enough.

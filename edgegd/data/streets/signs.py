@@ -33,17 +33,27 @@ def _arrow(angle_rad: float, colour: Colour) -> list[Shape]:
 
 
 def _figure(colour: Colour) -> list[Shape]:
-    return [(ellipse((0.0, 0.38), 0.1, 0.11, 8), colour), (rectangle(-0.09, -0.1, 0.09, 0.27), colour),
-            (capsule((0.0, -0.08), (-0.2, -0.5), 0.06, 0.05), colour),
-            (capsule((0.0, -0.08), (0.2, -0.5), 0.06, 0.05), colour),
-            (capsule((-0.2, 0.02), (0.2, 0.18), 0.045, 0.045), colour)]
+    return [
+        (ellipse((0.0, 0.38), 0.1, 0.11, 8), colour),
+        (rectangle(-0.09, -0.1, 0.09, 0.27), colour),
+        (capsule((0.0, -0.08), (-0.2, -0.5), 0.06, 0.05), colour),
+        (capsule((0.0, -0.08), (0.2, -0.5), 0.06, 0.05), colour),
+        (capsule((-0.2, 0.02), (0.2, 0.18), 0.045, 0.045), colour),
+    ]
 
 
 def _digits(rng: np.random.Generator, colour: Colour) -> list[Shape]:
     """Two seven-segment digits, as of a speed limit."""
     segments = {0: "abcdef", 2: "abged", 3: "abgcd", 4: "fgbc", 5: "afgcd", 6: "afgedc", 7: "abc", 8: "abcdefg"}
-    boxes = {"a": (0, 0.62, 0.3, 0.72), "g": (0, 0.31, 0.3, 0.41), "d": (0, 0.0, 0.3, 0.1), "f": (0, 0.36, 0.1, 0.72),
-             "b": (0.2, 0.36, 0.3, 0.72), "e": (0, 0, 0.1, 0.36), "c": (0.2, 0, 0.3, 0.36)}
+    boxes = {
+        "a": (0, 0.62, 0.3, 0.72),
+        "g": (0, 0.31, 0.3, 0.41),
+        "d": (0, 0.0, 0.3, 0.1),
+        "f": (0, 0.36, 0.1, 0.72),
+        "b": (0.2, 0.36, 0.3, 0.72),
+        "e": (0, 0, 0.1, 0.36),
+        "c": (0.2, 0, 0.3, 0.36),
+    }
     shapes: list[Shape] = []
     for digit, left in ((int(rng.choice([2, 3, 4, 5, 6, 7, 8])), -0.38), (0, 0.08)):
         for name in segments[digit]:
@@ -86,8 +96,10 @@ def _octagon(rng: np.random.Generator) -> list[Shape]:
     outline = _regular(8, 1.06, np.pi / 8)
     shapes: list[Shape] = [(outline, _WHITE), (outline * 0.92, _RED)]
     for left in (-0.68, -0.32, 0.04, 0.40):  # four letters as blocks: S T O P
-        shapes += [(rectangle(left, 0.14, left + 0.28, 0.26), _WHITE),
-                   (rectangle(left + float(rng.uniform(0, 0.18)), -0.26, left + 0.22, 0.2), _WHITE)]
+        shapes += [
+            (rectangle(left, 0.14, left + 0.28, 0.26), _WHITE),
+            (rectangle(left + float(rng.uniform(0, 0.18)), -0.26, left + 0.22, 0.2), _WHITE),
+        ]
     return shapes
 
 

@@ -11,8 +11,26 @@ from edgegd.export.passes.split_concat import SplitConcat
 from edgegd.export.passes.uint8_input import Uint8Input
 
 PASSES: tuple[type[ExactPass], ...] = (
-    FoldConstants, IntegerKernels, ChannelsLast, Uint8Input, NearestResize, SplitConcat, LateDecoding, FoldColumns,
-)  # fmt: skip
+    FoldConstants,
+    IntegerKernels,
+    ChannelsLast,
+    Uint8Input,
+    NearestResize,
+    SplitConcat,
+    LateDecoding,
+    FoldColumns,
+)
 
-__all__ = ["PASSES", "ChannelsLast", "ExactPass", "FoldColumns", "FoldConstants", "IntegerKernels", "LateDecoding",
-           "NearestResize", "PassReport", "SplitConcat", "Uint8Input"]  # fmt: skip
+__all__ = [
+    "PASSES",
+    "ChannelsLast",
+    "ExactPass",
+    "FoldColumns",
+    "FoldConstants",
+    "IntegerKernels",
+    "LateDecoding",
+    "NearestResize",
+    "PassReport",
+    "SplitConcat",
+    "Uint8Input",
+]

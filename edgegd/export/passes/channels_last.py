@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgegd.export.passes.base import MICROSOFT, ExactPass, constant, numbers, shape_of
+from edgegd.export.passes.base import LIFTED_CONSTANTS, MICROSOFT, ExactPass, Unfit, constant, numbers, shape_of
 
 _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 _ELEMENTWISE = ("QLinearAdd", "QLinearMul", "QLinearSigmoid", "QLinearLeakyRelu")
@@ -23,6 +23,7 @@ class ChannelsLast(ExactPass):
 
     name = "channels-last"
     text = "integer operators on (N, H, W, C), as their kernels compute"
+    needs = (LIFTED_CONSTANTS,)
 
     def rewrite(self, graph: ir.Graph) -> None:
         """Rewrites in running order; `last` maps an NCHW value to its NHWC form."""
@@ -31,10 +32,10 @@ class ChannelsLast(ExactPass):
             data = _data_inputs(node)
             if not data:
                 continue
-            reason = _unfit(node, data)
-            if reason:
-                if reason != "float":
-                    self.refuse(node, reason)
+            unfit = _unfit(node, data)
+            if unfit is not None:
+                if unfit.notable:
+                    self.refuse(node, unfit.reason)
                 continue
             for index in data:
                 node.replace_input_with(index, _channels_last(graph, node, node.inputs[index], last))  # type: ignore[arg-type]
@@ -55,21 +56,21 @@ def _data_inputs(node: ir.Node) -> list[int]:
     return [0] if node.op_type in (*_ELEMENTWISE, *_KERNELS, "MaxPool", "Resize", "Split", "Slice") else []
 
 
-def _unfit(node: ir.Node, data: list[int]) -> str:
+def _unfit(node: ir.Node, data: list[int]) -> Unfit | None:
     for index in data:
         value = node.inputs[index]
         if value is None or value.dtype not in (ir.DataType.UINT8, ir.DataType.INT8):
-            return "float"
+            return Unfit("it is float", notable=False)
         shape = shape_of(value)
         if shape is None or len(shape) != 4:
-            return "no image (N, C, H, W)"
+            return Unfit("no image (N, C, H, W)")
     if node.op_type in _AXIS and node.attributes.get_int("axis", 0) not in (1, -3):
-        return "joins or splits along another axis than that of channels"
+        return Unfit("joins or splits along another axis than that of channels")
     if node.op_type == "MaxPool" and len(node.outputs) != 1:
-        return "gives indices too"
+        return Unfit("gives indices too")
     if node.op_type == "Slice" and (len(node.inputs) < 4 or numbers(node.inputs[3]) is None):
-        return "its axes are not known"
-    return ""
+        return Unfit("its axes are not known")
+    return None
 
 
 def _channels_last(graph: ir.Graph, node: ir.Node, value: ir.Value, last: dict[ir.Value, ir.Value]) -> ir.Value:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, ShapeInferencePass
 
-from edgegd.export.passes.base import ExactPass, constant, numbers, shape_of
+from edgegd.export.passes.base import LIFTED_CONSTANTS, ExactPass, constant, numbers, shape_of
 
 _LARGEST = 1 << 20  # elements
 
@@ -20,6 +20,7 @@ class FoldConstants(ExactPass):
 
     name = "fold-constants"
     text = "computes once what depends on no image"
+    makes = (LIFTED_CONSTANTS,)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Makes constants initializers and infers shapes, then folds."""
@@ -46,14 +47,22 @@ def _infer_shapes(graph: ir.Graph, node: ir.Node) -> None:
     if node.domain or any(shape_of(value) is None for value in known.values()):
         return
     opset = graph.opset_imports[""]
-    types = {name: onnx.helper.make_tensor_type_proto(int(value.dtype or 0), shape_of(value))
-             for name, value in known.items()}  # fmt: skip
-    data = {name: ir.serde.serialize_tensor(value.const_value) for name, value in known.items()
-            if value.const_value is not None}  # fmt: skip
+    types = {
+        name: onnx.helper.make_tensor_type_proto(int(value.dtype or 0), shape_of(value))
+        for name, value in known.items()
+    }
+    data = {
+        name: ir.serde.serialize_tensor(value.const_value)
+        for name, value in known.items()
+        if value.const_value is not None
+    }
     inferred = onnx.shape_inference.infer_node_outputs(
-        onnx.defs.get_schema(node.op_type, opset), ir.serde.serialize_node(node), types, data,
+        onnx.defs.get_schema(node.op_type, opset),
+        ir.serde.serialize_node(node),
+        types,
+        data,
         opset_imports=[onnx.helper.make_opsetid("", opset)],
-    )  # fmt: skip
+    )
     for output in node.outputs:
         dimensions = inferred[output.name].tensor_type.shape.dim if output.name in inferred else []
         if dimensions and all(dimension.HasField("dim_value") for dimension in dimensions):

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from edgegd.export.passes.base import ExactPass, constant, numbers, shape_of, take_place
+from edgegd.export.passes.base import ExactPass, Unfit, constant, numbers, shape_of, take_place
 
 _IMAGE_CHANNELS = 4  # up to so many input channels it is an image
 _MOST_CHANNELS = 16  # of others, in and out: with more, the products with zeros cost more than is gained
@@ -45,25 +45,25 @@ class FoldColumns(ExactPass):
             columns = _OUTPUT_CHANNELS[not is_image] // weight.shape[0]
             if columns < 2 or (not is_image and max(weight.shape[:2]) > _MOST_CHANNELS):
                 continue
-            reason = _unfit(node, weight, columns)
-            if reason:
-                self.refuse(node, reason)
+            unfit = _unfit(node, weight, columns)
+            if unfit is not None:
+                self.refuse(node, unfit.reason)
                 continue
             _fold(graph, node, weight, columns)
             self.applied.append(node.name or "")
 
 
-def _unfit(node: ir.Node, weight: np.ndarray, columns: int) -> str:
+def _unfit(node: ir.Node, weight: np.ndarray, columns: int) -> Unfit | None:
     source, result = node.inputs[0], node.outputs[0]
     before, after = shape_of(source) if source is not None else None, shape_of(result)
     stride, left = node.attributes.get_ints("strides", [1, 1])[1], node.attributes.get_ints("pads", [0] * 4)[1]
     if before is None or after is None or not node.attributes.get_int("channels_last", 0):
-        return "its shape is not known, or its channels are not last"
+        return Unfit("its shape is not known, or its channels are not last")
     if node.attributes.get_int("group", 1) != 1 or set(node.attributes.get_ints("dilations", [1, 1])) != {1}:
-        return "it has groups or dilations"
+        return Unfit("it has groups or dilations")
     if before[2] % (columns * stride) or after[2] * stride != before[2] or left >= weight.shape[3]:
-        return f"{before[2]} columns are no whole number of {columns * stride}"
-    return ""
+        return Unfit(f"{before[2]} columns are no whole number of {columns * stride}")
+    return None
 
 
 def _fold(graph: ir.Graph, node: ir.Node, weight: np.ndarray, columns: int) -> None:
@@ -86,10 +86,13 @@ def _fold(graph: ir.Graph, node: ir.Node, weight: np.ndarray, columns: int) -> N
     tiled = [_tiled(graph, value, columns) for value in node.inputs]
     weights = constant(graph, folded, f"{node.inputs[3].name}/columns{columns}")  # type: ignore[union-attr]
     attributes = dict(node.attributes) | {
-        "kernel_shape": folded.shape[2:], "strides": (strides[0], 1), "pads": (pads[0], -first, pads[2], last),
-    }  # fmt: skip
-    conv = ir.node("QLinearConv", [view.outputs[0], *tiled[1:3], weights, *tiled[4:]], attributes,
-                   domain=node.domain, name=name)  # fmt: skip
+        "kernel_shape": folded.shape[2:],
+        "strides": (strides[0], 1),
+        "pads": (pads[0], -first, pads[2], last),
+    }
+    conv = ir.node(
+        "QLinearConv", [view.outputs[0], *tiled[1:3], weights, *tiled[4:]], attributes, domain=node.domain, name=name
+    )
     back = _reshaped(graph, conv.outputs[0], after, f"{name}/columns_out")
     graph.insert_before(node, [view, conv, back])
     view.outputs[0].type, conv.outputs[0].type = source.type, result.type  # type: ignore[union-attr]

@@ -18,10 +18,17 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from edgegd.export.passes.base import MICROSOFT, ExactPass, numbers, sole_reader, take_place
+from edgegd.addresses import address_of_codes
+from edgegd.export.passes.base import LIFTED_CONSTANTS, MICROSOFT, ExactPass, numbers, sole_reader, take_place
 
-_ARITHMETIC = {"Add": "QLinearAdd", "Mul": "QLinearMul", "Sigmoid": "QLinearSigmoid", "LeakyRelu": "QLinearLeakyRelu",
-               "AveragePool": "QLinearAveragePool", "GlobalAveragePool": "QLinearGlobalAveragePool"}  # fmt: skip
+_ARITHMETIC = {
+    "Add": "QLinearAdd",
+    "Mul": "QLinearMul",
+    "Sigmoid": "QLinearSigmoid",
+    "LeakyRelu": "QLinearLeakyRelu",
+    "AveragePool": "QLinearAveragePool",
+    "GlobalAveragePool": "QLinearGlobalAveragePool",
+}
 MOVES = ("MaxPool", "Resize", "Split", "Slice", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Expand", "Flatten")
 
 
@@ -42,6 +49,7 @@ class IntegerKernels(ExactPass):
 
     name = "integer-kernels"
     text = "integer operators instead of Q/DQ around float ones"
+    needs = (LIFTED_CONSTANTS,)
 
     def rewrite(self, graph: ir.Graph) -> None:
         """Rewrites in running order."""
@@ -84,7 +92,8 @@ def _dequantized(value: ir.Value | None) -> Codes | None:
 
 
 def _on_codes(node: ir.Node, results: Sequence[Codes]) -> ir.Node | None:
-    name = (results[0].codes.name or "").removesuffix("/codes")
+    made = results[0].codes.name or ""
+    name = address_of_codes(made) or made
     data = [value for value in node.inputs if value is not None and numbers(value) is None]
     operands = [_dequantized(value) for value in data]
     known = [operand for operand in operands if operand is not None]
@@ -112,8 +121,14 @@ def _on_codes(node: ir.Node, results: Sequence[Codes]) -> ir.Node | None:
 def _moved(node: ir.Node, operands: list[Codes], results: Sequence[Codes], name: str) -> ir.Node | None:
     if len(operands) != 1 or not all(operands[0].same_range(result) for result in results):
         return None
-    return ir.node(node.op_type, [operands[0].codes, *node.inputs[1:]], dict(node.attributes), name=name,
-                   num_outputs=len(results), version=node.version)  # fmt: skip
+    return ir.node(
+        node.op_type,
+        [operands[0].codes, *node.inputs[1:]],
+        dict(node.attributes),
+        name=name,
+        num_outputs=len(results),
+        version=node.version,
+    )
 
 
 def _convolution(node: ir.Node, operands: list[Codes], result: Codes, name: str) -> ir.Node | None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from edgegd.export.passes.base import ExactPass, constant, numbers, shape_of, sole_reader
+from edgegd.export.passes.base import LIFTED_CONSTANTS, ExactPass, Unfit, constant, numbers, shape_of, sole_reader
 
 _SMALLEST_STEP = 2.5e-7  # of a score, relative: four times float32's resolution next to 1
 _PER_ANCHOR = ("Add", "Sub", "Mul", "Div", "Concat", "Slice")  # what decoding may consist of, along the axis of anchors
@@ -44,33 +44,34 @@ class LateDecoding(ExactPass):
 
     name = "late-decoding"
     text = "sigmoid and box decoding for the detections that are left, not for every anchor"
+    needs = (LIFTED_CONSTANTS,)
 
     def rewrite(self, graph: ir.Graph) -> None:
         """Rewrites the head of an end-to-end detector."""
         output = graph.outputs[0]
         found = _tail(output)
-        if isinstance(found, str):
-            self.refused.append((output.name or "", found))
+        if isinstance(found, Unfit):
+            self.refuse(output, found.reason)
             return
         if not all(map(_increases, found.levels)):
-            self.refused.append((output.name or "", "the scores of different codes are equal: the sigmoid saturates"))
+            self.refuse(output, "the scores of different codes are equal: the sigmoid saturates")
             return
         builder = _Builder(graph, found)
         boxes = builder.boxes()
         if boxes is None:
-            self.refused.append((output.name or "", "box decoding mixes anchors"))
+            self.refuse(output, "box decoding mixes anchors")
             return
         builder.scores()
         found.boxes.outputs[0].replace_all_uses_with(boxes)
         self.applied.append(found.decoded.producer().name or "")  # type: ignore[union-attr]
 
 
-def _tail(output: ir.Value) -> _Tail | str:
+def _tail(output: ir.Value) -> _Tail | Unfit:
     joined = _made_by(output, "Concat")
     boxes = _made_by(joined.inputs[0], "GatherElements") if joined and len(joined.inputs) == 3 else None
     split = _made_by(boxes.inputs[0], "Split") if boxes else None
     if joined is None or boxes is None or split is None:
-        return "the head is not end-to-end: NMS needs every anchor"
+        return Unfit("the head is not end-to-end: NMS needs every anchor")
     readers = {use.node.op_type: use.node for use in split.outputs[1].uses()}
     scores = _made_by(joined.inputs[1], "Unsqueeze")
     second = _made_by(scores.inputs[0], "TopK") if scores else None
@@ -80,12 +81,17 @@ def _tail(output: ir.Value) -> _Tail | str:
     sigmoid = _made_by(both.inputs[1], "Sigmoid") if both and len(both.inputs) == 2 else None
     logits = _made_by(sigmoid.inputs[0], "Concat") if sigmoid else None
     if second is None or first is None or both is None or logits is None or list(first.outputs[0].uses()):
-        return "the head is none of those that are known"
+        return Unfit("the head is none of those that are known")
     levels = [_level(value) for value in logits.inputs]
     if any(level is None for level in levels):
-        return "its class scores are no codes"
-    return _Tail(first, readers["GatherElements"], boxes, both.inputs[0],  # type: ignore[arg-type]
-                 [level for level in levels if level is not None])  # fmt: skip
+        return Unfit("its class scores are no codes")
+    return _Tail(
+        first,
+        readers["GatherElements"],
+        boxes,
+        both.inputs[0],  # type: ignore[arg-type]
+        [level for level in levels if level is not None],
+    )
 
 
 def _made_by(value: ir.Value | None, op_type: str) -> ir.Node | None:
@@ -122,8 +128,9 @@ class _Builder:
         self.graph, self.tail = graph, tail
         self.prefix = (tail.first.name or "head").rpartition(":")[0]
 
-    def node(self, before: ir.Node, op_type: str, inputs: Sequence[ir.Value], dtype: ir.DataType, **attributes: object
-             ) -> ir.Value:
+    def node(
+        self, before: ir.Node, op_type: str, inputs: Sequence[ir.Value], dtype: ir.DataType, **attributes: object
+    ) -> ir.Value:
         """The result of a new node."""
         made = ir.node(op_type, inputs, attributes)  # type: ignore[arg-type]
         self.graph.insert_before(before, made)
@@ -145,8 +152,11 @@ class _Builder:
             flat = self.node(first, "Reshape", [top, self.number(f"flat{index}", np.array([1, level.anchors]))], kind)
             zero = np.array(level.zero_point, kind.numpy())
             scale = self.number(f"scale{index}", np.array(level.scale, np.float32))
-            best.append(self.node(first, "DequantizeLinear", [flat, scale, self.number(f"zero{index}", zero)],
-                                  ir.DataType.FLOAT))  # fmt: skip
+            best.append(
+                self.node(
+                    first, "DequantizeLinear", [flat, scale, self.number(f"zero{index}", zero)], ir.DataType.FLOAT
+                )
+            )
             shape = self.number(f"rows{index}", np.array([1, level.anchors, classes]))
             by_anchor.append(self.node(first, "Reshape", [level.codes, shape], kind))
         logits = self.node(first, "Concat", best, ir.DataType.FLOAT, axis=1)
@@ -176,8 +186,12 @@ class _Builder:
         """The boxes (1, K, 4) of the detections that are left, None where an operation is not one an anchor."""
         gather, anchors = self.tail.boxes, sum(level.anchors for level in self.tail.levels)
         unsqueeze = _made_by(_made_by(gather.inputs[1], "Expand").inputs[0], "Unsqueeze")  # type: ignore[union-attr]
-        index = self.node(gather, "Reshape", [unsqueeze.inputs[0], self.number("index", np.array([-1]))],  # type: ignore[union-attr, list-item]
-                          ir.DataType.INT64)  # fmt: skip
+        index = self.node(
+            gather,
+            "Reshape",
+            [unsqueeze.inputs[0], self.number("index", np.array([-1]))],  # type: ignore[union-attr, list-item]
+            ir.DataType.INT64,
+        )
         made: dict[ir.Value, ir.Value] = {}
 
         def of_the_left(value: ir.Value) -> ir.Value | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgegd.export.passes.base import ExactPass, constant, shape_of, take_place
+from edgegd.export.passes.base import ExactPass, Unfit, constant, shape_of, take_place
 
 
 class NearestResize(ExactPass):
@@ -24,10 +24,11 @@ class NearestResize(ExactPass):
         for node in [node for node in graph if node.op_type == "Resize"]:
             source, output = node.inputs[0], node.outputs[0]
             before, after = (shape_of(value) if value is not None else None for value in (source, output))
-            reason = _unfit(node, before, after)
-            if reason or source is None or before is None or after is None:
-                self.refuse(node, reason)
+            unfit = _unfit(node, before, after)
+            if unfit is not None:
+                self.refuse(node, unfit.reason)
                 continue
+            assert source is not None and before is not None and after is not None  # what fits has shapes
             batch, height, width, channels = before
             vertical, horizontal = after[1] // height, after[2] // width
             columns = _repeated(graph, node, source, horizontal, 3, (batch, height, horizontal * width, channels))
@@ -36,19 +37,19 @@ class NearestResize(ExactPass):
             self.applied.append(node.name or "")
 
 
-def _unfit(node: ir.Node, before: tuple[int, ...] | None, after: tuple[int, ...] | None) -> str:
+def _unfit(node: ir.Node, before: tuple[int, ...] | None, after: tuple[int, ...] | None) -> Unfit | None:
     if before is None or after is None or len(before) != 4:
-        return "its shape is not known"
+        return Unfit("its shape is not known")
     if node.attributes.get_string("mode", "nearest") != "nearest":
-        return "it interpolates"
+        return Unfit("it interpolates")
     factors = [new / old for old, new in zip(before, after, strict=True)]
     if factors[0] != 1 or factors[3] != 1 or any(factor != round(factor) or factor < 1 for factor in factors):
-        return "it does not repeat whole pixels"
+        return Unfit("it does not repeat whole pixels")
     taken = [_taken(node, old, new) for old, new in zip(before[1:3], after[1:3], strict=True)]
     repeated = [np.arange(new) // (new // old) for old, new in zip(before[1:3], after[1:3], strict=True)]
     if not all(np.array_equal(a, b) for a, b in zip(taken, repeated, strict=True)):
-        return "its nearest pixels are not those of repetition"
-    return ""
+        return Unfit("its nearest pixels are not those of repetition")
+    return None
 
 
 def _taken(node: ir.Node, old: int, new: int) -> np.ndarray:
@@ -64,8 +65,9 @@ def _taken(node: ir.Node, old: int, new: int) -> np.ndarray:
     return np.array([]) if rounded is None else rounded.clip(0, old - 1)
 
 
-def _repeated(graph: ir.Graph, node: ir.Node, value: ir.Value, factor: int, axis: int, shape: tuple[int, ...]
-              ) -> ir.Value:
+def _repeated(
+    graph: ir.Graph, node: ir.Node, value: ir.Value, factor: int, axis: int, shape: tuple[int, ...]
+) -> ir.Value:
     name = f"{node.name}/repeat{axis}"
     joined = ir.node("Concat", [value] * factor, {"axis": axis}, name=name)
     target = constant(graph, np.array(shape, np.int64), f"{name}/shape")

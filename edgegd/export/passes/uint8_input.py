@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgegd.export.passes.base import ExactPass, constant, numbers, shape_of, sole_reader
+from edgegd.export.passes.base import ExactPass, Unfit, constant, numbers, shape_of, sole_reader
 
 _BLUE_FIRST = [2, 1, 0]
 
@@ -22,22 +22,18 @@ class Uint8Input(ExactPass):
     name = "uint8-input"
     text = "reads the image's bytes (1, H, W, C), without division, quantization and transposition"
 
-    def __init__(self, channels: int = 3) -> None:
-        super().__init__()
-        self.channels = channels
-
     def rewrite(self, graph: ir.Graph) -> None:
         """Rewrites the graph's one input and the convolutions that read it."""
         image = graph.inputs[0]
         quantize = sole_reader(image)
         transpose = sole_reader(quantize.outputs[0]) if quantize is not None else None
         if quantize is None or transpose is None or quantize.op_type != "QuantizeLinear":
-            self.refused.append((image.name or "", "something else than one quantized convolution reads the image"))
+            self.refuse(image, "something else than one quantized convolution reads the image")
             return
         codes, stems = transpose.outputs[0], [use.node for use in transpose.outputs[0].uses()]
-        reason = _unfit(quantize, stems)
-        if reason:
-            self.refused.append((image.name or "", reason))
+        unfit = _unfit(quantize, stems)
+        if unfit is not None:
+            self.refuse(image, unfit.reason)
             return
         _, _, height, width = shape_of(image)  # type: ignore[misc]
         codes.replace_all_uses_with(_image_codes(graph, image, (1, height, width, self.channels), codes))
@@ -51,19 +47,19 @@ class Uint8Input(ExactPass):
             self.applied.append(stem.name or "")
 
 
-def _unfit(quantize: ir.Node, stems: list[ir.Node]) -> str:
+def _unfit(quantize: ir.Node, stems: list[ir.Node]) -> Unfit | None:
     scale, zero_point = numbers(quantize.inputs[1]), numbers(quantize.inputs[2])
     if scale is None or zero_point is None:
-        return "its range is computed"
+        return Unfit("its range is computed")
     limits = np.iinfo(zero_point.dtype)
     image = np.arange(256, dtype=np.float32) / np.float32(255)
     codes = np.rint(image / scale).clip(limits.min - int(zero_point), limits.max - int(zero_point)) + int(zero_point)
     if not np.array_equal(codes, np.arange(256) + limits.min):
-        return "its codes are not the image's bytes"
+        return Unfit("its codes are not the image's bytes")
     for stem in stems:
         if stem.op_type != "QLinearConv" or stem.attributes.get_int("group", 1) != 1:
-            return f"{stem.name} reads it too, which is no convolution over all its channels"
-    return ""
+            return Unfit(f"{stem.name} reads it too, which is no convolution over all its channels")
+    return None
 
 
 def _image_codes(graph: ir.Graph, image: ir.Value, shape: tuple[int, ...], codes: ir.Value) -> ir.Value:

@@ -13,16 +13,17 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgegd.export.exact_session import exact_form
 from edgegd.export.graph_forms import has_signed_activations
 from edgegd.export.profile import for_profile
+from edgegd.verify.exact_session import exact_form
 
 Run = Callable[[onnx.ModelProto, Mapping[str, np.ndarray]], np.ndarray]
 
 
 @pytest.fixture(scope="session")
-def portable(exported: Any, write: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-             ) -> Callable[..., onnx.ModelProto]:
+def portable(
+    exported: Any, write: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., onnx.ModelProto]:
     """portable(profile, architecture="yolo26n", end2end=True): a calibrated Q/DQ file."""
     folder = tmp_path_factory.mktemp("portable")
 
@@ -58,10 +59,12 @@ def small_graph() -> Callable[..., onnx.ModelProto]:
 
     def make(nodes: Sequence[onnx.NodeProto], shape: Sequence[int], **constants: np.ndarray) -> onnx.ModelProto:
         graph = helper.make_graph(
-            list(nodes), "small", [helper.make_tensor_value_info("x", TensorProto.UINT8, shape)],
+            list(nodes),
+            "small",
+            [helper.make_tensor_value_info("x", TensorProto.UINT8, shape)],
             [helper.make_tensor_value_info("y", TensorProto.UINT8, None)],
             [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-        )  # fmt: skip
+        )
         opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 

@@ -44,8 +44,9 @@ def test_the_edge_file_is_exact(calibrated, write, run, tmp_path, architecture, 
         folded = next(report for report in reports if report.name == "fold-columns")
         assert folded.applied
         outputs = []
-        contracts = [ModelContract.from_metadata({p.key: p.value for p in file.metadata_props})
-                     for file in (portable, edge)]
+        contracts = [
+            ModelContract.from_metadata({p.key: p.value for p in file.metadata_props}) for file in (portable, edge)
+        ]
         for picture in pictures:
             for file, contract in zip((portable, edge), contracts, strict=True):
                 outputs.append(run(file, {"images": network_input(picture, contract.preprocessing)[0]}))

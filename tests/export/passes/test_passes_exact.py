@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgegd.export.edge import PASS_NAMES, build_edge
-from edgegd.quant.rules import TABLES
+from edgegd.plan.profiles import TABLES
 
 CASES = [("yolo26n", True), ("yolo26n", False), ("yolo11n", None), ("yolov8n", None)]
 IDS = ["yolo26n-end2end", "yolo26n-raw", "yolo11n", "yolov8n"]
@@ -65,8 +65,11 @@ def test_what_the_edge_file_is_made_of(portable, architecture, end2end):
     model = portable("x86-vnni", architecture, end2end)
     edge, reports = build_edge(model, "ptq.onnx")
     made_by = {output: node for node in model.graph.node for output in node.output}
-    integer = [node for node in model.graph.node
-               if node.op_type == "QuantizeLinear" and getattr(made_by.get(node.input[0]), "op_type", "") == "Conv"]
+    integer = [
+        node
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear" and getattr(made_by.get(node.input[0]), "op_type", "") == "Conv"
+    ]
     operators = _operators(edge)
     assert operators["QLinearConv"] == len(integer) > 50
     assert operators["Conv"] == _operators(model)["Conv"] - len(integer)

@@ -1,0 +1,1 @@
+"""Baselines under version control, and their history."""

@@ -1,0 +1,1 @@
+"""Gates: relative, absolute, static; the calibration of a device."""

@@ -1,0 +1,1 @@
+"""Paired latency: launches, quads of blocks, raw data."""

@@ -1,0 +1,72 @@
+"""One launch: a fresh worker a model, configured and warmed up, then quads of alternating blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from edgegd.device.fingerprint import fingerprint
+from edgegd.device.state import faults
+from edgegd.latency.measuring.model_signature import read_model
+from edgegd.latency.measuring.record import Block, Design, Launch, ModelFile
+from edgegd.targets.base import Target, Worker
+from edgegd.targets.worker_protocol import WORKER_FILE, ask, configure
+
+Emit = Callable[[Launch | Block], None]
+"""Called with the launch when its workers are ready, then with each block as soon as it was run."""
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """Models on a target: name -> path there, and name -> what the file is. The first is the reference."""
+
+    target: Target
+    paths: Mapping[str, str]
+    files: Mapping[str, ModelFile]
+
+
+def deliver(models: Mapping[str, Path], target: Target) -> Delivered:
+    """Makes `models` (name -> ONNX file) available on the target; OnnxUnreadableError for one that is missing."""
+    if not models:
+        raise ValueError("nothing to measure: give at least one model")
+    files = {name: model_file(path) for name, path in models.items()}
+    return Delivered(target, {name: target.deliver(path) for name, path in models.items()}, files)
+
+
+def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit, *, require_stable: bool) -> None:
+    """Runs the launch `number`. With `require_stable`, one whose warm-up does not become stable emits no blocks.
+
+    Workers are warmed up one after the other, in the order of the first quad; only one runs at a time. Raises as
+    `ask`; the workers are gone in any case.
+    """
+    names = list(delivered.files)
+    with ExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        answers: dict[str, dict[str, Any]] = {}
+        for name in design.order(names, number, 0)[: len(names)]:
+            workers[name] = stack.enter_context(closing(delivered.target.start_worker(WORKER_FILE)))
+            ready = configure(workers[name], delivered.paths[name], design, delivered.files[name].sha256)
+            warm_up = ask(workers[name], {"warm_up": design.warmup_s}, design.warmup_s)
+            answers[name] = {key: ready[key] for key in ("load_ms", "inputs", "machine", "session")}
+            answers[name] |= {"warm_up": warm_up, **ask(workers[name], {"memory": True}, 0)}
+        machines = [answers[name].pop("machine") for name in names]
+        launch = Launch(number, fingerprint(machines[0], answers[names[0]]), answers)
+        emit(launch)
+        if require_stable and not launch.stable:
+            return
+        for quad in range(design.quads):
+            for place, name in enumerate(design.order(names, number, quad)):
+                answer = ask(workers[name], {"run": design.block_s}, design.block_s)
+                first_ns, durations_ns = answer["first_ns"], tuple(answer["durations_ns"])
+                found = faults(answer["before"], answer["after"])
+                emit(Block(number, quad, place, name, first_ns, durations_ns, answer["before"], answer["after"], found))
+
+
+def model_file(path: Path) -> ModelFile:
+    """Name, hash and size of a model; OnnxUnreadableError where it cannot be read."""
+    content = read_model(path)
+    return ModelFile(path.name, sha256(content).hexdigest(), len(content))

@@ -1,0 +1,1 @@
+"""The statistics of gates: signed-rank test, sequential test, verdicts."""

@@ -1,0 +1,173 @@
+"""A descent as a stage runs it, float adaptation or QAT: progress, checkpoints and resuming, best epoch, record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from edgegd.accuracy.evaluate import score
+from edgegd.data.view import ultralytics_yaml
+from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
+from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.listener import Storage
+from edgegd.descent.random_state import seed_everything
+from edgegd.descent.record import Descent, Epoch
+from edgegd.detectors.batches import TrainingBatches, hyperparameters
+from edgegd.detectors.losses import prepare_loss
+from edgegd.detectors.student import Student
+from edgegd.errors import NaNLossError
+from edgegd.pipeline.artifacts import DATA
+from edgegd.pipeline.as_recorded import require_as_recorded
+from edgegd.pipeline.models import stored_dataset, torch_detections, validation_truth
+from edgegd.pipeline.run_folder import RunFolder, sha256_of
+from edgegd.progress import Progress
+from edgegd.recipe.training import TrainSection
+from edgegd.report.words import percent
+from edgegd.runtime.detector import Detections
+
+# Of train: what a resumed training may change, and what is another training's (its result is in the identity).
+_NO_INFLUENCE = ("device", "workers", "checkpoint_minutes", "adapt")
+
+
+@dataclass(frozen=True)
+class DescentKind:
+    """What tells one descent from another: the names of its artifacts, and words for its messages.
+
+    `result`, `record` and `steps` are there when it is done; `last_good` (the best model so far) and `checkpoint` (from
+    which a killed descent goes on) while it runs and after it failed. `start` names the model before the first step,
+    `how` how it is evaluated, `rate` the recipe key of the learning rate.
+    """
+
+    result: str
+    record: str
+    steps: str
+    last_good: str
+    checkpoint: str
+    start: str
+    how: str
+    rate: str
+
+
+def descend(
+    folder: RunFolder,
+    progress: Progress,
+    student: Student,
+    settings: TrainSection,
+    kind: DescentKind,
+    *,
+    identity: Mapping[str, Any],
+    keep: Callable[[], None],
+    teacher: Callable[[], nn.Module],
+    before_validation: Callable[[], object] | None = None,
+) -> Descent:
+    """Trains `student`, on `settings.device`, and writes `kind.result` (the best epoch's), `kind.record`, `kind.steps`.
+
+    `keep()` stores the student as it is then as `kind.last_good`. `identity` is plain data on what else decides the
+    result beside code, machine, settings and data set. `teacher()` makes the deployed float model that the student
+    distils from, where the settings ask for it; `before_validation()` is called before each mAP.
+    A killed training goes on from its checkpoint, unless something that decides its result has changed since: it then
+    starts anew, and the old checkpoint is kept under another name.
+    Raises TrainingCheckpointError for a checkpoint that cannot be read, NaNLossError.
+    """
+    recipe, dataset = folder.recipe, stored_dataset(folder)
+    size = recipe.model.size
+    file = CheckpointFile(
+        folder.artifact(kind.checkpoint),
+        {
+            **identity,
+            "model.imgsz": list(size),
+            str(DATA): sha256_of(folder.artifact(DATA)),
+            "train": {key: value for key, value in dataclasses.asdict(settings).items() if key not in _NO_INFLUENCE},
+            "accuracy": dataclasses.asdict(recipe.accuracy),
+        },
+    )
+    resume = _resumable(file, progress)
+    seed_everything(settings.seed)
+    prepare_loss(student.model, hyperparameters(settings, size))
+    view = ultralytics_yaml(dataset, folder.artifact("view"))
+    distils = settings.distill.asks
+    batches = TrainingBatches(view, dataset.names, settings, size, dataset.channels, unlabelled=distils)
+    require_as_recorded(folder, "train", batches.loaded, unlabelled=distils)
+
+    listener = _StageListener(folder, progress, student, settings.epochs, kind, keep, before_validation)
+    try:
+        descent = fine_tune(
+            student,
+            batches,
+            settings,
+            listener,
+            teacher=teacher() if distils else None,
+            storage=Storage(file, resume, folder.artifact(kind.steps)),
+        )
+    except NaNLossError as error:
+        kept = f"the best model so far is kept in {folder.artifact(kind.last_good)}"
+        raise NaNLossError(
+            error.what, expected=error.expected, found=error.found, mend=f"lower {kind.rate} or train.grad_clip; {kept}"
+        ) from error
+    folder.write(kind.result, folder.artifact(kind.last_good).read_bytes())
+    folder.write_json(kind.record, dataclasses.asdict(descent))
+    folder.artifact(kind.last_good).unlink()
+    file.path.unlink()
+    return descent
+
+
+@dataclass(frozen=True)
+class _StageListener:
+    """Evaluates through the pre- and postprocessing of the accuracy stage, and shows progress."""
+
+    folder: RunFolder
+    progress: Progress
+    student: Student
+    epochs: int
+    kind: DescentKind
+    store: Callable[[], None]
+    before_validation: Callable[[], object] | None
+
+    def evaluate(self) -> float:
+        """mAP50-95 of the student."""
+        if self.before_validation:
+            self.before_validation()
+        self.student.eval()
+        truth, detector = validation_truth(self.folder), self.student.model
+        found: list[Detections] = []
+        for detections in torch_detections(self.student, detector, self.folder, truth.image_paths):  # type: ignore[arg-type]
+            found.append(detections)
+            self.progress.update(len(found), len(truth.image_paths), f"mAP {self.kind.how}")
+        return score(found, truth, max_det=self.folder.recipe.accuracy.max_det).map50_95
+
+    def keep(self, epoch: int) -> None:
+        """Stores the student as the best so far."""
+        self.store()
+
+    def on_start(self, map50_95: float) -> None:
+        """One line."""
+        self.progress.note(f"{self.kind.start}, before the first step: mAP50-95 {percent(map50_95)} {self.kind.how}")
+
+    def on_step(self, step: int, steps: int, text: str) -> None:
+        """The bar."""
+        self.progress.update(step, steps, text)
+
+    def on_epoch(self, row: Epoch) -> None:
+        """One line per epoch."""
+        self.progress.note(
+            f"epoch {row.epoch}/{self.epochs}: loss {row.loss:.4f}, learning rate {row.lr:.2e}, "
+            f"mAP50-95 {percent(row.map50_95)} {self.kind.how}"
+        )
+
+
+def _resumable(file: CheckpointFile, progress: Progress) -> Checkpoint | None:
+    checkpoint, changes = file.read()
+    if checkpoint is None:
+        return None
+    if changes:
+        aside = file.set_aside()
+        progress.note(
+            f"training starts anew, its checkpoint (kept as {aside.name}) is of other inputs: {', '.join(changes)}"
+        )
+        return None
+    progress.note(f"going on after step {checkpoint.record['step']} of an interrupted training")
+    return checkpoint

@@ -1,0 +1,51 @@
+"""The stage `accuracy`: mAP of FP32, PTQ and QAT in onnxruntime, with intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from edgegd.accuracy.bootstrap import compare
+from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
+from edgegd.pipeline.artifacts import ACCURACY, DATA, PORTABLE
+from edgegd.pipeline.models import validation_truth
+from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.stage import Stage
+from edgegd.progress import Progress
+from edgegd.variants import VARIANTS
+from edgegd.verify.exact_session import load_exact
+from edgegd.verify.proof import proof_here
+
+_ACCURACY_THREADS = 2
+_DIFFERENCES = (("qat", "ptq"), ("ptq", "fp32"), ("qat", "fp32"))  # of mAP, the first minus the second
+
+
+def run_accuracy(folder: RunFolder, progress: Progress) -> None:
+    """mAP of the three files in onnxruntime's exact sessions (edgegd.verify.exact_session) on the validation images.
+
+    accuracy.json holds for each file what AccuracyResult.to_dict says and its `intervals`, and the `differences` of the
+    files and `bootstrap` as edgegd.accuracy.bootstrap's Comparison.to_dict says.
+    """
+    settings, truth = folder.recipe.accuracy, validation_truth(folder)
+
+    def measured(variant: str) -> AccuracyResult:
+        path = folder.require(PORTABLE[variant])
+        return evaluate_onnx(
+            path,
+            truth,
+            conf=settings.conf,
+            iou=settings.iou,
+            max_det=settings.max_det,
+            session=load_exact(path, threads=_ACCURACY_THREADS),
+            progress=lambda done, total: progress.update(done, total, f"mAP of {variant}"),
+        )
+
+    results = {variant: measured(variant) for variant in VARIANTS}
+    progress.update(0, 1, "intervals of mAP")
+    compared = compare({variant: result.matches for variant, result in results.items()}, _DIFFERENCES).to_dict()
+    intervals = compared.pop("intervals")
+    of_files = {variant: result.to_dict() | {"intervals": intervals[variant]} for variant, result in results.items()}
+    proof = dataclasses.asdict(proof_here(folder.recipe.target.profile))
+    folder.write_json(ACCURACY, of_files | compared | {"proof": proof})
+
+
+STAGE = Stage("accuracy", "mAP in onnxruntime", (DATA, *PORTABLE.values()), (ACCURACY,), ("accuracy",), run_accuracy)

@@ -1,0 +1,78 @@
+"""The stage `data`: the data set is opened, and every image and label checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+
+from edgegd.data.check import check_contents
+from edgegd.data.dataset import Dataset, open_dataset
+from edgegd.data.labels import label_path
+from edgegd.foreign_text import one_line
+from edgegd.pipeline.artifacts import DATA
+from edgegd.pipeline.early_checks import require_possible
+from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.stage import Stage
+from edgegd.pipeline.weights import open_weights, require_channels_of, require_weights
+from edgegd.progress import Progress
+
+
+def run_data(folder: RunFolder, progress: Progress) -> None:
+    """Opens (draws, downloads) the data set, checks every image and label, and records what is there.
+
+    A checkpoint that cannot be used is refused first: that takes a second, images take minutes.
+    """
+    section = folder.recipe.data
+    model = open_weights(folder)
+    require_weights(folder, model)
+    require_possible(folder, model)
+    dataset = open_dataset(section, lambda done, total: progress.update(done, total, "drawing or fetching images"))
+    require_channels_of(folder, model, dataset)
+    require_weights(folder, model, dataset.names)
+    check, contents = check_contents(
+        dataset, section.unlabelled, lambda done, total: progress.update(done, total, "checking images and labels")
+    )
+    progress.note(
+        f"{check.train_images} training images with {check.train_boxes} boxes, "
+        f"{check.val_images} validation images with {check.val_boxes}; "
+        f"{one_line(', '.join(map(one_line, dataset.names)))}"
+    )
+    if section.unlabelled_images:
+        progress.note(
+            f"{check.unlabelled_images} unlabelled images that are no training images: for calibration, and "
+            "for training where it learns from the float model"
+        )
+    folder.write_json(
+        DATA,
+        {
+            "root": str(dataset.root),
+            "yaml_path": str(dataset.yaml_path),
+            "names": dataset.names,
+            "channels": dataset.channels,
+            "check": dataclasses.asdict(check),
+            "files": _files_of(dataset),
+            "train_images": [str(path) for path in dataset.train_images],
+            "val_images": [str(path) for path in dataset.val_images],
+            "unlabelled_images": [str(path) for path in dataset.unlabelled_images],
+            "contents": [dataclasses.astuple(content) for content in contents],
+        },
+    )
+
+
+def _data_now(folder: RunFolder) -> str:
+    """The files of the data set as they are now; empty before the first run, which may have to draw or fetch them."""
+    return _files_of(open_dataset(folder.recipe.data)) if folder.artifact(DATA).exists() else ""
+
+
+def _files_of(dataset: Dataset) -> str:
+    """Hash of the names, sizes and modification times of all images and labels."""
+    digest = hashlib.sha256()
+    for image in dataset.images:
+        for file in (image, label_path(image)):
+            stat = os.stat(file) if file.exists() else None
+            digest.update(f"{file} {(stat.st_size, stat.st_mtime_ns) if stat else None}\n".encode())
+    return digest.hexdigest()
+
+
+STAGE = Stage("data", "open and check the data set", (), (DATA,), ("data",), run_data, _data_now)

@@ -1,0 +1,82 @@
+"""The stage `report`: report.json and report.md."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from edgegd.pipeline.artifacts import (
+    ACCURACY,
+    ACTIVATION,
+    ADAPTATION,
+    CALIBRATION,
+    DATA,
+    DESCENT,
+    LATENCY,
+    REPORT,
+    REPORT_TEXT,
+    VERIFICATION,
+    Artifact,
+    as_made,
+)
+from edgegd.pipeline.models import adapted_reads
+from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.stage import Stage, sources_hash
+from edgegd.pipeline.stages.profiles import verified_profiles
+from edgegd.progress import Progress
+from edgegd.recipe.schema import Recipe
+from edgegd.report.build import build_report
+from edgegd.report.markdown import to_markdown
+
+_REPORTED = {
+    "data": DATA,
+    "calibration": CALIBRATION,
+    "descent": DESCENT,
+    "verify": VERIFICATION,
+    "accuracy": ACCURACY,
+    "latency": LATENCY,
+}
+
+
+def run_report(folder: RunFolder, progress: Progress) -> None:
+    """Puts everything into report.json and report.md."""
+    with as_made(folder, *_REPORTED.values()):
+        _write_report(folder)
+
+
+def _write_report(folder: RunFolder) -> None:
+    stages = {name: folder.read_json(artifact) for name, artifact in _REPORTED.items()}
+    stages["profiles"] = {profile: folder.read_json(f"verify-{profile}.json") for profile in verified_profiles(folder)}
+    if _swap_reads(folder):
+        stages["swap"] = {
+            "choice": folder.read_json(ACTIVATION),
+            "adaptation": folder.read_json(ADAPTATION),
+        }
+    report = build_report(folder.recipe, folder.owner(), stages, folder.target.to_json())
+    folder.write_json(REPORT, report)
+    folder.write(REPORT_TEXT, to_markdown(report).encode())
+
+
+def _swap_reads(folder: RunFolder) -> tuple[Artifact, ...]:
+    return (ACTIVATION, ADAPTATION) if adapted_reads(folder) else ()
+
+
+def _report_sources(folder: RunFolder) -> Any:
+    # The report's own sources, which the code version of the other stages leaves out, and what it shows where it is.
+    return {
+        "sources": sources_hash(only="report"),
+        "profiles": verified_profiles(folder),
+        "target": folder.target.to_json(),
+    }
+
+
+STAGE = Stage(
+    "report",
+    "report.json and report.md",
+    tuple(_REPORTED.values()),
+    (REPORT, REPORT_TEXT),
+    tuple(field.name for field in dataclasses.fields(Recipe)),
+    run_report,
+    _report_sources,
+    _swap_reads,
+)

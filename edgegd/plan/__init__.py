@@ -1,0 +1,1 @@
+"""The quantization plan as plain data: formats, profiles, planning, the plan and its checks. No torch."""

@@ -1,0 +1,17 @@
+"""The sections of report.md after its summary, in order; one a module.
+
+Each module has a TITLE and `text(report)`, the section as Markdown; an empty text leaves the section out.
+"""
+
+from edgegd.report.sections import (
+    activation_swap,
+    classes,
+    descent,
+    parity,
+    proof,
+    ranges,
+    refinement,
+    ship,
+)
+
+SECTIONS = (ship, classes, activation_swap, descent, parity, proof, refinement, ranges)

@@ -1,0 +1,20 @@
+"""mAP of every class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgegd.report.table import table
+from edgegd.report.words import TITLES, percent
+from edgegd.variants import VARIANTS
+
+TITLE = "mAP50-95 by class"
+
+
+def text(report: dict[str, Any]) -> str:
+    """A line per class."""
+    rows = [
+        [name, *(percent(report["accuracy"][variant]["per_class"][name]["map50_95"]) for variant in VARIANTS)]
+        for name in report["accuracy"]["fp32"]["per_class"]
+    ]
+    return table(rows, ["class", *TITLES.values()], "github")

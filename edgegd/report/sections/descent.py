@@ -1,0 +1,42 @@
+"""The descent, epoch by epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgegd.report.table import table
+from edgegd.report.words import percent
+
+TITLE = "The descent"
+
+
+def text(report: dict[str, Any]) -> str:
+    """The table of epochs, and which of them was kept."""
+    descent = report["descent"]
+    best = (
+        "No epoch was better than the calibrated model, which was kept."
+        if descent["best_epoch"] == 0
+        else f"Epoch {descent['best_epoch']} was the best and was kept."
+    )
+    fp32 = percent(report["accuracy"]["fp32"]["map50_95"])
+    beside = (
+        f"For comparison, mAP50-95: FP32 in onnxruntime {fp32}, the calibrated "
+        f"model before the first step {percent(descent['start_map50_95'])} (torch, fake-quantized)."
+    )
+    return f"{epochs_table(descent, 'torch, fake-quantized')}\n\n{best} {beside}"
+
+
+def epochs_table(descent: dict[str, Any], how: str) -> str:
+    """A line per epoch of a descent; `how` says how its mAP was measured."""
+    rows = [
+        [
+            e["epoch"],
+            f"{e['loss']:.4f}",
+            *(f"{v:.4f}" for v in e["parts"].values()),
+            f"{e['lr']:.2e}",
+            percent(e["map50_95"]),
+        ]
+        for e in descent["epochs"]
+    ]
+    headers = ["epoch", "loss", *descent["epochs"][0]["parts"], "learning rate", f"mAP50-95 ({how})"]
+    return table(rows, headers, "github")

@@ -1,0 +1,145 @@
+"""What the host says to a worker, and how its answers become results or errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgegd.device import latency_worker
+from edgegd.device.answers import check_answer, device_of
+from edgegd.device.latency_worker import PROTOCOL
+from edgegd.errors import DeviceSoftwareError, EdgegdError, OnnxUnreadableError, ProtocolError, WorkerError
+from edgegd.foreign_text import one_line
+from edgegd.targets.base import Worker
+
+WORKER_FILE = Path(latency_worker.__file__)
+INPUT_SEED = 0
+ANSWER_MARGIN_S = 120.0  # above the time asked for: loading a model, or one slow inference on a small board
+
+
+class SessionOptions(Protocol):
+    """How a session is to be made; a measurement's Design has it."""
+
+    @property
+    def threads(self) -> int:
+        """Threads inside one operation."""
+
+    @property
+    def spinning(self) -> bool:
+        """Whether idle threads spin."""
+
+    @property
+    def provider(self) -> str:
+        """onnxruntime's execution provider."""
+
+    @property
+    def optimization(self) -> str:
+        """onnxruntime's level of graph optimization."""
+
+
+def configure(worker: Worker, model: str, design: SessionOptions, sha256: str | None = None) -> dict[str, Any]:
+    """Loads the model (a path on the device) in the worker, after checking its hash where one is given.
+
+    Raises OnnxUnreadableError for a model that cannot be timed, WorkerError for one with another hash and for a session
+    that runs with other options than asked for, ProtocolError for a worker of another version; otherwise as `ask`.
+    """
+    asked = {"threads": design.threads, "spinning": design.spinning, "provider": design.provider}
+    ready = ask(
+        worker,
+        {
+            "configure": {
+                **asked,
+                "model": model,
+                "sha256": sha256,
+                "optimization": design.optimization,
+                "seed": INPUT_SEED,
+                "input": None,
+            }
+        },
+        0,
+    )
+    device = device_of(worker)
+    if sha256 is not None and ready.get("model_sha256", sha256) != sha256:
+        raise _other_file(device, f"SHA-256 {ready['model_sha256']}")
+    session = ready["session"]
+    runs_with = {"threads": session["threads"], "spinning": session["spinning"], "provider": session["providers"][0]}
+    if runs_with != asked:
+        raise WorkerError(
+            f"{device}: onnxruntime did not take the session options it was given.",
+            expected=str(asked),
+            found=str(runs_with),
+            mend="run `edgegd doctor` and install a tested onnxruntime",
+        )
+    return ready
+
+
+def ask(worker: Worker, message: dict[str, Any], duration_s: float) -> dict[str, Any]:
+    """A worker's answer to a message that keeps it busy for `duration_s`, after it was checked whole.
+
+    Raises OnnxUnreadableError where the model cannot be timed, DeviceSoftwareError where the device lacks a usable
+    onnxruntime, ProtocolError for a worker of another version, WorkerError where the worker dies, hangs or fails, and
+    where its answer cannot be true (edgegd.device.answers).
+    """
+    kind, device = next(iter(message)), device_of(worker)
+    worker.send(message)
+    answer = worker.receive(duration_s + ANSWER_MARGIN_S)
+    if "error" in answer:
+        check_answer("error", answer, device)
+        raise _reported(kind, device, answer.get("about", ""), answer["error"])
+    if type(answer.get("protocol", PROTOCOL)) is int and answer.get("protocol", PROTOCOL) != PROTOCOL:
+        raise _protocol_error(device, one_line(answer["protocol"]))
+    check_answer(kind, answer, device)
+    if kind == "burst" and len(answer["durations_ns"]) != message["burst"]:
+        raise WorkerError(
+            f"{device} answered for another number of inferences.",
+            expected=str(message["burst"]),
+            found=str(len(answer["durations_ns"])),
+            mend="use the same edgegd everywhere",
+        )
+    return answer
+
+
+def _reported(kind: str, device: str, about: str, found: str) -> EdgegdError:
+    """The error that a worker's own report of a failure stands for."""
+    if about == "model":
+        return OnnxUnreadableError(
+            f"{device}: onnxruntime cannot time this model.",
+            found=found,
+            expected="an ONNX model with static float32 or uint8 inputs",
+            mend="export the model again",
+        )
+    if about == "onnxruntime":
+        return DeviceSoftwareError(
+            f"{device} lacks what a worker needs.",
+            found=found,
+            expected="Python 3.9 or later with numpy and onnxruntime 1.23 or later",
+            mend="install them on the device; `edgegd target check` shows the command",
+        )
+    if about == "protocol":
+        return _protocol_error(device, found)
+    if about == "hash":
+        return _other_file(device, found)
+    return WorkerError(
+        f"{device}: the latency worker reports a failure.",
+        expected=f"an answer to {kind}",
+        found=found,
+        mend="run `edgegd doctor` on the machine that is measured",
+    )
+
+
+def _other_file(device: str, found: str) -> WorkerError:
+    return WorkerError(
+        f"The file on the device is not the model that was sent ({device}).",
+        found=found,
+        expected="the same SHA-256",
+        mend="run it again: the file is copied anew",
+    )
+
+
+def _protocol_error(device: str, found: str) -> ProtocolError:
+    return ProtocolError(
+        f"The worker on the device speaks another protocol ({device}).",
+        found=found,
+        expected=f"version {PROTOCOL}",
+        mend="use the same edgegd everywhere: an image may hold an old worker",
+    )
