@@ -42,7 +42,7 @@ _TAIL = "backbone.features.1.2.block.0.0.weight"  # its shape tells the reduced 
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file begins as safetensors' do: eight bytes of length and a JSON object. False where there is no such file."""
+    """Whether a file begins as safetensors' do: eight bytes of length and a JSON object. False for no such file."""
     try:
         require_regular(path)
         with path.open("rb") as file:

@@ -16,6 +16,7 @@ from edgegd.export.edge import build_edge
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.letterbox import preprocess
 from edgegd.verify.edge_identity import require_identical
+from edgegd.verify.opened import OnnxFile, Pictures
 
 IMGSZ = 160
 
@@ -34,5 +35,5 @@ def test_calibrated_and_compared_on_photographs(
     portable = write(tmp_path / "ptq.onnx", quantized, quantized.model, quantized.plan, "ptq")
     edge = tmp_path / "ptq.edge.onnx"
     onnx.save(build_edge(onnx.load(portable), portable.name)[0], edge)
-    identity = require_identical(portable, edge, list(val))
+    identity = require_identical(OnnxFile(portable), OnnxFile(edge), Pictures(list(val)))
     assert identity.images == len(val) and identity.numbers > 1000
