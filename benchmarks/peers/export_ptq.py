@@ -14,13 +14,16 @@ from edgegd.pipeline.models import model_to_quantize
 from edgegd.pipeline.onnx_files import write_quantized
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stages.export import described_float_graph
-from edgegd.pipeline.stored import stored_plan, stored_state
+from edgegd.pipeline.stored import checkpoint_to_quantize, stored_plan, stored_state
 
 
 def main() -> None:
     """Exports what the command line names."""
     folder = RunFolder.open_existing(Path(sys.argv[1]))
-    plan, graph = stored_plan(folder), described_float_graph(folder, model_to_quantize(folder))
+    plan, graph = (
+        stored_plan(folder),
+        described_float_graph(folder, model_to_quantize(folder), checkpoint_to_quantize(folder)),
+    )
     write_quantized(folder, graph, plan, stored_state(folder, "ptq", plan), "ptq", "ptq.onnx")
 
 

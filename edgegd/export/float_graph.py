@@ -24,6 +24,7 @@ from edgegd.plan.profiles.table import HeadPaths
 from edgegd.quant.tracing import AddressedMode, trace
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME
 
+_MARKED = ("transpose", "slice", "reshape", "expand")
 _IR_VERSION = 10  # the newest that every onnxruntime from 1.18 on reads
 _MODULE_SCOPES = re.compile(r"^/.*?(?=[^/]*:\w+:\d+/)")  # what torch puts before an address: the path of modules
 
@@ -44,6 +45,7 @@ def float_graph(model: torch.nn.Module, imgsz: int | NetworkSize, opset: int) ->
     graph = _exported(model, image, opset)
     _separate_equal_constants(graph.graph)
     _shorten_names(graph.graph)
+    _take_marks_out(graph.graph)
     _name_convolutions(graph.graph, {op.address for op in ops})
     own = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
     graph = _folded(graph, own)
@@ -92,10 +94,41 @@ def _exported(model: torch.nn.Module, image: torch.Tensor, opset: int) -> onnx.M
 
 
 class _Addresses(AddressedMode):
-    """Runs a float model as it is; that its operations have addresses names the exported nodes."""
+    """Runs a float model as it is; that its operations have addresses names the exported nodes.
+
+    The exporter joins transposes that follow each other, and leaves out a slice of everything. So that each planned
+    tensor is a value of the graph, a mark of our own stands behind these: the larger of the result and itself.
+    """
 
     def on_operation(self, address: str, operation: str, func: Any, args: Any, kwargs: Any) -> Any:
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if not isinstance(result, torch.Tensor) or not result.is_floating_point() or operation not in _MARKED:
+            return result
+        source = args[0] if args and isinstance(args[0], torch.Tensor) else None
+        same = source is not None and result.shape == source.shape
+        return torch.maximum(result, result) if operation == "transpose" or same else result
+
+
+def _take_marks_out(graph: onnx.GraphProto) -> None:
+    # A mark whose operation left no node becomes that operation's node, an Identity.
+    made_by = {output: node for node in graph.node for output in node.output}
+    outputs = {output.name for output in graph.output}
+    unmarked: dict[str, str] = {}
+    for node in list(graph.node):
+        for position, name in enumerate(node.input):
+            node.input[position] = unmarked.get(name, name)
+        scope = node.name.rpartition("/")[0]
+        is_marked = scope.count(":") == 2 and scope.split(":")[1] in _MARKED
+        if not is_marked or node.op_type != "Max" or list(node.input) != [node.input[0]] * 2:
+            continue
+        source = made_by.get(node.input[0])
+        has_node = source is not None and source.name.rpartition("/")[0] == scope
+        if has_node and node.output[0] not in outputs:
+            unmarked[node.output[0]] = node.input[0]
+            graph.node.remove(node)
+        else:
+            node.op_type, node.name = "Identity", f"{scope}/Identity"
+            del node.input[1]
 
 
 @contextmanager

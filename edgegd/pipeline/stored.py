@@ -66,10 +66,14 @@ def graph_to_quantize(folder: RunFolder) -> Artifact:
     return ADAPTED_GRAPH if adapted_reads(folder) else PORTABLE["fp32"]
 
 
-def float_origin(folder: RunFolder) -> str:
-    """What the float graph to quantize is made from: the checkpoint's hash, and the head that is deployed."""
-    checkpoint = folder.artifact(ADAPTED_MODEL if adapted_reads(folder) else FLOAT_MODEL)
-    return f"sha256 {sha256_of(checkpoint)}, end2end {folder.recipe.model.end2end}"
+def checkpoint_to_quantize(folder: RunFolder) -> Artifact:
+    """The float checkpoint that the run quantizes."""
+    return ADAPTED_MODEL if adapted_reads(folder) else FLOAT_MODEL
+
+
+def float_origin(folder: RunFolder, checkpoint: Artifact) -> str:
+    """What the float graph of a checkpoint is made from: the checkpoint's hash, and the head that is deployed."""
+    return f"sha256 {sha256_of(folder.artifact(checkpoint))}, end2end {folder.recipe.model.end2end}"
 
 
 def stored_graph(folder: RunFolder) -> onnx.ModelProto:

@@ -70,6 +70,7 @@ def test_the_swapped_model_is_trained_quantized_and_compared_with_the_silu_one(
     assert activations(relu_run / "float.pt") == {"SiLU": 105}
     assert activations(relu_run / "adapted.pt") == {"ReLU": 105}
     assert (relu_run / "fp32.onnx").read_bytes() == (finished_run / "fp32.onnx").read_bytes()
+    assert nodes(relu_run / "adapted.onnx")["Relu"] == 87 and not (finished_run / "adapted.onnx").exists()
     for variant in ("ptq", "qat"):
         assert nodes(relu_run / f"{variant}.onnx")["Relu"] == 87
         assert nodes(relu_run / f"{variant}.onnx")["Sigmoid"] == nodes(relu_run / "fp32.onnx")["Sigmoid"] - 87

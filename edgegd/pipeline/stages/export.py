@@ -10,7 +10,16 @@ from torch import nn
 from edgegd.export.float_graph import float_graph
 from edgegd.export.metadata import contract_of, set_metadata
 from edgegd.export.traced_graph import read_trace, write_trace
-from edgegd.pipeline.artifacts import ADAPTED_GRAPH, MODEL_READS, MODELS, PASSES, PORTABLE, Artifact
+from edgegd.pipeline.artifacts import (
+    ADAPTED_GRAPH,
+    ADAPTED_MODEL,
+    FLOAT_MODEL,
+    MODEL_READS,
+    MODELS,
+    PASSES,
+    PORTABLE,
+    Artifact,
+)
 from edgegd.pipeline.models import float_model, model_to_quantize
 from edgegd.pipeline.onnx_files import write_quantized
 from edgegd.pipeline.run_folder import RunFolder
@@ -26,10 +35,10 @@ def run_export(folder: RunFolder, progress: Progress) -> None:
     Where the recipe swaps activations, adapted.onnx is the float graph of what is quantized; else fp32.onnx is.
     """
     progress.update(0, len(VARIANTS), "exporting fp32")
-    graph = described_float_graph(folder, float_model(folder))
+    graph = described_float_graph(folder, float_model(folder), FLOAT_MODEL)
     folder.write(PORTABLE["fp32"], graph.SerializeToString())
     if adapted_reads(folder):
-        graph = described_float_graph(folder, model_to_quantize(folder))
+        graph = described_float_graph(folder, model_to_quantize(folder), ADAPTED_MODEL)
         folder.write(graph_to_quantize(folder), graph.SerializeToString())
     plan, passes = stored_plan(folder), {}
     for done, variant in enumerate(QUANTIZED, 1):
@@ -39,11 +48,11 @@ def run_export(folder: RunFolder, progress: Progress) -> None:
     folder.write_json(PASSES, passes)
 
 
-def described_float_graph(folder: RunFolder, model: nn.Module) -> onnx.ModelProto:
-    """The float graph of one of the run's deployed models, with trace and contract."""
+def described_float_graph(folder: RunFolder, model: nn.Module, checkpoint: Artifact) -> onnx.ModelProto:
+    """The float graph of one of the run's deployed models, which `checkpoint` holds, with trace and contract."""
     size = folder.recipe.model.size
     graph = float_graph(model, size, folder.recipe.export.opset)
-    write_trace(graph, dataclasses.replace(read_trace(graph), origin=float_origin(folder)))
+    write_trace(graph, dataclasses.replace(read_trace(graph), origin=float_origin(folder, checkpoint)))
     set_metadata(graph, model, contract_of(graph, model, size, "fp32", ""))
     return graph
 

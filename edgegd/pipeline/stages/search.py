@@ -10,10 +10,10 @@ from edgegd.data.calibration import batches, calibration_images
 from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import MetadataError, MissingArtifactError, OnnxUnreadableError, PlanError, PrecisionBudgetError
 from edgegd.export.traced_graph import read_trace
-from edgegd.pipeline.artifacts import ADAPTED_MODEL, DATA, FLOAT_MODEL, PRECISION, Artifact
+from edgegd.pipeline.artifacts import DATA, FLOAT_MODEL, PRECISION, Artifact
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, code_version
-from edgegd.pipeline.stored import adapted_reads, float_origin, stored_dataset, stored_graph
+from edgegd.pipeline.stored import adapted_reads, checkpoint_to_quantize, float_origin, stored_dataset, stored_graph
 from edgegd.plan.planning import build_plan
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import Addresses
@@ -69,7 +69,7 @@ def run_search(folder: RunFolder, progress: Progress) -> None:
     made_from = {
         "data": sha256_of(folder.artifact(DATA)),
         "sources": code_version()["sources"],
-        "model": sha256_of(folder.artifact(ADAPTED_MODEL if adapted_reads(folder) else FLOAT_MODEL)),
+        "model": sha256_of(folder.artifact(checkpoint_to_quantize(folder))),
         "recipe": section_hash(folder.recipe, *_MEASURED),
     }
     result = _kept(folder, made_from)
@@ -154,7 +154,7 @@ def _float_graph(folder: RunFolder) -> onnx.ModelProto:
     recipe = folder.recipe
     try:
         graph = stored_graph(folder)
-        if read_trace(graph).origin == float_origin(folder):
+        if read_trace(graph).origin == float_origin(folder, checkpoint_to_quantize(folder)):
             return graph
     except (MissingArtifactError, OnnxUnreadableError, MetadataError):
         pass
