@@ -27,8 +27,24 @@ class Histogram:
         self.width = 0.0
         self.low, self.high = math.inf, -math.inf
 
-    def add(self, values: torch.Tensor) -> None:
-        """Counts every element of a float tensor of any shape; ValueError where one is not finite."""
+    @property
+    def total(self) -> float:
+        """What all counts amount to."""
+        return float(self.counts.sum())
+
+    def times(self, factor: float) -> Histogram:
+        """The same values, each counted `factor` times."""
+        result = Histogram()
+        result.counts, result.residuals = self.counts * factor, self.residuals * factor
+        result.width, result.low, result.high = self.width, self.low, self.high
+        return result
+
+    @torch.no_grad()
+    def add(self, values: torch.Tensor, weights: torch.Tensor | None = None) -> None:
+        """Counts every element of a float tensor of any shape; ValueError where one is not finite.
+
+        An element counts once, or as often as `weights`, of the same shape, says.
+        """
         low, high = (float(v) for v in torch.aminmax(values))
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"values from {low} to {high}")
@@ -36,14 +52,18 @@ class Histogram:
         largest = max(abs(low), abs(high), _SMALLEST_EXTREME)
         self._widen(2.0 ** math.frexp(largest / HALF_BINS)[1])  # the power of two above
         flat = values.detach().flatten()
-        for block in flat.split(_BLOCK if flat.device.type == "cpu" else len(flat)):
+        size = _BLOCK if flat.device.type == "cpu" else len(flat)
+        own = None if weights is None else weights.flatten().double().split(size)
+        for number, block in enumerate(flat.split(size)):
             # The width is a power of two, so the division by it is exact; three times faster than torch.histc.
             residual = torch.mul(block.float(), 1 / self.width)
             edge = residual.floor()
             residual -= edge
             bins = edge.add_(HALF_BINS).to(torch.int32)
-            self.counts += torch.bincount(bins, minlength=2 * HALF_BINS).cpu()
-            self.residuals += torch.bincount(bins, residual, minlength=2 * HALF_BINS).cpu()
+            weight = None if own is None else own[number]
+            part = residual if weight is None else residual.double() * weight
+            self.counts += torch.bincount(bins, weight, minlength=2 * HALF_BINS).cpu()
+            self.residuals += torch.bincount(bins, part, minlength=2 * HALF_BINS).cpu()
 
     def _widen(self, width: float) -> None:
         self.width = self.width or width
