@@ -36,8 +36,8 @@ from edgegd.recipe.paths import resolve_path
 from edgegd.recipe.schema import Recipe
 from edgegd.runtime.contract import Preprocessing
 
-_MOST_REFINED, _REFINED_PIXELS = 64, 32 * 640 * 640  # images, and their pixels together, that refinement takes
-_SENSED = 32  # images on which the errors' weights are measured, one backward pass each
+MOST_REFINED, REFINED_PIXELS = 64, 32 * 640 * 640  # images, and their pixels together, that refinement takes
+SENSED = 32  # images on which the errors' weights are measured, one backward pass each
 _CALIBRATION_BATCH = 4  # images at a time: enough to keep the histograms cheap, little memory
 
 
@@ -58,7 +58,7 @@ def run_ptq(folder: RunFolder, progress: Progress) -> None:
     )
     weighted = None
     if section.refine == "full" and section.observer in ("mse", AUTO_OBSERVER):  # the others know no errors
-        weighted = emphasised(histograms, _sensitivities(quantized, paths[:_SENSED], preprocessing, recipe, progress))
+        weighted = emphasised(histograms, _sensitivities(quantized, paths[:SENSED], preprocessing, recipe, progress))
     ranges = choose_ranges(plan, histograms, section.observer, section.percentile, emphasised=weighted)
     set_ranges(quantized, ranges)
     for group in settle_ranges(quantized):
@@ -67,7 +67,7 @@ def run_ptq(folder: RunFolder, progress: Progress) -> None:
     # With 8 bits it was seen to lose 0.4 points (driving scenes, 64 images) as well as to gain; with 7 it gains.
     if section.refine in ("fast", "full") or (section.refine == "auto" and plan.weight_format.bits < 8):
         height, width = recipe.model.size
-        count = max(1, min(_MOST_REFINED, _REFINED_PIXELS // (height * width)))  # they are all in memory at once
+        count = max(1, min(MOST_REFINED, REFINED_PIXELS // (height * width)))  # they are all in memory at once
         images = np.concatenate(list(batches(paths[:count], preprocessing, count)))
         refined = dataclasses.asdict(
             refine(
