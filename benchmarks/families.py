@@ -184,7 +184,7 @@ def parity(quantized: QuantizedModel, file: Path, paths: Sequence[Path]) -> dict
 def export(module: nn.Module, detector: Any, quantized: QuantizedModel, variant: str, folder: Path) -> Path:
     """The ONNX file of the float or the quantized model, with its contract."""
     plan = quantized.plan
-    graph = build_graph(module, plan, IMGSZ, OPSET)
+    graph = build_graph(module, IMGSZ, OPSET)
     origin = ("", "") if variant == "fp32" else (plan.sha256, plan.profile)
     set_metadata(graph, detector, contract_of(graph, detector, IMGSZ, variant, *origin))
     file = folder / f"{variant}.onnx"

@@ -73,7 +73,7 @@ def portable(model: Any, size: NetworkSize, variant: str) -> onnx.ModelProto:
         calibrate(module, iter(scenes(size, input_channels(model))), "minmax")
         settle_ranges(module)
         module.eval()
-    graph = build_graph(module, plan, size, OPSET)
+    graph = build_graph(module, size, OPSET)
     origin = (plan.sha256, plan.profile) if variant == "ptq" else ("", "")
     set_metadata(graph, model, contract_of(graph, model, size, variant, *origin))
     return graph

@@ -257,6 +257,21 @@ class InterruptedRunError(EdgegdError, exit_code=130):
     """Ctrl-C, or SIGTERM: the run stopped cleanly and the same command resumes it."""
 
 
+class InsertionError(UnsupportedModelError, exit_code=69):
+    """A pass cannot write what the plan wants into the float graph.
+
+    `pass_name` names the pass, `where` the address or node at which it stopped and `reason` says why.
+    """
+
+    def __init__(self, pass_name: str, where: str, reason: str, *, found: str = "") -> None:
+        self.pass_name, self.where, self.reason = pass_name, where, reason
+        super().__init__(
+            f"The pass {pass_name} cannot quantize {where}: {reason}.",
+            found=found,
+            mend="keep the operation float (quant.float), or use a model that edgegd supports",
+        )
+
+
 class PlanError(EdgegdError, exit_code=62):
     """A quantization plan, or the recipe's changes to it, name what the model or the rules do not have."""
 

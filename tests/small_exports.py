@@ -69,7 +69,7 @@ def quantize(model: Any, images: torch.Tensor) -> QuantizedModel:
 
 def _write(path: Path, model: Any, detector: Any, plan: QuantPlan, variant: str) -> Path:
     """Exports as the pipeline does."""
-    graph = build_graph(model, plan, plan.imgsz, OPSET)
+    graph = build_graph(model, plan.imgsz, OPSET)
     origin = ("", "") if variant == "fp32" else (plan.sha256, plan.profile)
     set_metadata(graph, detector, contract_of(graph, detector, plan.imgsz, variant, *origin))
     onnx.save(graph, path)

@@ -10,17 +10,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from edgegd.pipeline.models import quantized_model, stored_plan
+from edgegd.pipeline.models import model_to_quantize
+from edgegd.pipeline.onnx_files import write_quantized
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stages.export import finished_graph
+from edgegd.pipeline.stages.export import described_float_graph
+from edgegd.pipeline.stored import stored_plan, stored_state
 
 
 def main() -> None:
     """Exports what the command line names."""
     folder = RunFolder.open_existing(Path(sys.argv[1]))
-    model = quantized_model(folder, "ptq")
-    graph = finished_graph(folder, model, model.model, stored_plan(folder), "ptq")
-    folder.write("ptq.onnx", graph.SerializeToString())
+    plan, graph = stored_plan(folder), described_float_graph(folder, model_to_quantize(folder))
+    write_quantized(folder, graph, plan, stored_state(folder, "ptq", plan), "ptq", "ptq.onnx")
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ from edgegd.descent.fine_tune import fine_tune
 from edgegd.descent.listener import Functions
 from edgegd.descent.random_state import seed_everything
 from edgegd.detectors.batches import TrainingBatches, hyperparameters
-from edgegd.detectors.deployment import plan_detector
 from edgegd.detectors.losses import prepare_loss
 from edgegd.detectors.student import FloatStudent
 from edgegd.export.graph import build_graph
-from edgegd.pipeline.models import float_model, stored_dataset, torch_detections, validation_truth
+from edgegd.pipeline.models import float_model, torch_detections, validation_truth
 from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.stored import stored_dataset
 from edgegd.recipe.load import load_recipe
 
 RECIPE = "bccd/yolo26n"
@@ -78,10 +78,9 @@ def main() -> None:
     with TerminalProgress() as progress:
         run_stages(folder, ["data", "float"], progress)
         model, states, record = train(folder, progress)
-    plan = plan_detector(model, recipe.model.imgsz, recipe.target.profile)  # names the convolutions of the file
     for name, state in states.items():
         model.load_state_dict(state)
-        onnx.save(build_graph(model, plan, recipe.model.imgsz, recipe.export.opset), arguments.out / f"{name}.onnx")
+        onnx.save(build_graph(model, recipe.model.imgsz, recipe.export.opset), arguments.out / f"{name}.onnx")
     made = {
         "settings": dataclasses.asdict(recipe.train),
         "best_epoch": record["best_epoch"],

@@ -98,8 +98,8 @@ def emulate(model: Path, names: tuple[str, ...], count: int, as_json: bool) -> N
 def _models_and_images(path: Path, count: int, scratch: Path) -> tuple[list[Path], list[Path]]:
     if path.is_dir():
         from edgegd.pipeline.artifacts import EDGE, PORTABLE
-        from edgegd.pipeline.models import stored_dataset
         from edgegd.pipeline.run_folder import RunFolder
+        from edgegd.pipeline.stored import stored_dataset
 
         folder = RunFolder.open_existing(path)
         files = [folder.require(artifact) for artifact in (PORTABLE["qat"], EDGE["qat"])]

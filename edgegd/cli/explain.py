@@ -37,9 +37,10 @@ def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
     """
     with contextlib.redirect_stdout(sys.stderr):
         from edgegd.pipeline.artifacts import CALIBRATION, PLAN, PTQ_STATE, as_made
-        from edgegd.pipeline.models import adapted_reads, stored_swap
+        from edgegd.pipeline.models import stored_swap
         from edgegd.pipeline.run_folder import RunFolder
         from edgegd.pipeline.stage import require_current
+        from edgegd.pipeline.stored import adapted_reads
         from edgegd.plan.quant_plan import QuantPlan
         from edgegd.report.activation_swap import explain_swap
         from edgegd.report.plan import explain_file, explain_plan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
 
 import onnx
 import torch
@@ -11,9 +10,9 @@ from torch import nn
 
 from edgegd import __version__
 from edgegd.detectors.deployment import class_names, detection_head, input_channels, model_stride, output_kind
-from edgegd.export.graph import OUTPUT_NAME
+from edgegd.export.file_keys import write_keys
 from edgegd.network_size import NetworkSize, network_size
-from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
+from edgegd.runtime.contract import OUTPUT_NAME, ModelContract, OutputContract, Preprocessing
 
 
 def contract_of(
@@ -45,23 +44,5 @@ def contract_of(
 
 
 def set_metadata(graph: onnx.ModelProto, model: nn.Module, contract: ModelContract) -> None:
-    """Writes both sets of keys into the graph; Ultralytics reads str() of each of its own (engine/exporter.py)."""
-    ultralytics_keys: dict[str, Any] = {
-        "description": f"edgegd {contract.variant} detector",
-        "author": "edgegd",
-        "version": contract.versions["ultralytics"],
-        "license": "AGPL-3.0",
-        "stride": contract.stride,
-        "task": "detect",
-        "head": type(detection_head(model)).__name__,
-        "batch": 1,
-        "imgsz": list(contract.preprocessing.imgsz),
-        "names": dict(enumerate(contract.names)),
-        "args": {"batch": 1, "dynamic": False, "nms": False},
-        "channels": contract.preprocessing.image_channels,
-        "end2end": contract.output.kind == "end2end",
-    }
-    onnx.helper.set_model_props(
-        graph, {key: str(value) for key, value in ultralytics_keys.items()} | contract.to_metadata()
-    )
-    graph.producer_name, graph.producer_version = "edgegd", __version__
+    """Writes both sets of keys into the graph."""
+    write_keys(graph, contract, type(detection_head(model)).__name__)

@@ -33,11 +33,6 @@ def for_profile(quantized: QuantizedModel, profile: str) -> QuantizedModel:
     return other.eval()
 
 
-def requantizes(trained_for: str, profile: str) -> bool:
-    """Whether a model trained for one profile has other weights in another."""
-    return TABLES[profile].weight.qmax < TABLES[trained_for].weight.qmax
-
-
 @torch.no_grad()
 def _saturate_weights(quantized: QuantizedModel, qmax: int) -> None:
     # A learned scale lets weights saturate at the codes of training, which are fewer than those of this profile.

@@ -45,6 +45,8 @@ DESCENT = Artifact("descent.json", "qat")
 DESCENT_STEPS = Artifact("descent.jsonl", "qat")
 PORTABLE = {variant: Artifact(f"{variant}.onnx", "export") for variant in VARIANTS}
 EDGE = {variant: Artifact(edge_file(PORTABLE[variant]), "export") for variant in QUANTIZED}
+ADAPTED_GRAPH = Artifact("adapted.onnx", "export")
+"""The float graph of adapted.pt, where the recipe swaps activations: then fp32.onnx is not what is quantized."""
 MODELS = (*PORTABLE.values(), *EDGE.values())
 PASSES = Artifact("passes.json", "export")
 VERIFICATION = Artifact("verify.json", "verify")
@@ -52,6 +54,8 @@ ACCURACY = Artifact("accuracy.json", "accuracy")
 LATENCY = Artifact("latency.json", "latency")
 REPORT = Artifact("report.json", "report")
 REPORT_TEXT = Artifact("report.md", "report")
+MODEL_READS = (FLOAT_MODEL, PLAN, PTQ_STATE, QAT_STATE)
+"""What a stage reads that puts all models of a run together in torch, beside edgegd.pipeline.stored.adapted_reads."""
 STATES = {"ptq": PTQ_STATE, "qat": QAT_STATE}
 """Variant -> the weights and ranges of its quantized model."""
 

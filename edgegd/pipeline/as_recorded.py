@@ -8,8 +8,8 @@ from typing import Any
 
 from edgegd.data.contents import require_loaded, require_loaded_without_boxes
 from edgegd.data.view import UNLABELLED
-from edgegd.pipeline.models import stored_contents, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.stored import stored_contents, stored_dataset
 
 
 def require_as_recorded(

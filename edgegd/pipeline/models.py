@@ -1,4 +1,4 @@
-"""How the models of a run are put together from its artifacts."""
+"""How the models of a run are put together in torch from its artifacts."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import safetensors.torch
 import torch
 
 from edgegd.accuracy.ground_truth import GroundTruth
-from edgegd.data.contents import ImageContent, current_boxes
-from edgegd.data.dataset import Dataset
+from edgegd.data.contents import current_boxes
 from edgegd.detectors.activation_swap import ActivationSwap, require_swapped
 from edgegd.detectors.deployment import class_names, deploy, input_channels, model_stride, output_kind, trace_detector
 from edgegd.detectors.float_checkpoint import open_checkpoint
 from edgegd.errors import ActivationError, LabelError
-from edgegd.pipeline.artifacts import ACTIVATION, ADAPTED_MODEL, DATA, FLOAT_MODEL, PLAN, STATES, Artifact, as_made
+from edgegd.pipeline.artifacts import ACTIVATION, ADAPTED_MODEL, FLOAT_MODEL, STATES, as_made
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.plan.quant_plan import QuantPlan, require_plan_fits
+from edgegd.pipeline.stored import adapted_reads, stored_contents, stored_dataset, stored_plan
+from edgegd.plan.quant_plan import require_plan_fits
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.stored_state import load_state
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
@@ -28,22 +28,6 @@ from edgegd.runtime.images import read_for
 from edgegd.runtime.letterbox import preprocess
 
 _BATCH = 8  # images at a time in torch: enough to amortise the calls, little memory
-
-
-def stored_dataset(folder: RunFolder) -> Dataset:
-    """The data set as the `data` stage recorded it."""
-    with as_made(folder, DATA):
-        data = folder.read_json(DATA)
-        unlabelled = tuple(map(Path, data.get("unlabelled_images", ())))
-        return Dataset(
-            Path(data["root"]),
-            Path(data["yaml_path"]),
-            tuple(data["names"]),
-            tuple(map(Path, data["train_images"])),
-            tuple(map(Path, data["val_images"])),
-            data.get("channels", 3),
-            unlabelled,
-        )
 
 
 def validation_truth(folder: RunFolder) -> GroundTruth:
@@ -66,14 +50,6 @@ def validation_truth(folder: RunFolder) -> GroundTruth:
     return truth
 
 
-def stored_contents(folder: RunFolder) -> dict[Path, ImageContent]:
-    """What every image held when stage `data` read it."""
-    with as_made(folder, DATA):
-        data = folder.read_json(DATA)
-        images = map(Path, [*data["train_images"], *data["val_images"], *data.get("unlabelled_images", ())])
-        return {image: ImageContent(*row) for image, row in zip(images, data["contents"], strict=True)}
-
-
 def float_model(folder: RunFolder) -> Any:
     """The run's float checkpoint in its deployed form."""
     return deploy(open_checkpoint(folder.require(FLOAT_MODEL)), end2end=folder.recipe.model.end2end)
@@ -82,11 +58,6 @@ def float_model(folder: RunFolder) -> Any:
 def run_preprocessing(folder: RunFolder, model: torch.nn.Module) -> Preprocessing:
     """How images become the input of the run's `model`: the recipe's size, the model's channels."""
     return Preprocessing.of_images(folder.recipe.model.size, input_channels(model))
-
-
-def adapted_reads(folder: RunFolder) -> tuple[Artifact, ...]:
-    """What a stage that needs `model_to_quantize` reads beside float.pt."""
-    return (ACTIVATION, ADAPTED_MODEL) if folder.recipe.quant.activation != "silu" else ()
 
 
 def model_to_quantize(folder: RunFolder) -> Any:
@@ -126,11 +97,6 @@ def stored_swap(folder: RunFolder) -> ActivationSwap:
             mend=f"choose anew: `edgegd activation {folder.path}`, then `edgegd adapt {folder.path}`",
         )
     return swap
-
-
-def stored_plan(folder: RunFolder) -> QuantPlan:
-    """The run's quantization plan."""
-    return QuantPlan.from_json(folder.require(PLAN).read_text(encoding="utf-8"))
 
 
 def quantized_model(folder: RunFolder, variant: str) -> QuantizedModel:

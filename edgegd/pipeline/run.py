@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from edgegd.atomic_files import explaining_full_disk
-from edgegd.descent.device import require_device
 from edgegd.errors import InterruptedRunError
 from edgegd.pipeline.registry import STAGES
 from edgegd.pipeline.run_folder import RunFolder
@@ -20,6 +19,8 @@ def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force
     Raises TrainingDeviceError before any work where a stage would train on a device that is not there.
     """
     if any(name in STAGES and STAGES[name].trains for name in names):
+        from edgegd.descent.device import require_device  # needs torch, which other stages do without
+
         require_device(folder.recipe.train.device)
     outcome = {}
     for remark in remarks(folder.target, folder.path):

@@ -26,7 +26,7 @@ class Stage:
 
     `reads` are the artifacts of other stages that it reads, `makes` are its own, `sections` the recipe keys it depends
     on. `outside(folder)` returns what else it depends on (files of the user, this machine) as plain data;
-    `reads_also(folder)` what it reads under this run's recipe beside `reads`.
+    `reads_also(folder)` and `makes_also(folder)` what it reads and makes under this run's recipe beside those.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Stage:
     run: Callable[[RunFolder, Progress], None]
     outside: Callable[[RunFolder], Any] = lambda folder: None
     reads_also: Callable[[RunFolder], tuple[Artifact, ...]] = lambda folder: ()
+    makes_also: Callable[[RunFolder], tuple[Artifact, ...]] = lambda folder: ()
 
 
 def sources_hash(*excluded: str, only: str = "") -> str:
@@ -66,7 +67,7 @@ def run_stage(stage: Stage, folder: RunFolder, progress: Progress, *, force: boo
 
     Raises MissingArtifactError where an artifact that it reads is missing, damaged or out of date.
     """
-    reads = (*stage.reads, *stage.reads_also(folder))
+    reads, makes = (*stage.reads, *stage.reads_also(folder)), (*stage.makes, *stage.makes_also(folder))
     inputs = {
         "code": code_version(),
         "recipe": section_hash(folder.recipe, *stage.sections) if stage.sections else "",
@@ -78,7 +79,7 @@ def run_stage(stage: Stage, folder: RunFolder, progress: Progress, *, force: boo
     own_folder(folder.path / "manifests")
     folder.artifact(_manifest(stage.name)).unlink(missing_ok=True)
     stage.run(folder, progress)
-    outputs = {str(artifact): sha256_of(folder.artifact(artifact)) for artifact in stage.makes}
+    outputs = {str(artifact): sha256_of(folder.artifact(artifact)) for artifact in makes}
     inputs["outside"] = stage.outside(folder)  # a data set drawn or fetched just now counts as it is now
     folder.write_json(_manifest(stage.name), {"schema": 1, "stage": stage.name, "inputs": inputs, "outputs": outputs})
     return True

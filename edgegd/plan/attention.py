@@ -40,6 +40,7 @@ SCALE, TRANSPOSE, SCORES, SOFTMAX, VALUES = (
 )
 PARTS = (SCALE, TRANSPOSE, SCORES, SOFTMAX, VALUES)
 EXPONENT = "exponent"  # the tensor E inside the softmax
+LOWEST_EXPONENT = -6.25  # what lies below weighs nothing
 EXPONENT_SCALE = float(np.float32(6.247 / 255))
 _RANGES = {f"/{EXPONENT}": (EXPONENT_SCALE, 255), "": (float(np.float32(1 / 255)), 0)}
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 SMALLEST_SCALE, LARGEST_SCALE = 2.0**-40, 2.0**100
 """What a scale is kept between. Below the first, a division in float32 would overflow for ordinary activations. Powers
 of two: float32 has them exactly, so a scale that is rounded to float32 stays within them."""
+LARGEST_BIAS_CODE = 2**30
+"""What weight scales keep the codes of a bias within. The int32 accumulator holds bias and products: half of it is left
+for the products (33 thousand of 255 * 127)."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from edgegd.plan.profiles import INTEGER
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.timing import Profile
 
-_BARRIER = "Max"  # of one operand: edgegd.quant.nodes.float_barrier
+_BARRIER = "Max"  # of one operand: edgegd.export.insert.barriers
 
 
 @dataclass(frozen=True)

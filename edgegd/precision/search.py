@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from edgegd.detectors.deployment import input_channels
-from edgegd.export.graph import build_graph
+from edgegd.export.insert.quantized_graph import quantized_graph
 from edgegd.latency.measuring.measure import measure
 from edgegd.plan.quant_plan import QuantPlan
-from edgegd.plan.traced_op import TracedOp
 from edgegd.precision.assembly import Addresses, assemble, float_addresses, times_ms, units_of
 from edgegd.precision.borders import BorderPrices, border_prices, probe_patterns
 from edgegd.precision.problem import Problem
 from edgegd.precision.result import Point, SearchResult
-from edgegd.precision.sensitivity import HeadNoise, PartlyQuantized, to_db
+from edgegd.precision.sensitivity import HeadNoise, to_db
 from edgegd.precision.solver import STEPS_DB, Choice, pareto_front
+from edgegd.precision.subject import Subject
 from edgegd.precision.timing import Profile, profile_models
 from edgegd.progress import Progress
-from edgegd.quant.attach import QuantizedModel
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.base import Target
 
 RULES = "rules"  # the point that is the rules' own plan
 _FP32 = "fp32"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is searched: a calibrated model, the trace of its float form, its head's tensors, images by batches.
-
-    `replan(addresses)` makes the plan that keeps these float beyond the rules; batches are (N, C, H, W) float32.
-    """
-
-    quantized: QuantizedModel
-    ops: tuple[TracedOp, ...]
-    head: Addresses
-    batches: Sequence[torch.Tensor]
-    replan: Callable[[Addresses], QuantPlan]
-    opset: int
 
 
 @dataclass(frozen=True)
@@ -68,11 +48,11 @@ def search(
 
     `images` and `made_from` are written into the result. Raises what profiling and measuring raise.
     """
-    plan = subject.quantized.plan
+    plan = subject.plan
     units = units_of(plan)
-    noise = HeadNoise(subject.quantized, subject.head, subject.batches)
+    noise = HeadNoise(subject, units)
     noises = []
-    for value in noise.of_units(units):
+    for value in noise.of_units():
         noises.append(value)
         progress.update(len(noises), len(units), "sensitivity of every operation")
     with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +124,7 @@ def _problem(
 
     A border costs more than its nodes: what stands alone between borders has its caches and layouts to itself.
     """
-    plan = subject.quantized.plan
+    plan = subject.plan
     kept_float = set(probe_patterns(plan))
     choice = [not kept_float & set(unit) for unit in units_of(plan)]
 
@@ -156,7 +136,7 @@ def _problem(
             times_ms(profiles[_FP32]),
             noises,
             prices,
-            input_channels(subject.quantized.model),
+            subject.graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value,
         )
 
     prices = border_prices(profiles["probe"], [profiles["integer"], profiles[_FP32]])
@@ -174,14 +154,14 @@ class _Files:
         self._subject, self._folder = subject, folder
 
     def of(self, plan: QuantPlan) -> Path:
-        quantized = self._subject.quantized
-        return self._written(plan.sha256, lambda: PartlyQuantized.like(quantized, plan, ()), plan)
+        path = self._folder / f"{plan.sha256}.onnx"
+        if not path.exists():
+            graph = quantized_graph(self._subject.graph, plan, self._subject.state_under(plan))
+            path.write_bytes(graph.SerializeToString())
+        return path
 
     def float(self) -> Path:
-        return self._written(_FP32, lambda: self._subject.quantized.model, self._subject.quantized.plan)
-
-    def _written(self, name: str, model: Callable[[], nn.Module], plan: QuantPlan) -> Path:
-        path = self._folder / f"{name}.onnx"
+        path = self._folder / f"{_FP32}.onnx"
         if not path.exists():
-            path.write_bytes(build_graph(model(), plan, plan.imgsz, self._subject.opset).SerializeToString())
+            path.write_bytes(self._subject.graph.SerializeToString())
         return path

@@ -10,15 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
-from torch import nn
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
+from edgegd.export.insert.base import Insertion
+from edgegd.export.insert.quantized_graph import quantized_graph
 from edgegd.plan.profiles.table import HeadPaths
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.plan.traced_op import TracedOp
 from edgegd.precision.assembly import Addresses
-from edgegd.quant.attach import QuantizedModel
+from edgegd.precision.float_values import open_graph, value_names
+from edgegd.precision.subject import Subject
+from edgegd.precision.switched_graph import SWITCHES, switched_graph
+from edgegd.runtime.contract import INPUT_NAME
 from edgegd.signal_to_noise import decibel
+from edgegd.verify.exact_session import load_exact
+
+Array = NDArray[np.float32]
 
 
 def to_db(noise: float) -> float:
@@ -44,80 +54,54 @@ def _decodes(module: str, head: HeadPaths) -> bool:
     )
 
 
-class PartlyQuantized(QuantizedModel):
-    """A QuantizedModel of which only the units in `only` are quantized (None: all), and which keeps the head's tensors.
+class HeadNoise:
+    """Compares quantized forms of a model with its float form on the subject's images, in onnxruntime.
 
     A unit on its own reads the codes that it would read under the plan, made from what arrives in float.
     """
 
-    def __init__(self, model: nn.Module, plan: QuantPlan, head: Addresses) -> None:
-        super().__init__(model, plan)
-        self.only: frozenset[str] | None = None
-        self.head: dict[str, torch.Tensor] = dict.fromkeys(head, torch.empty(0))
+    def __init__(self, subject: Subject, units: Sequence[Addresses]) -> None:
+        self._subject, self._units = subject, units
+        insertion = Insertion(subject.plan, subject.state, {op.address: op for op in subject.ops})
+        names = value_names(subject.graph, subject.plan)
+        self._head = [names[address][0] for address in subject.head]
+        self._switched = open_graph(switched_graph(subject.graph, insertion, units), self._head)
+        self._float = self._run_switched(None)
 
-    @staticmethod
-    def like(quantized: QuantizedModel, plan: QuantPlan, head: Addresses) -> PartlyQuantized:
-        """The same model and ranges under `plan`, which quantizes nothing that the model's own plan does not."""
-        partly = PartlyQuantized(quantized.model, plan, head)
-        for address, group in plan.groups.items():
-            found = quantized.range_of(quantized.plan.groups[address])
-            partly.range_of(group).set_range(found.scale_value, int(found.zero_point))
-        partly.follow_weights(tie=True)
-        partly.eval()
-        return partly
-
-    def run(self, address: str, func: Any, args: Any, kwargs: Any) -> Any:
-        if self.only is None:
-            result = super().run(address, func, args, kwargs)
-        elif address in self.only:
-            sources = iter(self.plan.by_address[address].inputs)
-            args = [self._codes(arg, sources) for arg in args]
-            result = super().run(address, func, args, kwargs)
-        else:
-            result = func(*args, **kwargs)
-        if address in self.head:
-            self.head[address] = result.detach()
-        return result
-
-    def _codes(self, arg: Any, sources: Iterator[str]) -> Any:
-        # Tensors that operations made come first among the arguments; weights, for which no source is left, after them.
-        if isinstance(arg, (list, tuple)):
-            return type(arg)(self._codes(item, sources) for item in arg)
-        source = next(sources, "") if isinstance(arg, torch.Tensor) else ""
-        inside = self.only is not None and source in self.only
-        return self.quantize(source, arg) if source and not inside else arg
-
-
-class HeadNoise:
-    """Compares quantized forms of one model with its float form on `images` (N, C, H, W) float32, in batches."""
-
-    def __init__(self, quantized: QuantizedModel, head: Addresses, batches: Sequence[torch.Tensor]) -> None:
-        self._quantized, self._head, self._batches = quantized, head, batches
-        self._float = self._run(PartlyQuantized.like(quantized, quantized.plan, head), frozenset())
-
-    def of_units(self, units: Sequence[Addresses]) -> Iterator[float]:
+    def of_units(self) -> Iterator[float]:
         """The relative noise of the head when only one unit is quantized, for each unit in turn."""
-        model = PartlyQuantized.like(self._quantized, self._quantized.plan, self._head)
-        for unit in units:
-            yield self._noise(self._run(model, frozenset(unit)))
+        for index in range(len(self._units)):
+            yield self._noise(self._run_switched(index))
 
     def of_plan(self, plan: QuantPlan) -> float:
         """The relative noise of the head under a whole plan."""
-        return self._noise(self._run(PartlyQuantized.like(self._quantized, plan, self._head), None))
+        graph = quantized_graph(self._subject.graph, plan, self._subject.state_under(plan))
+        shown = onnx.ModelProto()
+        shown.CopyFrom(graph)
+        made = {name for node in graph.graph.node for name in node.output}
+        names = []
+        for address, name in zip(self._subject.head, self._head, strict=True):
+            quantized = f"{address}/dequantized"
+            names.append(quantized if quantized in made else name)
+            shown.graph.output.append(onnx.helper.make_tensor_value_info(names[-1], onnx.TensorProto.FLOAT, None))
+        return self._noise(self._run(load_exact(shown), names, {}))
 
-    @torch.no_grad()
-    def _run(self, model: PartlyQuantized, only: frozenset[str] | None) -> list[torch.Tensor]:
+    def _run_switched(self, only: int | None) -> list[Array]:
+        switches = np.arange(len(self._units)) == (-1 if only is None else only)
+        return self._run(self._switched, self._head, {SWITCHES: switches})
+
+    def _run(self, session: InferenceSession, names: Sequence[str], further: dict[str, Any]) -> list[Array]:
         """Each head tensor over all images."""
-        model.only = only
-        found: list[dict[str, torch.Tensor]] = []
-        for batch in self._batches:
-            model(batch)
-            found.append(dict(model.head))
-        return [torch.cat([tensors[address] for tensors in found]) for address in self._head]
+        found = [
+            session.run(list(names), {INPUT_NAME: image[None]} | further)
+            for batch in self._subject.batches
+            for image in batch
+        ]
+        return [np.concatenate(tensors) for tensors in zip(*found, strict=True)]
 
-    def _noise(self, tensors: Sequence[torch.Tensor]) -> float:
+    def _noise(self, tensors: Sequence[Array]) -> float:
         relative = [
-            float((own - exact).double().square().mean() / exact.double().var(correction=0).clamp(min=1e-30))
+            float(np.square((own - exact).astype(np.float64)).mean() / max(exact.astype(np.float64).var(), 1e-30))
             for own, exact in zip(tensors, self._float, strict=True)
         ]
         return sum(relative) / len(relative)

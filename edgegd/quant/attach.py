@@ -10,12 +10,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgegd.addresses import INPUT
-from edgegd.plan.profiles import EXACT, FLOAT, INTEGER, MOVE
+from edgegd.plan.profiles import EXACT, INTEGER, MOVE
 from edgegd.plan.quant_plan import PlannedOp, QuantPlan
 from edgegd.quant import integer
 from edgegd.quant.attention_steps import AttentionSteps
 from edgegd.quant.fake_quantize import FakeQuantizeSiLU
-from edgegd.quant.nodes import float_barrier, portable_softmax
 from edgegd.quant.quantizers import ActivationQuantizer, WeightQuantizer, fake_quantize_bias, update_ranges
 from edgegd.quant.tracing import AddressedMode
 
@@ -90,8 +89,6 @@ class QuantizedModel(nn.Module):
         if self.observe is not None:
             self.observe(address, x)
             return x
-        if torch.onnx.is_in_onnx_export():
-            return quantizer.exported(x, self.plan.activation_format, address)
         return self.done(address, quantizer(x))
 
     def done(self, address: str, codes: torch.Tensor) -> torch.Tensor:
@@ -105,7 +102,7 @@ class QuantizedModel(nn.Module):
             return func(*args, **kwargs)
         if op.decision == EXACT:
             return self._attention.run(op, func, args, kwargs)
-        quantizing = self.observe is None and not torch.onnx.is_in_onnx_export()
+        quantizing = self.observe is None
         if op.decision == INTEGER:
             if self.before_convolution is not None and op.weight:
                 self.before_convolution(op, args[0])
@@ -118,25 +115,10 @@ class QuantizedModel(nn.Module):
                 return self._silu(address, *args)
         elif quantizing and address in self._absorbed:
             return args[0]  # the convolution before it has quantized its result in this operation's range
-        if op.operation == "softmax" and torch.onnx.is_in_onnx_export():
-            func = portable_softmax
         result = func(*args, **kwargs)
-        if address in self._keeping_codes and (op.decision == MOVE or self.observe is None):
-            return self._moved(address, result)
-        if torch.onnx.is_in_onnx_export() and self._is_between_codes(op):
-            result = float_barrier(result)
+        if address in self._keeping_codes and (op.decision == MOVE or quantizing):
+            return result  # one range on both sides: codes stay the codes they were
         return self.quantize(address, result) if isinstance(result, torch.Tensor) else result
-
-    def _is_between_codes(self, op: PlannedOp) -> bool:
-        return op.decision == FLOAT and all(address in self._range_of for address in (op.address, *op.inputs))
-
-    def _moved(self, address: str, result: Any) -> Any:
-        # One range on both sides: codes stay the codes they were, and only the exported graph needs the Q/DQ pair.
-        if address not in self._range_of or not torch.onnx.is_in_onnx_export():
-            return result
-        if isinstance(result, torch.Tensor):
-            return self.quantize(address, result)
-        return type(result)(self.quantize(address, item) for item in result)
 
     def _convolution(
         self,
@@ -150,15 +132,13 @@ class QuantizedModel(nn.Module):
         if self.observe is not None:
             return F.conv2d(x, weight, bias, *args, **kwargs)
         quantizer = self.weight_quantizer(op)
-        if torch.onnx.is_in_onnx_export():  # the exporter stores the bias's int32 codes itself
-            return F.conv2d(x, quantizer.exported(weight, op.address), bias, *args, **kwargs)
         if bias is not None:
             bias = fake_quantize_bias(bias, self._range_of[op.inputs[0]].scale * quantizer.scale)
         return F.conv2d(x, quantizer(weight), bias, *args, **kwargs)
 
     def _silu(self, address: str, x: torch.Tensor) -> torch.Tensor:
         gate_address = f"{address}/sigmoid"
-        if self.observe is not None or torch.onnx.is_in_onnx_export():
+        if self.observe is not None:
             return self.quantize(address, x * self.quantize(gate_address, torch.sigmoid(x)))
         gate, result = self._range_of[gate_address], self._range_of[address]
         quantized: torch.Tensor = FakeQuantizeSiLU.apply(

@@ -1,4 +1,4 @@
-"""An exact attention (plan/attention.py) inside a forward pass: calibration, training, evaluation and export of it."""
+"""An exact attention (plan/attention.py) inside a forward pass: calibration, training and evaluation of it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edgegd.plan.attention import EXPONENT, SCALE, SCORES, SOFTMAX, TRANSPOSE, VALUES, code_scale, planned_attentions
+from edgegd.plan.attention import (
+    EXPONENT,
+    LOWEST_EXPONENT,
+    SCALE,
+    SCORES,
+    SOFTMAX,
+    TRANSPOSE,
+    VALUES,
+    code_scale,
+    planned_attentions,
+)
 from edgegd.plan.quant_plan import PlannedOp
 from edgegd.quant import integer
-from edgegd.quant.nodes import IntegerColumnSums, IntegerProduct
 from edgegd.quant.quantizers import ActivationQuantizer
 
 if TYPE_CHECKING:
     from edgegd.quant.attach import QuantizedModel
-
-_LOWEST_EXPONENT = -6.25  # what lies below weighs nothing
 
 
 class AttentionSteps:
@@ -31,26 +38,26 @@ class AttentionSteps:
     def run(self, op: PlannedOp, func: Callable[..., Any], args: Any, kwargs: Any) -> torch.Tensor:
         """One operation with its result as the plan wants it.
 
-        Calibration shows the exponents and weights; training changes the softmax alone. Evaluation and export leave
-        out the multiplication and the transposes, and compute scores and weights with keys as rows.
+        Calibration shows the exponents and weights; training changes the softmax alone. Evaluation leaves out the
+        multiplication and the transposes, and computes scores and weights with keys as rows.
         """
-        owner, exporting = self._owner, torch.onnx.is_in_onnx_export()
+        owner = self._owner
         if owner.observe is not None:
             return self._observed(op, func(*args, **kwargs), args[0], owner.observe)
-        if owner.training and not exporting:
+        if owner.training:
             result: torch.Tensor = self._trained(op, args[0]) if op.operation == SOFTMAX else func(*args, **kwargs)
             return owner.quantize(op.address, result) if op.operation == VALUES else result
         if op.operation == SCALE:
             (self._constants[op.address],) = (factor for factor in args if not isinstance(factor, torch.Tensor))
         if op.operation in (SCALE, TRANSPOSE):
             return next(operand for operand in args if isinstance(operand, torch.Tensor))
-        return (self._exported if exporting else self._evaluated)(op, *args[:2])
+        return self._evaluated(op, *args[:2])
 
     def _observed(
         self, op: PlannedOp, result: torch.Tensor, x: torch.Tensor, show: Callable[[str, torch.Tensor], None]
     ) -> torch.Tensor:
         if op.operation == SOFTMAX:
-            below = (x - x.amax(-1, keepdim=True)).clamp(min=_LOWEST_EXPONENT).mT  # keys as rows
+            below = (x - x.amax(-1, keepdim=True)).clamp(min=LOWEST_EXPONENT).mT  # keys as rows
             show(f"{op.address}/{EXPONENT}", below)
             show(op.address, below.exp())
         elif op.operation == VALUES:
@@ -87,17 +94,3 @@ class AttentionSteps:
             return owner.done(op.address, weights(owner.done(f"{op.address}/{EXPONENT}", below).exp()))
         value, weights = self._range(attention.value), self._range(attention.softmax)
         return owner.quantize(op.address, integer.attention_values(x, value, other, weights))
-
-    def _exported(self, op: PlannedOp, x: torch.Tensor, other: Any = None) -> torch.Tensor:
-        fmt = self._owner.plan.activation_format
-        if op.operation == SCORES:
-            product: torch.Tensor = IntegerProduct.apply(other, x, True)  # type: ignore[no-untyped-call]
-            return product
-        if op.operation == SOFTMAX:
-            exponents, weights = self._ranges(op)
-            below = x - x.amax(-2, keepdim=True)
-            below = exponents.exported(below, fmt, f"{op.address}/{EXPONENT}", self._code_scale(op))
-            return weights.exported(below.exp(), fmt, op.address)
-        sums, total = IntegerProduct.apply(x, other, False), IntegerColumnSums.apply(other)  # type: ignore[no-untyped-call]
-        mean: torch.Tensor = sums / total * self._range(self._of[op.address].value).scale_value
-        return self._owner.quantize(op.address, mean)

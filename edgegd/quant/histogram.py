@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 HALF_BINS = 4096
 _SMALLEST_EXTREME = 1e-12  # below it the bins get no narrower
@@ -22,19 +26,17 @@ class Histogram:
     """
 
     def __init__(self) -> None:
-        self.counts = torch.zeros(2 * HALF_BINS, dtype=torch.float64)
-        self.residuals = torch.zeros(2 * HALF_BINS, dtype=torch.float64)
+        self.counts: NDArray[np.float64] = np.zeros(2 * HALF_BINS)
+        self.residuals: NDArray[np.float64] = np.zeros(2 * HALF_BINS)
         self.width = 0.0
         self.low, self.high = math.inf, -math.inf
 
     def add(self, values: torch.Tensor) -> None:
         """Counts every element of a float tensor of any shape; ValueError where one is not finite."""
-        low, high = (float(v) for v in torch.aminmax(values))
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError(f"values from {low} to {high}")
-        self.low, self.high = min(self.low, low), max(self.high, high)
-        largest = max(abs(low), abs(high), _SMALLEST_EXTREME)
-        self._widen(2.0 ** math.frexp(largest / HALF_BINS)[1])  # the power of two above
+        import torch  # add_array does without
+
+        low, high = torch.aminmax(values)
+        self._include(float(low), float(high))
         flat = values.detach().flatten()
         for block in flat.split(_BLOCK if flat.device.type == "cpu" else len(flat)):
             # The width is a power of two, so the division by it is exact; three times faster than torch.histc.
@@ -42,16 +44,34 @@ class Histogram:
             edge = residual.floor()
             residual -= edge
             bins = edge.add_(HALF_BINS).to(torch.int32)
-            self.counts += torch.bincount(bins, minlength=2 * HALF_BINS).cpu()
-            self.residuals += torch.bincount(bins, residual, minlength=2 * HALF_BINS).cpu()
+            self.counts += torch.bincount(bins, minlength=2 * HALF_BINS).cpu().numpy()
+            self.residuals += torch.bincount(bins, residual, minlength=2 * HALF_BINS).cpu().numpy()
+
+    def add_array(self, values: NDArray[Any]) -> None:
+        """As `add`, of a float32 array."""
+        self._include(float(values.min()), float(values.max()))
+        flat = values.ravel()
+        for start in range(0, flat.size, _BLOCK):
+            scaled = flat[start : start + _BLOCK] * np.float32(1 / self.width)
+            edge = np.floor(scaled)
+            bins = (edge + HALF_BINS).astype(np.int32)
+            self.counts += np.bincount(bins, minlength=2 * HALF_BINS)
+            self.residuals += np.bincount(bins, scaled - edge, minlength=2 * HALF_BINS)
+
+    def _include(self, low: float, high: float) -> None:
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"values from {low} to {high}")
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        largest = max(abs(low), abs(high), _SMALLEST_EXTREME)
+        self._widen(2.0 ** math.frexp(largest / HALF_BINS)[1])  # the power of two above
 
     def _widen(self, width: float) -> None:
         self.width = self.width or width
         while self.width < width:
             self.residuals[1::2] += self.counts[1::2]  # from the lower edge of the even bin
             for bins, unit in ((self.counts, 1), (self.residuals, 2)):
-                merged = bins.view(-1, 2).sum(1) / unit  # (8192,) -> (4096,)
-                bins.zero_()
+                merged = bins.reshape(-1, 2).sum(1) / unit  # (8192,) -> (4096,)
+                bins.fill(0)
                 bins[HALF_BINS // 2 : HALF_BINS // 2 + HALF_BINS] = merged
             self.width *= 2
 
@@ -62,7 +82,7 @@ class Histogram:
         parts = [part for part in histograms if part.width]
         for part in parts:
             copy = Histogram()
-            copy.counts, copy.residuals, copy.width = part.counts.clone(), part.residuals.clone(), part.width
+            copy.counts, copy.residuals, copy.width = part.counts.copy(), part.residuals.copy(), part.width
             copy._widen(max(p.width for p in parts))
             total.counts += copy.counts
             total.residuals += copy.residuals
@@ -72,7 +92,7 @@ class Histogram:
 
     def bins(self) -> tuple[np.ndarray, np.ndarray]:
         """Means of the values in widths, and counts, of the bins that are not empty; float64 (B,), by rising value."""
-        counts = self.counts.numpy()
-        filled = counts > 0
+        filled = self.counts > 0
         edges = np.arange(-HALF_BINS, HALF_BINS)[filled]
-        return edges + self.residuals.numpy()[filled] / counts[filled], counts[filled]
+        counts = self.counts[filled]
+        return edges + self.residuals[filled] / counts, counts

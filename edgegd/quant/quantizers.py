@@ -13,13 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgegd.plan.formats import LARGEST_SCALE, SMALLEST_SCALE, UINT8_ACTIVATION, Format
+from edgegd.plan.formats import LARGEST_BIAS_CODE, LARGEST_SCALE, SMALLEST_SCALE, UINT8_ACTIVATION, Format
 from edgegd.quant.fake_quantize import FakeQuantizeActivation, FakeQuantizeWeight
-from edgegd.quant.nodes import QuantizeDequantizeActivation, QuantizeDequantizeWeight
 
 _INT32_MAX = 2**31 - 1
-# The int32 accumulator holds bias and products: half of it is left for the products (33 thousand of 255 * 127).
-_LARGEST_BIAS_CODE = 2**30
 
 
 class ActivationQuantizer(nn.Module):
@@ -81,17 +78,6 @@ class ActivationQuantizer(nn.Module):
         """Fake-quantizes a tensor of any shape; the result is float32."""
         result: torch.Tensor = FakeQuantizeActivation.apply(
             x, self.log_scale, self.shift, self.scale, self._scale_value, self.bounds
-        )  # type: ignore[no-untyped-call]
-        return result
-
-    def exported(self, x: torch.Tensor, fmt: Format, address: str, code_scale: float | None = None) -> torch.Tensor:
-        """The Q/DQ pair of an export in `fmt`: int8 codes are uint8 codes less 128.
-
-        `code_scale` is the scale in the units of x, where those are others than the result's (a softmax's exponents).
-        """
-        zero_point = self._zero_point_value + fmt.qmin - self.format.qmin
-        result: torch.Tensor = QuantizeDequantizeActivation.apply(
-            x, code_scale or self._scale_value, self._scale_value, zero_point, fmt.signed, address
         )  # type: ignore[no-untyped-call]
         return result
 
@@ -172,7 +158,7 @@ class WeightQuantizer(nn.Module):
 
     def _set(self, scale: torch.Tensor, bias: torch.Tensor | None, input_scale: torch.Tensor) -> None:
         if bias is not None:
-            scale = torch.maximum(scale, bias.detach().abs() / (input_scale * _LARGEST_BIAS_CODE))
+            scale = torch.maximum(scale, bias.detach().abs() / (input_scale * LARGEST_BIAS_CODE))
         self.scale.copy_(scale.clamp_(SMALLEST_SCALE, LARGEST_SCALE))
         if self.log_scale is not None:
             self.log_scale.copy_(self.scale.log())
@@ -184,11 +170,6 @@ class WeightQuantizer(nn.Module):
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Fake-quantizes a weight of shape (C_out, C_in / groups, kH, kW)."""
         result: torch.Tensor = FakeQuantizeWeight.apply(weight.float(), self.log_scale, self.scale, self.format.qmax)  # type: ignore[no-untyped-call]
-        return result
-
-    def exported(self, weight: torch.Tensor, address: str) -> torch.Tensor:
-        """The Q/DQ pair of an export, before edgegd.export.graph stores the codes instead of the weight."""
-        result: torch.Tensor = QuantizeDequantizeWeight.apply(weight, self.scale, f"{address}/weight")  # type: ignore[no-untyped-call]
         return result
 
 

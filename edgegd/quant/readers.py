@@ -8,13 +8,16 @@ Paper on Neural Network Quantization", section 3.1, weigh logits by cross entrop
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edgegd.plan.profiles import FLOAT
 from edgegd.plan.quant_plan import PlannedOp, QuantPlan
+
+if TYPE_CHECKING:
+    import torch
 
 Array = NDArray[np.float64]
 _REARRANGING = ("reshape", "cat", "split", "transpose", "slice", "expand")  # float operations that keep every value
@@ -41,7 +44,7 @@ class Reader:
 
     def weight(self, values: torch.Tensor) -> torch.Tensor:
         """The squared slope at the values."""
-        return torch.ones_like(values)
+        return values.new_ones(values.shape)
 
 
 class _SiLU(Reader):

@@ -171,9 +171,11 @@ def bias_correction(made: torch.Tensor, wanted: torch.Tensor, reader: Reader) ->
     change = totals.sum(0) / whole
     if len(made) == 1:
         return torch.zeros_like(change)  # nothing says how it differs
-    variance = ((totals - change * weights) / whole).square().sum(0) * len(made) / (len(made) - 1)
-    by_chance = variance / change.square().clamp(min=torch.finfo(torch.float32).tiny)
-    return change * (1 - _SHRINKAGE * by_chance).clamp(min=0)
+    # Of so many images the weights are: where one of them has nearly all, nothing says how images differ.
+    images = 1 / (weights / whole).square().sum(0).clamp(min=1 / len(made))
+    variance = ((totals - change * weights) / whole).square().sum(0) * images
+    by_chance = variance / ((images - 1) * change.square()).clamp(min=torch.finfo(torch.float32).tiny)
+    return torch.where(images > 1.5, change * (1 - _SHRINKAGE * by_chance).clamp(min=0), 0.0)
 
 
 def _sums(sample: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -78,7 +78,7 @@ def exported(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Ca
         quantized = QuantizedModel(model, plan.for_profile(profile))
         quantized.ranges.load_state_dict(calibrated.ranges.state_dict())
         quantized.follow_weights(tie=True)
-        graph = build_graph(quantized.eval(), quantized.plan, IMGSZ, OPSET)
+        graph = build_graph(quantized.eval(), IMGSZ, OPSET)
         set_metadata(graph, model, contract_of(graph, model, IMGSZ, "ptq", quantized.plan.sha256))
         portable, beside = folder / f"{profile}.onnx", folder / f"{profile}.edge.onnx"
         onnx.save(graph, portable)

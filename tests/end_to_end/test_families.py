@@ -113,7 +113,7 @@ def test_a_family_from_trace_to_parity(
     assert any(key.startswith("model.") and key.endswith(".weight") for key in changed)
     assert any("log_scale" in key for key in changed)
 
-    graph = build_graph(quantized, plan, imgsz, 17)
+    graph = build_graph(quantized, imgsz, 17)
     set_metadata(graph, model, contract_of(graph, model, imgsz, "qat", plan.sha256, plan.profile))
     path = tmp_path / "model.onnx"
     onnx.save(graph, path)

@@ -163,7 +163,7 @@ def test_another_opset_gives_the_same_numbers(exported, images, tmp_path, opset)
     from edgegd.export.graph import build_graph
 
     one = exported("yolov8n")
-    graph = build_graph(one.quantized, one.plan, 96, opset)
+    graph = build_graph(one.quantized, 96, opset)
     assert [o.version for o in graph.opset_import] == [opset]
     onnx.save(graph, tmp_path / "other.onnx")
     inputs = {"images": images[:1].numpy()}
@@ -172,12 +172,12 @@ def test_another_opset_gives_the_same_numbers(exported, images, tmp_path, opset)
 
 
 def test_exporting_leaves_the_model_in_training_as_it_was(exported):
-    from edgegd.export.graph import trace_to_onnx
+    from edgegd.export.graph import build_graph
 
     one = exported("yolov8n")
     one.quantized.train()
-    trace_to_onnx(one.quantized, 96, 17)
-    assert one.quantized.training
+    build_graph(one.quantized, 96, 17)
+    assert one.quantized.training and one.quantized.model.training
     one.quantized.eval()
 
 
@@ -193,7 +193,7 @@ def test_convolutions_with_equal_weights_keep_their_own_names_and_values(exporte
     with torch.no_grad():
         block.cv2.conv.weight.copy_(block.cv1.conv.weight)
     twins.follow_weights()
-    graph = build_graph(twins, one.plan, 96, 17)
+    graph = build_graph(twins, 96, 17)
     names = [node.name for node in graph.graph.node if node.op_type == "Conv"]
     assert len(set(names)) == len(names) == 64
     assert not [node for node in graph.graph.node if node.op_type == "Identity"]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from edgegd.addresses import address_of_codes, codes_name
 from edgegd.errors import ParityError, ProfileError
 from edgegd.export.graph_forms import with_codes_as_outputs
 from edgegd.export.profile import for_profile, require_suits
 from edgegd.plan.profiles import TABLES
-from edgegd.quant.nodes import CODES
 from edgegd.runtime.session import load_model, load_session
 from edgegd.verify.opened import OnnxFile, Pictures
 from edgegd.verify.verification import verify_quantized
@@ -49,7 +49,7 @@ def test_int8_codes_are_uint8_codes_less_128_in_every_tensor(files, images, tmp_
         image = np.random.default_rng(0).random(image.shape, dtype=np.float32)
     (_, unsigned), (_, signed) = files["x86-vnni"], files["arm64"]
     expected, found = _codes(unsigned, image, tmp_path), _codes(signed, image, tmp_path)
-    names = [name for name in expected if name.endswith(CODES)]
+    names = [name for name in expected if address_of_codes(name)]
     assert expected.keys() == found.keys() and len(names) > 180
     for name in names:
         assert (expected[name].dtype, found[name].dtype) == (np.uint8, np.int8)
@@ -119,9 +119,8 @@ def test_every_profile_is_verified_on_this_machine(files, pictures, profile):
 def test_an_int8_file_with_one_other_zero_point_is_found(files, pictures, tmp_path):
     model, path = files["arm64"]
     proto, address = onnx.load(path), "model.2.cv1.act:silu:0"
-    (node,) = [n for n in proto.graph.node if n.op_type == "QuantizeLinear" and n.output[0] == address + CODES]
-    (constant,) = [n for n in proto.graph.node if node.input[2] in n.output]
-    value = constant.attribute[0].t
+    (node,) = [n for n in proto.graph.node if n.op_type == "QuantizeLinear" and n.output[0] == codes_name(address)]
+    (value,) = [stored for stored in proto.graph.initializer if stored.name == node.input[2]]
     node.input[2] = "another"
     proto.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value) + np.int8(3), node.input[2]))
     onnx.save(proto, tmp_path / "broken.onnx")

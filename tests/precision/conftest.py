@@ -13,7 +13,11 @@ import torch
 from torch import nn
 
 from edgegd.detectors.deployment import deploy, plan_detector
-from edgegd.export.graph import build_graph
+from edgegd.export.float_graph import float_graph
+from edgegd.export.graph import build_graph, state_of
+from edgegd.export.traced_graph import read_trace
+from edgegd.precision.sensitivity import head_tensors
+from edgegd.precision.subject import Subject
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 
@@ -53,6 +57,29 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     quantized.eval()
     folder = tmp_path_factory.mktemp("small")
     files = folder / "float.onnx", folder / "integer.onnx"
-    onnx.save(build_graph(deployed, quantized.plan, IMGSZ, 17), files[0])
-    onnx.save(build_graph(quantized, quantized.plan, IMGSZ, 17), files[1])
+    onnx.save(build_graph(deployed, IMGSZ, 17), files[0])
+    onnx.save(build_graph(quantized, IMGSZ, 17), files[1])
     return Small(deployed, quantized, images, *files)
+
+
+@pytest.fixture(scope="session")
+def pictures(small: Small) -> torch.Tensor:
+    """Images whose values are pixels: their codes lose nothing."""
+    pixels: torch.Tensor = (small.images * 255).round() / 255
+    return pixels
+
+
+@pytest.fixture(scope="session")
+def subject(small: Small, pictures: torch.Tensor) -> Subject:
+    """The detector as it is searched."""
+    graph, plan = float_graph(small.model, IMGSZ, 17), small.quantized.plan
+    traced = read_trace(graph)
+    return Subject(
+        graph,
+        plan,
+        state_of(small.quantized),
+        traced.ops,
+        head_tensors(traced.ops, traced.head),
+        [batch.numpy() for batch in pictures.split(2)],
+        lambda addresses: plan_detector(small.model, IMGSZ, plan.profile, float_patterns=addresses),
+    )

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 
-from edgegd.detectors.deployment import plan_detector, trace_detector
 from edgegd.precision.assembly import units_of
 from edgegd.precision.borders import probe_patterns
-from edgegd.precision.search import Subject, _problem
+from edgegd.precision.search import _problem
+from edgegd.precision.subject import Subject
 from edgegd.precision.timing import NodeTime, Profile
 
 
@@ -26,17 +25,9 @@ def border(op_type: str, ms: float) -> NodeTime:
 
 @pytest.mark.parametrize(("plain_ms", "reached"), [(5000.0, True), (1.0, False)], ids=["dearer", "cheaper"])
 def test_the_probes_own_time_is_predicted_where_borders_cost_more_than_their_nodes(
-    small: Any, plain_ms: float, reached: bool
+    subject: Subject, plain_ms: float, reached: bool
 ) -> None:
-    plan = small.quantized.plan
-    subject = Subject(
-        small.quantized,
-        trace_detector(small.model, 64),
-        (),
-        [torch.zeros(1)],
-        lambda a: plan_detector(small.model, 64, "x86-vnni", float_patterns=a),
-        17,
-    )
+    plan = subject.plan
     units = units_of(plan)
     probe = profile(plan, 1.0, plain_ms, border("QuantizeLinear", 0.5), border("DequantizeLinear", 0.25))
     profiles = {"integer": profile(plan, 3.0, 1.0), "fp32": profile(plan, 5.0, 1.0), "probe": probe}

@@ -143,7 +143,7 @@ def test_convolutions_with_relus_are_named_after_these(small: Any, tmp_path: Any
     quantized = QuantizedModel(model, plan_detector(model, 64, "x86-vnni"))
     calibrate(quantized, small.images.split(2), "minmax")
     quantized.eval()
-    onnx.save(build_graph(quantized if quantizes else model, quantized.plan, 64, 17), tmp_path / "relu.onnx")
+    onnx.save(build_graph(quantized if quantizes else model, 64, 17), tmp_path / "relu.onnx")
     profile = profile_models({"m": tmp_path / "relu.onnx"}, LocalTarget(), LatencySection(), launches=1, runs=2)["m"]
     assert any(":relu:" in address for address in profile.operations_ms()) is not quantizes
 

@@ -106,7 +106,7 @@ def test_the_plan_of_a_swapped_model_absorbs_every_relu_and_onnxruntime_runs_non
     assert not [op for op in plan.ops if op.operation == "silu"]
     quantized = QuantizedModel(detector, plan)
     calibrate(quantized, [torch.rand(2, 3, 64, 64)], "minmax")
-    graph = build_graph(quantized, plan, 64, 17)
+    graph = build_graph(quantized, 64, 17)
     assert Counter(node.op_type for node in graph.graph.node)["Relu"] == 87
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED

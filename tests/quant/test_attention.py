@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from edgegd.errors import PlanError
-from edgegd.export.graph import trace_to_onnx
+from edgegd.export.graph import build_graph
 from edgegd.export.graph_forms import with_unsigned_activations
 from edgegd.export.profile import for_profile
 from edgegd.plan.attention import EXPONENT_SCALE, fixed_ranges, planned_attentions
@@ -76,15 +76,7 @@ def _quantized(size, profile="x86-vnni", wide=1.0, **changes):
 
 
 def _file(quantized, size, path, *, form=lambda graph: graph):
-    from edgegd.export.graph import name_codes, store_integers
-
-    graph = trace_to_onnx(quantized, size, 17)
-    name_codes(graph)
-    for node in graph.graph.node:
-        if node.op_type == "Conv":
-            node.name = "qkv:conv2d:0" if "qkv" in str(node.output) + str(node.name) else "proj:conv2d:0"
-    store_integers(graph, quantized.plan.weight_format)
-    onnx.save(form(graph), path)
+    onnx.save(form(build_graph(quantized, size, 17)), path)
     return path
 
 

@@ -119,6 +119,16 @@ def test_a_systematic_error_is_taken_back_and_chance_is_not():
     assert torch.equal(bias_correction(made[:1], wanted[:1], VALUE), torch.zeros(3))  # one image proves nothing
 
 
+def test_what_one_image_alone_shows_moves_no_bias():
+    """A class that one image of eight holds: its score was too low there, which says nothing of other images."""
+    wanted = torch.full((8, 100, 2), -12.0)
+    wanted[3, :5, 0] = 1.0
+    wanted[:4, :5, 1] = 1.0  # four images agree
+    made = wanted - torch.where(wanted > 0, 10.0, 0.0)
+    found = bias_correction(made, wanted, SCORE)
+    assert found[0] == 0 and found[1] == pytest.approx(10, abs=0.5)
+
+
 @pytest.mark.parametrize(("value", "reader"), [(-200.0, SCORE), (-200.0, SILU)])
 def test_nothing_that_counts_corrects_nothing(value, reader):
     wanted = torch.full((3, 10, 2), value)

@@ -22,9 +22,10 @@ from edgegd.pipeline.artifacts import (
     DATA,
     FLOAT_MODEL,
 )
-from edgegd.pipeline.models import float_model, require_swap, run_preprocessing, stored_dataset
+from edgegd.pipeline.models import float_model, require_swap, run_preprocessing
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Stage
+from edgegd.pipeline.stored import stored_dataset
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.timing import Profile, profile_models
 from edgegd.progress import Progress
@@ -105,7 +106,7 @@ def _profile_of_silu_model(
     path = folder.artifact(f".silu.onnx.{os.getpid()}.tmp")  # a name that the folder's next lock removes after a kill
     quantized = QuantizedModel(model, plan)
     calibrate(quantized, images, "minmax")
-    content = build_graph(quantized, plan, recipe.model.size, recipe.export.opset).SerializeToString()
+    content = build_graph(quantized, recipe.model.size, recipe.export.opset).SerializeToString()
     write_atomically(path, content)
     try:
         return profile_models(

@@ -17,9 +17,9 @@ from edgegd.detectors.model_size import require_size_of_description
 from edgegd.detectors.shared_memory import require_shared_memory
 from edgegd.pipeline.artifacts import DATA, FLOAT_MODEL
 from edgegd.pipeline.as_recorded import require_as_recorded
-from edgegd.pipeline.models import stored_dataset
 from edgegd.pipeline.run_folder import TRAINING, RunFolder
 from edgegd.pipeline.stage import Stage
+from edgegd.pipeline.stored import stored_dataset
 from edgegd.pipeline.weights import open_weights, require_channels_of, require_weights, weights_now
 from edgegd.progress import Progress
 

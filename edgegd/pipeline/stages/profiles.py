@@ -6,12 +6,11 @@ from typing import Any
 
 from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import MissingArtifactError
-from edgegd.pipeline.artifacts import DATA, PORTABLE, Artifact
-from edgegd.pipeline.models import adapted_reads
+from edgegd.pipeline.artifacts import DATA, MODEL_READS, PLAN, PORTABLE, PTQ_STATE, QAT_STATE, Artifact
+from edgegd.pipeline.onnx_files import export_profile
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, require_current
-from edgegd.pipeline.stages.export import MODEL_READS, export_profile
-from edgegd.pipeline.stages.verify import verify_profile
+from edgegd.pipeline.stored import adapted_reads, graph_to_quantize
 from edgegd.plan.profiles import TABLES
 from edgegd.progress import Progress
 from edgegd.variants import QUANTIZED, edge_file, profile_file
@@ -35,11 +34,11 @@ def _export(profile: str) -> Stage:
     return Stage(
         profile_stage("export", profile),
         f"PTQ and QAT for {profile}",
-        MODEL_READS,
+        (PLAN, PTQ_STATE, QAT_STATE),
         (*portable, *(Artifact(edge_file(name), name.stage) for name in portable)),
         ("model.imgsz", "model.end2end", "export", "quant.weight_scales", "target.profile"),
         run,
-        reads_also=adapted_reads,
+        reads_also=lambda folder: (graph_to_quantize(folder),),
     )
 
 
@@ -54,6 +53,8 @@ def _verify(profile: str) -> Stage:
         return any(folder.artifact(name).exists() for name in names.values())
 
     def run(folder: RunFolder, progress: Progress) -> None:
+        from edgegd.pipeline.stages.verify import verify_profile  # needs torch, which exporting does not
+
         if exported(folder):
             for name in names.values():
                 require_current(folder, name)

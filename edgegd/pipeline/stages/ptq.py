@@ -12,15 +12,14 @@ from edgegd.data.calibration import batches, calibration_images
 from edgegd.pipeline.artifacts import CALIBRATION, DATA, FLOAT_MODEL, PLAN, PTQ_STATE
 from edgegd.pipeline.make_plan import make_plan
 from edgegd.pipeline.models import (
-    adapted_reads,
     model_to_quantize,
     run_preprocessing,
     store_state,
-    stored_dataset,
 )
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage
 from edgegd.pipeline.stages.search import searched_float, searched_reads
+from edgegd.pipeline.stored import adapted_reads, stored_dataset
 from edgegd.progress import Progress
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate

@@ -5,13 +5,13 @@ from __future__ import annotations
 from edgegd.pipeline.artifacts import DATA, DESCENT, DESCENT_STEPS, FLOAT_MODEL, PLAN, PTQ_STATE, QAT_STATE
 from edgegd.pipeline.descent_run import DescentKind, descend
 from edgegd.pipeline.models import (
-    adapted_reads,
     float_model,
     quantized_model,
     store_state,
 )
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage
+from edgegd.pipeline.stored import adapted_reads
 from edgegd.progress import Progress
 from edgegd.quant.consistent_ranges import settle_ranges
 

@@ -19,10 +19,10 @@ from edgegd.pipeline.artifacts import (
     Artifact,
     as_made,
 )
-from edgegd.pipeline.models import adapted_reads
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
+from edgegd.pipeline.stored import adapted_reads
 from edgegd.progress import Progress
 from edgegd.recipe.schema import Recipe
 from edgegd.report.build import build_report

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
+import onnx
 
 from edgegd.data.calibration import batches, calibration_images
-from edgegd.detectors.deployment import head_paths, plan_detector, trace_detector
 from edgegd.device.fingerprint import fingerprint
-from edgegd.errors import PlanError, PrecisionBudgetError
+from edgegd.errors import MetadataError, MissingArtifactError, OnnxUnreadableError, PlanError, PrecisionBudgetError
+from edgegd.export.traced_graph import read_trace
 from edgegd.pipeline.artifacts import ADAPTED_MODEL, DATA, FLOAT_MODEL, PRECISION, Artifact
-from edgegd.pipeline.models import adapted_reads, model_to_quantize, run_preprocessing, stored_dataset
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, code_version
+from edgegd.pipeline.stored import adapted_reads, float_origin, stored_dataset, stored_graph
+from edgegd.plan.planning import build_plan
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import Addresses
 from edgegd.precision.budget import choose, nearest
+from edgegd.precision.float_values import count_values
 from edgegd.precision.result import SearchResult, other_device
-from edgegd.precision.search import Subject, search
+from edgegd.precision.search import search
 from edgegd.precision.sensitivity import head_tensors
+from edgegd.precision.subject import Subject, calibrated_state
 from edgegd.progress import Progress
-from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.calibration import calibrate
+from edgegd.quant.ranges import choose_ranges
 from edgegd.recipe.dump import section_hash
+from edgegd.runtime.contract import Preprocessing
 from edgegd.targets.local import LocalTarget
 
 _BATCH = 4  # images at a time: little memory
@@ -110,35 +113,55 @@ def _tell_other_device(result: SearchResult, progress: Progress) -> None:
 
 def _search(folder: RunFolder, made_from: dict[str, str], progress: Progress) -> SearchResult:
     recipe = folder.recipe
-    section, imgsz, profile = recipe.quant, recipe.model.size, recipe.target.profile
-    model = model_to_quantize(folder)
+    section, profile = recipe.quant, recipe.target.profile
+    graph = _float_graph(folder)
+    traced = read_trace(graph)
 
     def replan(addresses: Addresses) -> QuantPlan:
-        return plan_detector(model, imgsz, profile, float_patterns=(*section.float, *addresses), rules=section.rules)
+        patterns = (*section.float, *addresses)
+        return build_plan(
+            traced.ops, traced.head, profile, imgsz=recipe.model.size, float_patterns=patterns, rules=section.rules
+        )
 
-    quantized = QuantizedModel(model, replan(()))
     paths = calibration_images(
         stored_dataset(folder), max(section.calibration_images, recipe.precision.images), recipe.train.seed
     )
-    preprocessing = run_preprocessing(folder, model)
-    calibrate(
-        quantized,
-        map(torch.from_numpy, batches(paths, preprocessing, _BATCH)),
-        section.observer,
+    channels = graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    preprocessing = Preprocessing.of_images(recipe.model.size, channels)
+    plan = replan(())
+    histograms = count_values(
+        graph,
+        plan,
+        batches(paths, preprocessing, _BATCH),
         lambda done: progress.update(done, len(paths), "calibrating"),
-        percentile=section.percentile,
     )
+    ranges = choose_ranges(plan, histograms, section.observer, section.percentile)
     shown = paths[: recipe.precision.images]
-    ops = trace_detector(model, imgsz)
     subject = Subject(
-        quantized.eval(),
-        ops,
-        head_tensors(ops, head_paths(model)),
-        [torch.from_numpy(batch) for batch in batches(shown, preprocessing, _BATCH)],
+        graph,
+        plan,
+        calibrated_state(graph, plan, ranges),
+        traced.ops,
+        head_tensors(traced.ops, traced.head),
+        list(batches(shown, preprocessing, _BATCH)),
         replan,
-        recipe.export.opset,
     )
     return search(subject, LocalTarget(), recipe.latency, progress, images=tuple(map(str, shown)), made_from=made_from)
+
+
+def _float_graph(folder: RunFolder) -> onnx.ModelProto:
+    """The float graph of what is quantized: that of an earlier export of the same checkpoint, or a new one."""
+    recipe = folder.recipe
+    try:
+        graph = stored_graph(folder)
+        if read_trace(graph).origin == float_origin(folder):
+            return graph
+    except (MissingArtifactError, OnnxUnreadableError, MetadataError):
+        pass
+    from edgegd.export.float_graph import float_graph  # torch is needed for a run's first float graph alone
+    from edgegd.pipeline.models import model_to_quantize
+
+    return float_graph(model_to_quantize(folder), recipe.model.size, recipe.export.opset)
 
 
 STAGE = Stage(

@@ -8,11 +8,11 @@ from typing import Any
 
 from edgegd.device.fingerprint import fingerprint
 from edgegd.export.profile import for_profile
-from edgegd.pipeline.artifacts import DATA, MODELS, PORTABLE, VERIFICATION
-from edgegd.pipeline.models import adapted_reads, float_model, quantized_model, stored_dataset
+from edgegd.pipeline.artifacts import DATA, MODEL_READS, MODELS, PORTABLE, VERIFICATION
+from edgegd.pipeline.models import float_model, quantized_model
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Stage
-from edgegd.pipeline.stages.export import MODEL_READS
+from edgegd.pipeline.stored import adapted_reads, stored_dataset
 from edgegd.progress import Progress
 from edgegd.variants import QUANTIZED, edge_file
 from edgegd.verify.edge_identity import require_identical

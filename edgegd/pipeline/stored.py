@@ -1,0 +1,91 @@
+"""What a run folder holds as plain data: its data set, its plan, its weights and ranges. Nothing here needs torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from edgegd.data.contents import ImageContent
+from edgegd.data.dataset import Dataset
+from edgegd.export.load_onnx import load_onnx
+from edgegd.pipeline.artifacts import (
+    ACTIVATION,
+    ADAPTED_GRAPH,
+    ADAPTED_MODEL,
+    DATA,
+    FLOAT_MODEL,
+    PLAN,
+    PORTABLE,
+    STATES,
+    Artifact,
+    as_made,
+)
+from edgegd.pipeline.run_folder import RunFolder, sha256_of
+from edgegd.plan.quant_plan import QuantPlan
+from edgegd.plan.quantized_state import QuantizedState
+from edgegd.plan.stored_state import read_state
+
+
+def stored_dataset(folder: RunFolder) -> Dataset:
+    """The data set as the `data` stage recorded it."""
+    with as_made(folder, DATA):
+        data = folder.read_json(DATA)
+        unlabelled = tuple(map(Path, data.get("unlabelled_images", ())))
+        return Dataset(
+            Path(data["root"]),
+            Path(data["yaml_path"]),
+            tuple(data["names"]),
+            tuple(map(Path, data["train_images"])),
+            tuple(map(Path, data["val_images"])),
+            data.get("channels", 3),
+            unlabelled,
+        )
+
+
+def stored_contents(folder: RunFolder) -> dict[Path, ImageContent]:
+    """What every image held when stage `data` read it."""
+    with as_made(folder, DATA):
+        data = folder.read_json(DATA)
+        images = map(Path, [*data["train_images"], *data["val_images"], *data.get("unlabelled_images", ())])
+        return {image: ImageContent(*row) for image, row in zip(images, data["contents"], strict=True)}
+
+
+def adapted_reads(folder: RunFolder) -> tuple[Artifact, ...]:
+    """What a stage that needs `model_to_quantize` reads beside float.pt."""
+    return (ACTIVATION, ADAPTED_MODEL) if folder.recipe.quant.activation != "silu" else ()
+
+
+def stored_plan(folder: RunFolder) -> QuantPlan:
+    """The run's quantization plan."""
+    return QuantPlan.from_json(folder.require(PLAN).read_text(encoding="utf-8"))
+
+
+def graph_to_quantize(folder: RunFolder) -> Artifact:
+    """The addressed float graph of the model that the run quantizes."""
+    return ADAPTED_GRAPH if adapted_reads(folder) else PORTABLE["fp32"]
+
+
+def float_origin(folder: RunFolder) -> str:
+    """What the float graph to quantize is made from: the checkpoint's hash, and the head that is deployed."""
+    checkpoint = folder.artifact(ADAPTED_MODEL if adapted_reads(folder) else FLOAT_MODEL)
+    return f"sha256 {sha256_of(checkpoint)}, end2end {folder.recipe.model.end2end}"
+
+
+def stored_graph(folder: RunFolder) -> onnx.ModelProto:
+    """That graph.
+
+    Raises MissingArtifactError where it is not there or was exported under another recipe, OnnxUnreadableError.
+    """
+    artifact, recipe = graph_to_quantize(folder), folder.recipe
+    graph = load_onnx(folder.require(artifact))
+    size = tuple(dimension.dim_value for dimension in graph.graph.input[0].type.tensor_type.shape.dim[2:])
+    opsets = {entry.domain: entry.version for entry in graph.opset_import}
+    if size != tuple(recipe.model.size) or opsets.get("") != recipe.export.opset:
+        raise folder.missing(f"{folder.artifact(artifact)} was exported under another recipe.", artifact.stage)
+    return graph
+
+
+def stored_state(folder: RunFolder, variant: str, plan: QuantPlan) -> QuantizedState:
+    """The weights and ranges of the calibrated (`ptq`) or fine-tuned (`qat`) model; raises as read_state."""
+    return read_state(folder.require(STATES[variant]), plan, f"edgegd {variant} --force {folder.path}")
