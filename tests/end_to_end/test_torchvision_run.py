@@ -75,6 +75,11 @@ def test_ssdlite_runs_from_its_file_to_the_report(
     image = read_image(sorted((tiny_set / "images/val").iterdir())[0], 3)
     assert len(detector(image)) > 0
     assert "92 of 98" in (run / "report.md").read_text()
+    for command in ("export", "verify"):  # from the float file alone, and against torch
+        outcome = edgegd_command(command, run, "--profile", "arm64")
+        assert outcome.code == 0, outcome.err
+    other = json.loads((run / "verify-arm64.json").read_text())
+    assert [other["census"][variant]["int8_convs"] for variant in ("ptq", "qat")] == [92, 92]
 
 
 @pytest.mark.parametrize(
