@@ -45,9 +45,10 @@ from edgegd.detectors.float_checkpoint import open_checkpoint
 from edgegd.export.graph import build_graph
 from edgegd.pipeline.stages.ptq import MOST_REFINED, REFINED_PIXELS, SENSED
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.calibration import choose_ranges, collect, set_ranges
+from edgegd.quant.calibration import collect, set_ranges
 from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.quant.histogram import Histogram
+from edgegd.quant.ranges import choose_ranges
 from edgegd.quant.refine import refine
 from edgegd.quant.sensitivity import collect_sensitivities, emphasised
 from edgegd.recipe.schema import AccuracySection, DataSection

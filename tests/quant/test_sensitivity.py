@@ -13,8 +13,9 @@ from edgegd.addresses import INPUT
 from edgegd.detectors.curvature import Curvature
 from edgegd.detectors.distillation import head_difference
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.calibration import calibrate, choose_ranges, collect
+from edgegd.quant.calibration import calibrate, collect
 from edgegd.quant.histogram import HALF_BINS, Histogram
+from edgegd.quant.ranges import choose_ranges
 from edgegd.quant.readers import SCORE, readers_of_groups
 from edgegd.quant.sensitivity import collect_sensitivities, emphasised
 

@@ -25,10 +25,11 @@ from edgegd.pipeline.stages.search import searched_float, searched_reads
 from edgegd.pipeline.stored import adapted_reads, stored_dataset
 from edgegd.progress import Progress
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.calibration import choose_ranges, collect, set_ranges
+from edgegd.quant.calibration import collect, set_ranges
 from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.observers import AUTO_OBSERVER
+from edgegd.quant.ranges import choose_ranges
 from edgegd.quant.refine import refine
 from edgegd.quant.sensitivity import collect_sensitivities, emphasised
 from edgegd.recipe.paths import resolve_path
