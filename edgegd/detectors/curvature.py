@@ -46,9 +46,14 @@ class Curvature:
         return self._contraction(predictions[max(branches, key=branches.__getitem__)] if branches else predictions)
 
     def _contraction(self, predictions: dict[str, torch.Tensor]) -> torch.Tensor:
-        scores, boxes = predictions["scores"], predictions["boxes"].unflatten(1, (4, -1))  # -> (1, 4, bins, A)
-        p = scores.detach().sigmoid()
-        belief = p.amax(1)  # (1, classes, A) -> (1, A)
+        if "logits" in predictions:  # one softmax of all classes, the first of them the background
+            scores, boxes = predictions["logits"], predictions["offsets"].unflatten(1, (4, 1))
+            p = scores.detach().softmax(1)
+            belief = 1 - p[:, 0]
+        else:
+            scores, boxes = predictions["scores"], predictions["boxes"].unflatten(1, (4, -1))  # -> (1, 4, bins, A)
+            p = scores.detach().sigmoid()
+            belief = p.amax(1)  # (1, classes, A) -> (1, A)
         shares = boxes.detach().softmax(2)
         curvature = torch.ones_like(shares) if shares.shape[2] == 1 else shares * (1 - shares)
         of_boxes = (curvature / 2 / 4 * belief[:, None, None] / belief.sum()).sqrt()

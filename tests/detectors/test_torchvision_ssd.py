@@ -193,3 +193,15 @@ def test_a_batch_of_labelled_and_unlabelled_images_has_the_loss_of_the_labelled_
     alone = {**batch, "img": batch["img"][:1]}
     expected, _ = label_loss(student, alone, predict(student, alone))
     torch.testing.assert_close(label_loss(student, *part)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_errors_cost_at_the_head_is_finite_and_reaches_every_parameter_of_it(ssd: Any) -> None:
+    from edgegd.detectors.curvature import Curvature
+
+    deployed = deploy(taken_apart(copy.deepcopy(ssd), NAMES))
+    deployed.eval().zero_grad()
+    Curvature(deployed, seed=0)(deployed, _images(96, 96, 1)).backward()
+    gradients = {name: parameter.grad for name, parameter in deployed.named_parameters() if parameter.requires_grad}
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients.values())
+    assert sum(float(gradient.abs().sum()) > 0 for gradient in gradients.values()) > len(gradients) / 2
+    assert not deployed.head.training

@@ -11,7 +11,7 @@ import torch
 
 from edgegd.addresses import INPUT
 from edgegd.detectors.curvature import Curvature
-from edgegd.detectors.distillation import head_difference
+from edgegd.detectors.families.head_difference import sigmoid_difference as head_difference
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate, collect
 from edgegd.quant.histogram import HALF_BINS, Histogram
@@ -30,7 +30,7 @@ def test_a_weighted_histogram_is_numpys():
         histogram.add(torch.from_numpy(values[part]), torch.from_numpy(weights[part]))
     edges = np.arange(-HALF_BINS, HALF_BINS + 1) * histogram.width
     expected, _ = np.histogram(values, edges, weights=weights)
-    np.testing.assert_allclose(histogram.counts.numpy(), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(histogram.counts, expected, rtol=1e-9, atol=1e-9)
     assert histogram.total == pytest.approx(weights.sum())
     means, counts = histogram.bins()
     assert (means * histogram.width) @ counts == pytest.approx((values * weights).sum(), abs=0.5)
