@@ -214,6 +214,38 @@ def loss_table() -> str:
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
+def refinements_table() -> str:
+    """One row per set, profile and refinement: what it gains at the head and in mAP, and its seconds."""
+    lines = [
+        [
+            e["set"],
+            e["profile"],
+            e["refine"],
+            f"{e['scores']:.4f}",
+            f"{e['boxes']:.5f}",
+            f"{e['entering_db']:.1f}",
+            f"{100 * e['map50_95']:.2f}",
+            f"{100 * e['difference']:+.2f}",
+            "[{:+.1f}, {:+.1f}]".format(*(100 * x for x in e["interval"])),
+            f"{e['refine_s']:.0f}",
+        ]
+        for e in ResultFile("refinements").entries
+    ]
+    headers = [
+        "set",
+        "profile",
+        "refine",
+        "scores, nats",
+        "boxes, nats",
+        "maps, dB",
+        "mAP50-95",
+        "to float",
+        "95 %",
+        "s",
+    ]
+    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+
+
 def result_lines() -> str:
     """The README's three lines of result: the demo, the speed beside Ultralytics' own INT8, and equal codes."""
     return "\n".join(f"- {line}" for line in (_demo_line(), _speed_line(), _codes_line()))

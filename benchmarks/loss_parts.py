@@ -35,8 +35,9 @@ from edgegd.detectors.deployment import deploy, detection_head, plan_detector
 from edgegd.detectors.float_checkpoint import open_checkpoint
 from edgegd.plan.quant_plan import PlannedOp
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.calibration import choose_ranges, collect, set_ranges
+from edgegd.quant.calibration import collect, set_ranges
 from edgegd.quant.consistent_ranges import settle_ranges
+from edgegd.quant.ranges import choose_ranges
 from edgegd.quant.readers import VALUE, readers_of_groups
 from edgegd.quant.refine import refine
 from edgegd.recipe.schema import DataSection

@@ -30,7 +30,8 @@ from edgegd.detectors.deployment import deploy, detection_head, plan_detector
 from edgegd.detectors.float_checkpoint import open_checkpoint
 from edgegd.device.fingerprint import parse_cpuinfo
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.calibration import Range, choose_ranges, collect, set_ranges
+from edgegd.quant.calibration import collect, set_ranges
+from edgegd.quant.ranges import Range, choose_ranges
 from edgegd.recipe.schema import DataSection
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
 from edgegd.runtime.detector import detections_from_output

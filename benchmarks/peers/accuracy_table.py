@@ -26,6 +26,8 @@ HEADERS = (
 PAGE_HEADERS = ("set", "file", "mAP50-95", "each seed", "against FP32 (95 %)", "in AVX2 kernels", "int8 convolutions")
 EXACT, SATURATED = "exact", "x86-avx2"
 """Arithmetic of a measurement: sums in 32 bits; or the kernels of an x86 CPU without VNNI."""
+SHIPPED = "shipped"
+"""The file of a row of QAT that edgegd's report says to ship."""
 KEYS = ("set", "row", "file", "arithmetic")
 TITLES = {
     "ultralytics-fp32": "FP32",
@@ -49,6 +51,8 @@ Entries = Sequence[dict[str, Any]]
 def title_of(row: str, file: str) -> str:
     """What a file is, in words, and `row/file` behind it."""
     words = TITLES.get(row)
+    if file == SHIPPED:
+        words = "edgegd, what its report ships" + (", 7-bit weights" if row.endswith(SATURATED) else "")
     if words is None:  # edgegd-WHAT-...-PROFILE
         refinement = row.removeprefix("edgegd-ptq-").rpartition("-x86-")[0] if row.startswith("edgegd-ptq-") else ""
         words = "edgegd " + ("QAT" if file == "qat" else "FP32" if file == "fp32" else "PTQ")
@@ -65,6 +69,22 @@ def newest(machines: Iterable[Entries]) -> list[dict[str, Any]]:
             if key not in chosen or max(one["date"] for one in own) > max(one["date"] for one in chosen[key]):
                 chosen[key] = own
     return [entry for own in chosen.values() for entry in own]
+
+
+def with_shipped(entries: Entries) -> list[dict[str, Any]]:
+    """The entries, and of every run with a QAT file the one of its files that edgegd's report says to ship, again.
+
+    The report's rule (edgegd.report.ship) is QAT where the interval of its gain over PTQ lies above 0, else PTQ. Every
+    seed has its own choice. Its epoch was chosen on the same images, here as in the report.
+    """
+    runs = {(entry["set"], entry["row"], entry["seed"], entry["arithmetic"], entry["file"]): entry for entry in entries}
+    shipped = []
+    for (*run, file), entry in runs.items():
+        gain = entry.get("differences", {}).get("ptq", {}).get("map50_95")
+        ptq = runs.get((*run, "ptq"))
+        if file == "qat" and gain and ptq is not None:
+            shipped.append((entry if gain[1] > 0 else ptq) | {"file": SHIPPED})
+    return [*entries, *shipped]
 
 
 def accuracy_lines(entries: Entries) -> list[list[str]]:
@@ -84,13 +104,13 @@ def accuracy_lines(entries: Entries) -> list[list[str]]:
             f"{mean(entry['seconds'] for entry in own) / 60:.1f}",
             f"{max(peaks) / 1024:.1f}" if (peaks := [one["peak_mb"] for one in own if "peak_mb" in one]) else "",
         ]
-        for key, own in _grouped(entries)
+        for key, own in _grouped(with_shipped(entries))
     ]
 
 
 def page_lines(entries: Entries) -> list[list[str]]:
     """One line for each set and file of interest: exact arithmetic, and AVX2 kernels beside it where they differ."""
-    groups = dict(_grouped(entries))
+    groups = dict(_grouped(with_shipped(entries)))
     return [
         [
             key[0],

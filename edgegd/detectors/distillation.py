@@ -1,8 +1,9 @@
 """Distillation: a student, quantized or with other activations, learns from the float model that it was made of.
 
-Head (Hinton et al. 2015, section 2, for independent classes): the Kullback-Leibler divergence of each class score from
-the teacher's, and of each box side: of its distribution where the head predicts one (Zheng et al. 2022, section 3.2),
-of its distance by the smooth L1 norm where it does not. Boxes count as far as the teacher believes in an object there.
+Head (Hinton et al. 2015, section 2; for independent classes, or for one softmax of all, as the family has them): the
+Kullback-Leibler divergence of each class score from the teacher's, and of each box side: of its distribution where the
+head predicts one (Zheng et al. 2022, section 3.2), of its distance by the smooth L1 norm where it does not. Boxes count
+as far as the teacher believes in an object there.
 Neck: the squared distance of the feature maps that enter the head, over the teacher's mean square.
 """
 
@@ -31,7 +32,7 @@ class Distiller:
 
     def __init__(self, teacher: nn.Module, student: Student, settings: Distillation) -> None:
         self.teacher, self.settings = teacher.eval().requires_grad_(False), settings
-        family = family_of(teacher)
+        self._family = family = family_of(teacher)
         self._student_head, self._teacher_head = family.head(student.model), family.head(teacher)
         if not family.no_head_distillation:
             family.show_predictions(teacher)
@@ -81,30 +82,13 @@ class Distiller:
         return torch.stack(list(parts.values())).sum(), {name: part.detach() for name, part in parts.items()}
 
     def _head_difference(self, predictions: Any, expected: Any) -> torch.Tensor:
+        difference = self._family.head_difference
         if not self._branches:
-            return head_difference(predictions, expected)
+            return difference(predictions, expected)
         differences = [
-            weight * head_difference(predictions[branch], expected[branch]) for branch, weight in self._branches.items()
+            weight * difference(predictions[branch], expected[branch]) for branch, weight in self._branches.items()
         ]
         return torch.stack(differences).sum()
-
-
-def head_difference(own: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> torch.Tensor:
-    """How far one branch is from the teacher's: `scores` (N, classes, A) and `boxes` (N, 4 * bins, A), both raw.
-
-    Normalised by the teacher's total belief in objects (at least 1), as the label loss is by its targets; 0 if equal.
-    """
-    belief = target["scores"].sigmoid()
-    weight = belief.amax(1)  # (N, classes, A) -> (N, A)
-    classes = F.binary_cross_entropy_with_logits(own["scores"], belief, reduction="sum")
-    classes = classes - F.binary_cross_entropy_with_logits(target["scores"], belief, reduction="sum")
-    sides_own, sides_target = (x["boxes"].unflatten(1, (4, -1)) for x in (own, target))  # -> (N, 4, bins, A)
-    if sides_own.shape[2] == 1:
-        boxes = F.smooth_l1_loss(sides_own, sides_target, reduction="none")
-    else:
-        boxes = F.kl_div(sides_own.log_softmax(2), sides_target.log_softmax(2), reduction="none", log_target=True)
-    boxes = boxes.sum(2).mean(1)  # (N, 4, bins, A) -> (N, A)
-    return (classes + (boxes * weight).sum()) / weight.sum().clamp(min=1)
 
 
 def feature_difference(own: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

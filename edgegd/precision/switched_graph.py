@@ -21,8 +21,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgegd.addresses import INPUT, owner_of
 from edgegd.export.graph_forms import constants
+from edgegd.export.graph_pass import note
 from edgegd.export.insert import ExactAttention, IntegerBiases, IntegerWeights, QuantizedTensors
-from edgegd.export.insert.base import Insertion, facts, ordered
+from edgegd.export.insert.base import FLOAT_BARRIERS, TRAINED_PARAMETERS, Insertion, ordered
 from edgegd.plan.profiles.table import MOVE
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import Addresses
@@ -30,7 +31,7 @@ from edgegd.runtime.contract import INPUT_NAME
 
 SWITCHES = "switches"
 _PASSES = (QuantizedTensors, ExactAttention, IntegerWeights, IntegerBiases)
-_ASSUMED = frozenset({"float barriers", "trained parameters"})  # one operation has no float one beside it
+_ASSUMED = (FLOAT_BARRIERS, TRAINED_PARAMETERS)  # one operation has no float one beside it
 
 
 def switched_graph(graph: onnx.ModelProto, insertion: Insertion, units: Sequence[Addresses]) -> onnx.ModelProto:
@@ -131,7 +132,7 @@ class _Branch:
             [numpy_helper.from_array(self._constants[n], n) for n in self._outside if n in self._constants],
         )
         model = ir.from_proto(helper.make_model(mini, opset_imports=self._graph.opset_import, ir_version=10))
-        facts(model).update(_ASSUMED)
+        note(model, *_ASSUMED)
         insertion = dataclasses.replace(self._insertion, plan=self._own_plan({self._made_by[n] for n in sources}))
         for kind in ordered(_PASSES, given=_ASSUMED):
             kind(insertion)(model)

@@ -71,8 +71,12 @@ def choose_ranges(
     percentile: float = PERCENTILE,
     *,
     readers: Mapping[str, Reader] | None = None,
+    emphasised: Mapping[str, Histogram] | None = None,
 ) -> dict[str, Range]:
     """The range of every scale group by `observer` (edgegd.quant.observers), from `collect`'s histograms.
+
+    `emphasised` are others of the same addresses, whose counts say what an error costs (edgegd.quant.sensitivity):
+    ranges are then chosen by them, while the ratios that are reported stay those of the values seen.
 
     `readers` says who reads each group, and so what an error is; None: whoever does in the plan.
 
@@ -93,6 +97,9 @@ def choose_ranges(
     for group, addresses in members.items():
         reader = readers[group]
         whole = Histogram.merged(histograms[a] for a in addresses if a in histograms)
+        weighted = whole
+        if emphasised is not None:
+            weighted = Histogram.merged(emphasised[a] for a in addresses if a in emphasised)
         if group in fixed:
             (scale, zero_point), chosen_by = fixed[group], "pixels" if group == INPUT else "known"
         elif not whole.width:
@@ -103,7 +110,7 @@ def choose_ranges(
                 mend="take the tensor out of the plan",
             )
         else:
-            scale, zero_point, chosen_by = choose_range(whole, observer, percentile, reader)
+            scale, zero_point, chosen_by = choose_range(weighted, observer, percentile, reader)
         tensors = {
             address: sqnr_db(Histogram.merged(counted(address)), scale, zero_point, reader) for address in addresses
         }

@@ -13,9 +13,7 @@ from edgegd.recipe.option import option
 class Distillation:
     """`train.distill`: what the student learns from the float model before QAT (weights 0, 0: nothing)."""
 
-    head: float = option(
-        0.0, "weight of the difference of class scores and boxes (not for RT-DETR and SSDLite)", minimum=0
-    )
+    head: float = option(0.0, "weight of the difference of class scores and boxes (not for RT-DETR)", minimum=0)
     neck: float = option(0.0, "weight of the difference of the features that enter the head", minimum=0)
     labels: bool = option(True, "whether the labels' own loss counts too; false uses no labels at all")
 

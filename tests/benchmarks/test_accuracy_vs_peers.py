@@ -24,9 +24,11 @@ from peers.accuracy_table import (
     HEADERS,
     PAGE_HEADERS,
     SATURATED,
+    SHIPPED,
     accuracy_lines,
     newest,
     page_lines,
+    with_shipped,
 )
 from peers.comparison_sets import SETS, ComparisonSet, chosen_sets
 from peers.detect import detections, in_openvino, read_detections, write_detections
@@ -239,7 +241,7 @@ def test_an_absent_set_is_left_out_with_a_note(tmp_path: Path) -> None:
     assert done.returncode == 0 and f"bccd is left out: there is no {tmp_path / 'no.pt'}" in done.stderr
     assert [*tmp_path.iterdir()] == []
     wrong = subprocess.run([*command[:5], "bcd=x"], cwd=accuracy_vs_peers.ROOT, capture_output=True, text=True)
-    assert wrong.returncode == 2 and "one of the sets coco-yolo11n, bccd, streets, not bcd" in wrong.stderr
+    assert wrong.returncode == 2 and f"one of the sets {', '.join(SETS)}, not bcd" in wrong.stderr
     (streets,) = chosen_sets(["streets"], {}, {"streets": tmp_path / "drawn later"}, [])
     assert streets.absent() == []
 
@@ -301,3 +303,20 @@ def test_each_row_is_of_the_machine_measured_last() -> None:
     for machines in ([old, new], [new, old]):
         chosen = {one["row"]: one["map50_95"] for one in newest(machines)}
         assert chosen == {REFERENCE: 0.6, "nncf": 0.4, "ultralytics-float": 0.3}
+
+
+def test_what_the_report_ships_is_a_row_of_its_own() -> None:
+    def entry(file: str, seed: int, value: float, gain: tuple[float, float, float] | None = None) -> dict[str, Any]:
+        differences = {"ptq": {"map50_95": list(gain)}} if gain else {}
+        return {"set": "s", "row": "edgegd-qat-x86-vnni", "file": file, "arithmetic": EXACT, "seed": seed,
+                "map50_95": value, "map50": value, "differences": differences, "int8_convs": 1, "convs": 1,
+                "seconds": 60.0}  # fmt: skip
+
+    entries = [entry("ptq", 0, 0.40), entry("qat", 0, 0.45, (0.05, 0.01, 0.09)),
+               entry("ptq", 1, 0.41), entry("qat", 1, 0.42, (0.01, -0.01, 0.03)),
+               entry("qat", 2, 0.50, (0.1, 0.05, 0.15))]  # fmt: skip
+    shipped = [one for one in with_shipped(entries) if one["file"] == SHIPPED]
+    assert [(one["seed"], one["map50_95"]) for one in shipped] == [(0, 0.45), (1, 0.41)]
+    assert with_shipped(entries)[: len(entries)] == entries
+    (line,) = [line for line in page_lines(entries) if "what its report ships" in line[1]]
+    assert line[3] == "45.00 41.00" and "`edgegd-qat-x86-vnni/shipped`" in line[1]

@@ -14,7 +14,8 @@ from ultralytics.nn.tasks import RTDETRDetectionModel
 from edgegd.descent.fine_tune import fine_tune
 from edgegd.detectors.activation_swap import silu_paths
 from edgegd.detectors.deployment import deploy
-from edgegd.detectors.distillation import Distiller, feature_difference, head_difference
+from edgegd.detectors.distillation import Distiller, feature_difference
+from edgegd.detectors.families.head_difference import sigmoid_difference
 from edgegd.detectors.losses import predict
 from edgegd.detectors.student import FloatStudent
 from edgegd.errors import UnsupportedModelError
@@ -44,8 +45,8 @@ def test_the_heads_difference_is_its_formula(bins: int) -> None:
         sides = (np.exp(y) * (y - x)).sum(2)
     weight = q.max(1)
     expected = (classes + (sides.mean(1) * weight).sum()) / weight.sum()
-    assert head_difference(own, target).item() == pytest.approx(expected, rel=1e-5)
-    assert head_difference(target, target).item() == pytest.approx(0.0, abs=1e-5)
+    assert sigmoid_difference(own, target).item() == pytest.approx(expected, rel=1e-5)
+    assert sigmoid_difference(target, target).item() == pytest.approx(0.0, abs=1e-5)
 
 
 def test_the_features_difference_is_relative() -> None:

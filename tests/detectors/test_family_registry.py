@@ -84,7 +84,7 @@ def test_models_of_no_family_are_refused_by_name() -> None:
 
 def test_heads_that_cannot_be_compared_say_why() -> None:
     reasons = {family.name: family.no_head_distillation for family in FAMILIES}
-    assert reasons["YOLO"] == "" and "queries" in reasons["RT-DETR"]
+    assert reasons["YOLO"] == reasons["SSD"] == "" and "queries" in reasons["RT-DETR"]
     model = _detector("rtdetr-l")
     with pytest.raises(NotImplementedError, match="queries"):
         family_of(model).show_predictions(model)

@@ -18,9 +18,10 @@ from torchvision.models.detection.image_list import ImageList
 from edgegd.detectors.batches import hyperparameters
 from edgegd.detectors.deployment import class_names, deploy, head_paths, model_stride, output_kind, plan_detector
 from edgegd.detectors.distillation import Distiller
+from edgegd.detectors.families.head_difference import softmax_difference
 from edgegd.detectors.families.registry import FAMILIES, family_of
 from edgegd.detectors.families.ssd_detector import taken_apart
-from edgegd.detectors.losses import label_loss, predict, prepare_loss
+from edgegd.detectors.losses import label_loss, labelled_part, predict, prepare_loss
 from edgegd.detectors.student import FloatStudent
 from edgegd.errors import UnsupportedModelError
 from edgegd.recipe.training import Distillation, TrainSection
@@ -128,8 +129,6 @@ def test_the_family_answers_and_refuses(ssd: Any) -> None:
     assert isinstance(deployed.get_submodule("head.boxes.5.1"), nn.Conv2d)
     with pytest.raises(UnsupportedModelError, match="SSD has no end-to-end head"):
         deploy(taken_apart(ssd, NAMES), end2end=True)
-    with pytest.raises(UnsupportedModelError, match="not possible for SSD: its classes are one softmax"):
-        Distiller(deployed, FloatStudent(deploy(taken_apart(ssd, NAMES))), Distillation(head=1.0))
     assert [level.shape[1] for level in family_of(deployed).head_outputs(deployed.eval(), _images(96, 96))] == [
         672,
         480,
@@ -152,10 +151,57 @@ def test_the_plan_says_what_stays_float_and_why(ssd: Any) -> None:
     assert {"softmax", "exp", "cat"} <= decoding and all(not op.address.startswith(":") for op in plan.ops)
 
 
-def test_the_teacher_of_a_neck_has_nothing_to_teach_itself(ssd: Any) -> None:
+def test_a_teacher_has_nothing_to_teach_itself_and_something_to_teach_a_student(ssd: Any) -> None:
+    teacher = deploy(taken_apart(ssd, NAMES))
+    images, parts = _images(96, 96), {}
+    for change in (0.0, 0.5):
+        student = FloatStudent(copy.deepcopy(teacher)).train()
+        with torch.no_grad():
+            student.model.head.classes[0][1].bias[1::4].add_(change)  # the first class of every box
+        with Distiller(copy.deepcopy(teacher), student, Distillation(head=1.0, neck=1.0)) as distiller:
+            loss, parts[change] = distiller.loss(predict(student, {"img": images}), distiller.expect(images))
+        loss.backward()
+        assert all(branch[1].weight.grad is not None for branch in student.model.head.classes)
+    assert parts[0.0].keys() == {"distill_head", "distill_neck"}
+    assert sum(parts[0.0].values()).item() == pytest.approx(0.0, abs=1e-5)
+    assert parts[0.5]["distill_head"].item() > 1e-3 and parts[0.5]["distill_neck"].item() < 1e-6
+
+
+def test_the_heads_difference_is_its_formula() -> None:
+    generator = torch.Generator().manual_seed(0)
+    own, target = (
+        {"logits": torch.randn(2, 4, 7, generator=generator), "offsets": torch.randn(2, 4, 7, generator=generator)}
+        for _ in range(2)
+    )
+    p, q = (
+        side["logits"].double().exp() / side["logits"].double().exp().sum(1, keepdim=True) for side in (own, target)
+    )
+    distance = (own["offsets"] - target["offsets"]).double().abs()
+    sides = torch.where(distance < 1, 0.5 * distance**2, distance - 0.5).mean(1)
+    weight = q[:, 1:].sum(1)
+    expected = ((q * (q / p).log()).sum() + (sides * weight).sum()) / weight.sum()
+    assert softmax_difference(own, target).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert softmax_difference(target, target).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_batch_of_labelled_and_unlabelled_images_has_the_loss_of_the_labelled_ones(ssd: Any) -> None:
     student = FloatStudent(deploy(taken_apart(ssd, NAMES))).train()
-    images = _images(96, 96)
-    with Distiller(copy.deepcopy(student.model), student, Distillation(neck=1.0)) as distiller:
-        predictions = predict(student, {"img": images})
-        loss, parts = distiller.loss(predictions, distiller.expect(images))
-    assert parts.keys() == {"distill_neck"} and loss.item() == pytest.approx(0.0, abs=1e-6)
+    batch = _batch(96)
+    mixed = {**batch, "labelled": torch.tensor([True, False])}
+    part = labelled_part(mixed, predict(student, mixed))
+    assert part is not None
+    alone = {**batch, "img": batch["img"][:1]}
+    expected, _ = label_loss(student, alone, predict(student, alone))
+    torch.testing.assert_close(label_loss(student, *part)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_errors_cost_at_the_head_is_finite_and_reaches_every_parameter_of_it(ssd: Any) -> None:
+    from edgegd.detectors.curvature import Curvature
+
+    deployed = deploy(taken_apart(copy.deepcopy(ssd), NAMES))
+    deployed.eval().zero_grad()
+    Curvature(deployed, seed=0)(deployed, _images(96, 96, 1)).backward()
+    gradients = {name: parameter.grad for name, parameter in deployed.named_parameters() if parameter.requires_grad}
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients.values())
+    assert sum(float(gradient.abs().sum()) > 0 for gradient in gradients.values()) > len(gradients) / 2
+    assert not deployed.head.training

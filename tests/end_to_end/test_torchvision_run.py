@@ -38,7 +38,7 @@ def recipe(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"model: {{weights: {folder}/ssd.safetensors, imgsz: 96}}\n"
         f"data: {{source: streets, path: {tiny_set}}}\n"
         "quant: {calibration_images: 4}\n"
-        "train: {epochs: 2, batch: 4, workers: 0}\n"
+        "train: {epochs: 2, batch: 4, workers: 0, distill: {head: 0.5, neck: 0.5}}\n"
         "latency: {launches: 1, quads: 1, block_s: 0.02, warmup_s: 0.1}\n"
     )
     return path
@@ -61,7 +61,12 @@ def test_ssdlite_runs_from_its_file_to_the_report(
         assert verification["ladder"][variant]["one_operation"]
         assert verification["edge"][variant]
     descent = json.loads((run / "descent.json").read_text())
-    assert {part for epoch in descent["epochs"] for part in epoch["parts"]} == {"bbox_regression", "classification"}
+    assert {part for epoch in descent["epochs"] for part in epoch["parts"]} == {
+        "bbox_regression",
+        "classification",
+        "distill_head",
+        "distill_neck",
+    }
     plan = json.loads((run / "plan.json").read_text())
     reasons = {op["reason"] for op in plan["ops"] if op["rule"] == "no-integer-kernel"}
     assert {reason.rsplit(" ", 1)[1] for reason in reasons} == {"hardswish", "hardsigmoid", "hardtanh"}
@@ -70,6 +75,11 @@ def test_ssdlite_runs_from_its_file_to_the_report(
     image = read_image(sorted((tiny_set / "images/val").iterdir())[0], 3)
     assert len(detector(image)) > 0
     assert "92 of 98" in (run / "report.md").read_text()
+    for command in ("export", "verify"):  # from the float file alone, and against torch
+        outcome = edgegd_command(command, run, "--profile", "arm64")
+        assert outcome.code == 0, outcome.err
+    other = json.loads((run / "verify-arm64.json").read_text())
+    assert [other["census"][variant]["int8_convs"] for variant in ("ptq", "qat")] == [92, 92]
 
 
 @pytest.mark.parametrize(
@@ -77,11 +87,10 @@ def test_ssdlite_runs_from_its_file_to_the_report(
     [
         ({"model": {"float": {"epochs": 1}}}, 61, "model.float cannot train"),
         ({"model": {"end2end": True}}, 61, "SSD has no end-to-end head"),
-        ({"train": {"distill": {"head": 1.0}}}, 61, "train.distill.head is not possible for SSD"),
         ({"quant": {"activation": "relu"}}, None, "The model has no SiLU to replace"),
         ({"model": {"imgsz": 100}}, None, "does not fit the model's stride"),
     ],
-    ids=["float-training", "end2end", "head-distillation", "swap", "stride"],
+    ids=["float-training", "end2end", "swap", "stride"],
 )
 def test_what_ssdlite_cannot_do_is_said_before_the_first_image(
     recipe: Path, changes: dict[str, Any], code: int | None, expected: str, edgegd_command: Any, tmp_path: Path

@@ -14,8 +14,9 @@ from edgegd.detectors.deployment import plan_detector
 from edgegd.errors import CalibrationError
 from edgegd.plan.formats import SMALLEST_SCALE
 from edgegd.quant.attach import QuantizedModel
-from edgegd.quant.calibration import calibrate, choose_ranges, collect
+from edgegd.quant.calibration import calibrate, collect
 from edgegd.quant.code_errors import affine_range
+from edgegd.quant.ranges import choose_ranges
 from edgegd.recipe.schema import AUTO_OBSERVER, OBSERVERS
 
 IMAGES = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))

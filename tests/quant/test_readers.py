@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from edgegd.quant.calibration import choose_ranges
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.observers import choose_range
+from edgegd.quant.ranges import choose_ranges
 from edgegd.quant.readers import SCORE, SILU, VALUE, readers_of_groups
 
 NORMAL = np.random.default_rng(0).standard_normal(40000).astype(np.float32)

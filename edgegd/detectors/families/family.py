@@ -79,6 +79,13 @@ class Family(ABC):
         """
         raise NotImplementedError(f"{self.name}: {self.no_head_distillation}")
 
+    def head_difference(self, own: Any, target: Any) -> torch.Tensor:
+        """How far a student's predictions (of one branch) are from its teacher's: a scalar, 0 where they are equal.
+
+        Called only where heads can be compared.
+        """
+        raise NotImplementedError(f"{self.name}: {self.no_head_distillation}")
+
     def head_outputs(self, model: Any, images: torch.Tensor) -> list[torch.Tensor]:
         """Tensors by which two deployed models in evaluation mode are compared, in a fixed order.
 

@@ -23,8 +23,7 @@ class SsdDetector(nn.Module):
 
     forward(image (N, 3, H, W) float32 in 0..1) returns in evaluation mode (N, 4 + classes, boxes): cx cy w h in pixels,
     and the probability of each class without the background's. In training mode a dict of `logits`
-    (N, 1 + classes, boxes), background first, `offsets` (N, 4, boxes) and `boxes` (4, boxes), the default boxes as
-    cx cy w h in pixels.
+    (N, 1 + classes, boxes), background first, and `offsets` (N, 4, boxes) from the default boxes.
     """
 
     def __init__(self, ssd: Any, names: tuple[str, ...]) -> None:
@@ -97,7 +96,7 @@ class SsdHead(nn.Module):
         logits = torch.cat([self._columns(*row) for row in zip(self.classes, features, self.shapes, strict=True)], 2)
         offsets = torch.cat([self._columns(*row) for row in zip(self.boxes, features, self.shapes, strict=True)], 2)
         if self.training:
-            return {"logits": logits, "offsets": offsets, "boxes": default}
+            return {"logits": logits, "offsets": offsets}
         # Ren et al. 2015 (Faster R-CNN), equation 2, with the variances of SSD (torchvision's BoxCoder.decode_single).
         of_center, of_size = self.weights[0], self.weights[2]
         centers = offsets[:, :2] / of_center * default[2:] + default[:2]

@@ -11,6 +11,7 @@ from ultralytics.utils import IterableSimpleNamespace
 
 from edgegd.detectors.families.family import Family, Parts
 from edgegd.detectors.families.folding import fold_all, learn_everything
+from edgegd.detectors.families.head_difference import softmax_difference
 from edgegd.detectors.families.ssd_detector import SsdDetector
 from edgegd.errors import UnsupportedModelError
 from edgegd.plan.profiles.table import HeadPaths
@@ -21,7 +22,6 @@ class TorchvisionSsd(Family):
     """torchvision's loss, on the quantized model's predictions. hardswish, hardsigmoid and ReLU6 stay float."""
 
     name: str = "SSD"
-    no_head_distillation: str = "its classes are one softmax, and independent scores are what is compared"
     no_float_training: str = "Ultralytics, which trains in float here, does not know it"
 
     def recognises(self, model: nn.Module) -> bool:
@@ -65,7 +65,8 @@ class TorchvisionSsd(Family):
         """SSD.compute_loss of torchvision: means over the default boxes that have an object."""
         from torchvision.ops import box_convert
 
-        corners = box_convert(predictions["boxes"].T, "cxcywh", "xyxy")  # (boxes, 4)
+        # Those of the forward pass that made the predictions. They are no prediction: they have no axis of images.
+        corners = box_convert(model.head.default_boxes.values.T, "cxcywh", "xyxy")  # (boxes, 4)
         targets = _targets(batch)
         outputs = {
             "cls_logits": predictions["logits"].transpose(1, 2).contiguous(),  # (N, kinds, boxes) -> (N, boxes, kinds)
@@ -74,6 +75,14 @@ class TorchvisionSsd(Family):
         matches = [_matches(model.rules.proposal_matcher, target["boxes"], corners) for target in targets]
         parts: Parts = model.rules.compute_loss(targets, outputs, [corners] * len(targets), matches)
         return torch.stack(list(parts.values())).sum(), {name: part.detach() for name, part in parts.items()}
+
+    def show_predictions(self, model: Any) -> None:
+        """A head in training mode returns what it has computed before decoding."""
+        model.head.training = True
+
+    def head_difference(self, own: Any, target: Any) -> torch.Tensor:
+        """One softmax chooses among the classes and the background; see softmax_difference."""
+        return softmax_difference(own, target)
 
 
 def _targets(batch: dict[str, Any]) -> list[dict[str, torch.Tensor]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from edgegd.export.insert.addressed_graph import make_node, nodes_by_address, only_result, readers_outside, redirect
-from edgegd.export.insert.base import InsertionPass
+from edgegd.export.insert.base import FLOAT_BARRIERS, PORTABLE_SOFTMAX, InsertionPass
 from edgegd.plan.profiles.table import FLOAT
 from edgegd.plan.quant_plan import PlannedOp
 
@@ -19,8 +19,8 @@ class FloatBarriers(InsertionPass):
     """Puts a Max behind every float operation whose result, and everything that it reads, is quantized."""
 
     name = "float-barriers"
-    needs = frozenset({"portable softmax"})  # which has another last node
-    makes = frozenset({"float barriers"})
+    needs = (PORTABLE_SOFTMAX,)  # which has another last node
+    makes = (FLOAT_BARRIERS,)
 
     def rewrite(self, graph: ir.Graph) -> bool:
         """Refuses a float operation of several results: torch's side quantizes none of them."""

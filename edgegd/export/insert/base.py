@@ -10,16 +10,23 @@ import abc
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
-from typing import ClassVar
 
 import onnx_ir as ir
 
 from edgegd.errors import InsertionError
+from edgegd.export.graph_pass import GraphPass, Property, fact, note
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.plan.quantized_state import QuantizedState
 from edgegd.plan.traced_op import TracedOp
 
-_FACTS = "edgegd.facts"  # in the graph's `meta`, which no file holds
+TRAINED_PARAMETERS = fact("weights and biases are those of the state")
+PORTABLE_SOFTMAX = fact("every softmax that stays float is one for all CPUs")
+FLOAT_BARRIERS = fact("barriers keep float operations float")
+QUANTIZED_TENSORS = fact("every planned tensor is quantized")
+EXACT_ATTENTION = fact("exact attentions run on codes")
+INTEGER_WEIGHTS = fact("planned weights are integers")
+INTEGER_BIASES = fact("biases of integer convolutions are integers")
+FOLDED_PARAMETERS = fact("what depends on parameters alone is computed")
 
 
 @dataclass(frozen=True)
@@ -41,30 +48,20 @@ class Insertion:
         return self.trace[address]
 
 
-class InsertionPass(ir.passes.InPlacePass):
+class InsertionPass(GraphPass):
     """One step from the addressed float graph to the portable Q/DQ graph.
 
-    `name` is the word for it in messages. `needs` are facts that must hold before, `makes` those that hold after
-    (onnx_ir's `requires` and `ensures` check both). A pass raises InsertionError for a place that it cannot rewrite:
-    a graph with half of its plan is worth nothing.
+    `name` is the word for it in messages. What it makes is a fact, which it notes. It raises InsertionError for a place
+    that it cannot rewrite: a graph with half of its plan is worth nothing.
     """
-
-    name: ClassVar[str]
-    needs: ClassVar[frozenset[str]] = frozenset()
-    makes: ClassVar[frozenset[str]]
 
     def __init__(self, insertion: Insertion) -> None:
         self.plan, self.state, self.insertion = insertion.plan, insertion.state, insertion
 
-    def requires(self, model: ir.Model) -> None:
-        """PreconditionError where a fact that the pass needs does not hold."""
-        if missing := self.needs - facts(model):
-            raise ir.passes.PreconditionError(f"the pass {self.name} needs {', '.join(sorted(missing))} first")
-
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrites the graph and notes the facts that hold now."""
         changed = self.rewrite(model.graph)
-        facts(model).update(self.makes)
+        note(model, *self.makes)
         return ir.passes.PassResult(model, changed)
 
     @abc.abstractmethod
@@ -81,23 +78,17 @@ def refusal(by: str, where: str, reason: str, *, found: str = "") -> InsertionEr
     return InsertionError(by, where, reason, found=found)
 
 
-def facts(model: ir.Model) -> set[str]:
-    """The facts that passes have made true of a graph."""
-    held: set[str] = model.meta.setdefault(_FACTS, set())
-    return held
-
-
-def ordered(kinds: Iterable[type[InsertionPass]], given: Collection[str] = ()) -> list[type[InsertionPass]]:
+def ordered(kinds: Iterable[type[InsertionPass]], given: Collection[Property] = ()) -> list[type[InsertionPass]]:
     """The passes in an order in which each finds what it needs, beside facts that are given.
 
     ValueError where a fact is made by none.
     """
     kinds = list(kinds)
-    makers: dict[str, list[type[InsertionPass]]] = {}
+    makers: dict[Property, list[type[InsertionPass]]] = {}
     for kind in kinds:
-        for fact in kind.makes:
-            makers.setdefault(fact, []).append(kind)
-    if unmade := {fact for kind in kinds for fact in kind.needs} - makers.keys() - set(given):
-        raise ValueError(f"no pass makes {', '.join(sorted(unmade))}")
-    before = {kind: [maker for fact in sorted(kind.needs) for maker in makers.get(fact, [])] for kind in kinds}
+        for made in kind.makes:
+            makers.setdefault(made, []).append(kind)
+    if unmade := {needed for kind in kinds for needed in kind.needs} - makers.keys() - set(given):
+        raise ValueError(f"no pass makes a graph in which {' and '.join(sorted(one.text for one in unmade))}")
+    before = {kind: [maker for needed in kind.needs for maker in makers.get(needed, [])] for kind in kinds}
     return list(TopologicalSorter(before).static_order())

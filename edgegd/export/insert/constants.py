@@ -13,7 +13,13 @@ import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from edgegd.export.insert.base import InsertionPass
+from edgegd.export.insert.base import (
+    EXACT_ATTENTION,
+    FOLDED_PARAMETERS,
+    INTEGER_BIASES,
+    TRAINED_PARAMETERS,
+    InsertionPass,
+)
 
 _EXACT = frozenset(
     {"Transpose", "Slice", "Concat", "Unsqueeze", "Squeeze", "Gather", "Reshape", "Cast", "Shape"}
@@ -25,8 +31,12 @@ class FoldedParameters(InsertionPass):
     """Folds what is computed from trained parameters (transposed weights of linear layers, pieces of them)."""
 
     name = "folded-parameters"
-    needs = frozenset({"trained parameters", "integer biases", "exact attention"})
-    makes = frozenset({"folded parameters"})
+    needs = (
+        TRAINED_PARAMETERS,
+        INTEGER_BIASES,
+        EXACT_ATTENTION,
+    )
+    makes = (FOLDED_PARAMETERS,)
 
     def rewrite(self, graph: ir.Graph) -> bool:
         """Refuses nothing."""

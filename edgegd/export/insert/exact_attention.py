@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgegd.export.insert.addressed_graph import add_constant, make_node, nodes_by_address, redirect
-from edgegd.export.insert.base import InsertionPass
+from edgegd.export.insert.base import EXACT_ATTENTION, QUANTIZED_TENSORS, InsertionPass
 from edgegd.export.insert.pairs import make_pair
 from edgegd.export.insert.softmax import reduce_max
 from edgegd.plan.attention import EXPONENT, Attention, code_scale, planned_attentions
@@ -27,8 +27,8 @@ class ExactAttention(InsertionPass):
     """Rewrites every attention that the plan makes exact."""
 
     name = "exact-attention"
-    needs = frozenset({"quantized tensors"})  # the codes that it reads
-    makes = frozenset({"exact attention"})
+    needs = (QUANTIZED_TENSORS,)  # the codes that it reads
+    makes = (EXACT_ATTENTION,)
 
     def rewrite(self, graph: ir.Graph) -> bool:
         """Refuses a step that is not one node of its operator, and an operand that is no quantized tensor."""

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgegd.export.insert.addressed_graph import add_constant, make_node, nodes_by_address
-from edgegd.export.insert.base import InsertionPass
+from edgegd.export.insert.base import INTEGER_BIASES, INTEGER_WEIGHTS, QUANTIZED_TENSORS, InsertionPass
 from edgegd.export.insert.integer_weights import convolution
 from edgegd.plan.quantized_state import integer_convolutions
 
@@ -20,8 +20,11 @@ class IntegerBiases(InsertionPass):
     """Lets every integer convolution that has a bias read a DequantizeLinear of int32 codes."""
 
     name = "integer-biases"
-    needs = frozenset({"quantized tensors", "integer weights"})
-    makes = frozenset({"integer biases"})
+    needs = (
+        QUANTIZED_TENSORS,
+        INTEGER_WEIGHTS,
+    )
+    makes = (INTEGER_BIASES,)
 
     def rewrite(self, graph: ir.Graph) -> bool:
         """Refuses a convolution that reads float values, and a bias that is computed."""

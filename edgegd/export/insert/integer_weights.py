@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgegd.export.insert.addressed_graph import add_constant, make_node, nodes_by_address
-from edgegd.export.insert.base import InsertionPass
+from edgegd.export.insert.base import INTEGER_WEIGHTS, TRAINED_PARAMETERS, InsertionPass
 from edgegd.plan.quant_plan import PlannedOp
 from edgegd.plan.quantized_state import integer_convolutions
 
@@ -18,8 +18,8 @@ class IntegerWeights(InsertionPass):
     """Lets every integer convolution read a DequantizeLinear of int8 codes, one scale per output channel."""
 
     name = "integer-weights"
-    needs = frozenset({"trained parameters"})
-    makes = frozenset({"integer weights"})
+    needs = (TRAINED_PARAMETERS,)
+    makes = (INTEGER_WEIGHTS,)
 
     def rewrite(self, graph: ir.Graph) -> bool:
         """Refuses an operation that is not one Conv, or whose weight is computed or another's."""

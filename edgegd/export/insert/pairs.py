@@ -24,7 +24,7 @@ from edgegd.export.insert.addressed_graph import (
     redirect,
     results,
 )
-from edgegd.export.insert.base import Insertion, InsertionPass
+from edgegd.export.insert.base import FLOAT_BARRIERS, QUANTIZED_TENSORS, Insertion, InsertionPass
 from edgegd.plan.attention import SOFTMAX
 from edgegd.plan.formats import UINT8_ACTIVATION, Format
 from edgegd.plan.profiles.table import FLOAT
@@ -36,8 +36,8 @@ class QuantizedTensors(InsertionPass):
     """Inserts the pair at every planned tensor."""
 
     name = "quantized-tensors"
-    needs = frozenset({"float barriers"})
-    makes = frozenset({"quantized tensors"})
+    needs = (FLOAT_BARRIERS,)
+    makes = (QUANTIZED_TENSORS,)
 
     def rewrite(self, graph: ir.Graph) -> bool:
         """Refuses an address without a node, a float operation of several results, an unknown inner tensor."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgegd.export.insert.base import InsertionPass
+from edgegd.export.insert.base import TRAINED_PARAMETERS, InsertionPass
 from edgegd.plan.quantized_state import integer_convolutions
 
 
@@ -16,7 +16,7 @@ class TrainedParameters(InsertionPass):
     """Replaces the values of parameters by those of the quantized model's state."""
 
     name = "trained-parameters"
-    makes = frozenset({"trained parameters"})
+    makes = (TRAINED_PARAMETERS,)
 
     def rewrite(self, graph: ir.Graph) -> bool:
         """Refuses a parameter that the state does not have, or has in another shape, and a weight that is none."""

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgegd.export.insert.addressed_graph import add_constant, make_node, nodes_by_address, readers_outside, redirect
-from edgegd.export.insert.base import InsertionPass
+from edgegd.export.insert.base import PORTABLE_SOFTMAX, InsertionPass
 from edgegd.plan.profiles.table import EXACT
 
 SMALLEST_EXPONENT = -60.0
@@ -26,7 +26,7 @@ class PortableSoftmax(InsertionPass):
     """Replaces every planned Softmax over the last axis that is no part of an exact attention."""
 
     name = "portable-softmax"
-    makes = frozenset({"portable softmax"})
+    makes = (PORTABLE_SOFTMAX,)
 
     def rewrite(self, graph: ir.Graph) -> bool:
         """Refuses a softmax that the exporter wrote otherwise than as one Softmax."""

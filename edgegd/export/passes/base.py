@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from edgegd.export.graph_pass import GraphPass
 
 MICROSOFT = "com.microsoft"  # the domain of onnxruntime's own operators
 
@@ -28,13 +30,6 @@ class Unfit(NamedTuple):
     notable: bool = True
 
 
-class Property(NamedTuple):
-    """Something that holds of a graph, or does not."""
-
-    text: str
-    holds: Callable[[ir.Model], bool]
-
-
 @dataclass(frozen=True)
 class PassReport:
     """What a pass did: the addresses (node names) it rewrote, and the places that it left."""
@@ -45,19 +40,15 @@ class PassReport:
     refused: tuple[Refusal, ...]
 
 
-class ExactPass(ir.passes.InPlacePass):
+class ExactPass(GraphPass):
     """One rewrite after which onnxruntime computes the same bits, on every CPU of the profile.
 
-    `name` is the word for it on the command line, `text` one line of what it does. `needs` must hold of a graph before,
-    `makes` holds after, and so does RUNNING_ORDER: onnx_ir's `requires` and `ensures` check both at every call. A place
-    that does not fit is refused with a reason, never rewritten in hope. `slower_on` has the profiles on whose CPUs the
-    pass makes files slower, each with the measurement that says so.
+    `name` is the word for it on the command line, `text` one line of what it does. A place that does not fit is refused
+    with a reason, never rewritten in hope. `slower_on` has the profiles on whose CPUs the pass makes files slower, each
+    with the measurement that says so.
     """
 
-    name: ClassVar[str]
     text: ClassVar[str]
-    needs: ClassVar[tuple[Property, ...]] = ()
-    makes: ClassVar[tuple[Property, ...]] = ()
     slower_on: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, channels: int = 3) -> None:
@@ -65,21 +56,6 @@ class ExactPass(ir.passes.InPlacePass):
         self.channels = channels
         self.applied: list[str] = []
         self.refused: list[Refusal] = []
-
-    def requires(self, model: ir.Model) -> None:
-        """PreconditionError where something that the pass needs does not hold."""
-        if missing := self.missing(model):
-            raise ir.passes.PreconditionError(f"the pass {self.name} needs a graph in which {missing}")
-
-    def missing(self, model: ir.Model) -> str:
-        """What the pass needs and the graph does not have; empty where it may run."""
-        return " and ".join(needed.text for needed in self.needs if not needed.holds(model))
-
-    def ensures(self, model: ir.Model) -> None:
-        """PostconditionError where something that the pass promises does not hold."""
-        for made in (RUNNING_ORDER, *self.makes):
-            if not made.holds(model):
-                raise ir.passes.PostconditionError(f"after the pass {self.name} it must hold that {made.text}")
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrites, then drops what nothing reads any more."""
@@ -99,23 +75,6 @@ class ExactPass(ir.passes.InPlacePass):
     def report(self) -> PassReport:
         """What was done."""
         return PassReport(self.name, self.text, tuple(self.applied), tuple(self.refused))
-
-
-def _in_running_order(model: ir.Model) -> bool:
-    made = {*model.graph.inputs, *model.graph.initializers.values()}
-    for node in model.graph:
-        if any(value is not None and value not in made for value in node.inputs):
-            return False
-        made.update(node.outputs)
-    return all(output in made for output in model.graph.outputs)
-
-
-def _lifted(model: ir.Model) -> bool:
-    return all(node.op_type != "Constant" for node in model.graph)
-
-
-RUNNING_ORDER = Property("every value is made before it is read", _in_running_order)
-LIFTED_CONSTANTS = Property("every constant is an initializer", _lifted)
 
 
 def numbers(value: ir.Value | None) -> np.ndarray | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgegd.export.passes.base import LIFTED_CONSTANTS, MICROSOFT, ExactPass, Unfit, constant, numbers, shape_of
+from edgegd.export.graph_pass import LIFTED_CONSTANTS
+from edgegd.export.passes.base import MICROSOFT, ExactPass, Unfit, constant, numbers, shape_of
 
 _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 _ELEMENTWISE = ("QLinearAdd", "QLinearMul", "QLinearSigmoid", "QLinearLeakyRelu")

@@ -10,7 +10,8 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, ShapeInferencePass
 
-from edgegd.export.passes.base import LIFTED_CONSTANTS, ExactPass, constant, numbers, shape_of
+from edgegd.export.graph_pass import LIFTED_CONSTANTS
+from edgegd.export.passes.base import ExactPass, constant, numbers, shape_of
 
 _LARGEST = 1 << 20  # elements
 

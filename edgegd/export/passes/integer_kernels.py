@@ -19,7 +19,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgegd.addresses import address_of_codes
-from edgegd.export.passes.base import LIFTED_CONSTANTS, MICROSOFT, ExactPass, numbers, sole_reader, take_place
+from edgegd.export.graph_pass import LIFTED_CONSTANTS
+from edgegd.export.passes.base import MICROSOFT, ExactPass, numbers, sole_reader, take_place
 
 _ARITHMETIC = {
     "Add": "QLinearAdd",

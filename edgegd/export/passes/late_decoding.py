@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from edgegd.export.passes.base import LIFTED_CONSTANTS, ExactPass, Unfit, constant, numbers, shape_of, sole_reader
+from edgegd.export.graph_pass import LIFTED_CONSTANTS
+from edgegd.export.passes.base import ExactPass, Unfit, constant, numbers, shape_of, sole_reader
 
 _SMALLEST_STEP = 2.5e-7  # of a score, relative: four times float32's resolution next to 1
 _PER_ANCHOR = ("Add", "Sub", "Mul", "Div", "Concat", "Slice")  # what decoding may consist of, along the axis of anchors

@@ -13,7 +13,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgegd.export.insert.base import Insertion, facts
+from edgegd.export.graph_pass import note
+from edgegd.export.insert.base import Insertion
 from edgegd.export.traced_graph import Traced, write_trace
 from edgegd.plan.planning import build_plan
 from edgegd.plan.profiles.table import HeadPaths
@@ -128,7 +129,7 @@ def rewritten() -> Callable[..., onnx.ModelProto]:
         ops = {op.address: op for op in (small.ops if trace is None else trace)}
         insertion = Insertion(plan, state or small.state(plan), ops, tuple(small.parameters))
         for kind in kinds:
-            facts(model).update(kind.needs)
+            note(model, *kind.needs)
             kind(insertion)(model)
         return ir.to_proto(model)
 

@@ -1,0 +1,34 @@
+"""How far a student's predictions are from its teacher's, for heads whose predictions can be compared one by one."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+
+def sigmoid_difference(own: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> torch.Tensor:
+    """How far one branch is from the teacher's: `scores` (N, classes, A) and `boxes` (N, 4 * bins, A), both raw.
+
+    Normalised by the teacher's total belief in objects (at least 1), as the label loss is by its targets; 0 if equal.
+    """
+    belief = target["scores"].sigmoid()
+    weight = belief.amax(1)  # (N, classes, A) -> (N, A)
+    classes = F.binary_cross_entropy_with_logits(own["scores"], belief, reduction="sum")
+    classes = classes - F.binary_cross_entropy_with_logits(target["scores"], belief, reduction="sum")
+    sides_own, sides_target = (x["boxes"].unflatten(1, (4, -1)) for x in (own, target))  # -> (N, 4, bins, A)
+    if sides_own.shape[2] == 1:
+        boxes = F.smooth_l1_loss(sides_own, sides_target, reduction="none")
+    else:
+        boxes = F.kl_div(sides_own.log_softmax(2), sides_target.log_softmax(2), reduction="none", log_target=True)
+    boxes = boxes.sum(2).mean(1)  # (N, 4, bins, A) -> (N, A)
+    return (classes + (boxes * weight).sum()) / weight.sum().clamp(min=1)
+
+
+def softmax_difference(own: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The same of `logits` (N, 1 + classes, A), of which one softmax chooses and the first is the background's, and of
+    `offsets` (N, 4, A), raw. The divergence of two softmaxes is that of Hinton et al. 2015, section 2."""
+    belief = target["logits"].softmax(1)
+    weight = 1 - belief[:, 0]  # (N, 1 + classes, A) -> (N, A)
+    classes = F.kl_div(own["logits"].log_softmax(1), belief, reduction="sum")
+    boxes = F.smooth_l1_loss(own["offsets"], target["offsets"], reduction="none").mean(1)  # (N, 4, A) -> (N, A)
+    return (classes + (boxes * weight).sum()) / weight.sum().clamp(min=1)
