@@ -1,7 +1,8 @@
 """Refinement of a calibrated model on unlabelled images: its weights are rounded and its biases corrected, in order.
 
 The images run through the quantized model once. Before each integer convolution, which sees what all earlier ones were
-refined to, its weights are rounded for its inputs (edgegd.quant.rounding), and its biases take back the mean error of
+refined to, weights of less than 8 bits are rounded for their inputs (edgegd.quant.rounding; those of 8 bits lose next
+to nothing, whichever way they are rounded), and its biases take back the mean error of
 its results against the float model's (Nagel et al. 2019, section 4.2, there for weights alone). An error counts as far
 as the reader of the result passes it on: by the squared slope of a SiLU, by p(1 - p) of a class score. Saturated
 values, which a correction by plain means would follow, then do not count. A correction is shrunk by its variance, from
@@ -32,6 +33,7 @@ _FEWEST_IMAGES = 4
 _BYTES = 2 << 30  # what the activations may take that live at once: about six of the size of the largest
 _LIVE = 6
 _LARGEST_HALF = 65504.0
+_EXACT_BITS = 8  # weights of so many bits were 49 dB above their noise, activations 30 (docs/design.md)
 # How many times its variance a squared correction is shrunk by: one of less than four standard errors is none. Against
 # 1, by the head on other images: better on COCO with 7 bits, else no clear difference (docs/design.md); chosen because
 # it changes least.
@@ -40,7 +42,10 @@ _SHRINKAGE = 16.0
 
 @dataclass(frozen=True)
 class Refinement:
-    """What refinement changed: codes of weights that are not the nearest ones, and the largest change of a bias."""
+    """What refinement changed: codes of weights that are not the nearest ones, and the largest change of a bias.
+
+    `codes` are those of the weights that were rounded for their inputs: none of 8 bits.
+    """
 
     images: int
     changed_codes: int
@@ -54,7 +59,8 @@ def refine(
 ) -> Refinement:
     """Rounds the weights and corrects the biases of a calibrated model, for float images (N, C, H, W) in 0..1.
 
-    Weights become multiples of their scales, which are kept from then on. `progress(convolutions done, all)` is called
+    Weights that are rounded become multiples of their scales, which are kept from then on; those of 8 bits, and their
+    scales' tie to the largest of them, stay as they are. `progress(convolutions done, all)` is called
     after each. The model must be in its calibrated state: ranges set, weights as in float. All images are in memory at
     once, layer after layer: of a large model, as many of them are taken as 2 GiB hold.
     """
@@ -94,12 +100,25 @@ class _Refiner:
             self._sums.setdefault(op.address, []).append(sums.half())
 
     def refine(self, op: PlannedOp, x: torch.Tensor) -> None:
-        """Rounds the weights of a convolution for its quantized inputs (N, C_in, H, W), then corrects its biases.
-
-        The weights that read the image are rounded to the nearest.
-        """
+        """Rounds the weights of a convolution for its quantized inputs (N, C_in, H, W), then corrects its biases."""
         module, quantizer = self._module(op), self._quantized.weight_quantizer(op)
         samples = [patches(module, image) for image in x.split(1)]
+        rounds = quantizer.format.bits < _EXACT_BITS
+        if rounds:
+            self._round(op, module, quantizer, samples)
+        if module.bias is not None:
+            self._correct(op, module, quantizer(module.weight), samples)
+        source = self._quantized.range_of(self._quantized.plan.groups[op.inputs[0]])
+        if rounds:
+            quantizer.keep(quantizer.scale, module.bias, source.scale)
+        else:
+            quantizer.update(module.weight, module.bias, source.scale)
+        self._done += 1
+        if self._progress:
+            self._progress(self._done, len(self._convolutions))
+
+    def _round(self, op: PlannedOp, module: Any, quantizer: Any, samples: Sequence[torch.Tensor]) -> None:
+        """Weights that read the image are rounded to the nearest."""
         weight = module.weight.reshape(module.groups, -1, samples[0].shape[1])  # (groups, C_out / groups, d)
         scale = quantizer.scale.view(module.groups, -1)
         codes = nearest = (weight / scale[..., None]).round()
@@ -110,19 +129,16 @@ class _Refiner:
         self.changed += int((codes != nearest).sum())
         self.codes += codes.numel()
         module.weight.copy_((codes * scale[..., None]).view_as(module.weight))
-        if module.bias is not None:
-            made = torch.stack([_sums(sample, module.weight) + module.bias for sample in samples])
-            wanted = torch.stack(self._sums.pop(op.address)).float() + module.bias
-            absorbs_relu = op.result != op.address
-            reader = RELU if absorbs_relu else self._readers[self._quantized.plan.groups[op.result]]
-            change = bias_correction(made, wanted, reader)
-            module.bias.add_(change)
-            self.largest_change = max(self.largest_change, float(change.abs().max()))
-        source = self._quantized.range_of(self._quantized.plan.groups[op.inputs[0]])
-        quantizer.keep(quantizer.scale, module.bias, source.scale)
-        self._done += 1
-        if self._progress:
-            self._progress(self._done, len(self._convolutions))
+
+    def _correct(self, op: PlannedOp, module: Any, weight: torch.Tensor, samples: Sequence[torch.Tensor]) -> None:
+        """Biases take back the mean error of the sums of quantized inputs and weights."""
+        made = torch.stack([_sums(sample, weight) + module.bias for sample in samples])
+        wanted = torch.stack(self._sums.pop(op.address)).float() + module.bias
+        absorbs_relu = op.result != op.address
+        reader = RELU if absorbs_relu else self._readers[self._quantized.plan.groups[op.result]]
+        change = bias_correction(made, wanted, reader)
+        module.bias.add_(change)
+        self.largest_change = max(self.largest_change, float(change.abs().max()))
 
     def _module(self, op: PlannedOp) -> Any:
         return self._quantized.model.get_submodule(op.weight)
