@@ -16,6 +16,7 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.image_list import ImageList
 
 from edgegd.detectors.batches import hyperparameters
+from edgegd.detectors.curvature import Curvature
 from edgegd.detectors.deployment import class_names, deploy, head_paths, model_stride, output_kind, plan_detector
 from edgegd.detectors.distillation import Distiller
 from edgegd.detectors.families.head_difference import softmax_difference
@@ -24,6 +25,8 @@ from edgegd.detectors.families.ssd_detector import taken_apart
 from edgegd.detectors.losses import label_loss, labelled_part, predict, prepare_loss
 from edgegd.detectors.student import FloatStudent
 from edgegd.errors import UnsupportedModelError
+from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.sensitivity import collect_sensitivities
 from edgegd.recipe.training import Distillation, TrainSection
 
 NAMES = ("pedestrian", "car", "traffic sign")
@@ -193,3 +196,11 @@ def test_a_batch_of_labelled_and_unlabelled_images_has_the_loss_of_the_labelled_
     alone = {**batch, "img": batch["img"][:1]}
     expected, _ = label_loss(student, alone, predict(student, alone))
     torch.testing.assert_close(label_loss(student, *part)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_errors_are_weighed_by_the_heads_difference(ssd: Any) -> None:
+    model = deploy(taken_apart(ssd, NAMES)).eval()
+    quantized = QuantizedModel(model, plan_detector(model, 96, "x86-vnni")).eval()
+    found = collect_sensitivities(quantized, [_images(96, 96, 1)], Curvature(model, 0))
+    assert len(found) > 50 and sum(histogram.total > 0 for histogram in found.values()) > 0.9 * len(found)
+    assert not model.head.training
