@@ -1,8 +1,8 @@
 """The curvature of a detector's own predictions, as contractions whose squared gradients have it as their mean.
 
 The loss is that of distillation (edgegd.detectors.distillation): the divergence of class scores, and of boxes as far as
-the detector believes in an object there. Around the detector itself it is a quadratic form; p(1 - p) / 2 is its weight
-for a class score, q(1 - q) / 2 for a bin of a box side's distribution (its diagonal), 1 / 2 for a distance.
+the detector believes in an object there. Around the detector itself it is a quadratic form, of which each family knows
+the diagonal (edgegd.detectors.families.head_difference).
 """
 
 from __future__ import annotations
@@ -28,37 +28,27 @@ class Curvature:
         Where a family's predictions cannot be compared one by one, it is of the maps that enter the head, each by its
         mean square.
         """
-        head = self._family.head(self._detector)
         if self._family.no_head_distillation:
             maps: list[torch.Tensor] = []
-            hook = head.register_forward_pre_hook(lambda _, arguments: maps.extend(arguments[0]))
+            hook = self._family.head(self._detector).register_forward_pre_hook(
+                lambda _, arguments: maps.extend(arguments[0])
+            )
             try:
                 model(image)
             finally:
                 hook.remove()
             return torch.stack([(self._signs(x) * x).sum() / x.detach().square().sum().sqrt() for x in maps]).sum()
+        modes = [(module, module.training) for module in self._detector.modules()]
         self._family.show_predictions(self._detector)
         try:
             predictions = model(image)
         finally:
-            head.training = False
+            for module, mode in modes:
+                module.training = mode
         branches = self._family.branch_weights(self._detector)
-        return self._contraction(predictions[max(branches, key=branches.__getitem__)] if branches else predictions)
-
-    def _contraction(self, predictions: dict[str, torch.Tensor]) -> torch.Tensor:
-        if "logits" in predictions:  # one softmax of all classes, the first of them the background
-            scores, boxes = predictions["logits"], predictions["offsets"].unflatten(1, (4, 1))
-            p = scores.detach().softmax(1)
-            belief = 1 - p[:, 0]
-        else:
-            scores, boxes = predictions["scores"], predictions["boxes"].unflatten(1, (4, -1))  # -> (1, 4, bins, A)
-            p = scores.detach().sigmoid()
-            belief = p.amax(1)  # (1, classes, A) -> (1, A)
-        shares = boxes.detach().softmax(2)
-        curvature = torch.ones_like(shares) if shares.shape[2] == 1 else shares * (1 - shares)
-        of_boxes = (curvature / 2 / 4 * belief[:, None, None] / belief.sum()).sqrt()
-        of_scores = (p * (1 - p) / 2 / belief.sum()).sqrt()
-        return (self._signs(scores) * of_scores * scores).sum() + (self._signs(boxes) * of_boxes * boxes).sum()
+        own = predictions[max(branches, key=branches.__getitem__)] if branches else predictions
+        pairs = self._family.head_curvature(own)
+        return torch.stack([(self._signs(x) * curvature.sqrt() * x).sum() for x, curvature in pairs]).sum()
 
     def _signs(self, x: torch.Tensor) -> torch.Tensor:
         """Random signs of the shape of x."""

@@ -123,10 +123,10 @@ class QuantSection:
     )
     refine: str = option(
         "auto",
-        "what is done with up to 64 images of calibration, without labels. fast: weights are rounded for their inputs "
-        "and biases corrected, in order; full: ranges are chosen before it by what their errors cost at the head (with "
-        "the observers mse and auto; a backward pass on each of up to 32 images); auto: fast where weights have 7 bits "
-        "(x86-avx2), none where they have 8",
+        "what is done with up to 64 images of calibration, without labels. fast: weights of 7 bits (x86-avx2) are "
+        "rounded for their inputs, and biases corrected, in order; full: ranges are chosen before it by what their "
+        "errors cost at the head (with the observers mse and auto; a backward pass on each of up to 32 images); auto: "
+        "as full",
         choices=("auto", "none", "fast", "full"),
     )
     weight_scales: str = option(

@@ -11,7 +11,12 @@ import torch
 
 from edgegd.addresses import INPUT
 from edgegd.detectors.curvature import Curvature
-from edgegd.detectors.families.head_difference import sigmoid_difference as head_difference
+from edgegd.detectors.families.head_difference import (
+    sigmoid_curvature,
+    sigmoid_difference,
+    softmax_curvature,
+    softmax_difference,
+)
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate, collect
 from edgegd.quant.histogram import HALF_BINS, Histogram
@@ -36,6 +41,28 @@ def test_a_weighted_histogram_is_numpys():
     assert (means * histogram.width) @ counts == pytest.approx((values * weights).sum(), abs=0.5)
     twice = histogram.times(2)
     assert twice.total == pytest.approx(2 * weights.sum()) and (twice.low, twice.high) == (values.min(), values.max())
+
+
+@pytest.mark.parametrize(
+    ("curvature", "difference", "shapes"),
+    [
+        (sigmoid_curvature, sigmoid_difference, {"scores": (1, 3, 6), "boxes": (1, 16, 6)}),
+        (sigmoid_curvature, sigmoid_difference, {"scores": (1, 3, 6), "boxes": (1, 4, 6)}),
+        (softmax_curvature, softmax_difference, {"logits": (1, 4, 6), "offsets": (1, 4, 6)}),
+    ],
+    ids=["distributions", "distances", "softmax"],
+)
+def test_curvatures_are_those_of_the_differences(curvature, difference, shapes):
+    """An error of one prediction at a time."""
+    generator, error = torch.Generator().manual_seed(0), 1e-3
+    target = {key: torch.randn(shape, generator=generator).double() for key, shape in shapes.items()}
+    for key, (own, found) in zip(shapes, curvature(target), strict=True):
+        assert own is target[key] and found.shape == own.shape
+        for place in range(own.numel()):
+            changed = own.flatten().clone()
+            changed[place] += error
+            lost = difference({**target, key: changed.view_as(own)}, target)
+            assert float(lost) / error**2 == pytest.approx(float(found.flatten()[place]), rel=2e-3)
 
 
 def predictions(model: Any, images: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -79,10 +106,18 @@ def test_the_weights_foretell_the_divergence_that_random_errors_make(end2end, pl
                 own = predictions(end2end, image)
                 exact = {key: own[key].double() for key in ("scores", "boxes")}
                 wanted = {key: target[key].double() for key in ("scores", "boxes")}
-                lost.append(float(head_difference(exact, wanted)) * max(belief, 1) / belief)
+                lost.append(float(sigmoid_difference(exact, wanted)) * max(belief, 1) / belief)
     finally:
         end2end.observe = None
     assert sum(found) * step**2 == pytest.approx(sum(lost), rel=0.25)
+
+
+def test_a_family_without_comparable_heads_is_weighed_by_what_enters_the_head(deployed):
+    one = deployed("rtdetr-l")
+    quantized = QuantizedModel(copy.deepcopy(one.model), one.plan)
+    found = collect_sensitivities(quantized, [IMAGES[:1].clone()], Curvature(quantized.model, 0))
+    assert found and all(np.isfinite(histogram.total) for histogram in found.values())
+    assert sum(histogram.total > 0 for histogram in found.values()) > len(found) / 2
 
 
 def test_every_planned_tensor_but_scores_is_weighed_and_the_model_stays_as_it_was(end2end):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from ultralytics.utils import IterableSimpleNamespace
 
+from edgegd.detectors.families.head_difference import Curvatures
 from edgegd.plan.profiles.table import HeadPaths
 
 Parts = dict[str, torch.Tensor]
@@ -81,6 +82,13 @@ class Family(ABC):
 
     def head_difference(self, own: Any, target: Any) -> torch.Tensor:
         """How far a student's predictions (of one branch) are from its teacher's: a scalar, 0 where they are equal.
+
+        Called only where heads can be compared.
+        """
+        raise NotImplementedError(f"{self.name}: {self.no_head_distillation}")
+
+    def head_curvature(self, predictions: Any) -> Curvatures:
+        """What a small error of each prediction (of one branch) adds to `head_difference`, where it is 0.
 
         Called only where heads can be compared.
         """

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch.nn import functional as F
+
+Curvatures: TypeAlias = list[tuple[torch.Tensor, torch.Tensor]]
+"""Raw predictions, and what the square of a small error of each adds to the difference from themselves."""
 
 
 def sigmoid_difference(own: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -32,3 +37,30 @@ def softmax_difference(own: dict[str, torch.Tensor], target: dict[str, torch.Ten
     classes = F.kl_div(own["logits"].log_softmax(1), belief, reduction="sum")
     boxes = F.smooth_l1_loss(own["offsets"], target["offsets"], reduction="none").mean(1)  # (N, 4, A) -> (N, A)
     return (classes + (boxes * weight).sum()) / weight.sum().clamp(min=1)
+
+
+def sigmoid_curvature(own: dict[str, torch.Tensor]) -> Curvatures:
+    """Of `sigmoid_difference`: p(1 - p) / 2 for a score, q(1 - q) / 2 for a bin of a distribution (its diagonal alone).
+
+    Normalised by the belief in objects.
+    """
+    belief = own["scores"].detach().sigmoid()
+    weight = belief.amax(1)  # (N, classes, A) -> (N, A)
+    total = _positive(weight.sum())
+    shares = own["boxes"].detach().unflatten(1, (4, -1)).softmax(2)  # -> (N, 4, bins, A)
+    bins = torch.ones_like(shares) if shares.shape[2] == 1 else shares * (1 - shares)
+    of_boxes = bins / 8 * weight[:, None, None] / total
+    return [(own["scores"], belief * (1 - belief) / 2 / total), (own["boxes"], of_boxes.flatten(1, 2))]
+
+
+def softmax_curvature(own: dict[str, torch.Tensor]) -> Curvatures:
+    """Of `softmax_difference`: q(1 - q) / 2 for a logit (its diagonal alone), 1 / 2 for an offset's distance."""
+    belief = own["logits"].detach().softmax(1)
+    weight = 1 - belief[:, 0]  # (N, 1 + classes, A) -> (N, A)
+    total = _positive(weight.sum())
+    of_offsets = (weight[:, None] / 8 / total).expand_as(own["offsets"])
+    return [(own["logits"], belief * (1 - belief) / 2 / total), (own["offsets"], of_offsets)]
+
+
+def _positive(total: torch.Tensor) -> torch.Tensor:
+    return total.clamp(min=torch.finfo(torch.float32).tiny)

@@ -11,7 +11,7 @@ from ultralytics.utils import IterableSimpleNamespace
 
 from edgegd.detectors.families.family import Family, Parts
 from edgegd.detectors.families.folding import fold_all, learn_everything
-from edgegd.detectors.families.head_difference import softmax_difference
+from edgegd.detectors.families.head_difference import Curvatures, softmax_curvature, softmax_difference
 from edgegd.detectors.families.ssd_detector import SsdDetector
 from edgegd.errors import UnsupportedModelError
 from edgegd.plan.profiles.table import HeadPaths
@@ -83,6 +83,10 @@ class TorchvisionSsd(Family):
     def head_difference(self, own: Any, target: Any) -> torch.Tensor:
         """One softmax chooses among the classes and the background; see softmax_difference."""
         return softmax_difference(own, target)
+
+    def head_curvature(self, predictions: Any) -> Curvatures:
+        """Of the same; see softmax_curvature."""
+        return softmax_curvature(predictions)
 
 
 def _targets(batch: dict[str, Any]) -> list[dict[str, torch.Tensor]]:

@@ -15,7 +15,7 @@ from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.loss import E2ELoss
 
 from edgegd.detectors.families.family import Family, Parts
-from edgegd.detectors.families.head_difference import sigmoid_difference
+from edgegd.detectors.families.head_difference import Curvatures, sigmoid_curvature, sigmoid_difference
 from edgegd.detectors.families.ultralytics_model import deploy_layers, head_path, last_layer, prepare_criterion
 from edgegd.errors import UnsupportedModelError
 from edgegd.plan.profiles.table import HeadPaths
@@ -100,6 +100,10 @@ class UltralyticsDetect(Family):
     def head_difference(self, own: Any, target: Any) -> torch.Tensor:
         """Every class score is one of its own; see sigmoid_difference."""
         return sigmoid_difference(own, target)
+
+    def head_curvature(self, predictions: Any) -> Curvatures:
+        """Of the same; see sigmoid_curvature."""
+        return sigmoid_curvature(predictions)
 
     def head_outputs(self, model: Any, images: torch.Tensor) -> list[torch.Tensor]:
         """Raw scores (N, classes, A) and boxes (N, 4 * bins, A) of the deployed head, each for every level by itself.

@@ -56,16 +56,15 @@ def run_ptq(folder: RunFolder, progress: Progress) -> None:
     histograms = collect(
         quantized, map(torch.from_numpy, stream), lambda done: progress.update(done, len(paths), "calibrating")
     )
-    weighted = None
-    if section.refine == "full" and section.observer in ("mse", AUTO_OBSERVER):  # the others know no errors
+    weighted, refine_as = None, "full" if section.refine == "auto" else section.refine
+    if refine_as == "full" and section.observer in ("mse", AUTO_OBSERVER):  # the others know no errors
         weighted = emphasised(histograms, _sensitivities(quantized, paths[:SENSED], preprocessing, recipe, progress))
     ranges = choose_ranges(plan, histograms, section.observer, section.percentile, emphasised=weighted)
     set_ranges(quantized, ranges)
     for group in settle_ranges(quantized):
         ranges[group] = dataclasses.replace(ranges[group], scale=quantized.range_of(group).scale_value)
     refined = None
-    # With 8 bits it was seen to lose 0.4 points (driving scenes, 64 images) as well as to gain; with 7 it gains.
-    if section.refine in ("fast", "full") or (section.refine == "auto" and plan.weight_format.bits < 8):
+    if refine_as != "none":
         height, width = recipe.model.size
         count = max(1, min(MOST_REFINED, REFINED_PIXELS // (height * width)))  # they are all in memory at once
         images = np.concatenate(list(batches(paths[:count], preprocessing, count)))
