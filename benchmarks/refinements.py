@@ -109,7 +109,7 @@ class Subject:
         """mAP of the exported file."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.onnx"
-            file.write_bytes(build_graph(model, model.plan, self.size.imgsz, 17).SerializeToString())
+            file.write_bytes(build_graph(model, self.size.imgsz, 17).SerializeToString())
             network, _ = in_onnxruntime(file, "exact")
             found = detections(network, self.truth.image_paths, self.dataset.names, self.size.imgsz, AccuracySection())
         return score(found, self.truth)

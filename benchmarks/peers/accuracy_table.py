@@ -80,7 +80,8 @@ def with_shipped(entries: Entries) -> list[dict[str, Any]]:
     runs = {(entry["set"], entry["row"], entry["seed"], entry["arithmetic"], entry["file"]): entry for entry in entries}
     shipped = []
     for (*run, file), entry in runs.items():
-        gain = entry.get("differences", {}).get("ptq", {}).get("map50_95")
+        measured = runs.get((*run[:3], EXACT, "qat"), {})  # the report's arithmetic
+        gain = measured.get("differences", {}).get("ptq", {}).get("map50_95")
         ptq = runs.get((*run, "ptq"))
         if file == "qat" and gain and ptq is not None:
             shipped.append((entry if gain[1] > 0 else ptq) | {"file": SHIPPED})
