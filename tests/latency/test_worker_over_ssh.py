@@ -34,7 +34,8 @@ target = SshTarget("board", url, python, ssh_config=config)
 with target.lock():
     workers = [target.start_worker(WORKER_FILE) for _ in range(2)]
     for worker in workers:
-        configure(worker, target.deliver(Path(model)), Design(1, 1, 0.1, 0.1, 1, False))
+        configure(worker, target.deliver(Path(model)), Design(
+            launches=1, quads=1, block_s=0.1, warmup_s=0.1, threads=1, spinning=False))
     workers[0].send({"run": 60})
     print("running", flush=True)
     workers[0].receive(120)
