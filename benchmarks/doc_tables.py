@@ -295,7 +295,11 @@ TABLES: Tables = {
     "activations": activations_table,
     "gate": gate_table,
 }
-PAGES: dict[Path, Tables] = {README: {"result": result_lines}, RESULTS: TABLES, DESIGN: {"loss": loss_table}}
+PAGES: dict[Path, Tables] = {
+    README: {"result": result_lines},
+    RESULTS: TABLES,
+    DESIGN: {"loss": loss_table, "refinements": refinements_table},
+}
 
 
 def with_tables(text: str, tables: Tables = TABLES) -> str:
