@@ -28,6 +28,7 @@ from edgegd.plan.profiles.table import MOVE
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.precision.assembly import Addresses
 from edgegd.runtime.contract import INPUT_NAME
+from edgegd.verify.exact_session import exact_form
 
 SWITCHES = "switches"
 _PASSES = (QuantizedTensors, ExactAttention, IntegerWeights, IntegerBiases)
@@ -136,7 +137,7 @@ class _Branch:
         insertion = dataclasses.replace(self._insertion, plan=self._own_plan({self._made_by[n] for n in sources}))
         for kind in ordered(_PASSES, given=_ASSUMED):
             kind(insertion)(model)
-        return ir.to_proto(model)
+        return exact_form(ir.to_proto(model))  # in a branch, where a session's own exact form does not look
 
     def _own_plan(self, sources: set[str]) -> QuantPlan:
         """The plan of the mini model: the unit's operations, and what makes its sources as mere movements."""

@@ -83,7 +83,9 @@ def test_only_the_convolution_with_wrong_weights_differs_from_equal_inputs(expor
     path = _changed(one.ptq, tmp_path / "broken.onnx", f"{address}/weight_int8", lambda codes: codes[::-1].copy())
     ladder = climb(one.quantized, OnnxFile(path), Pictures(pictures[:1]))
     for rung in ladder.one_operation:
-        assert [t.address for t in rung.codes.differing if not CodeTolerance().admits(t)] == [address]
+        # On some CPUs a float sigmoid of a tensor of few codes rounds one of them to its neighbour.
+        wrong = [t for t in rung.codes.differing if not CodeTolerance().admits(t) and t.largest_distance > 1]
+        assert [t.address for t in wrong] == [address]
     with pytest.raises(ParityError) as caught:
         require_ladder(ladder, one.plan, "broken.onnx")
     message = str(caught.value)
