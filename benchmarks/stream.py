@@ -1,59 +1,52 @@
-"""Images per second of `edgegd.runtime.Stream` by its workers, one thread each, beside two threads for one image.
+"""Images per second of `edgegd.runtime.Stream` by its workers, one thread each, and of two threads for one image.
 
-    python benchmarks/stream.py --models yolo26n yolo11n
+    python benchmarks/stream.py runs/demo/qat.edge.onnx --images datasets/streets/images/val
 
-Rounds alternate between all of them, so that a drift of the machine meets each alike. Images (720 x 1280) are
-letterboxed, and boxes decoded. An entry of benchmarks/results/stream/CPU-PROFILE.json is one file: seconds of each
-round, and the median ratio to one worker with a 95 % bootstrap interval over rounds.
+Real images and a trained file: on noise a network finds thousands of boxes, and measures their suppression. No way
+spins: threads that do go on spinning through the rounds of the others. Rounds alternate between all ways, so that a drift of
+the machine meets each alike; letterbox and decoding count, reading of files does not. An entry of
+benchmarks/results/stream/CPU-PROFILE.json is one file: images per second of each round, and the median ratio to one
+worker with its 95 % bootstrap interval over rounds.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from detectors import made
-from result_file import ROOT, ResultFile
+from result_file import ResultFile
 
 from edgegd.report.table import table
-from edgegd.runtime import Detector, Stream
+from edgegd.runtime import Stream, read_image
 
-ROUNDS, IMAGES = 12, 40
+ROUNDS, IMAGES, REPEATED = 12, 40, 5
 ONE = "1 worker"
-
-
-def images(count: int) -> Iterator[np.ndarray]:
-    """The same noise again and again: what is in it changes neither kernels nor letterbox."""
-    picture = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
-    for _ in range(count):
-        yield picture
 
 
 def ways(file: Path) -> dict[str, Stream]:
     """What is compared: a stream each."""
     return {
         ONE: Stream(file, workers=1),
-        "1 worker, 2 threads spinning": Stream(file, workers=1, threads=2, spinning=True),
+        "1 worker, 2 threads": Stream(file, workers=1, threads=2),
         "2 workers": Stream(file, workers=2),
         "3 workers": Stream(file, workers=3),
     }
 
 
-def measure(file: Path) -> dict[str, list[float]]:
-    """Way -> seconds for IMAGES images, one of every round."""
+def measure(file: Path, images: list[np.ndarray]) -> dict[str, list[float]]:
+    """Way -> images per second of every round but the first, which warms up."""
     compared = ways(file)
-    seconds: dict[str, list[float]] = {name: [] for name in compared}
+    rates: dict[str, list[float]] = {name: [] for name in compared}
     for _ in range(ROUNDS + 1):
         for name, stream in compared.items():
             start = time.perf_counter()
-            for _ in stream(images(IMAGES)):
-                pass
-            seconds[name].append(time.perf_counter() - start)
-    return {name: taken[1:] for name, taken in seconds.items()}  # the first round warms up
+            count = sum(1 for _ in stream(images * REPEATED))
+            rates[name].append(count / (time.perf_counter() - start))
+    return {name: taken[1:] for name, taken in rates.items()}
 
 
 def interval(ratios: list[float]) -> tuple[float, float]:
@@ -64,28 +57,25 @@ def interval(ratios: list[float]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measures what is asked for, prints and stores it."""
+    """Measures one file, prints and stores it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=Path, default=ROOT / "benchmarks/files", help="where detectors are made")
-    parser.add_argument("--models", nargs="+", default=["yolo26n"])
-    parser.add_argument("--sizes", nargs="+", type=int, default=[640, 320])
+    parser.add_argument("file", type=Path, help="an edge file of a trained model")
+    parser.add_argument("--images", type=Path, required=True, help="a folder of images")
     arguments = parser.parse_args()
-    results, rows = ResultFile.of_this_machine("stream"), []
-    for model in arguments.models:
-        for size in arguments.sizes:
-            file = made(model, size, arguments.files / f"{model}-{size}") / "silu.edge.onnx"
-            Detector(file)  # refuses what is no edge file
-            seconds = measure(file)
-            entry: dict[str, object] = {"model": model, "imgsz": size, "images": IMAGES, "seconds": seconds}
-            for name, taken in seconds.items():
-                ratios = [one / own for one, own in zip(seconds[ONE], taken, strict=True)]
-                low, high = interval(ratios)
-                entry[f"ratio {name}"] = [median(ratios), low, high]
-                rate = IMAGES / median(taken)
-                rows.append([model, size, name, f"{rate:.1f}", f"{median(ratios):.2f} [{low:.2f}, {high:.2f}]"])
-            results.drop(lambda old, key=(model, size): (old["model"], old["imgsz"]) == key)
-            results.add(entry)
-    print(table(rows, ["model", "px", "", "images/s", "of one worker"]))
+    images = [read_image(path) for path in sorted(arguments.images.iterdir())[:IMAGES]]
+    rates, rows = measure(arguments.file, images), []
+    digest = sha256(arguments.file.read_bytes()).hexdigest()
+    imgsz = Stream(arguments.file, workers=1).contract.preprocessing.imgsz
+    entry: dict[str, object] = {"file": arguments.file.name, "sha256": digest, "imgsz": imgsz, "rates": rates}
+    for name, taken in rates.items():
+        ratios = [own / one for one, own in zip(rates[ONE], taken, strict=True)]
+        low, high = interval(ratios)
+        entry[f"ratio of {name}"] = [median(ratios), low, high]
+        rows.append([name, f"{median(taken):.1f}", f"{median(ratios):.2f} [{low:.2f}, {high:.2f}]"])
+    results = ResultFile.of_this_machine("stream")
+    results.drop(lambda old: old["file"] == arguments.file.name and old["imgsz"] == list(imgsz))
+    results.add(entry)
+    print(table(rows, ["", "images/s", "of one worker"]))
 
 
 if __name__ == "__main__":
