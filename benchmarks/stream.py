@@ -16,10 +16,12 @@ import time
 from hashlib import sha256
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from result_file import ResultFile
 
+from edgegd.latency.measuring.result import speedup
 from edgegd.report.table import table
 from edgegd.runtime import Stream, read_image
 
@@ -49,13 +51,6 @@ def measure(file: Path, images: list[np.ndarray]) -> dict[str, list[float]]:
     return {name: taken[1:] for name, taken in rates.items()}
 
 
-def interval(ratios: list[float]) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of a median."""
-    drawn = np.random.default_rng(0).choice(ratios, (2000, len(ratios)))
-    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def main() -> None:
     """Measures one file, prints and stores it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -66,12 +61,11 @@ def main() -> None:
     rates, rows = measure(arguments.file, images), []
     digest = sha256(arguments.file.read_bytes()).hexdigest()
     imgsz = Stream(arguments.file, workers=1).contract.preprocessing.imgsz
-    entry: dict[str, object] = {"file": arguments.file.name, "sha256": digest, "imgsz": imgsz, "rates": rates}
+    entry: dict[str, Any] = {"file": arguments.file.name, "sha256": digest, "imgsz": imgsz, "rates": rates}
     for name, taken in rates.items():
-        ratios = [own / one for one, own in zip(rates[ONE], taken, strict=True)]
-        low, high = interval(ratios)
-        entry[f"ratio of {name}"] = [median(ratios), low, high]
-        rows.append([name, f"{median(taken):.1f}", f"{median(ratios):.2f} [{low:.2f}, {high:.2f}]"])
+        log_ratios = np.log(np.divide(taken, rates[ONE]))[:, None]  # (rounds,) -> (rounds, 1)
+        ratio, low, high = entry[f"ratio of {name}"] = speedup(log_ratios)
+        rows.append([name, f"{median(taken):.1f}", f"{ratio:.2f} [{low:.2f}, {high:.2f}]"])
     results = ResultFile.of_this_machine("stream")
     results.drop(lambda old: old["file"] == arguments.file.name and old["imgsz"] == list(imgsz))
     results.add(entry)

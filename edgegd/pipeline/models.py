@@ -73,6 +73,7 @@ def model_to_quantize(folder: RunFolder) -> Any:
 
 
 def require_swap(folder: RunFolder) -> None:
+    """ActivationError where the recipe swaps no activation."""
     if folder.recipe.quant.activation == "silu":
         raise ActivationError(
             "The recipe keeps its SiLUs, so there is nothing to choose or to adapt.",

@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 
 
 def open_graph(graph: onnx.ModelProto, outputs: Iterable[str]) -> onnxruntime.InferenceSession:
-    """A session of one thread's order of sums that shows these values instead of the graph's own output."""
+    """A session with onnxruntime's own number of threads that shows these values instead of the graph's own output."""
     shown = onnx.ModelProto()
     shown.CopyFrom(graph)
     del shown.graph.output[:]
