@@ -30,7 +30,7 @@ from edgegd.detectors.batches import TrainingBatches, hyperparameters
 from edgegd.detectors.float_checkpoint import open_checkpoint
 from edgegd.detectors.losses import prepare_loss
 from edgegd.device.fingerprint import fingerprint
-from edgegd.pipeline.models import quantized_model, torch_detections, validation_truth
+from edgegd.pipeline.models import measured_truth, quantized_model, torch_detections
 from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stored import stored_dataset
@@ -51,7 +51,7 @@ CHOICES: dict[str, tuple[list[str], str]] = {
 
 def train(folder: RunFolder, simulated: str, progress: TerminalProgress) -> dict[str, Any]:
     """One training from the run's calibrated model: mAP50-95 by epoch (calibrated first) and seconds a step."""
-    recipe, dataset, truth = folder.recipe, stored_dataset(folder), validation_truth(folder)
+    recipe, dataset, truth = folder.recipe, stored_dataset(folder), measured_truth(folder)
     settings, imgsz = recipe.train, recipe.model.imgsz
     quantized = quantized_model(folder, "ptq")
     model: Any = quantized.model

@@ -3,7 +3,7 @@
     python benchmarks/refinements.py coco-yolo26n --weights coco-yolo26n-640.pt --data coco128.yaml --imgsz 640
 
 One pass over the calibration images serves all rows: `none`, `fast`, and `full` of quant.refine, with 8- and 7-bit
-weights. Distances are of the head on the last 32 validation images, none of which calibrated anything, geometric means
+weights; with `--adaround` also `full` with AdaRound (adaround.py) in the place of GPTQ, which takes minutes a model. Distances are of the head on the last 32 validation images, none of which calibrated anything, geometric means
 over the images: the divergence of class scores, where a score below 0.001 counts as 0.001 because nothing reads less,
 over the belief in objects; that of boxes; and the signal to noise ratio in dB of the maps that enter the head. mAP is
 onnxruntime's on all validation images, with its paired difference to float and the 95 % interval (bootstrap over
@@ -21,10 +21,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from unittest.mock import patch
 
 import edgegd  # noqa: F401 -- before onnxruntime, which reads the environment that it sets
 
 # isort: split
+import adaround
 import numpy as np
 import torch
 from doc_tables import refinements_table
@@ -145,7 +147,9 @@ def distances(own: Observed, target: Observed) -> dict[str, float]:
     return means | {"entering_db": round(fmean(ratios), 2)}
 
 
-def rows_of(subject: Subject) -> Iterator[tuple[dict[str, str], Callable[[], tuple[QuantizedModel, float]]]]:
+def rows_of(
+    subject: Subject, *, with_adaround: bool
+) -> Iterator[tuple[dict[str, str], Callable[[], tuple[QuantizedModel, float]]]]:
     """The key of each row, and what makes its model and says how many seconds that took beyond calibration."""
     count = max(1, min(MOST_REFINED, REFINED_PIXELS // subject.imgsz**2))
 
@@ -160,6 +164,13 @@ def rows_of(subject: Subject) -> Iterator[tuple[dict[str, str], Callable[[], tup
     for profile in ("x86-vnni", "x86-avx2"):
         for name, kind in kinds.items():
             yield {"profile": profile, "refine": name}, lambda p=profile, k=kind: made(p, *k)  # type: ignore[misc]
+    if with_adaround:
+
+        def rounded() -> tuple[QuantizedModel, float]:
+            with patch("edgegd.quant.refine.round_weights", adaround.round_weights):
+                return made("x86-avx2", True, True)
+
+        yield {"profile": "x86-avx2", "refine": "full, AdaRound"}, rounded
 
 
 def main() -> None:
@@ -169,9 +180,10 @@ def main() -> None:
     parser.add_argument("--weights", required=True, type=Path)
     parser.add_argument("--data", required=True, help="a data set YAML")
     parser.add_argument("--imgsz", type=int, default=640)
+    parser.add_argument("--adaround", action="store_true", help="also the row of AdaRound")
     options = parser.parse_args()
     file, subject = ResultFile("refinements"), Subject(options.weights, options.data, options.imgsz)
-    for row, make in rows_of(subject):
+    for row, make in rows_of(subject, with_adaround=options.adaround):
         key = {"set": options.name, **row}
         if any(entry.items() >= key.items() for entry in file.entries):
             continue

@@ -28,7 +28,7 @@ from edgegd.detectors.batches import TrainingBatches, hyperparameters
 from edgegd.detectors.losses import prepare_loss
 from edgegd.detectors.student import FloatStudent
 from edgegd.export.graph import build_graph
-from edgegd.pipeline.models import float_model, torch_detections, validation_truth
+from edgegd.pipeline.models import float_model, measured_truth, torch_detections
 from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stored import stored_dataset
@@ -40,7 +40,7 @@ State = dict[str, torch.Tensor]
 
 def train(folder: RunFolder, progress: TerminalProgress) -> tuple[Any, dict[str, State], dict[str, Any]]:
     """Trains the run's float model; returns it, its states `best` and `last` (averages), and the record."""
-    recipe, dataset, truth = folder.recipe, stored_dataset(folder), validation_truth(folder)
+    recipe, dataset, truth = folder.recipe, stored_dataset(folder), measured_truth(folder)
     seed_everything(recipe.train.seed)
     student = FloatStudent(float_model(folder))
     model: Any = student.model

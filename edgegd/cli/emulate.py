@@ -103,7 +103,7 @@ def _models_and_images(path: Path, count: int, scratch: Path) -> tuple[list[Path
 
         folder = RunFolder.open_existing(path)
         files = [folder.require(artifact) for artifact in (PORTABLE["qat"], EDGE["qat"])]
-        return files, list(stored_dataset(folder).val_images[:count])
+        return files, list(stored_dataset(folder).measured_images[:count])
     from edgegd.data.streets import make_streets
 
     make_streets(scratch / "streets", train=1, val=count, seed=0)

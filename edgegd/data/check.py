@@ -29,7 +29,7 @@ SMALLEST_SIDE = 10
 
 @dataclass(frozen=True)
 class DataCheck:
-    """What a data set holds: images and boxes of each split, boxes of each class id over both, images without a box.
+    """What a data set holds: images and boxes of each split, boxes of each class id over all, images without a box.
 
     `unlabelled_images` are those of the recipe's data.unlabelled_images, which count nowhere else.
     """
@@ -41,6 +41,10 @@ class DataCheck:
     boxes_per_class: tuple[int, ...]
     background_images: int
     unlabelled_images: int = 0
+    held_out_images: int = 0
+    held_out_boxes: int = 0
+    test_images: int = 0
+    test_boxes: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def check_contents(
 ) -> tuple[DataCheck, tuple[ImageContent, ...]]:
     """As check_dataset, and what each of `dataset.images` holds: no boxes in unlabelled ones."""
     images = dataset.images
-    labelled = len(dataset.train_images) + len(dataset.val_images)
+    labelled = len(dataset.labelled_images)
 
     def check(place: int) -> _Finding:
         return _check_image(images[place], len(dataset.names), dataset.channels, reads_labels=place < labelled)
@@ -106,26 +110,32 @@ def check_contents(
         "wrong",
         f"a row is `class cx cy w h` in fractions of the image, with classes 0 to {len(dataset.names) - 1}",
     )
-    count = len(dataset.train_images)
-    boxes = [sum(len(finding.classes) for finding in part) for part in (findings[:count], findings[count:labelled])]
-    for split, found in zip(("train", "val"), boxes, strict=True):
-        if found == 0:
-            example = getattr(dataset, f"{split}_images")[0]
+    boxes: dict[str, int] = {}
+    place = 0
+    for split in ("train", "held_out", "val", "test"):  # the order of labelled_images
+        of_split = getattr(dataset, f"{split}_images")
+        boxes[split] = sum(len(finding.classes) for finding in findings[place : place + len(of_split)])
+        place += len(of_split)
+        if of_split and boxes[split] == 0:
             raise LabelError(
-                f"no {split} image of {dataset.yaml_path} has a box",
-                expected=f"label files such as {label_path(example)}",
+                f"no {split.replace('_', ' ')} image of {dataset.yaml_path} has a box",
+                expected=f"label files such as {label_path(of_split[0])}",
                 found="none, or only empty ones",
             )
     per_class = Counter(kind for finding in findings for kind in finding.classes)
     background = sum(not finding.classes for finding in findings[:labelled])
     counted = DataCheck(
-        count,
-        labelled - count,
-        boxes[0],
-        boxes[1],
+        len(dataset.train_images),
+        len(dataset.val_images),
+        boxes["train"],
+        boxes["val"],
         tuple(per_class[kind] for kind in range(len(dataset.names))),
         background,
         len(images) - labelled,
+        len(dataset.held_out_images),
+        boxes["held_out"],
+        len(dataset.test_images),
+        boxes["test"],
     )
     return counted, tuple(finding.content for finding in findings if finding.content is not None)
 

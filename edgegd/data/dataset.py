@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgegd.data.unlabelled import list_unlabelled, require_unmeasured, without_training_images
+from edgegd.data.separate_images import require_apart, without_known
+from edgegd.data.splits import held_out, usable_test_images
+from edgegd.data.unlabelled import KEY, list_unlabelled
 from edgegd.data.yaml_set import find_data_yaml, list_images, read_data_yaml
 from edgegd.errors import NoImagesError
 from edgegd.recipe.paths import resolve_path
@@ -22,6 +24,8 @@ class Dataset:
 
     `root` is the folder that the YAML's paths are relative to; an image's labels are at labels.label_path(image).
     `unlabelled_images` are the recipe's data.unlabelled_images, without those that are training images too.
+    `test_images` are the YAML's, where they are used; `held_out_images` the share of its training images that nothing
+    is trained or calibrated on, where the recipe holds some out (they are not among `train_images`).
     `channels` are those that its images are read with: 1 (gray), 3 (colours), or the bands of multispectral files.
     """
 
@@ -32,11 +36,28 @@ class Dataset:
     val_images: tuple[Path, ...]
     channels: int = 3
     unlabelled_images: tuple[Path, ...] = ()
+    test_images: tuple[Path, ...] = ()
+    held_out_images: tuple[Path, ...] = ()
+
+    @property
+    def labelled_images(self) -> tuple[Path, ...]:
+        """Those of training, held out, of validation and of test, in this order."""
+        return (*self.train_images, *self.held_out_images, *self.val_images, *self.test_images)
 
     @property
     def images(self) -> tuple[Path, ...]:
-        """All images: those of training, of validation, and the unlabelled ones."""
-        return (*self.train_images, *self.val_images, *self.unlabelled_images)
+        """All images: the labelled ones, then the unlabelled ones."""
+        return (*self.labelled_images, *self.unlabelled_images)
+
+    @property
+    def selection_images(self) -> tuple[Path, ...]:
+        """Those on which a training's epochs are compared."""
+        return self.held_out_images or self.val_images
+
+    @property
+    def measured_images(self) -> tuple[Path, ...]:
+        """Those on which everything is reported: mAP, codes, images of a verification."""
+        return self.test_images or self.val_images
 
 
 def open_dataset(section: DataSection, progress: Progress | None = None) -> Dataset:
@@ -53,16 +74,28 @@ def open_dataset(section: DataSection, progress: Progress | None = None) -> Data
         yaml_path = find_data_yaml(section.path)
     described = read_data_yaml(yaml_path)
     train, val = (list_images(split, described) for split in ("train", "val"))
+    test = usable_test_images(described) if section.select == "auto" else ()
+    require_apart(test, "test image", (*val, *train), "an image of another split", f"correct the splits of {yaml_path}")
     unlabelled = list_unlabelled(section.unlabelled_images)
-    require_unmeasured(unlabelled, val)
+    require_apart(
+        unlabelled,
+        "unlabelled image",
+        (*val, *test),
+        "an image on which accuracy is measured",
+        f"take them out of {KEY}, or out of the images that are measured",
+    )
+    unlabelled = without_known(unlabelled, train)
+    kept_out = held_out(train, section.holdout_share, section.seed) if section.select == "holdout" else ()
     return Dataset(
         described.root,
         yaml_path,
         described.names,
-        train,
+        tuple(image for image in train if image not in set(kept_out)),
         val,
         described.channels,
-        without_training_images(unlabelled, train),
+        unlabelled,
+        test,
+        kept_out,
     )
 
 

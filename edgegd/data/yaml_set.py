@@ -87,9 +87,8 @@ def read_data_yaml(path: Path) -> DataYaml:
     if data.get("download") and not _exists(root, data["val"]):
         download_described(path, data, root)
         root = _root(path, data)
-    return DataYaml(
-        path, root, names, {split: _entries(root, data[split]) for split in ("train", "val")}, data.get("channels", 3)
-    )
+    splits = {split: _entries(root, data[split]) for split in ("train", "val", "test") if data.get(split)}
+    return DataYaml(path, root, names, splits, data.get("channels", 3))
 
 
 def list_images(split: str, described: DataYaml) -> tuple[Path, ...]:
@@ -142,7 +141,7 @@ def _load(path: Path) -> dict[str, Any]:
     if "val" not in data and "validation" in data:
         data["val"] = data["validation"]
     problems = []
-    for key in ("train", "val"):
+    for key in ("train", "val", *(["test"] if data.get("test") else [])):
         entries = data.get(key) if isinstance(data.get(key), list) else [data.get(key)]
         if not entries or not all(isinstance(entry, str) and entry for entry in entries):
             problems.append(f"`{key}` must be a folder, a list file, or a list of those")

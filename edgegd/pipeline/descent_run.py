@@ -22,7 +22,7 @@ from edgegd.detectors.student import Student
 from edgegd.errors import NaNLossError
 from edgegd.pipeline.artifacts import DATA
 from edgegd.pipeline.as_recorded import require_as_recorded
-from edgegd.pipeline.models import torch_detections, validation_truth
+from edgegd.pipeline.models import selection_truth, torch_detections
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stored import stored_dataset
 from edgegd.progress import Progress
@@ -133,7 +133,7 @@ class _StageListener:
         if self.before_validation:
             self.before_validation()
         self.student.eval()
-        truth, detector = validation_truth(self.folder), self.student.model
+        truth, detector = selection_truth(self.folder), self.student.model
         found: list[Detections] = []
         for detections in torch_detections(self.student, detector, self.folder, truth.image_paths):  # type: ignore[arg-type]
             found.append(detections)

@@ -30,13 +30,23 @@ from edgegd.runtime.letterbox import preprocess
 _BATCH = 8  # images at a time in torch: enough to amortise the calls, little memory
 
 
-def validation_truth(folder: RunFolder) -> GroundTruth:
-    """The boxes of the validation images that the recipe's accuracy section names, as stage `data` recorded them.
+def measured_truth(folder: RunFolder) -> GroundTruth:
+    """The boxes of the images on which the run reports; see _truth."""
+    return _truth(folder, stored_dataset(folder).measured_images)
+
+
+def selection_truth(folder: RunFolder) -> GroundTruth:
+    """The boxes of the images on which a training's epochs are compared; see _truth."""
+    return _truth(folder, stored_dataset(folder).selection_images)
+
+
+def _truth(folder: RunFolder, images: Sequence[Path]) -> GroundTruth:
+    """The boxes of as many `images` as the recipe's accuracy section says, as stage `data` recorded them.
 
     Raises MissingArtifactError where a label file has changed since, and as GroundTruth.from_yolo.
     """
     dataset, count = stored_dataset(folder), folder.recipe.accuracy.images
-    images, contents = list(dataset.val_images)[: count or None], stored_contents(folder)
+    images, contents = list(images)[: count or None], stored_contents(folder)
     for image in images:
         current_boxes(image, contents[image], len(dataset.names))
     truth = GroundTruth.from_yolo(images, dataset.names, dataset.channels)

@@ -31,7 +31,10 @@ def stored_dataset(folder: RunFolder) -> Dataset:
     """The data set as the `data` stage recorded it."""
     with as_made(folder, DATA):
         data = folder.read_json(DATA)
-        unlabelled = tuple(map(Path, data.get("unlabelled_images", ())))
+
+        def listed(kind: str) -> tuple[Path, ...]:
+            return tuple(map(Path, data.get(f"{kind}_images", ())))
+
         return Dataset(
             Path(data["root"]),
             Path(data["yaml_path"]),
@@ -39,7 +42,9 @@ def stored_dataset(folder: RunFolder) -> Dataset:
             tuple(map(Path, data["train_images"])),
             tuple(map(Path, data["val_images"])),
             data.get("channels", 3),
-            unlabelled,
+            listed("unlabelled"),
+            listed("test"),
+            listed("held_out"),
         )
 
 
@@ -47,7 +52,7 @@ def stored_contents(folder: RunFolder) -> dict[Path, ImageContent]:
     """What every image held when stage `data` read it."""
     with as_made(folder, DATA):
         data = folder.read_json(DATA)
-        images = map(Path, [*data["train_images"], *data["val_images"], *data.get("unlabelled_images", ())])
+        images = stored_dataset(folder).images
         return {image: ImageContent(*row) for image, row in zip(images, data["contents"], strict=True)}
 
 

@@ -103,7 +103,18 @@ class DataSection:
     )
     train_images: int = option(0, "streets: images to generate for training", minimum=0, maximum=1_000_000)
     val_images: int = option(0, "streets: images to generate for validation", minimum=0, maximum=1_000_000)
-    seed: int = option(0, "streets: seed of the generator", minimum=0, maximum=LARGEST_SEED)
+    seed: int = option(
+        0, "seed of the generator (streets) and of the choice of images held out", minimum=0, maximum=LARGEST_SEED
+    )
+    select: str = option(
+        "auto",
+        "on which images a training's best epoch is chosen. auto: on the validation images, and where the YAML has "
+        "labelled `test` images everything is reported on those; val: on the validation images, on which everything is "
+        "reported as well; holdout: on a share of the training images, on which nothing is trained or calibrated, and "
+        "everything is reported on the validation images",
+        choices=("auto", "val", "holdout"),
+    )
+    holdout_share: float = option(0.1, "holdout: the share of the training images", minimum=0.001, maximum=0.9)
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,11 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
     `verify --profile P` by profile; where activations were swapped, under `swap` that of activation (as `choice`) and
     of the adaptation. `target` is the run's choice of a target profile (edgegd.pipeline.target_profile). mAPs are in
     0..1, times in ms; `intervals`, `differences` and `bootstrap` of mAP are as in accuracy.json, and `ship` says which
-    of PTQ and QAT to ship (edgegd.report.ship).
+    of PTQ and QAT to ship (edgegd.report.ship). `selection` says where epochs were chosen: `shared` (on the images
+    that report), `test` (on validation images; those of test report) or `holdout` (on training images held out).
     """
     accuracy, latency, verify = stages["accuracy"], stages["latency"], stages["verify"]
-    ranges = stages["calibration"]["ranges"]
+    ranges, selection = stages["calibration"]["ranges"], _selection(stages["data"]["check"])
     weakest = sorted(ranges, key=lambda group: ranges[group]["sqnr_db"])[:5]
     return {
         "schema": REPORT_SCHEMA,
@@ -40,13 +41,16 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
         },
         "differences": accuracy["differences"],
         "bootstrap": accuracy["bootstrap"],
-        "ship": ship(accuracy, stages["descent"]),
+        "selection": selection,
+        "ship": ship(accuracy, stages["descent"], apart=selection != "shared"),
         "proof": {"codes": verify["proof"], "accuracy": accuracy["proof"]},
         "census": {variant: {key: verify["census"][variant][key] for key in CENSUS_KEYS} for variant in QUANTIZED},
         "parity": verify["parity"],
         "ladder": {variant: _ladder(verify["ladder"][variant]) for variant in QUANTIZED},
         "tolerance": verify["tolerance"],
-        "torch_agreement": _torch_agreement(stages["descent"], accuracy["qat"]["map50_95"]),
+        "torch_agreement": _torch_agreement(stages["descent"], accuracy["qat"]["map50_95"])
+        if selection == "shared"
+        else None,
         "profiles": {profile: _profile(result) for profile, result in stages["profiles"].items()},
         "latency": {name: latency["models"][name] for name in (*VARIANTS, *EDGE.values())},
         "edge": verify["edge"],
@@ -78,6 +82,10 @@ def _codes(codes: dict[str, Any]) -> dict[str, Any]:
         "differing": sum(tensor["differing"] for tensor in codes["differing"].values()),
         "first_differing": next(iter(codes["differing"]), ""),
     }
+
+
+def _selection(check: dict[str, Any]) -> str:
+    return "test" if check.get("test_images") else "holdout" if check.get("held_out_images") else "shared"
 
 
 def _torch_agreement(descent: dict[str, Any], in_onnxruntime: float) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def to_markdown(report: dict[str, Any]) -> str:
         f"# {cell(report['recipe'], 'github')}",
         "",
         f"{cell(settings['model']['weights'], 'github')} at {size_in_words(settings['model']['imgsz'])} px on "
-        f"{report['accuracy']['fp32']['images']} validation images; "
+        f"{report['accuracy']['fp32']['images']} {'test' if report['selection'] == 'test' else 'validation'} images; "
         f"{cell(_chosen(report['target']), 'github')}.",
         "",
         summary_table(report, "github"),

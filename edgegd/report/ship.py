@@ -18,16 +18,18 @@ FEWEST_IMAGES = 20
 _MAPS = ("map50_95", "map50")
 _TITLES = {"fp32": "FP32", "ptq": "PTQ", "qat": "QAT"}
 _OPTIMISTIC = "The epoch of QAT was chosen on these same images, so the intervals are optimistic for QAT."
+_APART = "The epoch of QAT was chosen on other images than these."
 _AGAIN = "PTQ needs no labels and no training to be made again."
 
 
-def ship(accuracy: dict[str, Any], descent: dict[str, Any]) -> dict[str, Any]:
-    """The verdict as data, from accuracy.json and descent.json.
+def ship(accuracy: dict[str, Any], descent: dict[str, Any], *, apart: bool = False) -> dict[str, Any]:
+    """The verdict as data, from accuracy.json and descent.json; `apart`: QAT's epoch was chosen on other images.
 
     `model` is `ptq` or `qat`; `reason` is `qat_better`, `not_shown`, `ptq_better`, `few_images`, or `calibrated` (no
     epoch of QAT was better, so that its file is the calibrated model); `why` says it in words. `difference` is QAT's
     mAP50-95 minus PTQ's in 0..1 and `interval` [low, high] its interval at `level`, on `images`, of which
-    `labelled_images` have a box. `optimistic_for_qat` says that QAT's epoch was chosen on these same images. `vs_fp32`
+    `labelled_images` have a box. `optimistic_for_qat` says that QAT's epoch was chosen on these same images,
+    `chosen_apart` that it was chosen on others. `vs_fp32`
     has for `ptq` and `qat` the `difference` to FP32, its `interval`, and whether they are `distinguishable`.
     """
     bootstrap, differences = accuracy["bootstrap"], accuracy["differences"]
@@ -43,7 +45,8 @@ def ship(accuracy: dict[str, Any], descent: dict[str, Any]) -> dict[str, Any]:
         "level": bootstrap["level"],
         "images": bootstrap["images"],
         "labelled_images": bootstrap["labelled_images"],
-        "optimistic_for_qat": descent["best_epoch"] > 0,
+        "optimistic_for_qat": descent["best_epoch"] > 0 and not apart,
+        "chosen_apart": apart,
         "vs_fp32": {
             variant: {**of_pair, "distinguishable": enough and _lacks_zero(of_pair["interval"])}
             for variant, of_pair in vs_fp32.items()
@@ -58,6 +61,7 @@ def ship_lines(verdict: dict[str, Any]) -> list[str]:
     return [
         verdict["why"],
         *([_OPTIMISTIC] if verdict["optimistic_for_qat"] else []),
+        *([_APART] if verdict["chosen_apart"] else []),
         *(_against_fp32(variant, verdict) for variant in models),
     ]
 

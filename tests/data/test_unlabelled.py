@@ -78,12 +78,14 @@ def test_unreadable_images_are_named(data_yaml: Path, camera: Path) -> None:
 def test_a_validation_image_is_found_under_any_name(data_yaml: Path, camera: Path) -> None:
     measured = data_yaml.parent / "images/val"
     shutil.copy(measured / "1.jpg", camera / "night/holiday.jpeg")
-    with pytest.raises(NoImagesError, match="1 unlabelled image is a validation image") as caught:
+    with pytest.raises(NoImagesError, match="1 unlabelled image is an image on which accuracy is measured") as caught:
         opened(data_yaml, camera)
     assert "holiday.jpeg" in str(caught.value) and str(measured / "1.jpg") in str(caught.value)
     for index in range(6):
         shutil.copy(measured / "0.jpg", camera / f"copy-{index}.jpg")
-    with pytest.raises(NoImagesError, match="7 unlabelled images are validation images") as caught:
+    with pytest.raises(
+        NoImagesError, match="7 unlabelled images are each an image on which accuracy is measured"
+    ) as caught:
         opened(data_yaml, camera)
     assert "and 2 more" in str(caught.value)
     with pytest.raises(NoImagesError, match="2 unlabelled images are"):

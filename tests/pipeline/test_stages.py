@@ -205,3 +205,19 @@ def _counting(function: Callable[..., Any], count: Callable[..., Any]) -> Callab
         return function(first, *rest, **others)
 
     return counted
+
+
+def test_epochs_are_chosen_on_images_held_out(edgegd_command: Command, tiny_recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    outcome = edgegd_command(
+        "run", tiny_recipe, "--run-dir", folder, "--set", "data.select=holdout", "--set", "data.holdout_share=0.25"
+    )
+    assert outcome.code == 0, outcome.err
+    data = json.loads((folder / "data.json").read_text())
+    assert len(data["held_out_images"]) == 2 and len(data["train_images"]) == 6 and len(data["contents"]) == 12
+    report = json.loads((folder / "report.json").read_text())
+    assert report["selection"] == "holdout" and report["torch_agreement"] is None
+    assert report["ship"]["chosen_apart"] and not report["ship"]["optimistic_for_qat"]
+    text = (folder / "report.md").read_text()
+    assert "The epoch was chosen on training images held out" in text
+    assert "The epoch of QAT was chosen on other images than these." in text

@@ -252,3 +252,9 @@ def test_run_prints_the_verdict_last_and_json_has_it(
     assert printed[-len(lines) - 2 :] == [*lines, "", str(run_copy / "report.md")]
     as_json = json.loads(edgegd_command("run", tiny_recipe, "--run-dir", run_copy, "--json").out)
     assert as_json["report"]["ship"] == report["ship"] and as_json["report"]["differences"] == report["differences"]
+
+
+def test_an_epoch_chosen_on_other_images_is_not_optimistic() -> None:
+    verdict = ship(accuracy((0.01, 0.005, 0.02)), {"best_epoch": 3}, apart=True)
+    assert not verdict["optimistic_for_qat"] and OPTIMISTIC not in ship_lines(verdict)
+    assert "The epoch of QAT was chosen on other images than these." in ship_lines(verdict)

@@ -7,7 +7,7 @@ import dataclasses
 from edgegd.accuracy.bootstrap import compare
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
 from edgegd.pipeline.artifacts import ACCURACY, DATA, PORTABLE
-from edgegd.pipeline.models import validation_truth
+from edgegd.pipeline.models import measured_truth
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Stage
 from edgegd.progress import Progress
@@ -25,7 +25,7 @@ def run_accuracy(folder: RunFolder, progress: Progress) -> None:
     accuracy.json holds for each file what AccuracyResult.to_dict says and its `intervals`, and the `differences` of the
     files and `bootstrap` as edgegd.accuracy.bootstrap's Comparison.to_dict says.
     """
-    settings, truth = folder.recipe.accuracy, validation_truth(folder)
+    settings, truth = folder.recipe.accuracy, measured_truth(folder)
 
     def measured(variant: str) -> AccuracyResult:
         path = folder.require(PORTABLE[variant])

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 
-from edgegd.data.check import check_contents
+from edgegd.data.check import DataCheck, check_contents
 from edgegd.data.dataset import Dataset, open_dataset
 from edgegd.data.labels import label_path
 from edgegd.foreign_text import one_line
@@ -38,6 +38,7 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
         f"{check.val_images} validation images with {check.val_boxes}; "
         f"{one_line(', '.join(map(one_line, dataset.names)))}"
     )
+    progress.note(_selection(dataset, check))
     if section.unlabelled_images:
         progress.note(
             f"{check.unlabelled_images} unlabelled images that are no training images: for calibration, and "
@@ -55,9 +56,22 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
             "train_images": [str(path) for path in dataset.train_images],
             "val_images": [str(path) for path in dataset.val_images],
             "unlabelled_images": [str(path) for path in dataset.unlabelled_images],
+            "test_images": [str(path) for path in dataset.test_images],
+            "held_out_images": [str(path) for path in dataset.held_out_images],
             "contents": [dataclasses.astuple(content) for content in contents],
         },
     )
+
+
+def _selection(dataset: Dataset, check: DataCheck) -> str:
+    """Which images choose the epoch, and which report."""
+    if dataset.test_images:
+        counted = f"{check.test_images} test images with {check.test_boxes} boxes"
+        return f"the best epoch is chosen on the validation images; everything is reported on {counted}"
+    if dataset.held_out_images:
+        counted = f"{check.held_out_images} training images with {check.held_out_boxes} boxes, held out"
+        return f"the best epoch is chosen on {counted}; everything is reported on the validation images"
+    return "the best epoch is chosen on the validation images, on which everything is reported as well"
 
 
 def _data_now(folder: RunFolder) -> str:

@@ -27,7 +27,7 @@ _IMAGES = 8  # enough for a hundred boxes and ten million codes; a wrong export 
 
 def run_verify(folder: RunFolder, progress: Progress) -> None:
     """Census and parity ladder of both quantized files, parity of fp32.onnx with torch, and the canary."""
-    pictures = Pictures(stored_dataset(folder).val_images[:_IMAGES])
+    pictures = Pictures(stored_dataset(folder).measured_images[:_IMAGES])
     profile = folder.recipe.target.profile
     progress.update(0, 3, "verifying fp32.onnx")
     file = OnnxFile(folder.require(PORTABLE["fp32"]))
@@ -44,7 +44,7 @@ def verify_profile(folder: RunFolder, progress: Progress, profile: str, paths: d
 
     Raises ProfileError where a file's formats do not suit the profile, and what verify_quantized raises.
     """
-    pictures = Pictures(stored_dataset(folder).val_images[:_IMAGES])
+    pictures = Pictures(stored_dataset(folder).measured_images[:_IMAGES])
     folder.write_json(f"verify-{profile}.json", _verify_profile(folder, progress, profile, paths, pictures))
 
 

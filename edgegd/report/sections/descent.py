@@ -8,22 +8,25 @@ from edgegd.report.table import table
 from edgegd.report.words import percent
 
 TITLE = "The descent"
+_CHOSEN = {
+    "shared": "The epoch was chosen on the same images on which everything is reported.",
+    "test": "The epoch was chosen on the validation images; everything is reported on the test images.",
+    "holdout": "The epoch was chosen on training images held out; everything is reported on the validation images.",
+}
 
 
 def text(report: dict[str, Any]) -> str:
     """The table of epochs, and which of them was kept."""
-    descent = report["descent"]
+    descent, selection = report["descent"], report["selection"]
     best = (
         "No epoch was better than the calibrated model, which was kept."
         if descent["best_epoch"] == 0
         else f"Epoch {descent['best_epoch']} was the best and was kept."
     )
     fp32 = percent(report["accuracy"]["fp32"]["map50_95"])
-    beside = (
-        f"For comparison, mAP50-95: FP32 in onnxruntime {fp32}, the calibrated "
-        f"model before the first step {percent(descent['start_map50_95'])} (torch, fake-quantized)."
-    )
-    return f"{epochs_table(descent, 'torch, fake-quantized')}\n\n{best} {beside}"
+    start = f"the calibrated model before the first step {percent(descent['start_map50_95'])} (torch, fake-quantized)"
+    beside = f"For comparison, mAP50-95: {f'FP32 in onnxruntime {fp32}, ' if selection == 'shared' else ''}{start}."
+    return f"{epochs_table(descent, 'torch, fake-quantized')}\n\n{best} {beside} {_CHOSEN[selection]}"
 
 
 def epochs_table(descent: dict[str, Any], how: str) -> str:

@@ -26,7 +26,9 @@ def text(report: dict[str, Any]) -> str:
     )
 
 
-def _agreement_text(agreement: dict[str, Any]) -> str:
+def _agreement_text(agreement: dict[str, Any] | None) -> str:
+    if agreement is None:
+        return "mAP in torch is of the images on which the epoch was chosen, which are others than those reported on."
     both = (
         f"mAP50-95 of the QAT model: {percent(agreement['torch'])} in torch under fake quantization, "
         f"{percent(agreement['onnxruntime'])} in onnxruntime; they differ by "
