@@ -3,9 +3,10 @@
     python benchmarks/refinements.py coco-yolo26n --weights coco-yolo26n-640.pt --data coco128.yaml --imgsz 640
 
 One pass over the calibration images serves all rows: `none`, `fast`, and `full` of quant.refine, with 8- and 7-bit
-weights; with `--adaround` also `full` with AdaRound (adaround.py) in the place of GPTQ, which takes minutes a model. Distances are of the head on the last 32 validation images, none of which calibrated anything, geometric means
-over the images: the divergence of class scores, where a score below 0.001 counts as 0.001 because nothing reads less,
-over the belief in objects; that of boxes; and the signal to noise ratio in dB of the maps that enter the head. mAP is
+weights; with `--adaround` also `full` with AdaRound (adaround.py) in the place of GPTQ, which takes minutes a model.
+Distances are of the head on the last 32 validation images, none of which calibrated anything, geometric means over the
+images: the divergence of class scores, where a score below 0.001 counts as 0.001 because nothing reads less, over the
+belief in objects; that of boxes; and the signal to noise ratio in dB of the maps that enter the head. mAP is
 onnxruntime's on all validation images, with its paired difference to float and the 95 % interval (bootstrap over
 images). Rows are kept in benchmarks/results/refinements.json; a row that is there is not measured again.
 """
@@ -58,6 +59,7 @@ from edgegd.runtime.contract import Preprocessing
 
 CALIBRATION_IMAGES, HEAD_IMAGES = 128, 32
 SEEN = math.log(0.001 / 0.999)  # the logit of the smallest score that is read
+Made = Callable[[], tuple[QuantizedModel, float]]
 Observed = tuple[list[Head], list[list[torch.Tensor]]]
 
 
