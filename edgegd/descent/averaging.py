@@ -53,6 +53,13 @@ class MovingAverage:
         for parameter in parameters:
             parameter.copy_(self._average[self._index[id(parameter)]])
 
+    @torch.no_grad()
+    def distance(self) -> float:
+        """How far the parameters are from their average, as a share of the average's norm."""
+        apart = torch._foreach_sub(self._parameters, self._average)
+        lengths = [torch.linalg.vector_norm(torch.stack(torch._foreach_norm(x))) for x in (apart, self._average)]
+        return float(lengths[0] / lengths[1]) if lengths[1] > 0 else 0.0
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The averages by the parameters' positions, those of running statistics after them."""
         return {str(index): average for index, average in enumerate(self._average)}

@@ -100,18 +100,31 @@ class _Loop:
         first = training.step - (number - 1) * self.per_epoch
         self._set_ranges(number, first)
         training.student.train()
+        waited = time.perf_counter()
         for batch in self.batches.epoch(number, first):
-            result = training.take_step(batch, self._rate(training.step), training.step / max(self.steps - 1, 1))
+            data_s = round(time.perf_counter() - waited, 5)
+            probed = self.log is not None and self._is_probed(training.step)
+            progress = training.step / max(self.steps - 1, 1)
+            result = training.take_step(batch, self._rate(training.step), progress, probed=probed)
             rates = {group["name"]: group["lr"] for group in training.optimizer.param_groups}
             if not math.isfinite(result["loss"]):
                 raise _nan_loss(result["loss"], training.step + 1, self.steps, number, rates["weights"])
             if self.log:
-                self.log.write({"step": training.step, "epoch": number, **result, "lr": rates})
+                telemetry = training.telemetry
+                seconds = {"data": data_s, **telemetry["seconds"]}
+                row = {"step": training.step, "epoch": number, **result, "lr": rates, **telemetry, "seconds": seconds}
+                self.log.write(row)
             text = f"epoch {number}/{epochs} loss {result['loss']:.3f} lr {rates['weights']:.1e}"
             self.listener.on_step(training.step, self.steps, text)
             if self.file and time.monotonic() - self.saved_at >= 60 * training.settings.checkpoint_minutes:
                 self._save()
+            waited = time.perf_counter()
         self.listener.on_epoch(self._finish_epoch(number))
+
+    def _is_probed(self, step: int) -> bool:
+        """Whether the step after so many is looked at closely: the first at the full rate, and from it every N-th."""
+        every, first = self.training.settings.probe_every, min(self.warmup_steps, self.steps - 1)
+        return every > 0 and step >= first and (step - first) % every == 0
 
     def _rate(self, step: int) -> float:
         return learning_rate_factor(step, self.steps, self.warmup_steps, self.training.settings.lrf)
@@ -163,6 +176,7 @@ class _Loop:
             training.epochs[-1].map50_95,
             training.start_map50_95,
             tuple(training.epochs),
+            self.log.problem if self.log else "",
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,12 +41,15 @@ class Descent:
     last_map50_95: float
     start_map50_95: float
     epochs: tuple[Epoch, ...]
+    unrecorded: str = ""
+    """Why the lines of the last steps are missing, where they are."""
 
 
 class StepLog:
-    """A file of one JSON object a line and step: step (from 1), epoch, loss, its parts, and learning rates by group.
+    """A file of one JSON object a line and step (docs/telemetry.md).
 
-    Numbers are written so that they read back as the same floats.
+    Numbers are written so that they read back as the same floats. Where a line cannot be written (a full disk), the
+    file keeps its whole lines, `problem` says since when and why, and nothing is written any more.
     """
 
     def __init__(self, path: Path, keep: int) -> None:
@@ -52,11 +57,22 @@ class StepLog:
         lines = path.read_bytes().splitlines(keepends=True) if keep and path.exists() else []
         write_atomically(path, b"".join(lines[:keep]))
         self._file = open_to_append(path)
+        self._name, self._size = path.name, path.stat().st_size
+        self.problem = ""
 
     def write(self, row: dict[str, Any]) -> None:
         """Adds a line, at once."""
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        if self.problem:
+            return
+        line = rest = f"{json.dumps(row)}\n".encode()
+        try:
+            while rest:
+                rest = rest[os.write(self._file.fileno(), rest) :]
+            self._size += len(line)
+        except OSError as error:
+            self.problem = f"{self._name} ends before step {row['step']}: {error.strerror or error}"
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fileno(), self._size)
 
     def close(self) -> None:
         """Closes the file."""

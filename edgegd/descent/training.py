@@ -16,6 +16,7 @@ from edgegd.descent.optimizers import make_optimizer, set_learning_rates
 from edgegd.descent.oscillation import Oscillation
 from edgegd.descent.random_state import capture_random_state, restore_random_state
 from edgegd.descent.record import Epoch
+from edgegd.descent.telemetry import Clock, Probe, group_norms
 from edgegd.detectors.distillation import Distiller
 from edgegd.detectors.losses import label_loss, labelled_part, predict
 from edgegd.detectors.student import FloatStudent, Student
@@ -26,7 +27,7 @@ class Training:
     """A student with its optimizer, average, gradient scaler and oscillation counts, and how far they are.
 
     `step` counts steps done; `totals` sums loss and parts over the steps of the present epoch; `best` is the state of
-    the best epoch so far.
+    the best epoch so far; `telemetry` what is known of the last step beside its loss (docs/telemetry.md).
     """
 
     def __init__(self, student: Student, settings: TrainSection, distiller: Distiller | None) -> None:
@@ -45,30 +46,40 @@ class Training:
             self.oscillation = Oscillation(student, settings.oscillation, settings.damping)
         self.step = 0
         self.totals: dict[str, float] = {}
+        self.telemetry: dict[str, Any] = {}
         self.epochs: list[Epoch] = []
         self.best: dict[str, torch.Tensor] = {}
         self.best_epoch, self.best_map50_95, self.start_map50_95 = 0, -math.inf, math.nan
 
-    def take_step(self, batch: dict[str, Any], learning_rate_factor: float, progress: float) -> dict[str, float]:
-        """One step on one batch: the loss per image as `loss`, and its parts.
+    def take_step(
+        self, batch: dict[str, Any], learning_rate_factor: float, progress: float, *, probed: bool = False
+    ) -> dict[str, float]:
+        """One step on one batch: the loss per image as `loss`, and its parts. `telemetry` has what else is known of it.
 
         A loss, or the norm of its gradient, that is not finite changes no weight and is returned as the loss.
         Under float16 a few such gradients are usual, and the scaler's business, until its scale is down to 1.
         """
+        clock = Clock()
         set_learning_rates(self.optimizer, learning_rate_factor)
         batch = {
             k: v.to(self.device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()
         }
         batch["img"] = batch["img"].float() / 255
         loss, parts = self._loss(batch)
+        clock.lap("forward")
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
+        clock.lap("backward")
+        norms = group_norms(self.optimizer)
+        probe = self._probe(batch, loss) if probed else None
+        clock.skip()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.grad_clip or math.inf)
         # One transfer from the device for everything that is read.
-        numbers = torch.stack([loss.detach(), norm, *(part.to(loss) for part in parts.values())]).tolist()
-        result = dict(zip(("loss", "norm", *parts), numbers, strict=True))
-        norm_value = result.pop("norm")
+        read = [loss.detach(), norm, *norms.values(), *(part.to(loss) for part in parts.values())]
+        total, norm_value, *rest = torch.stack(read).tolist()
+        gradient = dict(zip(norms, rest, strict=False))
+        result = {"loss": total} | dict(zip(parts, rest[len(norms) :], strict=True))
         if not math.isfinite(result["loss"]):
             return {"loss": result["loss"]}
         if not math.isfinite(norm_value) and not (self.scaler.is_enabled() and self.scaler.get_scale() > 1):
@@ -83,7 +94,16 @@ class Training:
         self.step += 1
         for name, value in result.items():
             self.totals[name] = self.totals.get(name, 0.0) + value
+        clock.lap("update")
+        clipped = bool(self.settings.grad_clip) and norm_value > self.settings.grad_clip
+        self.telemetry = {"gradient": gradient | {"all": norm_value}, "clipped": clipped}
+        self.telemetry |= {"seconds": clock.seconds, "memory_mb": clock.memory_mb}
+        if probe:
+            self.telemetry["detail"] = probe.measure(self.average)
         return result
+
+    def _probe(self, batch: dict[str, Any], loss: torch.Tensor) -> Probe:
+        return Probe(self.student, self.optimizer, batch, float(loss.detach()), lambda part: self._loss(part)[0])
 
     def _loss(self, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         labels = self.settings.distill.labels or self.distiller is None

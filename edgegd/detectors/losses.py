@@ -48,6 +48,14 @@ def labelled_part(batch: dict[str, Any], predictions: Any) -> tuple[dict[str, An
     return own, _rows(predictions, labelled)
 
 
+def first_images(batch: dict[str, Any], count: int) -> dict[str, Any]:
+    """The first images of a batch, with their boxes."""
+    own = batch["batch_idx"] < count
+    kept = {**batch, "img": batch["img"][:count], "batch_idx": batch["batch_idx"][own]}
+    kept |= {key: batch[key][own] for key in ("cls", "bboxes")}
+    return kept if batch.get("labelled") is None else kept | {"labelled": batch["labelled"][:count]}
+
+
 def _rows(value: Any, chosen: torch.Tensor) -> Any:
     """Nested lists, tuples and dicts with only the chosen images (N,) of every tensor (N, ...)."""
     if isinstance(value, torch.Tensor):

@@ -31,7 +31,7 @@ from edgegd.report.words import percent
 from edgegd.runtime.detector import Detections
 
 # Of train: what a resumed training may change, and what is another training's (its result is in the identity).
-_NO_INFLUENCE = ("device", "workers", "checkpoint_minutes", "adapt")
+_NO_INFLUENCE = ("device", "workers", "checkpoint_minutes", "probe_every", "adapt")
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ def descend(
         raise NaNLossError(
             error.what, expected=error.expected, found=error.found, mend=f"lower {kind.rate} or train.grad_clip; {kept}"
         ) from error
+    if descent.unrecorded:
+        progress.note(f"the training goes on to its end, but {descent.unrecorded}")
     folder.write(kind.result, folder.artifact(kind.last_good).read_bytes())
     folder.write_json(kind.record, dataclasses.asdict(descent))
     folder.artifact(kind.last_good).unlink()

@@ -57,6 +57,8 @@ class QuantizedModel(nn.Module):
         self._range_of = {address: self.range_of(group) for address, group in plan.groups.items()}
         # What shows a planned tensor (address, float values) instead of quantizing it: calibration.
         self.observe: Callable[[str, torch.Tensor], None] | None = None
+        # What is shown a planned tensor before it is quantized (address, float values), beside that: telemetry.
+        self.watch: Callable[[str, torch.Tensor], None] | None = None
         # What sees an integer convolution (operation, input) before it runs, and may change its weights: refinement.
         self.before_convolution: Callable[[PlannedOp, torch.Tensor], None] | None = None
         # What takes the integer result of an operation (address, values) and returns what to go on with: parity.
@@ -89,6 +91,8 @@ class QuantizedModel(nn.Module):
         if self.observe is not None:
             self.observe(address, x)
             return x
+        if self.watch is not None:
+            self.watch(address, x)
         return self.done(address, quantizer(x))
 
     def done(self, address: str, codes: torch.Tensor) -> torch.Tensor:
@@ -140,6 +144,8 @@ class QuantizedModel(nn.Module):
         gate_address = f"{address}/sigmoid"
         if self.observe is not None:
             return self.quantize(address, x * self.quantize(gate_address, torch.sigmoid(x)))
+        if self.watch is not None:
+            self.watch(address, F.silu(x))
         gate, result = self._range_of[gate_address], self._range_of[address]
         quantized: torch.Tensor = FakeQuantizeSiLU.apply(
             x, result.log_scale, result.shift, result.scale, result.scale_value, result.bounds, gate.scale, gate.bounds

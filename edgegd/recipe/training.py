@@ -101,6 +101,13 @@ class TrainSection:
     adapt: Adaptation = field(
         default_factory=Adaptation, metadata={"help": "float training after a swap of activations"}
     )
+    probe_every: int = option(
+        64,
+        "of so many steps one is looked at closely (docs/telemetry.md): each layer and range, the gradient's noise, "
+        "the step's length; 0: none. It changes nothing of the training",
+        minimum=0,
+        maximum=1_000_000,
+    )
     checkpoint_minutes: float = option(
         5.0, "minutes between checkpoints within an epoch; 0: after every step", minimum=0
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgegd.foreign_text import cell
 from edgegd.report.table import table
 from edgegd.report.words import percent
 
@@ -23,10 +24,11 @@ def text(report: dict[str, Any]) -> str:
         if descent["best_epoch"] == 0
         else f"Epoch {descent['best_epoch']} was the best and was kept."
     )
+    missing = f" {cell(descent['unrecorded'], 'github')}." if descent.get("unrecorded") else ""
     fp32 = percent(report["accuracy"]["fp32"]["map50_95"])
     start = f"the calibrated model before the first step {percent(descent['start_map50_95'])} (torch, fake-quantized)"
     beside = f"For comparison, mAP50-95: {f'FP32 in onnxruntime {fp32}, ' if selection == 'shared' else ''}{start}."
-    return f"{epochs_table(descent, 'torch, fake-quantized')}\n\n{best} {beside} {_CHOSEN[selection]}"
+    return f"{epochs_table(descent, 'torch, fake-quantized')}\n\n{best} {beside} {_CHOSEN[selection]}{missing}"
 
 
 def epochs_table(descent: dict[str, Any], how: str) -> str:

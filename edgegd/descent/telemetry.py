@@ -1,0 +1,255 @@
+"""What is recorded of a descent's steps, and how it is measured without changing one bit of the descent.
+
+Every step: the norm of each parameter group's gradient, whether it was clipped, seconds and memory of its parts. Every
+so many steps a Probe looks closer: at each layer, each range, the noise of the gradient and the length of the step. It
+runs the model once more on half of the batch, once more on all of it, and on two images; then the student and the
+random generators are put back as they were. docs/telemetry.md has the schema.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgegd.descent.averaging import MovingAverage
+from edgegd.descent.random_state import capture_random_state, restore_random_state
+from edgegd.descent.step_length import step_length
+from edgegd.detectors.losses import first_images
+from edgegd.detectors.student import Student
+from edgegd.plan.profiles import INTEGER
+from edgegd.quant.attach import QuantizedModel
+
+LOOKED_AT = 2
+"""Images whose activations are looked at."""
+Batch = dict[str, Any]
+LossOf = Callable[[Batch], torch.Tensor]
+
+
+class Clock:
+    """Seconds and resident memory of the parts of a step, in the order in which they end."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.memory_mb: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, part: str) -> None:
+        """The part ends now. On a GPU, which works behind, its time may count for a later part."""
+        now = time.perf_counter()
+        self.seconds[part] = round(now - self._last, 5)
+        self._last = now
+        if (memory := resident_mb()) is not None:
+            self.memory_mb[part] = memory
+
+    def skip(self) -> None:
+        """What happened since the last part counts for none."""
+        self._last = time.perf_counter()
+
+
+def resident_mb() -> float | None:
+    """What this process has in memory now, in MB; None where the system does not tell."""
+    if not sys.platform.startswith("linux"):
+        return None
+    with open("/proc/self/statm", "rb") as file:
+        return round(int(file.read().split()[1]) * 4096 / 1e6, 1)
+
+
+def group_norms(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The norm of the gradient of each parameter group by its name, as scalars; of groups that have gradients."""
+    norms = {}
+    for group in optimizer.param_groups:
+        gradients = [p.grad for p in group["params"] if p.grad is not None]
+        if gradients:
+            norms[group["name"]] = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return norms
+
+
+class Probe:
+    """One step looked at closely: made between its gradients and their clipping, read after it by `measure`.
+
+    `loss_of` is the loss of a batch by the student as it is then; `loss` the step's own.
+    """
+
+    def __init__(self, student: Student, optimizer: torch.optim.Optimizer, batch: Batch, loss: float, loss_of: LossOf):
+        self._student, self._batch, self._loss, self._loss_of = student, batch, loss, loss_of
+        self._groups = {group["name"]: _learning(group["params"]) for group in optimizer.param_groups}
+        self._names = {id(parameter): name for name, parameter in student.named_parameters()}
+        self._parameters = [p for parameters in self._groups.values() for p in parameters]
+        self._gradients = [_gradient(p).clone() for p in self._parameters]
+        self._before = [p.detach().clone() for p in self._parameters]
+        self._codes = _codes(student)
+        images = len(batch["img"])
+        self._half = self._loss_and_gradients(first_images(batch, images // 2)) if images > 1 else None
+
+    def _loss_and_gradients(self, batch: Batch) -> tuple[float, list[torch.Tensor]]:
+        with untouched(self._student):
+            loss = self._loss_of(batch)
+            found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(self._parameters, found, strict=True)]
+        return float(loss.detach()), gradients
+
+    def measure(self, average: MovingAverage) -> dict[str, Any]:
+        """What the step did, as plain data (docs/telemetry.md, `detail`)."""
+        steps = [p.detach() - before for p, before in zip(self._parameters, self._before, strict=True)]
+        after_loss, after = self._loss_and_gradients(self._batch)
+        return {
+            "layers": self._layers(steps),
+            "codes_changed": self._codes_changed(),
+            "ranges": looked_at(self._student, self._batch["img"][:LOOKED_AT]),
+            "ema_distance": average.distance(),
+            "noise_scale": self._noise_scale(),
+            "step_length": self._step_lengths(steps, after_loss, after),
+        }
+
+    def _layers(self, steps: Sequence[torch.Tensor]) -> dict[str, dict[str, float]]:
+        """By layer (the path of its module): norms of gradient and weights, and the step's over that of the weights."""
+        rows: dict[str, dict[str, float]] = {}
+        norms = zip(*(torch._foreach_norm(list(x)) for x in (self._gradients, self._before, steps)), strict=True)
+        for parameter, (gradient, before, step) in zip(self._parameters, norms, strict=True):
+            path, _, name = self._names[id(parameter)].removeprefix("model.").rpartition(".")
+            if name in ("weight", "bias"):
+                size = float(before)
+                row = {"gradient": float(gradient), "size": size, "update": float(step) / size if size else 0.0}
+                rows[path if name == "weight" else f"{path}.bias"] = row
+        return rows
+
+    def _codes_changed(self) -> dict[str, float]:
+        """By layer, the share of its weights whose code the step changed."""
+        now = _codes(self._student, update=True)
+        return {name: float((codes != self._codes[name]).float().mean()) for name, codes in now.items()}
+
+    def _noise_scale(self) -> float | None:
+        """The batch size at which noise and slope are equally strong (McCandlish et al. 2018, appendix A.1).
+
+        From the gradients of weights and biases over the batch and over its half; None where the batch is all noise.
+        """
+        if self._half is None:
+            return None
+        big = len(self._batch["img"])
+        small = big // 2
+        model = range(sum(len(self._groups[name]) for name in ("weights", "biases")))
+        of_big, of_small = (
+            sum(float(gradients[i].square().sum()) for i in model) for gradients in (self._gradients, self._half[1])
+        )
+        slope = (big * of_big - small * of_small) / (big - small)
+        noise = (of_small - of_big) / (1 / small - 1 / big)
+        return noise / slope if slope > 0 else None
+
+    def _step_lengths(
+        self, steps: Sequence[torch.Tensor], after_loss: float, after: Sequence[torch.Tensor]
+    ) -> dict[str, Any]:
+        """The whole step's length, of weights and biases, and each group's by its slopes alone.
+
+        Gradients of ranges are scaled (LSQ), so that they cannot stand beside losses.
+        """
+        start = dict(zip(self._groups, self._slopes(self._gradients, steps), strict=True))
+        end = dict(zip(self._groups, self._slopes(after, steps), strict=True))
+        of_half = dict(zip(self._groups, self._slopes(self._half[1], steps), strict=True)) if self._half else {}
+        both = ("weights", "biases")
+        whole = step_length(
+            (self._loss, after_loss),
+            (sum(start[name] for name in both), sum(end[name] for name in both)),
+            abs(self._half[0] - self._loss) if self._half else None,
+            abs(sum(of_half[name] - start[name] for name in both)) if self._half else None,
+        )
+        result = {"all": asdict(whole) | {"losses": [self._loss, after_loss]}}
+        for name in self._groups:
+            slopes = (start[name], end[name])
+            if any(slopes):
+                # The losses of the parabola that the slopes alone describe: they then decide nothing.
+                losses = (0.0, (slopes[0] + slopes[1]) / 2)
+                result[name] = asdict(step_length(losses, slopes)) | {"slopes": list(slopes)}
+        return result
+
+    def _slopes(self, gradients: Sequence[torch.Tensor], steps: Sequence[torch.Tensor]) -> Iterator[float]:
+        products = [float(torch.dot(g.flatten(), s.flatten())) for g, s in zip(gradients, steps, strict=True)]
+        place = 0
+        for parameters in self._groups.values():
+            yield sum(products[place : place + len(parameters)])
+            place += len(parameters)
+
+
+@contextmanager
+def untouched(student: Student) -> Iterator[None]:
+    """Whatever runs within it, the student's parameters and buffers and the random generators are then as before."""
+    state = {name: value.clone() for name, value in student.state_dict().items()}
+    generators = capture_random_state()
+    try:
+        yield
+    finally:
+        student.load_state_dict(state)
+        restore_random_state(*generators)
+
+
+def looked_at(student: Student, images: torch.Tensor) -> dict[str, dict[str, float]]:
+    """By scale group: scale, zero point, shares of values `below` and `above` the range, and of codes `used`.
+
+    Of the activations of `images` (N, C, H, W); below the range of a ReLU's result is its own business, and no loss.
+    """
+    if not isinstance(student, QuantizedModel):
+        return {}
+    histograms: dict[str, torch.Tensor] = {}
+    outside: dict[str, list[float]] = {}
+
+    def look(address: str, x: torch.Tensor) -> None:
+        group = student.plan.groups[address]
+        quantizer = student.range_of(group)
+        low, high = quantizer.bounds
+        codes = torch.div(x.detach(), quantizer.scale).round_()
+        below, above, values = outside.setdefault(group, [0.0, 0.0, 0.0])
+        is_relu = quantizer.learns == "scale"
+        below += 0.0 if is_relu else float((codes < low).sum())
+        outside[group] = [below, above + float((codes > high).sum()), values + codes.numel()]
+        counts = torch.bincount(codes.clamp_(low, high).sub_(low).int().flatten(), minlength=high - low + 1)
+        histograms[group] = counts + histograms.get(group, 0)
+
+    with untouched(student), torch.no_grad():
+        student.watch = look
+        try:
+            student(images)
+        finally:
+            student.watch = None
+    rows = {}
+    for group, (below, above, values) in outside.items():
+        quantizer = student.range_of(group)
+        rows[group] = {
+            "scale": quantizer.scale_value,
+            "zero_point": float(int(quantizer.zero_point)),
+            "below": below / values,
+            "above": above / values,
+            "used": float((histograms[group] > 0).float().mean()),
+        }
+    return rows
+
+
+def _learning(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    return [parameter for parameter in parameters if parameter.requires_grad]
+
+
+def _gradient(parameter: nn.Parameter) -> torch.Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+def _codes(student: Student, *, update: bool = False) -> dict[str, torch.Tensor]:
+    """The weights' codes by layer; with `update`, by the scales that the next forward pass will have."""
+    if not isinstance(student, QuantizedModel):
+        return {}
+    if update:
+        with untouched(student):
+            student.update_ranges()
+            return _codes(student)
+    found = {}
+    for op in student.plan.ops:
+        if op.weight and op.decision == INTEGER:
+            weight, quantizer = student.model.get_submodule(op.weight).weight, student.weight_quantizer(op)
+            scale = quantizer.scale.view(-1, *[1] * (weight.ndim - 1))  # type: ignore[operator,union-attr]
+            qmax = quantizer.format.qmax
+            found[op.weight] = torch.div(weight.detach(), scale).round_().clamp_(-qmax, qmax)  # type: ignore[union-attr,arg-type]
+    return found
