@@ -248,8 +248,8 @@ def _codes(student: Student, *, update: bool = False) -> dict[str, torch.Tensor]
     found = {}
     for op in student.plan.ops:
         if op.weight and op.decision == INTEGER:
-            weight, quantizer = student.model.get_submodule(op.weight).weight, student.weight_quantizer(op)
-            scale = quantizer.scale.view(-1, *[1] * (weight.ndim - 1))  # type: ignore[operator,union-attr]
-            qmax = quantizer.format.qmax
-            found[op.weight] = torch.div(weight.detach(), scale).round_().clamp_(-qmax, qmax)  # type: ignore[union-attr,arg-type]
+            module: Any = student.model.get_submodule(op.weight)
+            weight, quantizer = module.weight.detach(), student.weight_quantizer(op)
+            scale = quantizer.scale.view(-1, *[1] * (weight.ndim - 1))
+            found[op.weight] = torch.div(weight, scale).round_().clamp_(-quantizer.format.qmax, quantizer.format.qmax)
     return found

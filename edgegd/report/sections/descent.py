@@ -28,7 +28,7 @@ def text(report: dict[str, Any]) -> str:
     fp32 = percent(report["accuracy"]["fp32"]["map50_95"])
     start = f"the calibrated model before the first step {percent(descent['start_map50_95'])} (torch, fake-quantized)"
     beside = f"For comparison, mAP50-95: {f'FP32 in onnxruntime {fp32}, ' if selection == 'shared' else ''}{start}."
-    return f"{epochs_table(descent, 'torch, fake-quantized')}\n\n{best} {beside} {_CHOSEN[selection]}{missing}"
+    return f"{epochs_table(descent, 'torch, fake-quantized')}\n\n{best} {beside} {_CHOSEN.get(selection, '')}{missing}"
 
 
 def epochs_table(descent: dict[str, Any], how: str) -> str:
