@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edgegd.errors import TuningError
 from edgegd.limits import THREADS
 
 # A core is a big one from this share of the largest's capacity on. A Cortex-A55 beside a Cortex-A76 has 0.5.
@@ -75,9 +77,37 @@ def big_cores(facts: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def bind(cores: Sequence[int]) -> None:
-    """Binds the calling thread, and those that it starts from now on, to these cores; to none in particular if empty.
+    """Binds the calling thread, and those that it starts from now on, to these cores; an empty `cores` does nothing.
 
-    Raises OSError where the system has none of them for this process. Does nothing where it cannot bind (macOS).
+    Raises TuningError where this process may not use all of them, or the system binds no threads to cores.
     """
-    if cores and hasattr(os, "sched_setaffinity"):
+    if not cores:
+        return
+    try:
         os.sched_setaffinity(0, cores)
+        found = sorted(os.sched_getaffinity(0))
+    except (OSError, AttributeError) as error:
+        raise _not_bound(cores, str(error)) from error
+    if found != sorted(cores):  # Linux takes those that there are
+        raise _not_bound(cores, f"{found}")
+
+
+@contextmanager
+def bound(cores: Sequence[int]) -> Iterator[None]:
+    """Binds the calling thread for as long as the block runs; threads that are started in it stay bound."""
+    before = os.sched_getaffinity(0) if cores and hasattr(os, "sched_getaffinity") else set()
+    try:
+        bind(cores)
+        yield
+    finally:
+        if before:
+            os.sched_setaffinity(0, before)
+
+
+def _not_bound(cores: Sequence[int], found: str) -> TuningError:
+    return TuningError(
+        f"Threads cannot be bound to the cores {', '.join(map(str, cores))}.",
+        expected="cores that this process may use",
+        found=found,
+        mend="tune again on this machine, or give a number of threads",
+    )
