@@ -156,7 +156,10 @@ def _devices(read: Any, where: str) -> list[TunedThreads]:
         record = read()
         if not isinstance(record, Mapping) or record.get("schema") != SCHEMA:
             raise ValueError(f"no object of schema {SCHEMA}")
-        return [TunedThreads.from_json(one) for one in record["devices"]]
+        devices = record["devices"]
+        if not isinstance(devices, list):
+            raise ValueError("devices is no list")
+        return [TunedThreads.from_json(one) for one in devices]
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
