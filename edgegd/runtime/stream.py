@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgegd.device.threads import ThreadSetting, bind
 from edgegd.runtime.contract import ModelContract
-from edgegd.runtime.detector import Detections, Detector, warn_of_saturation
+from edgegd.runtime.detector import Detections, Detector, Timings, warn_of_saturation
 from edgegd.runtime.tuned import open_session, read_tuned, setting_of
 
 
@@ -66,7 +66,11 @@ class Stream:
         the results of all images before it. Either ends the stream, as closing the iterator does; images that are in
         work then are finished first.
         """
-        pending: deque[Future[Detections]] = deque()
+        return (found for found, _ in self.timed(images))
+
+    def timed(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[Detections, Timings]]:
+        """The detections as a call gives them, and how long each step took; steps of several images run at once."""
+        pending: deque[Future[tuple[Detections, Timings]]] = deque()
         with ThreadPoolExecutor(self.workers, "edgegd-stream", bind, (self.threads.cores,)) as pool:
             try:
                 for image in _until_error(iter(images), ended := _Ended()):
@@ -81,10 +85,10 @@ class Stream:
                 for future in pending:
                     future.cancel()
 
-    def _detect(self, image: NDArray[np.uint8]) -> Detections:
+    def _detect(self, image: NDArray[np.uint8]) -> tuple[Detections, Timings]:
         detector = self._detectors.get()
         try:
-            return detector(image)
+            return detector.timed(image)
         finally:
             self._detectors.put(detector)
 
