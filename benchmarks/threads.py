@@ -6,8 +6,8 @@
 Files of random weights and 80 classes: Ultralytics' graph in FP32, and edgegd's portable and edge files of SiLU and
 ReLU. A round times each way of WAYS in fresh processes side by side, in alternating blocks of which one runs at a time,
 after a pause in which threads that go on spinning come to rest; then eight inferences with a pause before each, of
-which it takes the CPU time that is burnt in the pauses; then onnxruntime's profile of one thread and of two that spin. A
-round of a file is an entry of benchmarks/results/threads/CPU-PROFILE.json, so a killed benchmark goes on where it was.
+which it takes the CPU time that is burnt in the pauses; then onnxruntime's profile of one thread and of two that
+spin. A round of a file is an entry of benchmarks/results/threads/CPU-PROFILE.json, so a killed benchmark goes on where it was.
 The table of kernels says how much longer than half of its time on one thread each kind takes on two: what is lost.
 """
 
@@ -78,7 +78,10 @@ def measure_round(path: Path, number: int, design: Design) -> dict[str, Any]:
                 "ms": median(answer["durations_ns"]) / 1e6,
             }
         profiles = {way: ask(workers[way], {"profile": PROFILED}, 60) for way in (ONE, TWO)}
-    return {"ways": {way: {"block_medians_ms": medians[way], "paced": paced[way]} for way in ways}, **_nodes(profiles, kernels_of(path))}
+    return {
+        "ways": {way: {"block_medians_ms": medians[way], "paced": paced[way]} for way in ways},
+        **_nodes(profiles, kernels_of(path)),
+    }
 
 
 def kernels_of(path: Path) -> dict[str, str]:
@@ -133,7 +136,8 @@ def ways_table(entries: Sequence[Mapping[str, Any]], files: Sequence[str]) -> st
 def kernels(entries: Sequence[Mapping[str, Any]], file: str, by_shape: bool) -> list[dict[str, Any]]:
     """The kernels of a file by kind (and shape): ms on one thread and on two, medians over rounds; most lost first.
 
-    `lost_ms` is what they take on two threads above half of what they take on one; "between nodes" is the rest of a run.
+    `lost_ms` is what they take on two threads above half of what they take on one; "between nodes" is the rest of a
+    run.
     """
     own = [entry for entry in entries if entry["file"] == file]
     sums: dict[tuple[str, ...], list[list[float]]] = {}
@@ -169,7 +173,9 @@ def kernels_table(entries: Sequence[Mapping[str, Any]], file: str, by_shape: boo
     ]
     names = ["operator", "kernel", "result"] if by_shape else ["operator"]
     headers = [*names, "ms, 1 thread", "ms, 2 threads", "ratio", "% of 1 thread", "lost ms"]
-    whole = f"{file}, profiled: {whole_one:.2f} ms on one thread, {whole_two:.2f} on two, {whole_one / whole_two:.2f} times"
+    whole = (
+        f"{file}, profiled: {whole_one:.2f} ms on one thread, {whole_two:.2f} on two, {whole_one / whole_two:.2f} times"
+    )
     serial = sum(each["one_ms"] for each in found if each["one_ms"] < SERIAL * each["two_ms"])
     share = f"{100 * serial / whole_one:.1f} % of the time is of kinds that gain less than {100 * (SERIAL - 1):.0f} %"
     limit = f"if all others took half, {whole_one / (serial + (whole_one - serial) / 2):.2f} times"
@@ -202,7 +208,9 @@ def main() -> None:
         spinning=False,
     )
     hashes = {file: hashlib.sha256((folder / f"{file}.onnx").read_bytes()).hexdigest() for file in arguments.files}
-    results.drop(lambda old: old["file"] in hashes and old["sha256"] != hashes[old["file"]] and subject.items() <= old.items())
+    results.drop(
+        lambda old: old["file"] in hashes and old["sha256"] != hashes[old["file"]] and subject.items() <= old.items()
+    )
     for number in range(arguments.rounds):
         for file, digest in hashes.items():
             key = {**subject, "file": file, "round": number}
@@ -213,7 +221,9 @@ def main() -> None:
     entries = results.find(**subject)
     print(f"{results.machine_name()}\n\n{ways_table(entries, arguments.files)}")
     for file in arguments.files:
-        print(f"\n{kernels_table(entries, file, False, 100)}\n\n{kernels_table(entries, file, True, arguments.kernels)}")
+        print(
+            f"\n{kernels_table(entries, file, False, 100)}\n\n{kernels_table(entries, file, True, arguments.kernels)}"
+        )
 
 
 if __name__ == "__main__":

@@ -50,9 +50,7 @@ def tune(
         folder = RunFolder.open_existing(run_dir)
         check_outputs({"--embed": (embed, lambda head: False)}, [folder.artifact(tuning.tuned_model(folder, file))])
         with folder.locked(), TerminalProgress() as progress:
-            found = tuning.tune_on(
-                folder, target or folder.recipe.target.host, progress, file=file, launches=launches
-            )
+            found = tuning.tune_on(folder, target or folder.recipe.target.host, progress, file=file, launches=launches)
             if embed:
                 tuning.embed(folder, found, embed)
             if note := tuning.profile_note(folder, found):

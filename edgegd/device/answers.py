@@ -34,8 +34,8 @@ class _Wrong(Exception):
 def check_answer(kind: str, answer: Mapping[str, Any], device: str) -> None:
     """Raises WorkerError that names the device unless `answer` is one to the message `kind`.
 
-    Kinds: hello, configure, warm_up, run, burst, concurrent, paced, memory, profile (edgegd.device.latency_worker), lock, unlock
-    (edgegd.device.lock_keeper), error (any of them).
+    Kinds: hello, configure, warm_up, run, burst, concurrent, paced, memory, profile (edgegd.device.latency_worker),
+    lock, unlock (edgegd.device.lock_keeper), error (any of them).
     """
     try:
         ANSWERS[kind](answer, "")

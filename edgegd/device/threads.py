@@ -1,4 +1,4 @@
-"""How many threads a model runs with on a device, and on which cores; and which of a device's cores are its big ones."""
+"""How many threads a model runs with on a device, and on which cores; and which cores of a device are big ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from edgegd.errors import TuningError
 from edgegd.limits import THREADS
@@ -50,7 +50,8 @@ class ThreadSetting:
         """What `to_json` gave; ValueError for anything else."""
         if not isinstance(value, Mapping):
             raise ValueError(f"a setting of threads is an object, found {value!r:.80}")
-        threads, spinning, cores, workers = (value.get(key) for key in ("threads", "spinning", "cores", "workers"))
+        keys = ("threads", "spinning", "cores", "workers")
+        threads, spinning, cores, workers = (cast(Any, value.get(key)) for key in keys)
         counts_right = all(type(count) is int and 1 <= count <= THREADS for count in (threads, workers))
         if not counts_right or type(spinning) is not bool or not isinstance(cores, list):
             raise ValueError(f"no setting of threads: {value!r:.200}")

@@ -1,14 +1,15 @@
-"""The tuned threads of a run's files: measured on a target (`edgegd latency tune`), stored in the run folder, read back."""
+"""The tuned threads of a run's files: measured on a target (`edgegd latency tune`), stored in the run, read back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from edgegd.atomic_files import write_atomically
 from edgegd.device.profile import needed_profile
 from edgegd.device.threads import ThreadSetting
 from edgegd.errors import MissingArtifactError, OnnxUnreadableError
@@ -19,7 +20,7 @@ from edgegd.latency.measuring.tuning import QUESTIONS, Tuning, tune
 from edgegd.pipeline.artifacts import EDGE, PORTABLE, REPORT, Artifact, as_made
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.progress import Progress
-from edgegd.runtime.tuned import METADATA_KEY, TunedThreads, metadata_text, store_tuned, tuned_file
+from edgegd.runtime.tuned import METADATA_KEY, TunedThreads, metadata_text, read_tuned_file, store_tuned, tuned_file
 from edgegd.safe_outputs import refuse_link, require_appendable
 from edgegd.targets.base import require_real
 from edgegd.targets.registry import find_target
@@ -69,12 +70,11 @@ def tuned_model(folder: RunFolder, name: str | None) -> str:
     """
     if name is None:
         ship = "qat"
-        try:
+        with suppress(OSError, ValueError, KeyError, TypeError):
             ship = read_json(folder.artifact(REPORT))["ship"]["model"]
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        name = EDGE["ptq" if ship == "ptq" else "qat"]
-        folder.require(EDGE["ptq" if ship == "ptq" else "qat"])
+        edge = EDGE["ptq" if ship == "ptq" else "qat"]
+        folder.require(edge)
+        name = edge
     if Path(name).name != name or not name.endswith(".onnx") or not folder.artifact(name).is_file():
         raise OnnxUnreadableError(
             f"There is no model {name} in {folder.path} to tune.",
@@ -119,18 +119,16 @@ def embed(folder: RunFolder, stored: Mapping[str, Any], out: Path) -> None:
     """
     import onnx
 
-    from edgegd.runtime.tuned import read_tuned_file
+    from edgegd.export.load_onnx import load_onnx
 
     path = folder.artifact(stored["file"])
     try:
         devices = read_tuned_file(path)
     except FileNotFoundError as error:
         raise MissingArtifactError(f"{tuned_file(path)} is gone.", mend="tune again") from error
-    model = onnx.load(path)
+    model = load_onnx(path)
     keys = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, {**keys, METADATA_KEY: metadata_text(devices)})
-    from edgegd.atomic_files import write_atomically
-
     write_atomically(out, model.SerializeToString())
 
 

@@ -11,7 +11,16 @@ from edgegd.report.table import table
 
 TITLES = {"latency": "for one image as soon as possible", "throughput": "for images per second"}
 _HEADERS = {
-    "latency": ["", "file", "threads", "ms", "of one thread", "CPU ms per image", "busy cores in a pause", "ms after it"],
+    "latency": [
+        "",
+        "file",
+        "threads",
+        "ms",
+        "of one thread",
+        "CPU ms per image",
+        "busy cores in a pause",
+        "ms after it",
+    ],
     "throughput": ["", "file", "callers and threads", "images/s", "of one thread", "CPU ms per image"],
 }
 

@@ -1,11 +1,11 @@
-"""Detections in images, videos and cameras, one after the other or several at once; each drawn where that is asked for."""
+"""Detections in images, videos and cameras, one by one or several at once; each drawn where that is asked for."""
 
 from __future__ import annotations
 
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegd.atomic_files import replaced_atomically
-from edgegd.runtime.contract import ModelContract, Preprocessing
+from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.detector import Detections, Detector, Timings
 from edgegd.runtime.draw import draw, drawable, write_image
 from edgegd.runtime.images import read_for
@@ -72,13 +72,13 @@ def detect_in(
     *,
     stride: int = 1,
     show: Show | None = None,
-) -> Iterator[FrameResult]:
+) -> Generator[FrameResult, None, None]:
     """The results of all images, and of every `stride`-th frame of videos and cameras, in order.
 
     What was found is drawn into a source's target, if it has one, and shown, if that is asked for; `show` ends all. A
     Stream reads ahead and has several images in work; a Detector one. A video's file takes its name when its last frame
-    was asked for; that of a camera however it ends. `note` is told where a video ends early. Close the iterator where it
-    is not used up. Raises UnreadableImageError, ChannelCountError, MissingExtraError, and what writing raises.
+    was asked for; that of a camera however it ends. `note` is told where a video ends early. Close the iterator where
+    it is not used up. Raises UnreadableImageError, ChannelCountError, MissingExtraError, and what writing raises.
     """
     taken: deque[_Frame] = deque()  # read, and not given yet: as many as the model has in work
 

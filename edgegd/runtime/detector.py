@@ -130,9 +130,9 @@ class Detector:
     `conf`, `iou`, `max_det`, `multi_label` and `clip` are those of `detections_from_output`. `threads` is a number, a
     ThreadSetting, or "tuned": what `edgegd latency tune` found best for latency on this machine (`runtime/tuned.py`);
     where it names cores, the calling thread is bound to them too, for good. `spinning` None lets several threads spin
-    while an inference runs, which a number of them gains most by; between inferences none ever does. `session` is one
-    of this file that was opened otherwise. The checked contract is in `.contract`, the setting in `.threads`. An edge file's image is letterboxed straight into the network's uint8 input, which is kept from call to
-    call. Warns (ProfileWarning) where this CPU computes the file otherwise than the CPUs it is for.
+    while an inference runs, without which they gain little; between inferences none ever does. `session` is one of this
+    file that was opened otherwise. The checked contract is in `.contract`, the setting in `.threads`. An edge file's
+    image is letterboxed straight into the network's uint8 input, which is kept from call to call. Warns (ProfileWarning) where this CPU computes the file otherwise than the CPUs it is for.
 
     Raises (on construction):
         OnnxUnreadableError, MetadataError, OutputContractError: see `load_model`.

@@ -1,9 +1,9 @@
-"""What a user names to detect objects in: images, videos, folders, patterns and list files, as a flat list; or a camera.
+"""What a user names to detect objects in: images, videos, folders, patterns, list files, as a flat list; or a camera.
 
 As Ultralytics reads them (ultralytics/data/loaders.py, LoadImagesAndVideos): a folder's own images and videos, without
 those of folders in it; patterns with `*`, `?` and `[...]`, `**` for folders at any depth; a list file (.txt) with one
-entry a line, relative to the working directory or else to the list's folder. A number that names no file is a camera, by
-OpenCV's index; so is Linux's /dev/videoN.
+entry a line, relative to the working directory or else to the list's folder. A number that names no file is a camera,
+by OpenCV's index; so is Linux's /dev/videoN.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def find_sources(names: Sequence[str]) -> tuple[Source, ...]:
     """The files that `names` stand for, in their order; what a folder or a pattern holds is sorted. Or one camera.
 
     Raises:
-        NoImagesError: a camera is named beside others, which would never be reached; or a folder, pattern or list file names no image or video, or more than MOST_FILES in all.
+        NoImagesError: a camera is named beside others, which would never be reached; or a folder, pattern or list file
+            names no image or video, or more than MOST_FILES in all.
         UnreadableImageError: a file does not exist.
     """
     cameras = [camera for name in names if (camera := _camera(name)) is not None]

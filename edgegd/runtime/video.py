@@ -135,7 +135,7 @@ class Camera(Frames):
 
 
 def _opened_quietly(cv2: Any, source: str | int, kind: int) -> Any:
-    """OpenCV's capture of one kind, opened without the log lines of OpenCV and of its FFmpeg: our message says what is wrong."""
+    """OpenCV's capture of one kind, opened without the log lines of OpenCV and its FFmpeg: we say what is wrong."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # looked at when the first file is opened
     # Since OpenCV 5 in cv2.utils.logging; before, in cv2 itself.
     set_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel

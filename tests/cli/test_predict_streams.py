@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgegd.runtime import window
+from edgegd.runtime.tuned import tuned_file
+
 cv2 = pytest.importorskip("cv2")
 pytest.importorskip("onnx")
 pytest.importorskip("torch")
-
-from edgegd.runtime import window
-from edgegd.runtime.tuned import tuned_file
 
 Command = Callable[..., Any]
 FRAMES, SIZE = 9, (64, 96)
@@ -63,9 +63,7 @@ def frames_of(path: Path) -> tuple[int, float]:
 
 
 class Camera:
-    """A capture by index: a film, from its beginning again and again; or with `last`, until it fails or is interrupted."""
-
-    opened: list[Any]
+    """A capture by index: a film, again and again; or with `last`, until it fails or is interrupted."""
 
     def __init__(self, film: Path, last: int | None = None, how: str = "fails", is_open: bool = True) -> None:
         self.film, self.last, self.how, self.is_open = film, last, how, is_open
@@ -78,7 +76,7 @@ class Camera:
         self.inner = self.real(str(self.film))
         return self
 
-    def isOpened(self) -> bool:  # noqa: N802 -- OpenCV's name
+    def isOpened(self) -> bool:
         return self.is_open
 
     def get(self, key: int) -> float:
@@ -134,7 +132,9 @@ def test_images_and_videos_in_one_stream_keep_their_order_and_files(
         for workers in (1, 4)
     )
     assert one.code == several.code == 0, several.err
-    assert several.out.splitlines()[:-1] == [line.replace(f"{tmp_path}/1/", f"{tmp_path}/4/") for line in one.out.splitlines()[:-1]]
+    assert several.out.splitlines()[:-1] == [
+        line.replace(f"{tmp_path}/1/", f"{tmp_path}/4/") for line in one.out.splitlines()[:-1]
+    ]
     assert several.out.splitlines()[-1].startswith(f"medians of {3 + 2 * FRAMES} images, ms: decode ")
     names = sorted(path.name for path in (tmp_path / "4").iterdir())
     assert names == sorted(["film.mp4", "second.mp4", *(f"{image.stem}.png" for image in images)])
@@ -150,7 +150,9 @@ def test_an_unreadable_image_ends_a_stream_in_its_place(
     images = sorted((tiny_set / "images/val").iterdir())
     outcome = edgegd_command("predict", model, *images[:2], tmp_path / "broken.jpg", images[2], "--workers", 2)
     assert outcome.code == 23 and "broken.jpg" in outcome.err and outcome.err.count("edgegd:") == 1
-    assert [line.split(":")[0] for line in outcome.out.splitlines() if not line.startswith(" ")] == [*map(str, images[:2])]
+    assert [line.split(":")[0] for line in outcome.out.splitlines() if not line.startswith(" ")] == [
+        *map(str, images[:2])
+    ]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -176,7 +178,9 @@ def test_a_camera_that_stops_is_an_error_that_keeps_what_it_saw(
     edgegd_command: Command, model: Path, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", Camera(film, last=5))
-    outcome = edgegd_command("predict", model, "/dev/video7", "--save", tmp_path / "out", "--save", tmp_path / "f.jsonl")
+    outcome = edgegd_command(
+        "predict", model, "/dev/video7", "--save", tmp_path / "out", "--save", tmp_path / "f.jsonl"
+    )
     assert outcome.code == 23 and "camera 7 gives no more images" in outcome.err and "found: 5 images" in outcome.err
     assert outcome.out.count("camera 7 frame ") == 5 and len((tmp_path / "f.jsonl").read_text().splitlines()) == 5
     monkeypatch.undo()

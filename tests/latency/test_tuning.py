@@ -53,7 +53,7 @@ class PlayedDevice(PlayedTarget):
 class PlayedThreads(PlayedWorker):
     """A worker of it."""
 
-    setting: ThreadSetting = ThreadSetting()
+    setting: ThreadSetting = field(default_factory=ThreadSetting)
 
     def send(self, message: dict[str, Any]) -> None:
         device: PlayedDevice = self.target  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Threads of the worker: cores, session entries, several callers at once, pauses between inferences; with real workers."""
+"""Threads of real workers: cores, session entries, several callers at once, pauses between inferences."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_callers_at_once_are_counted_each(worker: Worker, make_model: MakeModel,
 
 
 def test_threads_neither_spin_nor_work_in_a_pause(worker: Worker, make_model: MakeModel) -> None:
-    """What `spinning` means here: session.force_spinning_stop ends it with the inference. Without, a core would burn."""
+    """What `spinning` means: session.force_spinning_stop ends it with the inference. Otherwise a core would burn."""
     model = str(make_model("paced", products=20, shape=(4096, 64)))  # enough rows for two threads
     paced = {"paced": {"inferences": 10, "pause_s": 0.03}}
     loads = {}
@@ -127,7 +127,9 @@ def made_system(root: Path, **files: list[int]) -> list[dict[str, int]]:
     ],
     ids=str,
 )
-def test_big_cores_are_read_from_the_system(tmp_path: Path, files: dict[str, list[int]], expected: tuple[int, ...]) -> None:
+def test_big_cores_are_read_from_the_system(
+    tmp_path: Path, files: dict[str, list[int]], expected: tuple[int, ...]
+) -> None:
     speeds = made_system(tmp_path, **files)
     count = max((len(values) for values in files.values()), default=2)
     facts = {"core_mask": list(range(count)), "core_speeds": speeds}

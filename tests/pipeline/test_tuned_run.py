@@ -90,7 +90,9 @@ def test_the_function_for_others_gives_the_setting_or_none(stored: dict[str, Any
     assert tuned_setting(folder, "pi5") is None and stored_tuning(folder, "local") == stored
 
 
-def test_the_report_shows_it_and_is_made_anew(edgegd_command: Command, tuned_copy: Path, stored: dict[str, Any]) -> None:
+def test_the_report_shows_it_and_is_made_anew(
+    edgegd_command: Command, tuned_copy: Path, stored: dict[str, Any]
+) -> None:
     made = edgegd_command("report", tuned_copy, "--json")
     assert json.loads(made.out)["stages"] == {"report": "ran"}, made.err
     assert json.loads((tuned_copy / "report.json").read_text())["tuning"] == [stored]

@@ -34,9 +34,7 @@ def model(tmp_path: Path) -> Path:
 def here(**changes: Any) -> TunedThreads:
     """Tuned threads for this machine."""
     machine = fingerprint()
-    return replace(
-        TunedThreads("local", machine["cpu"], machine["logical_cores"], LATENCY, THROUGHPUT), **changes
-    )
+    return replace(TunedThreads("local", machine["cpu"], machine["logical_cores"], LATENCY, THROUGHPUT), **changes)
 
 
 def options(detector: Detector | Stream) -> tuple[int, str, str]:

@@ -178,7 +178,7 @@ def _blocks(asked: Mapping[Question, Sequence[Candidate]], design: Design, files
 
 
 def _groups(candidates: Sequence[Candidate]) -> Iterator[Sequence[Candidate]]:
-    """The candidates behind the first, which is the reference of all, a few at a time; one empty group if there are none."""
+    """The candidates behind the first, which is the reference of all, a few at a time; an empty group if none."""
     rest = candidates[1:]
     yield from ([rest[place : place + GROUP] for place in range(0, len(rest), GROUP)] or [()])
 
@@ -247,9 +247,7 @@ def _renamed(delivered: Delivered, names: Mapping[str, Candidate]) -> Delivered:
     )
 
 
-def _measured(
-    result: LatencyResult, name: str, candidate: Candidate, costs: Sequence[Mapping[str, Any]]
-) -> Measured:
+def _measured(result: LatencyResult, name: str, candidate: Candidate, costs: Sequence[Mapping[str, Any]]) -> Measured:
     latency = result.models[name]
     paced = [one for one in costs if "idle_cpu_ns" in one]
     return Measured(
