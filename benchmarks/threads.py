@@ -6,9 +6,9 @@
 Files of random weights and 80 classes: Ultralytics' graph in FP32, and edgegd's portable and edge files of SiLU and
 ReLU. A round times each way of WAYS in fresh processes side by side, in alternating blocks of which one runs at a time,
 after a pause in which threads that go on spinning come to rest; then eight inferences with a pause before each, of
-which it takes the CPU time that is burnt in the pauses; then onnxruntime's profile of one thread and of two that
-spin. A round of a file is an entry of benchmarks/results/threads/CPU-PROFILE.json, so a killed benchmark goes on where it was.
-The table of kernels says how much longer than half of its time on one thread each kind takes on two: what is lost.
+which it takes the CPU time that is burnt in the pauses; then onnxruntime's profile of one thread and of two that spin.
+A round of a file is an entry of benchmarks/results/threads/CPU-PROFILE.json, so a killed benchmark goes on where it
+was. The table of kernels says how much longer than half of its time on one thread each kind takes on two: what is lost.
 """
 
 from __future__ import annotations

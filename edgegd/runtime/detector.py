@@ -132,7 +132,8 @@ class Detector:
     where it names cores, the calling thread is bound to them too, for good. `spinning` None lets several threads spin
     while an inference runs, without which they gain little; between inferences none ever does. `session` is one of this
     file that was opened otherwise. The checked contract is in `.contract`, the setting in `.threads`. An edge file's
-    image is letterboxed straight into the network's uint8 input, which is kept from call to call. Warns (ProfileWarning) where this CPU computes the file otherwise than the CPUs it is for.
+    image is letterboxed straight into the network's uint8 input, which is kept from call to call. Warns
+    (ProfileWarning) where this CPU computes the file otherwise than the CPUs it is for.
 
     Raises (on construction):
         OnnxUnreadableError, MetadataError, OutputContractError: see `load_model`.

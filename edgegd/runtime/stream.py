@@ -26,8 +26,8 @@ class Stream:
     them concurrently on one session, whose further `threads` serve all of them. Reading of the source, letterbox,
     inference and decoding of different images overlap. `threads="tuned"` takes both numbers as `edgegd latency tune`
     found them best for images per second; `threads` and `spinning` are otherwise those of Detector. Up to `waiting`
-    further images are taken from their source ahead of that, so memory does not grow with a stream. An image is not copied: whoever gives it must not write into it afterwards. `options`
-    are those of Detector.
+    further images are taken from their source ahead of that, so memory does not grow with a stream. An image is not
+    copied: whoever gives it must not write into it afterwards. `options` are those of Detector.
 
     Raises (on construction) what Detector raises, and ValueError for less than one worker, a negative `waiting`, or
     `workers` beside tuned threads, which bring their own.
