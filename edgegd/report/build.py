@@ -23,8 +23,6 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
     `verify --profile P` by profile; where activations were swapped, under `swap` that of activation (as `choice`) and
     of the adaptation; under `tuning` a list of tune-TARGET.json. `target` is the run's choice of a target profile
     (edgegd.pipeline.target_profile). mAPs are in 0..1, times in ms; `intervals`, `differences` and `bootstrap` of mAP
-    of the adaptation; under `tuning` a list of tune-TARGET.json. `target` is the run's choice of a target profile
-    (edgegd.pipeline.target_profile). mAPs are in 0..1, times in ms; `intervals`, `differences` and `bootstrap` of mAP
     are as in accuracy.json, and `ship` says which of PTQ and QAT to ship (edgegd.report.ship). `selection` says where
     epochs were chosen: `shared` (on the images that report), `test` (on validation images; those of test report) or
     `holdout` (on training images held out).
