@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgegd.device.threads import ThreadSetting
-from edgegd.foreign_text import one_line
+from edgegd.foreign_text import cell, one_line
 from edgegd.report.table import table
 
 TITLES = {"latency": "for one image as soon as possible", "throughput": "for images per second"}
@@ -31,7 +31,7 @@ def threads_text(tuning: Mapping[str, Any], style: str = "simple") -> str:
     `style` is one of tabulate's formats. Raises KeyError, TypeError or ValueError for what is no tuning.
     """
     tables = [f"{TITLES[question]}:\n\n{_table(tuning, question, style)}" for question in TITLES]
-    return "\n\n".join([*tables, "\n".join(recommendations(tuning))])
+    return "\n\n".join([*tables, "\n".join(cell(line, style) for line in recommendations(tuning))])
 
 
 def recommendations(tuning: Mapping[str, Any]) -> list[str]:

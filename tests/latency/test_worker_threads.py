@@ -56,7 +56,7 @@ def test_callers_at_once_are_counted_each(worker: Worker, make_model: MakeModel,
     configure(worker, str(make_model("at once", products=50)), DESIGN)
     answer = ask(worker, {"concurrent": {"workers": workers, "seconds": 0.2}}, 0.2)
     assert len(answer["counts"]) == len(answer["walls_ns"]) == workers and min(answer["counts"]) > 2
-    assert all(0.2e9 <= wall < 5e9 for wall in answer["walls_ns"]) and answer["cpu_ns"] > 0.05e9
+    assert all(0.2e9 <= wall < 5e9 for wall in answer["walls_ns"]) and answer["cpu_ns"] > 1e6
     once = ask(worker, {"concurrent": {"workers": workers, "seconds": 0}}, 0)
     assert once["counts"] == [1] * workers
 
