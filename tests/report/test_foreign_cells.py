@@ -148,8 +148,8 @@ def test_tuned_threads() -> None:
         one |= {"file": text, "low": 1.0, "high": 1.0, "cpu_ms": 1.0, "idle_load": 0.0, "paced_ms": 1.0}
         fp32 = {"speedup": 1.0, "speedup_low": 0.9, "speedup_high": 1.1, "as_good": True}
         tuning = {"target": text, "machine": {"cpu": text}, "file": text, "stable": False, "faults": [text]}
-        questions = dict.fromkeys(("latency", "throughput"), one | {"fp32": fp32})
-        return section({"tuning": [tuning | questions | {"candidates": dict.fromkeys(questions, [one])}]})
+        questions = {name: one | {"fp32": fp32} for name in ("latency", "throughput")}
+        return section({"tuning": [tuning | questions | {"candidates": {name: [one] for name in questions}}]})
 
     assert_no_markup(shown)
     assert "is as good here" in shown("a file")
