@@ -2,8 +2,8 @@
 
     python benchmarks/stream.py runs/demo/qat.edge.onnx --images datasets/streets/images/val
 
-Real images and a trained file: on noise a network finds thousands of boxes, and measures their suppression. No way
-spins: threads that do go on spinning through the rounds of the others. Rounds alternate between all ways, so that a
+Real images and a trained file: on noise a network finds thousands of boxes, and measures their suppression. Two threads
+spin while an inference runs, and not through the rounds of the others. Rounds alternate between all ways, so that a
 drift of the machine meets each alike; letterbox and decoding count, reading of files does not. An entry of
 benchmarks/results/stream/CPU-PROFILE.json is one file: images per second of each round, and the median ratio to one
 worker with its 95 % bootstrap interval over rounds.

@@ -48,7 +48,7 @@ def place(
 
 def test_the_examples_of_the_page_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 7
+    assert len(examples) == 8
     names: dict[str, Any] = {}
     for number, example in enumerate(examples):
         exec(compile(example, f"docs/api.md, example {number}", "exec"), names)

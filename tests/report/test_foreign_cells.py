@@ -140,6 +140,21 @@ def test_a_file_against_a_plan(tmp_path: Path) -> None:
     assert_like(shown, EVIL)
 
 
+def test_tuned_threads() -> None:
+    from edgegd.report.sections.threads import text as section
+
+    def shown(text: str) -> str:
+        one = {"setting": {"threads": 1, "spinning": False, "cores": [], "workers": 1}, "ms": 1.0, "ratio": 1.0}
+        one |= {"file": text, "low": 1.0, "high": 1.0, "cpu_ms": 1.0, "idle_load": 0.0, "paced_ms": 1.0}
+        fp32 = {"speedup": 1.0, "speedup_low": 0.9, "speedup_high": 1.1, "as_good": True}
+        tuning = {"target": text, "machine": {"cpu": text}, "file": text, "stable": False, "faults": [text]}
+        questions = {name: one | {"fp32": fp32} for name in ("latency", "throughput")}
+        return section({"tuning": [tuning | questions | {"candidates": {name: [one] for name in questions}}]})
+
+    assert_no_markup(shown)
+    assert "is as good here" in shown("a file")
+
+
 def test_a_plan() -> None:
     pytest.importorskip("torch")
     from edgegd.report.plan import explain_plan

@@ -19,10 +19,11 @@ from edgegd.pipeline.artifacts import (
     Artifact,
     as_made,
 )
-from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
 from edgegd.pipeline.stored import adapted_reads
+from edgegd.pipeline.tuning import tunings
 from edgegd.progress import Progress
 from edgegd.recipe.schema import Recipe
 from edgegd.report.build import build_report
@@ -40,13 +41,14 @@ _REPORTED = {
 
 def run_report(folder: RunFolder, progress: Progress) -> None:
     """Puts everything into report.json and report.md."""
-    with as_made(folder, *_REPORTED.values()):
+    with as_made(folder, *_REPORTED.values(), *tunings(folder)):
         _write_report(folder)
 
 
 def _write_report(folder: RunFolder) -> None:
     stages = {name: folder.read_json(artifact) for name, artifact in _REPORTED.items()}
     stages["profiles"] = {profile: folder.read_json(f"verify-{profile}.json") for profile in verified_profiles(folder)}
+    stages["tuning"] = [folder.read_json(artifact) for artifact in tunings(folder)]
     if _swap_reads(folder):
         stages["swap"] = {
             "choice": folder.read_json(ACTIVATION),
@@ -67,6 +69,7 @@ def _report_sources(folder: RunFolder) -> Any:
         "sources": sources_hash(only="report"),
         "profiles": verified_profiles(folder),
         "target": folder.target.to_json(),
+        "tunings": {name: sha256_of(folder.artifact(name)) for name in tunings(folder)},
     }
 
 

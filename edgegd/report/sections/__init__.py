@@ -12,6 +12,7 @@ from edgegd.report.sections import (
     ranges,
     refinement,
     ship,
+    threads,
 )
 
-SECTIONS = (ship, classes, activation_swap, descent, parity, proof, refinement, ranges)
+SECTIONS = (ship, classes, activation_swap, descent, parity, proof, threads, refinement, ranges)
