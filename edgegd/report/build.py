@@ -20,7 +20,8 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
     """The report of a finished run.
 
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, and under `profiles` that of
-    `verify --profile P` by profile; where activations were swapped, under `swap` that of activation (as `choice`) and
+    `verify --profile P` by profile, under `devices` the proofs of
+    `edgegd prove` by target; where activations were swapped, under `swap` that of activation (as `choice`) and
     of the adaptation. `target` is the run's choice of a target profile (edgegd.pipeline.target_profile). mAPs are in
     0..1, times in ms; `intervals`, `differences` and `bootstrap` of mAP are as in accuracy.json, and `ship` says which
     of PTQ and QAT to ship (edgegd.report.ship). `selection` says where epochs were chosen: `shared` (on the images
@@ -61,6 +62,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
             "fingerprint": latency["fingerprint"],
             "machine_profile": latency["machine_profile"],
         },
+        "devices": stages["devices"],
         "descent": stages["descent"],
         "refinement": stages["calibration"].get("refinement"),
         "weakest_ranges": [{"group": group, **ranges[group]} for group in weakest],

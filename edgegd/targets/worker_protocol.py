@@ -8,7 +8,14 @@ from typing import Any, Protocol
 from edgegd.device import latency_worker
 from edgegd.device.answers import check_answer, device_of
 from edgegd.device.latency_worker import PROTOCOL
-from edgegd.errors import DeviceSoftwareError, EdgegdError, OnnxUnreadableError, ProtocolError, WorkerError
+from edgegd.errors import (
+    DeviceSoftwareError,
+    DeviceSpaceError,
+    EdgegdError,
+    OnnxUnreadableError,
+    ProtocolError,
+    WorkerError,
+)
 from edgegd.foreign_text import one_line
 from edgegd.targets.base import Worker
 
@@ -76,9 +83,9 @@ def configure(worker: Worker, model: str, design: SessionOptions, sha256: str | 
 def ask(worker: Worker, message: dict[str, Any], duration_s: float) -> dict[str, Any]:
     """A worker's answer to a message that keeps it busy for `duration_s`, after it was checked whole.
 
-    Raises OnnxUnreadableError where the model cannot be timed, DeviceSoftwareError where the device lacks a usable
-    onnxruntime, ProtocolError for a worker of another version, WorkerError where the worker dies, hangs or fails, and
-    where its answer cannot be true (edgegd.device.answers).
+    Raises OnnxUnreadableError where the model cannot be run, DeviceSoftwareError where the device lacks a usable
+    onnxruntime, DeviceSpaceError where its disk is full, ProtocolError for a worker of another version, WorkerError
+    where the worker dies, hangs or fails, and where its answer cannot be true (edgegd.device.answers).
     """
     kind, device = next(iter(message)), device_of(worker)
     worker.send(message)
@@ -103,7 +110,7 @@ def _reported(kind: str, device: str, about: str, found: str) -> EdgegdError:
     """The error that a worker's own report of a failure stands for."""
     if about == "model":
         return OnnxUnreadableError(
-            f"{device}: onnxruntime cannot time this model.",
+            f"{device}: onnxruntime cannot run this model.",
             found=found,
             expected="an ONNX model with static float32 or uint8 inputs",
             mend="export the model again",
@@ -117,10 +124,17 @@ def _reported(kind: str, device: str, about: str, found: str) -> EdgegdError:
         )
     if about == "protocol":
         return _protocol_error(device, found)
+    if about == "space":
+        return DeviceSpaceError(
+            f"{device}: its disk is full.",
+            found=found,
+            expected="space for what is computed there",
+            mend="free some space there and run the same command again: it goes on where it stopped",
+        )
     if about == "hash":
         return _other_file(device, found)
     return WorkerError(
-        f"{device}: the latency worker reports a failure.",
+        f"{device}: the worker reports a failure.",
         expected=f"an answer to {kind}",
         found=found,
         mend="run `edgegd doctor` on the machine that is measured",

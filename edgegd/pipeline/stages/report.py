@@ -19,13 +19,14 @@ from edgegd.pipeline.artifacts import (
     Artifact,
     as_made,
 )
-from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
 from edgegd.pipeline.stored import adapted_reads
 from edgegd.progress import Progress
 from edgegd.recipe.schema import Recipe
 from edgegd.report.build import build_report
+from edgegd.report.device import device_text
 from edgegd.report.markdown import to_markdown
 
 _REPORTED = {
@@ -47,6 +48,12 @@ def run_report(folder: RunFolder, progress: Progress) -> None:
 def _write_report(folder: RunFolder) -> None:
     stages = {name: folder.read_json(artifact) for name, artifact in _REPORTED.items()}
     stages["profiles"] = {profile: folder.read_json(f"verify-{profile}.json") for profile in verified_profiles(folder)}
+    stages["devices"] = {}
+    for artifact in proofs(folder):
+        with as_made(folder, artifact):
+            proof = folder.read_json(artifact)
+            device_text(proof)
+            stages["devices"][proof["target"]] = proof
     if _swap_reads(folder):
         stages["swap"] = {
             "choice": folder.read_json(ACTIVATION),
@@ -55,6 +62,11 @@ def _write_report(folder: RunFolder) -> None:
     report = build_report(folder.recipe, folder.owner(), stages, folder.target.to_json())
     folder.write_json(REPORT, report)
     folder.write(REPORT_TEXT, to_markdown(report).encode())
+
+
+def proofs(folder: RunFolder) -> list[Artifact]:
+    """What `edgegd prove` has left in the folder, a file a target."""
+    return [Artifact(path.name, "prove") for path in sorted(folder.path.glob("device-*.json"))]
 
 
 def _swap_reads(folder: RunFolder) -> tuple[Artifact, ...]:
@@ -66,6 +78,7 @@ def _report_sources(folder: RunFolder) -> Any:
     return {
         "sources": sources_hash(only="report"),
         "profiles": verified_profiles(folder),
+        "devices": {artifact: sha256_of(folder.artifact(artifact)) for artifact in proofs(folder)},
         "target": folder.target.to_json(),
     }
 

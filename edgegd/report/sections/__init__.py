@@ -7,6 +7,7 @@ from edgegd.report.sections import (
     activation_swap,
     classes,
     descent,
+    devices,
     parity,
     proof,
     ranges,
@@ -14,4 +15,4 @@ from edgegd.report.sections import (
     ship,
 )
 
-SECTIONS = (ship, classes, activation_swap, descent, parity, proof, refinement, ranges)
+SECTIONS = (ship, devices, classes, activation_swap, descent, parity, proof, refinement, ranges)
