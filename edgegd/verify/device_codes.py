@@ -74,10 +74,11 @@ def input_form(preprocessing: Preprocessing) -> dict[str, Any]:
 
 
 def compare_codes(
-    path: Path, images: Sequence[Image], target: Target, scratch: Path, progress: Progress
+    path: Path, images: Sequence[Image], plain: Sequence[str], target: Target, scratch: Path, progress: Progress
 ) -> DeviceCodes:
     """Runs a quantized file on real images in an exact session here, and as it is on the target.
 
+    `plain` are the hashes (TensorHash) of the outputs that the file itself computed for these images on the target.
     int8 codes count as the uint8 codes that stand for the same number, and the reference of a file that has them is its
     uint8 form. `scratch` holds what is delivered. Raises the errors of loading a file and of
     edgegd.targets.worker_protocol.ask.
@@ -91,29 +92,27 @@ def compare_codes(
     plain_here, exposed_here = load_exact(reference), load_exact(with_codes_as_outputs(reference))
     differ: set[str] = set()
     first: FirstDifference | None = None
-    outputs_here: list[TensorHash] = []
-    outputs_there: list[TensorHash | None] = []
+    outputs_here: list[str] = []
+    outputs_there: list[str] = []
     with opened(target, target.deliver(exposed), _sha256(exposed), threads=1) as model:
         for index, (pixels, delivered) in enumerate(images):
             progress.update(index, len(images), f"codes of {path.name} on {target.name}")
             feed = network_input(pixels, form)
             here = _run(exposed_here, feed)
             there = model.compute(delivered, form).tensors
-            outputs_here.append(TensorHash.of(_run(plain_here, feed)[OUTPUT_NAME]))
-            outputs_there.append(there.get(OUTPUT_NAME))
+            outputs_here.append(TensorHash.of(_run(plain_here, feed)[OUTPUT_NAME]).sha256)
+            outputs_there.append(there[OUTPUT_NAME].sha256 if OUTPUT_NAME in there else "")
             found = differing({name: TensorHash.of(here[name]) for name in names}, there, names)
             if found and (first is None or names.index(found[0]) < names.index(first.address)):
                 first = _difference(found[0], index, here, there, model)
             differ.update(found)
-    with opened(target, target.deliver(path), _sha256(path), threads=1) as model:
-        plain_there = [model.compute(delivered, form).tensors.get(OUTPUT_NAME) for _, delivered in images]
     return DeviceCodes(
         images=len(images),
         tensors=len(names),
         differing=len(differ),
         first=None if first is None else _addressed(first),
-        equal_outputs=plain_there == outputs_here,
-        undisturbed=plain_there == outputs_there,
+        equal_outputs=list(plain) == outputs_here,
+        undisturbed=list(plain) == outputs_there,
     )
 
 

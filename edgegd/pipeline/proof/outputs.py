@@ -55,7 +55,8 @@ def compute_outputs(
                     expected=f"{OUTPUT_NAME} float32 {contract.output.shape}",
                     found=str(told and (told.dtype, told.shape)),
                 )
-            unfinished.store_output(name, index, model.values({OUTPUT_NAME: told}, above)[OUTPUT_NAME])
+            output = model.values({OUTPUT_NAME: told}, above)[OUTPUT_NAME]
+            unfinished.store_output(name, index, output, told.sha256)
         model.done()
 
 

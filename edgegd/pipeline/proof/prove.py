@@ -133,7 +133,7 @@ def prove(
 
 
 def exit_code(proof: Mapping[str, Any]) -> int:
-    """0; AcceptanceError's where a limit is not met; else ParityError's where codes or outputs are not this machine's."""
+    """0; AcceptanceError's where a limit is not met; else ParityError's where codes or outputs differ."""
     if not all(limit["passed"] for limit in proof["limits"]):
         return AcceptanceError.exit_code
     same = all(one["differing"] == 0 and one["equal_outputs"] for one in proof["codes"].values())
@@ -159,15 +159,12 @@ class _Work:
         preprocessing = files.contracts[files.variant].preprocessing
         images = DeviceImages(measured_truth(self.folder), preprocessing, target, self.scratch, budget_mb)
 
-        def codes() -> dict[str, Any]:
+        def codes(name: str) -> dict[str, Any]:
             few = [images.both(index) for index in range(min(CODE_IMAGES, len(images)))]
-            return {
-                name: compare_codes(files.paths[name], few, target, self.scratch, self.progress).to_json()
-                for name in files.quantized
-            }
+            plain = [unfinished.output_sha256(name, index) for index in range(len(few))]
+            return compare_codes(files.paths[name], few, plain, target, self.scratch, self.progress).to_json()
 
         with target.lock():
-            compared = unfinished.part("codes", codes)
             for name, file in files.paths.items():
                 compute_outputs(
                     name,
@@ -182,6 +179,7 @@ class _Work:
                     store=str(unfinished.path / "store") if isinstance(target, LocalTarget) else BESIDE,
                     conf=recipe.conf,
                 )
+            compared = {name: unfinished.part(f"codes-{name}", partial(codes, name)) for name in files.quantized}
         there = {
             name: unfinished.part(f"map-{name}", partial(map_of_outputs, name, contract, images, unfinished, recipe))
             for name, contract in files.contracts.items()

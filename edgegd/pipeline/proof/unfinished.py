@@ -63,10 +63,10 @@ class Unfinished:
         """Whether a model's output for an image is there."""
         return self._output(model, image).exists()
 
-    def store_output(self, model: str, image: int, output: np.ndarray) -> None:
-        """Keeps a model's output for an image."""
+    def store_output(self, model: str, image: int, output: np.ndarray, sha256: str) -> None:
+        """Keeps a model's output for an image, and the hash of the whole output (some of it may not have come over)."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, output=output)
+        np.savez_compressed(buffer, output=output, sha256=np.array(sha256))
         file = self._output(model, image)
         own_folder(own_folder(self.path / _OUTPUTS) / model)
         write_atomically(file, buffer.getvalue())
@@ -76,6 +76,11 @@ class Unfinished:
         with np.load(self._output(model, image), allow_pickle=False) as file:
             array: np.ndarray = file["output"]
         return array
+
+    def output_sha256(self, model: str, image: int) -> str:
+        """The hash of the whole output, as the device told it."""
+        with np.load(self._output(model, image), allow_pickle=False) as file:
+            return str(file["sha256"])
 
     def remove(self) -> None:
         """Removes the folder: the proof is finished."""
