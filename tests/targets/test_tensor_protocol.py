@@ -1,4 +1,4 @@
-"""A tensor worker on this machine and on one that lies; oracles: the runtime's own preprocessing, onnxruntime, decoding."""
+"""A tensor worker here, and one that lies; oracles: the runtime's own preprocessing, onnxruntime, decoding."""
 
 from __future__ import annotations
 
