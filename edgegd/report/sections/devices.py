@@ -13,6 +13,6 @@ TITLE = "Proved on the devices"
 def text(report: dict[str, Any]) -> str:
     """Codes, mAP, latency, loading and limits of each device; empty where nothing was proved."""
     parts = []
-    for target, proof in report["devices"].items():
+    for target, proof in report.get("devices", {}).items():
         parts += [f"### {cell(target, 'github')}", device_text(proof, "github")]
     return "\n\n".join(parts)
