@@ -306,3 +306,12 @@ class TrainingDeviceError(EdgegdError, exit_code=68):
 
 class ProfileError(EdgegdError, exit_code=74):
     """A file's number formats do not suit the runtime profile that it is verified for."""
+
+
+class ScreenError(EdgegdError, exit_code=78):
+    """Images cannot be shown: there is no screen, or this OpenCV makes no windows."""
+
+
+class TuningError(EdgegdError, exit_code=77):
+    """A model has no tuned threads for this machine, or their record is damaged or another file's; or a device has not
+    the cores that threads were to be bound to."""

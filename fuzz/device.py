@@ -106,7 +106,7 @@ def honest(facts: dict[str, Any], message: dict[str, Any], model: str = "") -> d
     if kind == "lock":
         return {"locked": value is not None}
     if kind == "hello":
-        return {"protocol": 2, "machine": facts, "state": state(), "pid": os.getpid(), "free_bytes": 10**11}
+        return {"protocol": 3, "machine": facts, "state": state(), "pid": os.getpid(), "free_bytes": 10**11}
     if kind == "configure":
         session = {
             "threads": value["threads"],
@@ -118,7 +118,7 @@ def honest(facts: dict[str, Any], message: dict[str, Any], model: str = "") -> d
         }
         return {
             "ready": True,
-            "protocol": 2,
+            "protocol": 3,
             "load_ms": 12.5,
             "model_sha256": sha256_of(value["model"]) if value["sha256"] is None else value["sha256"],
             "machine": facts,
@@ -132,6 +132,13 @@ def honest(facts: dict[str, Any], message: dict[str, Any], model: str = "") -> d
         return {"first_ns": 3_000_000, "durations_ns": times, "before": before, "after": state(4_000_000 + sum(times))}
     if kind == "burst":
         return {"durations_ns": durations(value)}
+    if kind == "concurrent":
+        before, took = state(), [4_000_000] * value["workers"]
+        counts = {"counts": [2] * value["workers"], "walls_ns": took, "cpu_ns": sum(took)}
+        return {**counts, "before": before, "after": state(8_000_000)}
+    if kind == "paced":
+        times = durations(value["inferences"])
+        return {"durations_ns": times, "idle_wall_ns": 50_000_000, "idle_cpu_ns": 1_000, "cpu_ns": sum(times)}
     if kind == "memory":
         return {"peak_bytes": 50_000_000}
     if kind == "profile":

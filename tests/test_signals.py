@@ -20,11 +20,12 @@ from edgegd.cli.stop import sigterm_interrupts
 PARENT = """
 import json, sys
 from pathlib import Path
+from edgegd.device.latency_worker import PROTOCOL
 from edgegd.targets.check import WORKER_FILE
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.lock import KEEPER
 worker, keeper = LocalTarget().start_worker(WORKER_FILE), LocalTarget().start_worker(KEEPER)
-worker.send({"hello": 2})
+worker.send({"hello": PROTOCOL})
 worker.receive(60)
 keeper.send({"lock": {"path": sys.argv[1], "owner": "a test"}})
 assert keeper.receive(60) == {"locked": True}

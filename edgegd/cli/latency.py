@@ -15,6 +15,7 @@ from edgegd.cli.json_output import json_text
 from edgegd.cli.numbers import FiniteFloat
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.trust import TRUST
+from edgegd.cli.tune import tune
 from edgegd.limits import THREADS
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def latency() -> None:
     edgegd latency runs/try1 --target pi4 --target pi5  the same on several devices at once
     edgegd latency calibrate runs/try1 --target pi5
     """
+
+
+latency.add_command(tune)
 
 
 @latency.command("run")

@@ -1,24 +1,39 @@
-"""`edgegd predict`: run an exported model on images and videos."""
+"""`edgegd predict`: run an exported model on images, videos and cameras."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import statistics
 from array import array
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgegd.cli.json_output import json_text
 from edgegd.cli.numbers import FiniteFloat
 from edgegd.foreign_text import one_line
+from edgegd.limits import THREADS
 
 if TYPE_CHECKING:
+    from edgegd.runtime import Detector, Stream
     from edgegd.runtime.annotate import FrameResult
     from edgegd.runtime.results import JsonList
-    from edgegd.runtime.sources import Source
+
+
+TUNED = "tuned"
+
+
+class ThreadCount(click.ParamType):
+    """A number of threads, or `tuned`."""
+
+    name = "integer|tuned"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int | str:
+        """A number from 1 to the most threads, or the word."""
+        if value == TUNED:
+            return TUNED
+        return int(click.IntRange(1, THREADS).convert(value, parameter, context))
 
 
 @click.command()
@@ -26,9 +41,35 @@ if TYPE_CHECKING:
 @click.argument("images", nargs=-1, required=True)
 @click.option(
     "--save",
-    "save_dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Draw the boxes into copies of the images (.png) and videos (.mp4) in this folder; nothing is overwritten.",
+    "saves",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A folder: draw the boxes into copies of the images (.png) and videos (.mp4) in it. A name that ends in .mp4: "
+    "draw into this video, of one video or camera. In .jsonl: write a line of JSON per image and frame, as they come. "
+    "May be given several times; nothing is overwritten.",
+)
+@click.option("--show", is_flag=True, help="Show what was found in a window, where there is a screen; q ends it.")
+@click.option(
+    "--stride",
+    type=click.IntRange(1, 1_000_000),
+    default=1,
+    show_default=True,
+    help="Of videos and cameras, look at every so many frames only.",
+)
+@click.option(
+    "--workers",
+    type=ThreadCount(),
+    default=1,
+    show_default=True,
+    help="Images in work at once, for more of them per second; `tuned`: as many, of as many threads, as "
+    "`edgegd latency tune` found best for that on this machine.",
+)
+@click.option(
+    "--threads",
+    type=ThreadCount(),
+    default=1,
+    show_default=True,
+    help="Of onnxruntime; `tuned`: as `edgegd latency tune` found best on this machine for one image at a time.",
 )
 @click.option("--conf", type=FiniteFloat(0, 1), default=0.25, show_default=True, help="Smallest score shown.")
 @click.option(
@@ -45,19 +86,30 @@ if TYPE_CHECKING:
     "(`frame`, from 0); with --timings, an object of `images` and `median_ms`.",
 )
 def predict(
-    model: Path, images: tuple[str, ...], save_dir: Path | None, conf: float, timings: bool, as_json: bool
+    model: Path,
+    images: tuple[str, ...],
+    saves: tuple[Path, ...],
+    show: bool,
+    stride: int,
+    workers: int | str,
+    threads: int | str,
+    conf: float,
+    timings: bool,
+    as_json: bool,
 ) -> None:
     """Detect objects in IMAGES with MODEL.onnx. Needs onnxruntime and OpenCV only, no torch.
 
-    IMAGES are images, videos, folders of both, patterns (in quotes), and list files (.txt, one path a line).
+    IMAGES are images, videos, folders of both, patterns (in quotes), and list files (.txt, one path a line); or a
+    camera by its number, which Ctrl-C ends.
 
     \b
     edgegd predict runs/try1/qat.onnx street.jpg --save drawn/
     edgegd predict runs/try1/qat.edge.onnx frames/ 'more/**/*.jpg' list.txt --timings
-    edgegd predict runs/try1/qat.edge.onnx drive.mp4 --save drawn/ --json
+    edgegd predict runs/try1/qat.edge.onnx drive.mp4 --save drawn/ --json --workers 2
+    edgegd predict runs/try1/qat.edge.onnx 0 --save found.jsonl --save seen.mp4 --stride 5
     """
-    from edgegd.runtime.annotate import STEPS, detect_in
-    from edgegd.runtime.detector import Detector
+    from edgegd.cli.predict_outputs import Outputs
+    from edgegd.runtime.annotate import STEPS, detect_in, warm_up
     from edgegd.runtime.results import JsonList
     from edgegd.runtime.sources import find_sources
 
@@ -65,36 +117,74 @@ def predict(
         click.echo(text, err=True)
 
     sources = find_sources(images)
-    targets = _targets(sources, save_dir) if save_dir else [None] * len(sources)
-    detector = Detector(model, conf=conf)
-    if timings:  # the first inference is slower than all others: it is not measured
-        next(detect_in(detector, sources[0], None, note))
+    outputs = Outputs(saves, sources)
     results, steps = JsonList(), {step: array("d") for step in STEPS}
-    for source, target in zip(sources, targets, strict=True):
-        for result in detect_in(detector, source, target, note):
-            for step, taken in steps.items():
-                taken.append(result.timings[f"{step}_ms"])
-            if as_json:
-                results.append(result.to_dict(timings))
-            else:
-                _print(result)
-        if source.is_video and target and not as_json:
-            click.echo(f"{source.path} -> {target}")
-    median_ms = {step: statistics.median(taken) for step, taken in steps.items()}
+    with contextlib.ExitStack() as stack:
+        window = _window(stack) if show else None
+        detector = _model(model, workers, threads, conf)
+        if timings:
+            warm_up(detector)
+        lines = stack.enter_context(outputs.lines())
+        found = detect_in(detector, sources, outputs.drawn, note, stride=stride, show=window)
+        before: FrameResult | None = None
+        try:
+            for result in stack.enter_context(contextlib.closing(found)):
+                for step, taken in steps.items():
+                    taken.append(result.timings[f"{step}_ms"])
+                if lines:
+                    lines.append(result.to_dict(timings))
+                if as_json:
+                    results.append(result.to_dict(timings))
+                else:
+                    _print_drawn(before, result)
+                    _print(result)
+                before = result
+        except KeyboardInterrupt:  # the end of what has none
+            if sources[0].camera is None:
+                raise
+    if not as_json:
+        _print_drawn(before, None)
+    median_ms = {step: statistics.median(taken) for step, taken in steps.items() if taken}
     if as_json:
         _print_json(results, median_ms if timings else None)
-    elif timings:
+    elif timings and median_ms:
         in_words = ", ".join(f"{step} {duration:.2f}" for step, duration in median_ms.items())
         click.echo(f"medians of {len(steps['decode'])} images, ms: {in_words}")
+
+
+def _model(model: Path, workers: int | str, threads: int | str, conf: float) -> Detector | Stream:
+    """A Detector for one image at a time, a Stream for several."""
+    from edgegd.runtime import Detector, Stream
+
+    if workers == 1:
+        return Detector(model, conf=conf, threads=threads)
+    if (workers == TUNED and threads != 1) or threads == TUNED:
+        raise click.UsageError("--threads tuned is for one image at a time; --workers tuned brings its own threads")
+    if workers == TUNED:
+        return Stream(model, conf=conf, threads=TUNED)
+    return Stream(model, conf=conf, threads=threads, workers=int(workers))
+
+
+def _window(stack: contextlib.ExitStack) -> Any:
+    from edgegd.runtime.window import Window
+
+    return stack.enter_context(Window()).show
 
 
 def _print(result: FrameResult) -> None:
     found, which = result.detections, "" if result.frame is None else f" frame {result.frame}"
     saved = f" -> {result.saved}" if result.saved and result.frame is None else ""
-    click.echo(one_line(f"{result.path}{which}: {len(found)} detections{saved}"))
+    click.echo(one_line(f"{result.source}{which}: {len(found)} detections{saved}"))
     for box, score, class_id in zip(found.xyxy, found.scores, found.class_ids, strict=True):
         x1, y1, x2, y2 = box
         click.echo(f"  {one_line(found.names[class_id]):<16} {score:.2f}  {x1:.0f} {y1:.0f} {x2:.0f} {y2:.0f}")
+
+
+def _print_drawn(before: FrameResult | None, now: FrameResult | None) -> None:
+    """Where the video was drawn of which the last frame has been shown."""
+    is_other = now is None or before is None or now.source is not before.source
+    if before is not None and is_other and before.frame is not None and before.saved:
+        click.echo(one_line(f"{before.source} -> {before.saved}"))
 
 
 def _print_json(results: JsonList, median_ms: dict[str, float] | None) -> None:
@@ -103,32 +193,3 @@ def _print_json(results: JsonList, median_ms: dict[str, float] | None) -> None:
     for part in results.parts():
         click.echo(part, nl=False)
     click.echo("" if median_ms is None else f', "median_ms": {json_text(median_ms)}}}')
-
-
-def _targets(sources: Sequence[Source], save_dir: Path) -> list[Path]:
-    """A file in `save_dir` for each source: STEM.png or STEM.mp4, STEM-2.png for the second of a stem, and so on.
-
-    Raises WouldOverwriteError if one of them exists.
-    """
-    from edgegd.errors import WouldOverwriteError
-    from edgegd.safe_outputs import check_outputs
-
-    targets: dict[Path, None] = {}
-    numbers: dict[str, int] = {}
-    for source in sources:
-        stem, suffix = source.path.stem, ".mp4" if source.is_video else ".png"
-        target = save_dir / f"{stem}{suffix}"
-        while target in targets:
-            numbers[stem] = numbers.get(stem, 1) + 1
-            target = save_dir / f"{stem}-{numbers[stem]}{suffix}"
-        targets[target] = None
-    existing = [str(target) for target in targets if os.path.lexists(target)]
-    if existing:
-        raise WouldOverwriteError(
-            f"{existing[0]} exists already" + (f", and {len(existing) - 1} more." if existing[1:] else "."),
-            expected="no files of these names",
-            mend="choose another --save folder, or remove them",
-        )
-    paths = [source.path for source in sources]
-    check_outputs({f"--save, {target.name}:": (target, lambda head: False) for target in list(targets)[:1]}, paths)
-    return list(targets)

@@ -35,8 +35,8 @@ class _Wrong(Exception):
 def check_answer(kind: str, answer: Mapping[str, Any], device: str) -> None:
     """Raises WorkerError that names the device unless `answer` is one to the message `kind`.
 
-    Kinds: hello, configure, warm_up, run, burst, memory, profile (edgegd.device.latency_worker), open, compute, values,
-    done (edgegd.device.tensor_worker), lock, unlock (edgegd.device.lock_keeper), error (any of them).
+    Kinds: hello, configure, warm_up, run, burst, concurrent, paced, memory, profile (edgegd.device.latency_worker);
+    open, compute, values, done (edgegd.device.tensor_worker); lock, unlock (edgegd.device.lock_keeper); error (any).
     """
     try:
         ANSWERS[kind](answer, "")
@@ -170,6 +170,7 @@ _DURATION = whole(1, HOUR_NS)
 _CLOCK = whole(0, 1 << 63)
 _COUNT = whole(0, 1 << 63)
 _CORES = 100_000
+_CPU_NS = whole(0, 24 * HOUR_NS * _CORES)
 _VERSION = text(100, r"[\w.+~!-]+")
 _SHA256 = text(64, r"[0-9a-f]{64}")
 _TENSOR = many(lambda value, where: (_NAME if isinstance(value, str) else whole(0, 1 << 40))(value, where), 1, 20)
@@ -213,7 +214,14 @@ MACHINE = record(
         "onnxruntime_build": or_none(_WORDS),
         "numpy": or_none(_VERSION),
         "onnxruntime": or_none(_VERSION),
-    }
+    },
+    {
+        "core_speeds": many(
+            record({"core": whole(0, _CORES)}, {"capacity": _COUNT, "max_frequency_khz": whole(0, 1_000_000_000)}),
+            0,
+            _CORES,
+        )
+    },
 )
 _NODE = record(
     {
@@ -236,6 +244,16 @@ _BLOCK = record(
     {"first_ns": _DURATION, "durations_ns": many(_DURATION, 1, 50_000_000), "before": STATE, "after": STATE}
 )
 
+_CONCURRENT = record(
+    {
+        "counts": many(whole(1, 1 << 40), 1, _CORES),
+        "walls_ns": many(_DURATION, 1, _CORES),
+        "cpu_ns": _CPU_NS,
+        "before": STATE,
+        "after": STATE,
+    }
+)
+
 
 def _block(value: Any, where: str) -> None:
     """A block, whose inferences cannot have taken longer than it took by the device's own clock."""
@@ -244,6 +262,14 @@ def _block(value: Any, where: str) -> None:
     inside_ns = value["first_ns"] + sum(value["durations_ns"])
     if before_ns < after_ns < before_ns + inside_ns:  # a clock that stands still or goes back is told as a fault
         raise _Wrong("durations_ns", f"at most {after_ns - before_ns} ns, which the block took", inside_ns)
+
+
+def _concurrent(value: Any, where: str) -> None:
+    """Callers of one session, none of whom can have been longer at it than it took by the device's own clock."""
+    _CONCURRENT(value, where)
+    before_ns, after_ns = (value[key]["clocks_ns"]["monotonic"] for key in ("before", "after"))
+    if before_ns < after_ns < before_ns + max(value["walls_ns"]):
+        raise _Wrong("walls_ns", f"at most {after_ns - before_ns} ns, which it took", max(value["walls_ns"]))
 
 
 def _profile(value: Any, where: str) -> None:
@@ -268,7 +294,12 @@ ANSWERS: dict[str, Check] = {
             "inputs": by_name(_shape, 1000),
             "session": record(
                 {"threads": whole(0, 100_000), "spinning": _BOOL, "providers": many(_NAME, 1, 100)},
-                {"optimization": _NAME, "execution_mode": _NAME, "inter_op_threads": whole(0, 100_000)},
+                {
+                    "optimization": _NAME,
+                    "execution_mode": _NAME,
+                    "inter_op_threads": whole(0, 100_000),
+                    "entries": by_name(_NAME, 100),
+                },
             ),
         },
         {"model_sha256": _SHA256, "ready": one_of(True)},
@@ -282,6 +313,15 @@ ANSWERS: dict[str, Check] = {
         },
     ),
     "run": _block,
+    "concurrent": _concurrent,
+    "paced": record(
+        {
+            "durations_ns": many(_DURATION, 1, 1_000_000),
+            "idle_wall_ns": whole(1, 24 * HOUR_NS),
+            "idle_cpu_ns": _CPU_NS,
+            "cpu_ns": _CPU_NS,
+        }
+    ),
     "burst": record({"durations_ns": many(_DURATION, 1, 50_000_000)}),
     "memory": record({"peak_bytes": whole(1, 1 << 50)}),
     "profile": _profile,

@@ -3,12 +3,20 @@
 It is started as a fresh process (`python worker.py`), needs only Python 3.9, numpy and onnxruntime, imports nothing of
 edgegd, opens no socket, and may be copied to a device. It speaks one JSON object a line on stdin and stdout:
 
-    {"hello": 2}           -> {"protocol", "machine": machine_facts(), "state": device_state(), "free_bytes", "pid"}
+    {"hello": 3}           -> {"protocol", "machine": machine_facts(), "state": device_state(), "free_bytes", "pid"}
     {"configure": {"model", "sha256", "threads", "spinning", "optimization", "provider", "seed", "input"}}
-                           -> {"ready": true, ...}; "sha256" (expected, or null) and "provider" may be left out
+                           -> {"ready": true, ...}; "sha256" (expected, or null) and "provider" may be left out. Also:
+                              "cores": [numbers] to which the process is bound, before the session makes its threads;
+                              "entries": {name: text} of onnxruntime's session configuration
     {"warm_up": limit_s}   -> {"stable", "seconds", "inferences", "window_medians_ms"}
     {"run": block_s}       -> {"first_ns", "durations_ns", "before", "after"}, the last two being device states
     {"burst": n}           -> {"durations_ns"} of n inferences as they come
+    {"concurrent": {"workers": n, "seconds": s}}
+                           -> {"counts", "walls_ns", "cpu_ns", "before", "after"}: n callers of the one session at once,
+                              how many inferences each of them made, and in how long
+    {"paced": {"inferences": n, "pause_s": s}}
+                           -> {"durations_ns", "idle_wall_ns", "idle_cpu_ns", "cpu_ns"}: a pause before every inference,
+                              CPU time of all threads in these pauses, and in all
     {"memory": true}       -> {"peak_bytes"}: the most memory that this process has had resident
     {"profile": runs}      -> {"nodes", "run_us", "plain_us"}: see summarize_profile
     {"quit": true}         -> the process ends; so it does on SIGINT, when stdin ends, and after 300 idle seconds
@@ -45,7 +53,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-PROTOCOL = 2
+PROTOCOL = 3
 OLDEST_ONNXRUNTIME = (1, 23)
 IDLE_LIMIT_S = 300.0  # a connection may die without a word
 MIN_BLOCK_INFERENCES, WINDOW_S, WINDOW_INFERENCES, STABLE_SPREAD = 2, 0.2, 5, 0.02
@@ -87,9 +95,21 @@ def machine_facts() -> dict[str, Any]:
         "governor": read_text(frequency + "scaling_governor"),
         "python": sys.version.split()[0],
         "max_frequency_khz": read_text(frequency + "scaling_max_freq"),
+        "core_speeds": core_speeds(),
         "onnxruntime_build": build_info(),
         **{name: getattr(modules.get(name), "__version__", None) for name in ("numpy", "onnxruntime")},
     }
+
+
+def core_speeds(root: str = "/") -> list[dict[str, int]]:
+    """Of each core its number, its capacity (1024: the system's largest) and highest frequency, where Linux tells."""
+    found = []
+    for folder in glob.glob(os.path.join(root, "sys/devices/system/cpu/cpu[0-9]*")):
+        texts = {"capacity": "cpu_capacity", "max_frequency_khz": "cpufreq/cpuinfo_max_freq"}
+        speeds = {key: read_text(os.path.join(folder, name)) for key, name in texts.items()}
+        core = {"core": int(os.path.basename(folder)[3:])}
+        found.append({**core, **{key: int(text) for key, text in speeds.items() if re.fullmatch("[0-9]+", text)}})
+    return sorted(found, key=lambda one: one["core"])
 
 
 def device_state(root: str = "/") -> dict[str, Any]:
@@ -187,7 +207,25 @@ def checked_sha256(model: str, expected: str | None) -> str:
     return digest.hexdigest()
 
 
-def open_session(model: str, threads: int, spinning: bool, optimization: str, provider: str, profile: str = "") -> Any:
+def bind(cores: list[int]) -> None:
+    """Binds this thread, and those that it starts, to the cores; Refusal where the device has not all of them."""
+    try:
+        os.sched_setaffinity(0, cores)
+    except OSError as error:
+        raise Refusal(f"cores {cores}: {error.strerror}", "worker") from error
+    if sorted(os.sched_getaffinity(0)) != sorted(cores):
+        raise Refusal(f"cores {sorted(os.sched_getaffinity(0))} of {cores} can be used", "worker")
+
+
+def open_session(
+    model: str,
+    threads: int,
+    spinning: bool,
+    optimization: str,
+    provider: str,
+    entries: dict[str, str],
+    profile: str = "",
+) -> Any:
     """An onnxruntime session with explicit options; with `profile`, it records its nodes in a file so prefixed."""
     try:
         import numpy  # noqa: F401
@@ -204,6 +242,8 @@ def open_session(model: str, threads: int, spinning: bool, optimization: str, pr
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     options.add_session_config_entry("session.force_spinning_stop", "1")  # while another worker is timed
+    for key, text in entries.items():
+        options.add_session_config_entry(key, text)
     options.enable_profiling, options.profile_file_prefix = bool(profile), profile
     try:
         session = ort.InferenceSession(model, options, providers=[provider])
@@ -259,9 +299,13 @@ class LoadedModel:
         input: str | None,
         sha256: str | None = None,
         provider: str = "CPUExecutionProvider",
+        cores: list[int] | None = None,
+        entries: dict[str, str] | None = None,
     ) -> None:
         self.sha256 = checked_sha256(model, sha256)
-        self._asked = (model, threads, spinning, optimization, provider)
+        self._asked = (model, threads, spinning, optimization, provider, entries or {})
+        if cores:
+            bind(cores)
         start = time.perf_counter_ns()
         self.session = open_session(*self._asked)
         self.load_ms = (time.perf_counter_ns() - start) / 1e6
@@ -270,6 +314,7 @@ class LoadedModel:
     def ready(self) -> dict[str, Any]:
         """The answer to `configure`; the options are read back from the session, not repeated from the request."""
         options = self.session.get_session_options()
+        entries = {key: options.get_session_config_entry(key) for key in self._asked[-1]}
         return {
             "ready": True,
             "protocol": PROTOCOL,
@@ -283,6 +328,7 @@ class LoadedModel:
                 "optimization": options.graph_optimization_level.name,
                 "execution_mode": options.execution_mode.name,
                 "providers": self.session.get_providers(),
+                **({"entries": entries} if entries else {}),
             },
             "inputs": {name: [str(array.dtype), *array.shape] for name, array in self.feed.items()},
         }
@@ -321,6 +367,54 @@ class LoadedModel:
             durations_ns.append(self.time_once())
         gc.enable()
         return {"first_ns": first_ns, "durations_ns": durations_ns, "before": before, "after": device_state()}
+
+    def concurrent(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """`workers` threads that call the session for `seconds`, each at least once after one that does not count."""
+        together, made, failed = threading.Barrier(asked["workers"] + 1), [], []
+
+        def call() -> None:
+            try:
+                self.time_once()
+                together.wait()
+                count, start = 0, time.monotonic_ns()
+                while not count or time.monotonic_ns() < start + asked["seconds"] * 1e9:
+                    self.time_once()
+                    count += 1
+                made.append((count, time.monotonic_ns() - start))
+            except Exception as error:
+                failed.append(error)
+                together.abort()
+
+        callers = [threading.Thread(target=call, daemon=True) for _ in range(asked["workers"])]
+        for caller in callers:
+            caller.start()
+        before = device_state()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait()
+        cpu_ns = time.process_time_ns()
+        for caller in callers:
+            caller.join()
+        cpu_ns = time.process_time_ns() - cpu_ns
+        if failed:
+            raise failed[0]
+        counts, walls_ns = zip(*made)  # noqa: B905 -- `strict` is of Python 3.10
+        return {"counts": counts, "walls_ns": walls_ns, "cpu_ns": cpu_ns, "before": before, "after": device_state()}
+
+    def paced(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Inferences as of a camera, whose next frame is not there yet when one is done."""
+        durations_ns, idle_wall_ns, idle_cpu_ns, start_cpu_ns = [], 0, 0, time.process_time_ns()
+        for _ in range(asked["inferences"]):
+            wall, cpu = time.monotonic_ns(), time.process_time_ns()
+            time.sleep(asked["pause_s"])
+            idle_cpu_ns += time.process_time_ns() - cpu
+            idle_wall_ns += time.monotonic_ns() - wall
+            durations_ns.append(self.time_once())
+        return {
+            "durations_ns": durations_ns,
+            "idle_wall_ns": idle_wall_ns,
+            "idle_cpu_ns": idle_cpu_ns,
+            "cpu_ns": time.process_time_ns() - start_cpu_ns,
+        }
 
     def burst(self, inferences: int) -> dict[str, Any]:
         """The first inferences as a user meets them."""
@@ -369,7 +463,7 @@ def serve(
                 send(model.ready())
             elif kind and model is None:
                 raise Refusal("no model is loaded: send configure first", "worker")
-            elif kind in ("warm_up", "run", "burst", "profile"):
+            elif kind in ("warm_up", "run", "burst", "concurrent", "paced", "profile"):
                 send(getattr(model, kind)(value))
             elif kind:
                 raise Refusal(f"unknown message with keys {sorted(message)}", "worker")

@@ -21,9 +21,10 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
 
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, under `profiles` that of
     `verify --profile P` by profile, and under `devices` the proofs of `edgegd prove` by target; where activations were
-    swapped, under `swap` that of activation (as `choice`) and of the adaptation. `target` is the run's choice of a
-    target profile (edgegd.pipeline.target_profile). mAPs are in 0..1, times in ms; `intervals`, `differences` and
-    `bootstrap` of mAP are as in accuracy.json, and `ship` says which of PTQ and QAT to ship (edgegd.report.ship).
+    swapped, under `swap` that of activation (as `choice`) and of the adaptation; under `tuning` a list of
+    tune-TARGET.json. `target` is the run's choice of a target profile (edgegd.pipeline.target_profile). mAPs are in
+    0..1, times in ms; `intervals`, `differences` and `bootstrap` of mAP are as in accuracy.json, and `ship` says which
+    of PTQ and QAT to ship (edgegd.report.ship).
     `selection` says where epochs were chosen: `shared` (on the images that report), `test` (on validation images; those
     of test report) or `holdout` (on training images held out).
     """
@@ -64,6 +65,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
         },
         "devices": stages["devices"],
         "descent": stages["descent"],
+        "tuning": stages["tuning"],
         "refinement": stages["calibration"].get("refinement"),
         "weakest_ranges": [{"group": group, **ranges[group]} for group in weakest],
     } | ({"swap": stages["swap"]} if "swap" in stages else {})

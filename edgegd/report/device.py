@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
+from edgegd.device.threads import ThreadSetting
 from edgegd.foreign_text import cell
 from edgegd.latency.measuring.result import AS_GOOD
 from edgegd.report.table import table
@@ -96,7 +97,7 @@ def _files_table(proof: Mapping[str, Any], style: str) -> str:
 def _latency_table(proof: Mapping[str, Any], style: str) -> str:
     rows = [
         [
-            f"{setting} ({_threads(timed)})",
+            f"{setting} ({ThreadSetting.from_json(timed['threads'])})",
             proof["files"][name]["file"],
             f"{one['median_ms']:.2f}",
             f"{one['p95_ms']:.2f}",
@@ -121,10 +122,6 @@ def _limits_table(proof: Mapping[str, Any], style: str) -> str:
         for limit in proof["limits"]
     ]
     return table(rows, ["verdict", "limit", "is", "found"], style, align=("left", "left", "right", "right"))
-
-
-def _threads(timed: Mapping[str, Any]) -> str:
-    return f"{timed['threads']}{', spinning' if timed['spinning'] else ''}"
 
 
 def _whether_it_pays(proof: Mapping[str, Any]) -> Iterator[str]:

@@ -1,32 +1,41 @@
-"""Detections in whole files, image or video, frame by frame, each drawn into a copy where one is asked for."""
+"""Detections in images, videos and cameras, one after the other or several at once; each drawn where that is asked for."""
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgegd.atomic_files import replaced_atomically
-from edgegd.runtime.detector import Detections, Detector
+from edgegd.runtime.contract import ModelContract, Preprocessing
+from edgegd.runtime.detector import Detections, Detector, Timings
 from edgegd.runtime.draw import draw, drawable, write_image
 from edgegd.runtime.images import read_for
 from edgegd.runtime.sources import Source
-from edgegd.runtime.video import Video, VideoFile
+from edgegd.runtime.stream import Stream
+from edgegd.runtime.video import Camera, Frames, Video, VideoFile
 
 STEPS = ("decode", "letterbox", "inference", "postprocess")
+Show = Callable[[NDArray[np.uint8], bool], bool]
+"""show(drawn image, whether it is a single picture, to be looked at) -> whether more are wanted."""
 
 
 @dataclass(frozen=True)
 class FrameResult:
-    """What was found in an image (`frame` None) or in a frame of a video (counted from 0).
+    """What was found in an image (`frame` None) or in a frame of a video or camera (counted from 0).
 
     `timings` are milliseconds: `decode_ms` for reading the image, and those of `edgegd.runtime.detector.Timings`.
     """
 
-    path: Path
+    source: Source
     frame: int | None
     saved: Path | None
     detections: Detections
@@ -36,7 +45,7 @@ class FrameResult:
         """The result as plain values, ready for `json.dumps`."""
         frame = {} if self.frame is None else {"frame": self.frame}
         return {
-            "image": str(self.path),
+            "image": str(self.source),
             **frame,
             "saved": str(self.saved) if self.saved else None,
             **self.detections.to_dict(),
@@ -44,45 +53,114 @@ class FrameResult:
         }
 
 
+@dataclass(frozen=True)
+class _Frame:
+    """An image that was read, and where from; `frames` is the video or camera that it is of."""
+
+    source: Source
+    number: int | None
+    image: NDArray[np.uint8]
+    decode_ms: float
+    frames: Frames | None
+
+
 def detect_in(
-    detector: Detector, source: Source, target: Path | None, note: Callable[[str], None]
+    model: Detector | Stream,
+    sources: Sequence[Source],
+    targets: Sequence[Path | None],
+    note: Callable[[str], None],
+    *,
+    stride: int = 1,
+    show: Show | None = None,
 ) -> Iterator[FrameResult]:
-    """The result of an image, or those of a video's frames; with a `target`, what was found is drawn into that file.
+    """The results of all images, and of every `stride`-th frame of videos and cameras, in order.
 
-    A video's file takes its name when the last frame was asked for. `note` is told where a video ends early.
-    Raises UnreadableImageError, ChannelCountError, MissingExtraError, and what writing raises.
+    What was found is drawn into a source's target, if it has one, and shown, if that is asked for; `show` ends all. A
+    Stream reads ahead and has several images in work; a Detector one. A video's file takes its name when its last frame
+    was asked for; that of a camera however it ends. `note` is told where a video ends early. Close the iterator where it
+    is not used up. Raises UnreadableImageError, ChannelCountError, MissingExtraError, and what writing raises.
     """
-    yield from (_in_video if source.is_video else _in_image)(detector, source.path, target, note)
+    taken: deque[_Frame] = deque()  # read, and not given yet: as many as the model has in work
+
+    def images() -> Iterator[NDArray[np.uint8]]:
+        for frame in _read(sources, model.contract.preprocessing, stride, note):
+            taken.append(frame)
+            yield frame.image
+
+    with ExitStack() as stack:
+        drawing, saved_of = _Drawing(stack), dict(zip(map(id, sources), targets, strict=True))
+        for found, times in _timed(model, images()):
+            frame = taken.popleft()
+            target = saved_of[id(frame.source)]
+            if target or show:
+                drawn = draw(drawable(frame.image), found)
+                if target:
+                    drawing.add(frame, target, drawn, stride)
+                wanted = show(drawn, frame.frames is None) if show else True
+            else:
+                wanted = True
+            timings = {"decode_ms": frame.decode_ms, **asdict(times)}
+            yield FrameResult(frame.source, frame.number, target, found, timings)
+            if not wanted:
+                return
 
 
-def _in_image(
-    detector: Detector, path: Path, target: Path | None, note: Callable[[str], None]
-) -> Iterator[FrameResult]:
-    start_ns = time.perf_counter_ns()
-    image = read_for(path, detector.contract.preprocessing)
-    decode_ms = (time.perf_counter_ns() - start_ns) / 1e6
-    found, taken = detector.timed(image)
-    if target:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replaced_atomically(target) as temporary:
-            write_image(temporary, draw(drawable(image), found))
-    yield FrameResult(path, None, target, found, {"decode_ms": decode_ms, **asdict(taken)})
+def warm_up(model: Detector | Stream) -> None:
+    """Lets every worker look at one gray image: the first inference is slower than all others."""
+    image = model.contract.preprocessing
+    blank = np.full((*image.imgsz, image.image_channels), 114, np.uint8)
+    for _ in _timed(model, itertools.repeat(blank, 2 * model.threads.workers)):
+        pass
 
 
-def _in_video(
-    detector: Detector, path: Path, target: Path | None, note: Callable[[str], None]
-) -> Iterator[FrameResult]:
-    number = -1
-    with Video(path, detector.contract.preprocessing.image_channels) as video, ExitStack() as stack:
-        drawn = stack.enter_context(VideoFile(target, video.frames_per_second)) if target else None
-        start_ns = time.perf_counter_ns()
-        for number, image in enumerate(video):
-            decode_ms = (time.perf_counter_ns() - start_ns) / 1e6
-            found, taken = detector.timed(image)
-            if drawn:
-                drawn.append(draw(drawable(image), found))
-            yield FrameResult(path, number, target, found, {"decode_ms": decode_ms, **asdict(taken)})
+def _timed(model: Detector | Stream, images: Iterable[NDArray[np.uint8]]) -> Iterator[tuple[Detections, Timings]]:
+    return model.timed(images) if isinstance(model, Stream) else map(model.timed, images)
+
+
+def _read(
+    sources: Sequence[Source], preprocessing: Preprocessing, stride: int, note: Callable[[str], None]
+) -> Iterator[_Frame]:
+    """Every image and frame, with the time that it took to read."""
+    for source in sources:
+        if not source.is_video:
             start_ns = time.perf_counter_ns()
-        announced = video.announced_frames
-    if announced > 1.02 * (number + 1) + 1:
-        note(f"{path}: {number + 1} frames could be read, the file speaks of {announced}; it may be damaged")
+            image = read_for(source.path, preprocessing)
+            yield _Frame(source, None, image, (time.perf_counter_ns() - start_ns) / 1e6, None)
+            continue
+        with _opened(source, preprocessing.image_channels, stride, note) as frames:
+            start_ns = time.perf_counter_ns()
+            for number, image in enumerate(frames):
+                yield _Frame(source, number * stride, image, (time.perf_counter_ns() - start_ns) / 1e6, frames)
+                start_ns = time.perf_counter_ns()
+
+
+def _opened(source: Source, channels: int, stride: int, note: Callable[[str], None]) -> AbstractContextManager[Frames]:
+    if source.camera is None:
+        return Video(source.path, channels, stride=stride, note=note)
+    return Camera(source.camera, channels, stride=stride)
+
+
+class _Drawing:
+    """The files that are drawn into: a picture per image, a video per source that has frames."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._outer = stack
+        self._source: Source | None = None
+        self._video: VideoFile | None = None
+        self._inner = stack.enter_context(ExitStack())
+
+    def add(self, frame: _Frame, target: Path, drawn: NDArray[np.uint8], stride: int) -> None:
+        """Writes a picture, or adds a frame to the source's video, whose file was begun with its first frame."""
+        if frame.source is not self._source:
+            self._inner.close()  # the video before is whole
+            self._source, self._video = frame.source, None
+        if frame.frames is None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replaced_atomically(target) as temporary:
+                write_image(temporary, drawn)
+            return
+        if self._video is None:
+            is_camera = frame.source.camera is not None
+            rate = frame.frames.frames_per_second / stride
+            self._video = self._inner.enter_context(VideoFile(target, rate, keep=is_camera))
+        self._video.append(drawn)

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from edgegd.device.profile import SATURATING, is_signed, this_machine
+from edgegd.device.threads import ThreadSetting, bind
 from edgegd.errors import OutputContractError
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, ModelContract
 from edgegd.runtime.decode import decode_end2end, decode_queries, decode_raw
 from edgegd.runtime.letterbox import LetterboxGeometry, PixelInput, preprocess
-from edgegd.runtime.session import load_session, read_contract
+from edgegd.runtime.session import read_contract
+from edgegd.runtime.tuned import open_session, read_tuned, setting_of
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ class ProfileWarning(UserWarning):
     """This CPU computes other numbers for a file than the CPUs that it was exported for."""
 
 
-def _warn_of_saturation(path: str | Path, contract: ModelContract) -> None:
+def warn_of_saturation(path: str | Path, contract: ModelContract) -> None:
+    """ProfileWarning where this CPU's kernels saturate with the file's weights."""
     # An edge file of int8 activations runs in kernels that sum in 32 bits; x86 turns a portable one into uint8.
     signed_edge = is_signed(contract.profile) and contract.preprocessing.takes_pixels
     if contract.profile not in ("", SATURATING) and not signed_edge and this_machine().profile == SATURATING:
@@ -124,13 +127,17 @@ def _warn_of_saturation(path: str | Path, contract: ModelContract) -> None:
 class Detector:
     """An edgegd ONNX model, portable or edge, in onnxruntime, called with one image at a time, from one thread.
 
-    `conf`, `iou`, `max_det`, `multi_label` and `clip` are those of `detections_from_output`; `threads` and `spinning`
-    those of `load_session`; `session` is one of this file that was opened otherwise. The checked contract is in
-    `.contract`. An edge file's image is letterboxed straight into the network's uint8 input, which is kept from call to
+    `conf`, `iou`, `max_det`, `multi_label` and `clip` are those of `detections_from_output`. `threads` is a number, a
+    ThreadSetting, or "tuned": what `edgegd latency tune` found best for latency on this machine (`runtime/tuned.py`);
+    where it names cores, the calling thread is bound to them too, for good. `spinning` None lets several threads spin
+    while an inference runs, which a number of them gains most by; between inferences none ever does. `session` is one
+    of this file that was opened otherwise. The checked contract is in `.contract`, the setting in `.threads`. An edge file's image is letterboxed straight into the network's uint8 input, which is kept from call to
     call. Warns (ProfileWarning) where this CPU computes the file otherwise than the CPUs it is for.
 
     Raises (on construction):
         OnnxUnreadableError, MetadataError, OutputContractError: see `load_model`.
+        TuningError: there are no tuned threads for this machine, or it has not their cores.
+        ValueError: `threads` is none of these, or `spinning` is given beside a setting.
     """
 
     def __init__(
@@ -140,16 +147,18 @@ class Detector:
         conf: float = 0.25,
         iou: float = 0.7,
         max_det: int = 300,
-        threads: int = 1,
-        spinning: bool = False,
+        threads: int | str | ThreadSetting = 1,
+        spinning: bool | None = None,
         multi_label: bool = False,
         clip: bool = True,
         session: InferenceSession | None = None,
     ) -> None:
-        self.session = load_session(path, threads=threads, spinning=spinning) if session is None else session
+        self.threads = setting_of(threads, spinning, lambda: read_tuned(path).latency)
+        self.session = open_session(path, self.threads) if session is None else session
         self.contract = read_contract(self.session, path)
         if session is None:
-            _warn_of_saturation(path, self.contract)
+            warn_of_saturation(path, self.contract)
+            bind(self.threads.cores)
         self.conf, self.iou, self.max_det, self.multi_label, self.clip = conf, iou, max_det, multi_label, clip
         takes_pixels = self.contract.preprocessing.takes_pixels
         self._pixels = PixelInput(self.contract.preprocessing) if takes_pixels else None

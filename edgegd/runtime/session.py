@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnxruntime
 
-from edgegd.errors import MetadataError, OnnxUnreadableError, OutputContractError
+from edgegd.device.threads import bound
+from edgegd.errors import MetadataError, OnnxUnreadableError, OutputContractError, TuningError
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, ModelContract
 
 OPTIMIZATION_LEVELS = {
@@ -27,15 +29,19 @@ def load_session(
     optimized_path: str | Path | None = None,
     optimization: str = "all",
     signed_activations: bool = False,
+    cores: Sequence[int] = (),
 ) -> onnxruntime.InferenceSession:
     """A CPU session for the model file, whatever its inputs and outputs are.
 
-    `threads` is the intra-op thread count; `spinning` lets idle threads spin (session.intra_op.allow_spinning);
+    `threads` is the intra-op thread count; `spinning` lets threads spin for work while an inference runs, and until
+    its end (session.intra_op.allow_spinning, session.force_spinning_stop); the session's own threads are bound to
+    `cores`, if any are given, but not the caller, who takes part in every inference;
     `optimized_path` makes onnxruntime write its optimized graph there; `optimization` is a key of OPTIMIZATION_LEVELS;
     `signed_activations` fuses int8 activations on x86 too (session.qdqisint8allowed), where they are slower than float.
 
     Raises:
         OnnxUnreadableError: the file is missing, truncated, or onnxruntime cannot load it.
+        TuningError: this process may not use the cores.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,6 +52,7 @@ def load_session(
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = OPTIMIZATION_LEVELS[optimization]
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # otherwise a core burns between the frames
     if signed_activations:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
     # Fatal ones only. Saving an optimized graph warns that it suits this machine. An error is an exception too, and its
@@ -54,7 +61,10 @@ def load_session(
     if optimized_path is not None:
         options.optimized_model_filepath = str(optimized_path)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with bound(cores):  # threads are bound to what binds the one that makes them
+            return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except TuningError:
+        raise
     except Exception as error:  # onnxruntime's exceptions have no common base class
         raise OnnxUnreadableError(
             f"onnxruntime cannot load {path}",

@@ -1,8 +1,9 @@
-"""What a user names to detect objects in: images, videos, folders, patterns and list files, as a flat list of files.
+"""What a user names to detect objects in: images, videos, folders, patterns and list files, as a flat list; or a camera.
 
 As Ultralytics reads them (ultralytics/data/loaders.py, LoadImagesAndVideos): a folder's own images and videos, without
 those of folders in it; patterns with `*`, `?` and `[...]`, `**` for folders at any depth; a list file (.txt) with one
-entry a line, relative to the working directory or else to the list's folder.
+entry a line, relative to the working directory or else to the list's folder. A number that names no file is a camera, by
+OpenCV's index; so is Linux's /dev/videoN.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import glob
 import itertools
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,19 +30,33 @@ _KINDS = "images (.jpg, .png, ...) or videos (.mp4, .avi, ...)"
 
 @dataclass(frozen=True)
 class Source:
-    """An image file, or a video file."""
+    """An image file, a video file, or a camera, which has frames as a video and no end."""
 
     path: Path
     is_video: bool
+    camera: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.camera is None else f"camera {self.camera}"
 
 
 def find_sources(names: Sequence[str]) -> tuple[Source, ...]:
-    """The files that `names` stand for, in their order; what a folder or a pattern holds is sorted.
+    """The files that `names` stand for, in their order; what a folder or a pattern holds is sorted. Or one camera.
 
     Raises:
-        NoImagesError: a folder, pattern or list file names no image or video, or more than MOST_FILES in all.
+        NoImagesError: a camera is named beside others, which would never be reached; or a folder, pattern or list file names no image or video, or more than MOST_FILES in all.
         UnreadableImageError: a file does not exist.
     """
+    cameras = [camera for name in names if (camera := _camera(name)) is not None]
+    if cameras and len(names) > 1:
+        raise NoImagesError(
+            f"{cameras[0]} has no end, so what is named beside it would never be reached.",
+            expected="one camera alone, or files",
+            found=f"{len(names)} sources",
+            mend="run the command once for each",
+        )
+    if cameras:
+        return (cameras[0],)
     found = tuple(itertools.islice(_all_of(names), MOST_FILES + 1))
     if len(found) > MOST_FILES:
         raise NoImagesError(
@@ -50,6 +66,14 @@ def find_sources(names: Sequence[str]) -> tuple[Source, ...]:
             mend="name fewer files at a time",
         )
     return found
+
+
+def _camera(name: str) -> Source | None:
+    """The camera of an index or a device's name; None where a file has this name, and for other names."""
+    found = re.fullmatch(r"(?:/dev/video)?([0-9]{1,3})", name)
+    if not found or os.path.isfile(name) or os.path.isdir(name):
+        return None
+    return Source(Path(name), is_video=True, camera=int(found[1]))
 
 
 def _all_of(names: Sequence[str]) -> Iterator[Source]:

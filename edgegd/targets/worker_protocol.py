@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from edgegd.device import latency_worker
 from edgegd.device.answers import check_answer, device_of
 from edgegd.device.latency_worker import PROTOCOL
+from edgegd.device.threads import ThreadSetting
 from edgegd.errors import (
     DeviceSoftwareError,
     DeviceSpaceError,
@@ -44,18 +46,35 @@ class SessionOptions(Protocol):
         """onnxruntime's level of graph optimization."""
 
 
-def configure(worker: Worker, model: str, design: SessionOptions, sha256: str | None = None) -> dict[str, Any]:
+def configure(
+    worker: Worker,
+    model: str,
+    design: SessionOptions,
+    sha256: str | None = None,
+    *,
+    setting: ThreadSetting | None = None,
+    entries: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Loads the model (a path on the device) in the worker, after checking its hash where one is given.
+
+    A `setting` says threads, spinning and cores in the place of the design; `entries` are further ones of onnxruntime's
+    session configuration, such as `session.dynamic_block_base`.
 
     Raises OnnxUnreadableError for a model that cannot be timed, WorkerError for one with another hash and for a session
     that runs with other options than asked for, ProtocolError for a worker of another version; otherwise as `ask`.
     """
-    asked = {"threads": design.threads, "spinning": design.spinning, "provider": design.provider}
+    threads = setting or ThreadSetting(threads=design.threads, spinning=design.spinning)
+    asked: dict[str, Any] = {"threads": threads.threads, "spinning": threads.spinning, "provider": design.provider}
+    # Left out where there are none: workers of other runtimes do not know them.
+    more: dict[str, Any] = {"cores": sorted(threads.cores)} if threads.cores else {}
+    if entries:
+        more["entries"] = dict(entries)
     ready = ask(
         worker,
         {
             "configure": {
                 **asked,
+                **more,
                 "model": model,
                 "sha256": sha256,
                 "optimization": design.optimization,
@@ -70,6 +89,10 @@ def configure(worker: Worker, model: str, design: SessionOptions, sha256: str | 
         raise _other_file(device, f"SHA-256 {ready['model_sha256']}")
     session = ready["session"]
     runs_with = {"threads": session["threads"], "spinning": session["spinning"], "provider": session["providers"][0]}
+    if "cores" in more:
+        asked["cores"], runs_with["cores"] = more["cores"], ready["machine"]["core_mask"]
+    if "entries" in more:
+        asked["entries"], runs_with["entries"] = more["entries"], session.get("entries")
     if runs_with != asked:
         raise WorkerError(
             f"{device}: onnxruntime did not take the session options it was given.",
@@ -96,14 +119,22 @@ def ask(worker: Worker, message: dict[str, Any], duration_s: float) -> dict[str,
     if type(answer.get("protocol", PROTOCOL)) is int and answer.get("protocol", PROTOCOL) != PROTOCOL:
         raise _protocol_error(device, one_line(answer["protocol"]))
     check_answer(kind, answer, device)
-    if kind == "burst" and len(answer["durations_ns"]) != message["burst"]:
-        raise WorkerError(
-            f"{device} answered for another number of inferences.",
-            expected=str(message["burst"]),
-            found=str(len(answer["durations_ns"])),
-            mend="use the same edgegd everywhere",
-        )
+    for key, count in _lengths(kind, message[kind]).items():
+        if len(answer[key]) != count:
+            raise WorkerError(
+                f"{device} answered for another number of {'inferences' if key == 'durations_ns' else 'callers'}.",
+                expected=str(count),
+                found=str(len(answer[key])),
+                mend="use the same edgegd everywhere",
+            )
     return answer
+
+
+def _lengths(kind: str, asked: Any) -> dict[str, int]:
+    """How long the lists of an answer must be that the message has decided."""
+    if kind == "concurrent":
+        return dict.fromkeys(("counts", "walls_ns"), asked["workers"])
+    return {"durations_ns": asked["inferences"] if kind == "paced" else asked} if kind in ("burst", "paced") else {}
 
 
 def _reported(kind: str, device: str, about: str, found: str) -> EdgegdError:

@@ -168,7 +168,7 @@ def test_frames_come_one_by_one(model: Path, video: Path) -> None:
     from edgegd.runtime.detector import Detector
     from edgegd.runtime.sources import Source
 
-    results = detect_in(Detector(model), Source(video, is_video=True), None, print)
+    results = detect_in(Detector(model), [Source(video, is_video=True)], [None], print)
     assert next(results).frame == 0 and next(results).frame == 1
     results.close()  # a caller may stop early
 

@@ -100,7 +100,7 @@ def test_a_device_over_ssh_computes_what_the_stages_of_the_run_found(
         assert found["map50_95"] == accuracy[name.removesuffix(".edge")]["map50_95"], name
         assert found["per_class"] == accuracy[name.removesuffix(".edge")]["per_class"]
     cores = len(os.sched_getaffinity(0))
-    assert [timed["threads"] for timed in proof["latency"].values()] == ([1, cores] if cores > 1 else [1])
+    assert [timed["threads"]["threads"] for timed in proof["latency"].values()] == ([1, cores] if cores > 1 else [1])
     for timed in proof["latency"].values():
         for one in timed["models"].values():
             assert 0 < one["median_ms"] <= one["p95_ms"] and one["pays"] == (one["speedup_low"] > 1)

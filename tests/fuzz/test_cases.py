@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from edgegd.device.latency_worker import PROTOCOL
 from fuzz.device import changed
 from fuzz.kinds import BY_SSH, DEVICES, INPUTS, in_turn
 from fuzz.kinds.command_line import commands, parameters
@@ -70,7 +71,7 @@ def test_a_device_lies_in_the_answer_that_it_is_told_to(tmp_path: Path) -> None:
         "told": str(tmp_path / "told"),
     }
     spec.write_text(json.dumps({"facts": str(facts), "lie": lie}))
-    said = "".join(json.dumps(one) + "\n" for one in ({"hello": 2}, {"run": 0.1}, {}, {"run": 0.1}, {"run": 0.1}))
+    said = "".join(json.dumps(one) + "\n" for one in ({"hello": PROTOCOL}, {"run": 0.1}, {}, {"run": 0.1}, {"run": 0.1}))
     done = subprocess.run([sys.executable, DEVICE, spec, "worker.py"], input=said, capture_output=True, text=True)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert answers[0]["machine"] == FACTS

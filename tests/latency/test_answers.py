@@ -31,6 +31,8 @@ REQUIRED = {
     "configure": ("protocol", "load_ms", "machine", "inputs", "session"),
     "burst": ("durations_ns",),
     "run": ("first_ns", "durations_ns", "before", "after"),
+    "concurrent": ("counts", "walls_ns", "cpu_ns", "before", "after"),
+    "paced": ("durations_ns", "idle_wall_ns", "idle_cpu_ns", "cpu_ns"),
     "profile": ("nodes", "run_us", "plain_us"),
 }
 ABSURD = [None, True, False, -1, -0.5, math.nan, math.inf, -math.inf, 1e300, 10**30, "", "\ud800", [], {}, [[]], [None]]
@@ -59,6 +61,8 @@ def true_answers(model: Path) -> dict[str, dict[str, Any]]:
         {"warm_up": 0.1},
         {"run": 0.02},
         {"burst": 3},
+        {"concurrent": {"workers": 2, "seconds": 0.02}},
+        {"paced": {"inferences": 3, "pause_s": 0.001}},
         {"memory": True},
         {"profile": 3},
     ]
@@ -119,6 +123,11 @@ def test_no_absurd_value_is_a_duration(true_answers: dict[str, dict[str, Any]], 
 def test_inferences_cannot_take_longer_than_their_block(true_answers: dict[str, dict[str, Any]]) -> None:
     with pytest.raises(WorkerError, match="which the block took"):
         check_answer("run", changed(true_answers["run"], ("durations_ns", 0), 3_000_000_000), "board")
+
+
+def test_callers_cannot_take_longer_than_all_of_them(true_answers: dict[str, dict[str, Any]]) -> None:
+    with pytest.raises(WorkerError, match="which it took"):
+        check_answer("concurrent", changed(true_answers["concurrent"], ("walls_ns", 1), 3_000_000_000), "board")
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,10 @@ def test_hello_tells_the_machine_and_its_state(copied: Conversation, tmp_path: P
     assert "git-commit-id" in answer["machine"]["onnxruntime_build"]
     assert set(answer["state"]["clocks_ns"]) == {"monotonic", "boottime", "wall"}
     assert 0 < answer["free_bytes"] < shutil.disk_usage(tmp_path).total
-    assert copied.ask({"hello": 1}) == {"error": "this worker speaks version 2, not 1", "about": "protocol"}
+    assert copied.ask({"hello": 1}) == {
+        "error": f"this worker speaks version {worker_module.PROTOCOL}, not 1",
+        "about": "protocol",
+    }
 
 
 def test_blocks_carry_the_states_of_the_device(copied: Conversation, make_model: Any) -> None:

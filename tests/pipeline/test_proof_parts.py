@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgegd.device.threads import ThreadSetting
 from edgegd.errors import OutputFileError, RunFolderBusyError
 from edgegd.latency.measuring.record import Block
 from edgegd.pipeline.artifacts import of_target
@@ -92,9 +92,8 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
 def test_the_settings_of_threads_and_which_of_them_limits_are_about(
     monkeypatch: pytest.MonkeyPatch, recipe: int, cores: int, best: int | None, expected: dict[str, int], judged: str
 ) -> None:
-    section = LatencySection(threads=recipe)
-    folder: Any = SimpleNamespace(recipe=SimpleNamespace(latency=section))
-    monkeypatch.setattr(settings, "tuned", lambda folder, target: best and replace(section, threads=best))
+    folder: Any = SimpleNamespace(recipe=SimpleNamespace(latency=LatencySection(threads=recipe)))
+    monkeypatch.setattr(settings, "tuned_setting", lambda folder, target: best and ThreadSetting(threads=best))
     found = settings.settings_of(folder, "pi5", cores)
     assert {name: setting.threads for name, setting in found.items()} == expected
     assert settings.judged(folder, "pi5", found) == judged

@@ -60,8 +60,7 @@ def proof() -> dict[str, Any]:
         },
         "latency": {
             setting: {
-                "threads": threads,
-                "spinning": False,
+                "threads": {"threads": threads, "spinning": False, "cores": [], "workers": 1},
                 "launches": 3,
                 "stable": True,
                 "faults": [],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +49,60 @@ def test_several_images_are_in_work_at_once_each_in_an_input_of_its_own(
     assert len(list(Stream(MODEL, workers=2)(images))) == len(images)
     assert len({detector for detector, _ in seen}) == 2
     assert sorted(image for _, image in seen) == sorted(map(id, images))  # no copies
+
+
+@pytest.mark.parametrize("name", ["qat.onnx", "qat.edge.onnx"])
+def test_no_frame_is_copied(finished_run: Path, name: str) -> None:
+    """Frames of 48 MB each pass through less new memory than one of them has, in portable and edge files."""
+    frames = [np.full((4000, 4000, 3), 40 * number, np.uint8) for number in range(3)]
+    stream = Stream(finished_run / name, workers=2)
+    assert stream.contract.preprocessing.takes_pixels is ("edge" in name)
+    list(stream(frames[:2]))  # what is kept from call to call
+    tracemalloc.start()
+    try:
+        found = list(stream(frames * 2))
+        _, peak = tracemalloc.get_traced_memory()  # numpy's memory too, of which OpenCV makes its results
+        assert peak < frames[0].nbytes / 4, f"{peak >> 20} MiB"
+        kept = [frame.copy() for frame in frames]
+        assert tracemalloc.get_traced_memory()[1] > 3 * frames[0].nbytes, "copies would be seen"
+    finally:
+        tracemalloc.stop()
+    assert len(found) == 6 and all((frame == copy).all() for frame, copy in zip(frames, kept, strict=True))
+
+
+def test_steps_are_timed_as_a_detector_times_them(images: list[np.ndarray]) -> None:
+    stream = Stream(MODEL, workers=3)
+    timed = list(stream.timed(images))
+    assert [f.scores.tobytes() for f, _ in timed] == [f.scores.tobytes() for f in stream(images)]
+    assert all(min(t.letterbox_ms, t.inference_ms, t.postprocess_ms) > 0 for _, t in timed)
+
+
+def test_reading_letterbox_and_inference_of_different_images_overlap(
+    images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one image is in the network, another is letterboxed and a third is read: each waits for the others here."""
+    three, met, real = threading.Barrier(3, timeout=60), [], Detector.timed
+    turn = iter(range(100))
+
+    def meet() -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            three.wait()
+            met.append(threading.current_thread().name)
+
+    def timed(self: Detector, image: np.ndarray) -> object:
+        if next(turn) < 2:
+            meet()
+        return real(self, image)
+
+    def source() -> Iterator[np.ndarray]:
+        for number, image in enumerate(images):
+            if number == 2:
+                meet()  # only passes where both workers are at it, before any result was taken
+            yield image
+
+    monkeypatch.setattr(Detector, "timed", timed)
+    assert len(list(Stream(MODEL, workers=2, waiting=2)(source()))) == len(images)
+    assert len(set(met)) == 3 and threading.current_thread().name in met
 
 
 def test_no_more_images_are_taken_than_workers_and_waiting(images: list[np.ndarray]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from edgegd.device.fingerprint import fingerprint
 from edgegd.device.state import faults
+from edgegd.device.threads import ThreadSetting
 from edgegd.latency.measuring.model_signature import read_model
 from edgegd.latency.measuring.record import Block, Design, Launch, ModelFile
 from edgegd.targets.base import Target, Worker
@@ -20,28 +21,38 @@ Emit = Callable[[Launch | Block], None]
 """Called with the launch when its workers are ready, then with each block as soon as it was run."""
 
 
+Take = Callable[[Worker, str], Mapping[str, Any]]
+"""take(worker, model): one block's `first_ns`, `durations_ns`, `before` and `after`."""
+
+
 @dataclass(frozen=True)
 class Delivered:
-    """Models on a target: name -> path there, and name -> what the file is. The first is the reference."""
+    """Models on a target: name -> path there, and name -> what the file is. The first is the reference.
+
+    `threads` are those of models that run otherwise than the design says.
+    """
 
     target: Target
     paths: Mapping[str, str]
     files: Mapping[str, ModelFile]
+    threads: Mapping[str, ThreadSetting]
 
 
-def deliver(models: Mapping[str, Path], target: Target) -> Delivered:
+def deliver(
+    models: Mapping[str, Path], target: Target, threads: Mapping[str, ThreadSetting] | None = None
+) -> Delivered:
     """Makes `models` (name -> ONNX file) available on the target; OnnxUnreadableError for one that is missing."""
     if not models:
         raise ValueError("nothing to measure: give at least one model")
     files = {name: model_file(path) for name, path in models.items()}
-    return Delivered(target, {name: target.deliver(path) for name, path in models.items()}, files)
+    return Delivered(target, {name: target.deliver(path) for name, path in models.items()}, files, threads or {})
 
 
-def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit, *, require_stable: bool) -> None:
-    """Runs the launch `number`. With `require_stable`, one whose warm-up does not become stable emits no blocks.
+@contextmanager
+def open_launch(delivered: Delivered, design: Design, number: int) -> Iterator[tuple[Launch, Mapping[str, Worker]]]:
+    """The workers of a launch, ready; they are gone afterwards in any case.
 
-    Workers are warmed up one after the other, in the order of the first quad; only one runs at a time. Raises as
-    `ask`; the workers are gone in any case.
+    Workers are warmed up one after the other, in the order of the first quad; only one runs at a time. Raises as `ask`.
     """
     names = list(delivered.files)
     with ExitStack() as stack:
@@ -49,21 +60,46 @@ def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit, *,
         answers: dict[str, dict[str, Any]] = {}
         for name in design.order(names, number, 0)[: len(names)]:
             workers[name] = stack.enter_context(closing(delivered.target.start_worker(WORKER_FILE)))
-            ready = configure(workers[name], delivered.paths[name], design, delivered.files[name].sha256)
+            ready = configure(
+                workers[name],
+                delivered.paths[name],
+                design,
+                delivered.files[name].sha256,
+                setting=delivered.threads.get(name),
+            )
             warm_up = ask(workers[name], {"warm_up": design.warmup_s}, design.warmup_s)
             answers[name] = {key: ready[key] for key in ("load_ms", "inputs", "machine", "session")}
             answers[name] |= {"warm_up": warm_up, **ask(workers[name], {"memory": True}, 0)}
         machines = [answers[name].pop("machine") for name in names]
-        launch = Launch(number, fingerprint(machines[0], answers[names[0]]), answers)
+        yield Launch(number, fingerprint(machines[0], answers[names[0]]), answers), workers
+
+
+def run_quads(
+    workers: Mapping[str, Worker], names: Sequence[str], design: Design, number: int, emit: Emit, take: Take
+) -> None:
+    """Runs the quads of the launch `number`, a block of a model at a time."""
+    for quad in range(design.quads):
+        for place, name in enumerate(design.order(names, number, quad)):
+            answer = take(workers[name], name)
+            first_ns, durations_ns = answer["first_ns"], tuple(answer["durations_ns"])
+            found = faults(answer["before"], answer["after"])
+            emit(Block(number, quad, place, name, first_ns, durations_ns, answer["before"], answer["after"], found))
+
+
+def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit, *, require_stable: bool) -> None:
+    """Runs the launch `number`. With `require_stable`, one whose warm-up does not become stable emits no blocks.
+
+    Raises as `ask`.
+    """
+    with open_launch(delivered, design, number) as (launch, workers):
         emit(launch)
-        if require_stable and not launch.stable:
-            return
-        for quad in range(design.quads):
-            for place, name in enumerate(design.order(names, number, quad)):
-                answer = ask(workers[name], {"run": design.block_s}, design.block_s)
-                first_ns, durations_ns = answer["first_ns"], tuple(answer["durations_ns"])
-                found = faults(answer["before"], answer["after"])
-                emit(Block(number, quad, place, name, first_ns, durations_ns, answer["before"], answer["after"], found))
+        if launch.stable or not require_stable:
+            run_quads(workers, list(delivered.files), design, number, emit, inferences_of(design))
+
+
+def inferences_of(design: Design) -> Take:
+    """A block of single inferences, one after the other."""
+    return lambda worker, model: ask(worker, {"run": design.block_s}, design.block_s)
 
 
 def model_file(path: Path) -> ModelFile:

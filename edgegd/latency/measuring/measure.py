@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from edgegd.device.threads import ThreadSetting
 from edgegd.latency.measuring.launch import deliver, run_launch
 from edgegd.latency.measuring.record import Block, Design, Launch, Measurement
 from edgegd.latency.measuring.result import LatencyResult, summarize
@@ -39,8 +40,12 @@ def measure(
     *,
     seed: int = 0,
     progress: Progress | None = None,
+    threads: Mapping[str, ThreadSetting] | None = None,
 ) -> LatencyResult:
     """Times `models` (name -> ONNX file; the first is the reference) on `target` in all of the launches.
+
+    `threads` (name -> setting) are those of models that run otherwise than `settings` says: a file may be measured
+    under several names.
 
     A warm-up that does not become stable, or a throttled block, is told in the result and counts all the same: these
     are figures to read, not a verdict. Raises OnnxUnreadableError for a model that is missing or cannot be timed,
@@ -59,7 +64,7 @@ def measure(
             progress(event, len(blocks), design.launches * design.quads * 2 * len(models))
 
     with target.lock():
-        delivered = deliver(models, target)
+        delivered = deliver(models, target, threads)
         for number in range(design.launches):
             run_launch(delivered, design, number, emit, require_stable=False)
     measurement = Measurement(target.name, design, delivered.files, tuple(launches), tuple(blocks), complete=True)

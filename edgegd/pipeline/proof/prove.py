@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import onnxruntime
 from edgegd.device.fingerprint import fingerprint
 from edgegd.device.latency_worker import PROTOCOL
 from edgegd.device.profile import needed_profile
+from edgegd.device.threads import ThreadSetting
 from edgegd.errors import AcceptanceError, MissingArtifactError, ParityError
 from edgegd.latency.measuring.endurance import measure_burst
 from edgegd.latency.measuring.measure import design_of, measure
@@ -27,7 +28,6 @@ from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import code_version, require_current
 from edgegd.pipeline.stored import measured_truth
 from edgegd.progress import Progress
-from edgegd.recipe.schema import LatencySection
 from edgegd.report.ship import ship
 from edgegd.runtime.contract import ModelContract
 from edgegd.runtime.session import load_model
@@ -101,7 +101,7 @@ def prove(
         "fingerprint": found,
         "budget_mb": budget_mb,
         "accuracy": asdict(folder.recipe.accuracy),
-        "latency": {name: asdict(setting) for name, setting in settings.items()},
+        "latency": [asdict(folder.recipe.latency), {name: one.to_json() for name, one in settings.items()}],
         "code": code_version(),
     }
     path = folder.artifact(artifact).with_suffix(".unfinished")
@@ -206,32 +206,33 @@ class _Work:
         file, recipe = self.files.paths[name], self.folder.recipe.accuracy
         return self.unfinished.part(f"map-here-{name}", lambda: map_here(file, images, recipe, self.progress))
 
-    def on_time(self, settings: Mapping[str, LatencySection], decisive: str) -> dict[str, Any]:
+    def on_time(self, settings: Mapping[str, ThreadSetting], decisive: str) -> dict[str, Any]:
         """`latency` by setting and `load` by file, or `not_measured`: why there is neither."""
         target, name = self.target, self.target.name
         if target.emulated:
             why = f"{name} is emulated: its times and its memory are those of the emulator."
             return {"latency": {}, "judged": decisive, "load": {}, "not_measured": why}
         text = f"latency on {name}"
-        total = sum(6 * one.launches * one.quads for one in settings.values())  # blocks of three files, twice a quad
+        section = self.folder.recipe.latency
+        each = 6 * section.launches * section.quads  # blocks of three files, twice a quad
         done = 0
 
-        def measured(setting: LatencySection) -> dict[str, Any]:
-            return timed(
-                measure(
-                    self.files.paths,
-                    setting,
-                    target,
-                    progress=lambda block, blocks, all_: self.progress.update(done + blocks, total, text),
-                ),
-                setting,
+        def measured(setting: ThreadSetting) -> dict[str, Any]:
+            result = measure(
+                self.files.paths,
+                section,
+                target,
+                progress=lambda block, blocks, all_: self.progress.update(done + blocks, each * len(settings), text),
+                threads=dict.fromkeys(self.files.paths, setting),
             )
+            return timed(result, setting)
 
         latency = {}
         for key, setting in settings.items():
             latency[key] = self.unfinished.part(f"latency-{key.replace(' ', '-')}", partial(measured, setting))
-            done += 6 * setting.launches * setting.quads
-        design = design_of(settings[decisive])
+            done += each
+        judging = settings[decisive]
+        design = replace(design_of(section), threads=judging.threads, spinning=judging.spinning)
 
         def load(file: Path) -> dict[str, Any]:
             self.progress.update(0, 1, f"loading {file.name} on {name}")

@@ -2,52 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from edgegd.device.threads import ThreadSetting
 from edgegd.latency.measuring.result import LatencyResult
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.recipe.schema import LatencySection
+from edgegd.pipeline.tuning import tuned_setting
 
 TUNED, ONE, ALL, RECIPE = "tuned", "one thread", "all cores", "the recipe's"
 
 
-def tuned(folder: RunFolder, target: str) -> LatencySection | None:
-    """The recipe's section `latency` at the threads that were found best on this target; None where none were."""
-    return None
-
-
-def settings_of(folder: RunFolder, target: str, cores: int) -> dict[str, LatencySection]:
+def settings_of(folder: RunFolder, target: str, cores: int) -> dict[str, ThreadSetting]:
     """Name -> how the files are timed: at one thread, at all `cores`, and tuned, where that was done, else as the
     recipe says. Of two that are the same the first is kept."""
-    recipe = folder.recipe.latency
-    best = tuned(folder, target)
+    spinning, best = folder.recipe.latency.spinning, tuned_setting(folder, target)
     all_settings = {
-        ONE: replace(recipe, threads=1),
-        ALL: replace(recipe, threads=cores),
-        **({RECIPE: recipe} if best is None else {TUNED: best}),
+        ONE: ThreadSetting(threads=1, spinning=spinning),
+        ALL: ThreadSetting(threads=cores, spinning=spinning),
+        **({RECIPE: _of_recipe(folder)} if best is None else {TUNED: best}),
     }
-    found: dict[str, LatencySection] = {}
+    found: dict[str, ThreadSetting] = {}
     for name, setting in all_settings.items():
         if setting not in found.values():
             found[name] = setting
     return found
 
 
-def judged(folder: RunFolder, target: str, settings: dict[str, LatencySection]) -> str:
+def judged(folder: RunFolder, target: str, settings: dict[str, ThreadSetting]) -> str:
     """The name of the setting that the recipe's limits are about: the tuned one, else the recipe's."""
-    wanted = tuned(folder, target) or folder.recipe.latency
+    wanted = tuned_setting(folder, target) or _of_recipe(folder)
     return next(name for name, setting in settings.items() if setting == wanted)
 
 
-def timed(result: LatencyResult, setting: LatencySection) -> dict[str, Any]:
+def _of_recipe(folder: RunFolder) -> ThreadSetting:
+    section = folder.recipe.latency
+    return ThreadSetting(threads=section.threads, spinning=section.spinning)
+
+
+def timed(result: LatencyResult, setting: ThreadSetting) -> dict[str, Any]:
     """What is kept: of each file all of ModelLatency, `pays`, and `p95_ms` of its slowest launch."""
     return {
-        "threads": setting.threads,
-        "spinning": setting.spinning,
-        "launches": setting.launches,
+        "threads": setting.to_json(),
+        "launches": result.settings.launches,
         "stable": result.stable,
         "faults": list(result.faults),
         "models": {

@@ -23,6 +23,7 @@ from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
 from edgegd.pipeline.stored import adapted_reads
+from edgegd.pipeline.tuning import tunings
 from edgegd.progress import Progress
 from edgegd.recipe.schema import Recipe
 from edgegd.report.build import build_report
@@ -41,7 +42,7 @@ _REPORTED = {
 
 def run_report(folder: RunFolder, progress: Progress) -> None:
     """Puts everything into report.json and report.md."""
-    with as_made(folder, *_REPORTED.values()):
+    with as_made(folder, *_REPORTED.values(), *tunings(folder)):
         _write_report(folder)
 
 
@@ -54,6 +55,7 @@ def _write_report(folder: RunFolder) -> None:
             proof = folder.read_json(artifact)
             device_text(proof)
             stages["devices"][proof["target"]] = proof
+    stages["tuning"] = [folder.read_json(artifact) for artifact in tunings(folder)]
     if _swap_reads(folder):
         stages["swap"] = {
             "choice": folder.read_json(ACTIVATION),
@@ -80,6 +82,7 @@ def _report_sources(folder: RunFolder) -> Any:
         "profiles": verified_profiles(folder),
         "devices": {artifact: sha256_of(folder.artifact(artifact)) for artifact in proofs(folder)},
         "target": folder.target.to_json(),
+        "tunings": {name: sha256_of(folder.artifact(name)) for name in tunings(folder)},
     }
 
 

@@ -13,6 +13,7 @@ from edgegd.report.sections import (
     ranges,
     refinement,
     ship,
+    threads,
 )
 
-SECTIONS = (ship, devices, classes, activation_swap, descent, parity, proof, refinement, ranges)
+SECTIONS = (ship, devices, classes, activation_swap, descent, parity, proof, threads, refinement, ranges)
