@@ -3,6 +3,7 @@
 #   make demo                                        the demo recipe: draw scenes, quantize, prove, report
 #   make qat RECIPE=recipes/bccd/yolo26n.yaml        a recipe up to one stage (float, ptq, qat, export, verify, ...)
 #   make report RECIPE=my.yaml SET="train.epochs=3"  SET holds overrides, RUN the run folder
+#   make prove RUN=runs/demo TARGET=pi5               codes, mAP, latency and limits of a run's files on a device
 #   make verify-arm64 RUN=runs/demo                  codes on emulated ARM CPUs; also verify-avx2, MODEL=x.onnx
 #   make test                                        every test, and which of them this CPU could not run
 #   make quick                                       the tests that train nothing, start no sshd and emulate no CPU
@@ -70,6 +71,11 @@ latency-test: $(INSTALLED)
 # What emulating other CPUs needs, fetched once into ~/.cache (docs/emulation.md).
 emulation: $(INSTALLED)
 	$(BIN)/python -m edgegd.targets.emulation_cache
+
+.PHONY: prove
+TARGET ?= local
+prove: $(INSTALLED)
+	$(BIN)/edgegd prove $(or $(RUN),runs/demo) --target $(TARGET)
 
 # RUN or MODEL on emulated CPUs against this one; without either, a small run made for the profile of those CPUs.
 MODEL ?=

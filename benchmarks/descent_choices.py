@@ -30,10 +30,10 @@ from edgegd.detectors.batches import TrainingBatches, hyperparameters
 from edgegd.detectors.float_checkpoint import open_checkpoint
 from edgegd.detectors.losses import prepare_loss
 from edgegd.device.fingerprint import fingerprint
-from edgegd.pipeline.models import measured_truth, quantized_model, torch_detections
+from edgegd.pipeline.models import quantized_model, torch_detections
 from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stored import stored_dataset
+from edgegd.pipeline.stored import measured_truth, stored_dataset
 from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.recipe.load import load_recipe
 

@@ -253,6 +253,10 @@ class DeviceCalibrationError(EdgegdError, exit_code=98):
     """The stored A/A calibration of a device is damaged, or of another schema."""
 
 
+class AcceptanceError(EdgegdError, exit_code=99):
+    """A device does not meet a limit of the recipe's `prove.limits`, or what it is about was not measured there."""
+
+
 class InterruptedRunError(EdgegdError, exit_code=130):
     """Ctrl-C, or SIGTERM: the run stopped cleanly and the same command resumes it."""
 

@@ -3,7 +3,8 @@
     python device.py SPEC.json [OPTION ...] WORKER_FILE
 
 It stands where a device's Python stands: it is given the worker's file, or the keeper's of the lock, and speaks the
-protocol of either as edgegd/device/latency_worker.py describes it, without running a model. SPEC.json:
+protocol of either as edgegd/device/latency_worker.py and tensor_worker.py describe it, without running a model.
+SPEC.json:
 
     {"facts": FILE, "lie": null | {"message", "nth", "how", ...}, "real": PYTHON or ""}
 
@@ -13,19 +14,23 @@ number `nth` to `message`; see `tell` for the ways. A heartbeat (`{}`) has no an
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 MARK = "@@LIE@@"
 HEARTBEAT = "heartbeat"
 NODE_US = 10.0
+OUTPUT = "output0"
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -71,6 +76,21 @@ def profile(model: str) -> dict[str, Any]:
         for name in names
     ]
     return {"nodes": nodes, "run_us": NODE_US * len(nodes) + 50, "plain_us": NODE_US * len(nodes)}
+
+
+def output_shape(model: str) -> list[int]:
+    """The shape of an exported file's output, as its metadata says; one of a raw output without a file."""
+    if not model:
+        return [1, 7, 84]
+    with open(model, "rb") as file:
+        found = re.search(rb'"kind": "\w+", "shape": \[([0-9, ]+)\]', file.read())
+    assert found is not None
+    return [int(side) for side in found[1].split(b",")]
+
+
+def packed(content: bytes) -> str:
+    """Bytes as a tensor worker sends them."""
+    return base64.b64encode(zlib.compress(content)).decode()
 
 
 def sha256_of(path: str) -> str:
@@ -123,6 +143,18 @@ def honest(facts: dict[str, Any], message: dict[str, Any], model: str = "") -> d
         return {"peak_bytes": 50_000_000}
     if kind == "profile":
         return profile(model)
+    if kind == "open":
+        return {"opened": True, "onnxruntime": "1.32.0"}
+    if kind == "compute":
+        sides = output_shape(model)
+        digest = hashlib.sha256(bytes(4 * math.prod(sides))).hexdigest()
+        return {"computed": True, "tensors": {OUTPUT: {"sha256": digest, "dtype": "float32", "shape": sides}}}
+    if kind == "values":
+        whole = value["above"] is None
+        content = bytes(4 * math.prod(output_shape(model))) if whole else b""
+        return {"values": {name: {"data": packed(content), "columns": packed(b"")} for name in value["names"]}}
+    if kind == "done":
+        return {"done": True}
     return None if not kind else {"error": f"unknown message {kind}", "about": "worker"}
 
 
@@ -189,8 +221,9 @@ def answers(spec: dict[str, Any], worker: list[str]) -> Answer:
     loaded = [""]
 
     def played(message: dict[str, Any]) -> Any:
-        if "configure" in message:
-            loaded[0] = message["configure"]["model"]
+        for kind in ("configure", "open"):
+            if kind in message:
+                loaded[0] = message[kind]["model"]
         return honest(facts, message, loaded[0])
 
     return played

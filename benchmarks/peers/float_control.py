@@ -28,10 +28,10 @@ from edgegd.detectors.batches import TrainingBatches, hyperparameters
 from edgegd.detectors.losses import prepare_loss
 from edgegd.detectors.student import FloatStudent
 from edgegd.export.graph import build_graph
-from edgegd.pipeline.models import float_model, measured_truth, torch_detections
+from edgegd.pipeline.models import float_model, torch_detections
 from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stored import stored_dataset
+from edgegd.pipeline.stored import measured_truth, stored_dataset
 from edgegd.recipe.load import load_recipe
 
 RECIPE = "bccd/yolo26n"

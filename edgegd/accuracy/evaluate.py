@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.accuracy.matches import Matches, matches_of
 from edgegd.errors import ClassCountError, LabelError, MissingExtraError
-from edgegd.runtime.detector import Detections, Detector
-from edgegd.runtime.images import read_image
+from edgegd.runtime.contract import ModelContract
+from edgegd.runtime.detector import Detections, Detector, detections_from_output
+from edgegd.runtime.images import read_for, read_image
+from edgegd.runtime.letterbox import LetterboxGeometry, image_size
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -159,6 +161,47 @@ def evaluate_onnx(
         )
     channels = detector.contract.preprocessing.image_channels
     return evaluate(detector, ground_truth, max_det=max_det, channels=channels, progress=progress)
+
+
+def evaluate_outputs(
+    output_of: Callable[[int], NDArray[np.float32]],
+    contract: ModelContract,
+    ground_truth: GroundTruth,
+    *,
+    conf: float = 0.001,
+    iou: float = 0.7,
+    max_det: int = 300,
+    progress: Progress | None = None,
+) -> AccuracyResult:
+    """The accuracy of a model whose outputs were computed elsewhere, by the same rules as `evaluate_onnx`.
+
+    `output_of(i)` is the model's output for the image i of the ground truth, of the shape in `contract`, letterboxed as
+    the contract says.
+
+    Raises:
+        OutputContractError: an output has another shape.
+        LabelError, UnreadableImageError, MissingExtraError: see `evaluate`.
+    """
+    preprocessing = contract.preprocessing
+    total, detections = len(ground_truth.image_paths), []
+    for index, path in enumerate(ground_truth.image_paths):
+        size = image_size(read_for(path, preprocessing), preprocessing.image_channels)
+        geometry = LetterboxGeometry.fit(size, preprocessing.imgsz)
+        detections.append(
+            detections_from_output(
+                output_of(index),
+                contract,
+                geometry,
+                conf=conf,
+                iou=iou,
+                max_det=max_det,
+                multi_label=True,
+                clip=False,
+            )
+        )
+        if progress is not None:
+            progress(len(detections), total)
+    return score(detections, ground_truth, max_det=max_det)
 
 
 def _coco_evaluation(ground_truth: GroundTruth, detections: list[Detections], max_det: int) -> Any:

@@ -37,6 +37,10 @@ class GroundTruth:
         """Labelled boxes in all images together."""
         return sum(map(len, self.boxes))
 
+    def first(self, count: int) -> GroundTruth:
+        """The first `count` images alone."""
+        return GroundTruth(self.image_paths[:count], self.boxes[:count], self.class_ids[:count], self.names)
+
     @classmethod
     def from_yolo(cls, image_paths: Sequence[Path], names: Sequence[str], channels: int = 3) -> GroundTruth:
         """The boxes of the images' YOLO label files (see edgegd.data.labels); no label file means no boxes.

@@ -21,6 +21,7 @@ from edgegd.cli.json_output import json_text
 from edgegd.cli.latency import latency
 from edgegd.cli.output_stream import OutputStream
 from edgegd.cli.predict import predict
+from edgegd.cli.prove import prove
 from edgegd.cli.recipe import recipe
 from edgegd.cli.run import run
 from edgegd.cli.search import search
@@ -56,6 +57,7 @@ for command in (
     run,
     *stage_commands(),
     latency,
+    prove,
     gate,
     baseline,
     search,

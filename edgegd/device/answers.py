@@ -1,4 +1,4 @@
-"""What a device may answer: one description for every message of edgegd.device.latency_worker and of the lock's keeper.
+"""What a device may answer: one description for every message of a worker (latency, tensors) and of the lock's keeper.
 
 A device is not trusted. It may be broken, run another program, or lie: an answer is looked at whole (types, finite
 numbers, plausible ranges, lengths) before anything of it is used, and what is wrong with it is said with the device's
@@ -14,6 +14,7 @@ from typing import Any
 
 from edgegd.errors import WorkerError
 from edgegd.foreign_text import one_line
+from edgegd.limits import MESSAGE_BYTES
 
 Check = Callable[[Any, str], None]
 """check(value, where): raises _Wrong unless the value is as described."""
@@ -34,8 +35,8 @@ class _Wrong(Exception):
 def check_answer(kind: str, answer: Mapping[str, Any], device: str) -> None:
     """Raises WorkerError that names the device unless `answer` is one to the message `kind`.
 
-    Kinds: hello, configure, warm_up, run, burst, concurrent, paced, memory, profile (edgegd.device.latency_worker),
-    lock, unlock (edgegd.device.lock_keeper), error (any of them).
+    Kinds: hello, configure, warm_up, run, burst, concurrent, paced, memory, profile (edgegd.device.latency_worker);
+    open, compute, values, done (edgegd.device.tensor_worker); lock, unlock (edgegd.device.lock_keeper); error (any).
     """
     try:
         ANSWERS[kind](answer, "")
@@ -161,6 +162,7 @@ def record(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
     return check
 
 
+_BASE64 = text(MESSAGE_BYTES, r"[A-Za-z0-9+/]*={0,2}")
 _NAME, _WORDS, _LONG = text(1000), text(10_000), text(4_000_000)
 _BOOL = one_of(True, False)
 _MS = number(0, HOUR_NS / 1e6)
@@ -170,6 +172,7 @@ _COUNT = whole(0, 1 << 63)
 _CORES = 100_000
 _CPU_NS = whole(0, 24 * HOUR_NS * _CORES)
 _VERSION = text(100, r"[\w.+~!-]+")
+_SHA256 = text(64, r"[0-9a-f]{64}")
 _TENSOR = many(lambda value, where: (_NAME if isinstance(value, str) else whole(0, 1 << 40))(value, where), 1, 20)
 
 
@@ -299,7 +302,7 @@ ANSWERS: dict[str, Check] = {
                 },
             ),
         },
-        {"model_sha256": text(64, r"[0-9a-f]{64}"), "ready": one_of(True)},
+        {"model_sha256": _SHA256, "ready": one_of(True)},
     ),
     "warm_up": record(
         {"stable": _BOOL},
@@ -322,9 +325,29 @@ ANSWERS: dict[str, Check] = {
     "burst": record({"durations_ns": many(_DURATION, 1, 50_000_000)}),
     "memory": record({"peak_bytes": whole(1, 1 << 50)}),
     "profile": _profile,
+    "open": record({"opened": one_of(True), "onnxruntime": _VERSION}),
+    "compute": record(
+        {
+            "computed": _BOOL,
+            "tensors": by_name(
+                record(
+                    {
+                        "sha256": _SHA256,
+                        "dtype": one_of("uint8", "float32"),
+                        "shape": many(whole(0, 1 << 40), 0, 20),
+                    }
+                ),
+                100_000,
+            ),
+        }
+    ),
+    "values": record(
+        {"values": by_name(record({"data": _BASE64, "columns": or_none(_BASE64)}), 100_000)},
+    ),
+    "done": record({"done": one_of(True)}),
     "lock": lambda value, where: record(
         *(({"held_by": _WORDS},) if "held_by" in value else ({"locked": one_of(True)},))
     )(value, where),
     "unlock": record({"locked": one_of(False)}),
-    "error": record({"error": _LONG}, {"about": one_of("model", "hash", "onnxruntime", "protocol", "worker")}),
+    "error": record({"error": _LONG}, {"about": one_of("model", "hash", "onnxruntime", "protocol", "space", "worker")}),
 }

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from edgegd.variants import QUANTIZED, VARIANTS, edge_file
 
 if TYPE_CHECKING:
     from edgegd.pipeline.run_folder import RunFolder
+
+_LONGEST_TARGET = 100  # characters of a target in a file's name, which may have 255
 
 
 class Artifact(str):
@@ -54,6 +58,16 @@ ACCURACY = Artifact("accuracy.json", "accuracy")
 LATENCY = Artifact("latency.json", "latency")
 REPORT = Artifact("report.json", "report")
 REPORT_TEXT = Artifact("report.md", "report")
+
+
+def of_target(kind: str, target: str, stage: str) -> Artifact:
+    """The artifact of one target, KIND-TARGET.json, whatever characters its name or URL has and however long it is."""
+    name = quote(target, safe="")
+    if len(name) > _LONGEST_TARGET:
+        name = f"{name[:_LONGEST_TARGET]}-{sha256(target.encode()).hexdigest()[:12]}"
+    return Artifact(f"{kind}-{name}.json", stage)
+
+
 MODEL_READS = (FLOAT_MODEL, PLAN, PTQ_STATE, QAT_STATE)
 """What a stage reads that puts all models of a run together in torch, beside edgegd.pipeline.stored.adapted_reads."""
 STATES = {"ptq": PTQ_STATE, "qat": QAT_STATE}

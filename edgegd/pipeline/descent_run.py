@@ -22,9 +22,9 @@ from edgegd.detectors.student import Student
 from edgegd.errors import NaNLossError
 from edgegd.pipeline.artifacts import DATA
 from edgegd.pipeline.as_recorded import require_as_recorded
-from edgegd.pipeline.models import selection_truth, torch_detections
+from edgegd.pipeline.models import torch_detections
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
-from edgegd.pipeline.stored import stored_dataset
+from edgegd.pipeline.stored import selection_truth, stored_dataset
 from edgegd.progress import Progress
 from edgegd.recipe.training import TrainSection
 from edgegd.report.words import percent

@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from urllib.parse import quote
 
 from edgegd.errors import EdgegdError
 from edgegd.latency.gate.calibration import Calibration, calibrate, save
 from edgegd.latency.gate.sampling import sample
 from edgegd.latency.measuring.parallel import on_each
 from edgegd.latency.measuring.result import LatencyResult
+from edgegd.pipeline.artifacts import of_target
 from edgegd.pipeline.gate_request import gate_design
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stages.latency import latency_json, measure_run, profile_of_machine
@@ -31,7 +31,7 @@ def latency_on(
     Raises the error of a target that is unknown or emulated, and of a result that could not be stored, before anything
     is measured.
     """
-    files = {name: folder.artifact(f"latency-{quote(name, safe='')}.json") for name in targets}
+    files = {name: folder.artifact(of_target("latency", name, "latency")) for name in targets}
     for file in files.values():
         require_appendable(file)
     with ExitStack() as stack:

@@ -10,15 +10,13 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from edgegd.accuracy.ground_truth import GroundTruth
-from edgegd.data.contents import current_boxes
 from edgegd.detectors.activation_swap import ActivationSwap, require_swapped
 from edgegd.detectors.deployment import class_names, deploy, input_channels, model_stride, output_kind, trace_detector
 from edgegd.detectors.float_checkpoint import open_checkpoint
-from edgegd.errors import ActivationError, LabelError
+from edgegd.errors import ActivationError
 from edgegd.pipeline.artifacts import ACTIVATION, ADAPTED_MODEL, FLOAT_MODEL, STATES, as_made
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stored import adapted_reads, stored_contents, stored_dataset, stored_plan
+from edgegd.pipeline.stored import adapted_reads, stored_plan
 from edgegd.plan.quant_plan import require_plan_fits
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.stored_state import load_state
@@ -28,36 +26,6 @@ from edgegd.runtime.images import read_for
 from edgegd.runtime.letterbox import preprocess
 
 _BATCH = 8  # images at a time in torch: enough to amortise the calls, little memory
-
-
-def measured_truth(folder: RunFolder) -> GroundTruth:
-    """The boxes of the images on which the run reports; see _truth."""
-    return _truth(folder, stored_dataset(folder).measured_images)
-
-
-def selection_truth(folder: RunFolder) -> GroundTruth:
-    """The boxes of the images on which a training's epochs are compared; see _truth."""
-    return _truth(folder, stored_dataset(folder).selection_images)
-
-
-def _truth(folder: RunFolder, images: Sequence[Path]) -> GroundTruth:
-    """The boxes of as many `images` as the recipe's accuracy section says, as stage `data` recorded them.
-
-    Raises MissingArtifactError where a label file has changed since, and as GroundTruth.from_yolo.
-    """
-    dataset, count = stored_dataset(folder), folder.recipe.accuracy.images
-    images, contents = list(images)[: count or None], stored_contents(folder)
-    for image in images:
-        current_boxes(image, contents[image], len(dataset.names))
-    truth = GroundTruth.from_yolo(images, dataset.names, dataset.channels)
-    for image, boxes in zip(images, truth.boxes, strict=True):
-        if len(boxes) != contents[image].boxes:
-            raise LabelError(
-                f"{image} is measured with other boxes than stage `data` recorded.",
-                expected=str(contents[image].boxes),
-                found=str(len(boxes)),
-            )
-    return truth
 
 
 def float_model(folder: RunFolder) -> Any:

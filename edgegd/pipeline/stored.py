@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 
-from edgegd.data.contents import ImageContent
+from edgegd.accuracy.ground_truth import GroundTruth
+from edgegd.data.contents import ImageContent, current_boxes
 from edgegd.data.dataset import Dataset
+from edgegd.errors import LabelError
 from edgegd.export.load_onnx import load_onnx
 from edgegd.pipeline.artifacts import (
     ACTIVATION,
@@ -54,6 +57,36 @@ def stored_contents(folder: RunFolder) -> dict[Path, ImageContent]:
         data = folder.read_json(DATA)
         images = stored_dataset(folder).images
         return {image: ImageContent(*row) for image, row in zip(images, data["contents"], strict=True)}
+
+
+def measured_truth(folder: RunFolder) -> GroundTruth:
+    """The boxes of the images on which the run reports; see _truth."""
+    return _truth(folder, stored_dataset(folder).measured_images)
+
+
+def selection_truth(folder: RunFolder) -> GroundTruth:
+    """The boxes of the images on which a training's epochs are compared; see _truth."""
+    return _truth(folder, stored_dataset(folder).selection_images)
+
+
+def _truth(folder: RunFolder, images: Sequence[Path]) -> GroundTruth:
+    """The boxes of as many `images` as the recipe's accuracy section says, as stage `data` recorded them.
+
+    Raises MissingArtifactError where a label file has changed since, and as GroundTruth.from_yolo.
+    """
+    dataset, count = stored_dataset(folder), folder.recipe.accuracy.images
+    images, contents = list(images)[: count or None], stored_contents(folder)
+    for image in images:
+        current_boxes(image, contents[image], len(dataset.names))
+    truth = GroundTruth.from_yolo(images, dataset.names, dataset.channels)
+    for image, boxes in zip(images, truth.boxes, strict=True):
+        if len(boxes) != contents[image].boxes:
+            raise LabelError(
+                f"{image} is measured with other boxes than stage `data` recorded.",
+                expected=str(contents[image].boxes),
+                found=str(len(boxes)),
+            )
+    return truth
 
 
 def adapted_reads(folder: RunFolder) -> tuple[Artifact, ...]:

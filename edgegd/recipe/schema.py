@@ -12,6 +12,7 @@ from edgegd.limits import IMAGE_FILES, LARGEST_SEED, SIDE_PX, THREADS
 from edgegd.network_size import NetworkSize, network_size
 from edgegd.plan.profiles import TABLES
 from edgegd.recipe.option import option
+from edgegd.recipe.prove import ProveSection
 from edgegd.recipe.training import TrainSection
 
 SCHEMA_VERSION = 1
@@ -289,4 +290,5 @@ class Recipe:
     accuracy: AccuracySection = field(default_factory=AccuracySection)
     latency: LatencySection = field(default_factory=LatencySection)
     gate: GateSection = field(default_factory=GateSection)
+    prove: ProveSection = field(default_factory=ProveSection)
     target: TargetSection = field(default_factory=TargetSection)

@@ -1,18 +1,21 @@
-"""Gates as JUnit XML, which CI servers show: one test case a gate.
+"""Gates, and proofs of a device, as JUnit XML, which CI servers show: one test case a gate, a limit or a file's codes.
 
 A REGRESSED gate is a `failure`; so is an INCONCLUSIVE one, of its own type, because a CI must not go green on what the
-data do not bear out. An INVALID gate, which could not be judged, is an `error`.
+data do not bear out. An INVALID gate, which could not be judged, is an `error`. A limit that was not measured is
+an `error` too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from edgegd.atomic_files import write_atomically
 from edgegd.foreign_text import one_line, printable
 from edgegd.latency.statistics.verdict import StaticGate, Verdict
+from edgegd.report.device import codes_sentence
 from edgegd.report.latency_table import Gate, describe, gates_table
 
 _ELEMENTS = {Verdict.REGRESSED: "failure", Verdict.INCONCLUSIVE: "failure", Verdict.INVALID: "error"}
@@ -39,6 +42,46 @@ def junit_xml(gates: Sequence[Gate], suite: str = "edgegd gate") -> bytes:
                 case, _ELEMENTS[gate.verdict], type=gate.verdict.value, message=printable(_reason(gate))
             ).text = text
         cases.append(case)
+    return _document(cases, suite)
+
+
+def write_junit(path: Path, gates: Sequence[Gate], suite: str = "edgegd gate") -> None:
+    """Writes `junit_xml` to a file, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, junit_xml(gates, suite))
+
+
+def proof_xml(proof: Mapping[str, Any]) -> bytes:
+    """The same of device-TARGET.json (edgegd.pipeline.proof): a case for each limit and for the codes of each file."""
+    cases = []
+    for limit in proof["limits"]:
+        kind = "" if limit["passed"] else "error" if limit["found"] is None else "failure"
+        cases.append(_case(proof, f"{limit['name']} {limit['limit']:g}", kind, limit["reason"]))
+    for name, codes in proof["codes"].items():
+        same = codes["differing"] == 0 and codes["equal_outputs"]
+        cases.append(_case(proof, f"codes of {name}", "" if same else "failure", codes_sentence(name, codes)))
+    return _document(cases, "edgegd prove")
+
+
+def write_proof(path: Path, proof: Mapping[str, Any]) -> None:
+    """Writes `proof_xml` to a file, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, proof_xml(proof))
+
+
+def _case(proof: Mapping[str, Any], name: str, kind: str, reason: str) -> ElementTree.Element:
+    """A test case; `kind` is failure, error, or empty where it passed."""
+    full = one_line(f"{name} on {proof['target']}")
+    case = ElementTree.Element("testcase", classname="edgegd.device", name=full)
+    if kind:
+        verdict = "NOT MEASURED" if kind == "error" else "FAILED"
+        ElementTree.SubElement(case, kind, type=verdict, message=printable(reason)).text = printable(reason)
+    else:
+        ElementTree.SubElement(case, "system-out").text = printable(reason)
+    return case
+
+
+def _document(cases: Sequence[ElementTree.Element], suite: str) -> bytes:
     counts = {
         "tests": len(cases),
         "failures": sum(case.find("failure") is not None for case in cases),
@@ -50,12 +93,6 @@ def junit_xml(gates: Sequence[Gate], suite: str = "edgegd gate") -> bytes:
     ElementTree.SubElement(root, "testsuite", {"name": suite} | numbers).extend(cases)
     ElementTree.indent(root)
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
-
-
-def write_junit(path: Path, gates: Sequence[Gate], suite: str = "edgegd gate") -> None:
-    """Writes `junit_xml` to a file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, junit_xml(gates, suite))
 
 
 def _reason(gate: Gate) -> str:

@@ -41,6 +41,20 @@ def examine(target: Target, install: str) -> tuple[CheckItem, ...]:
     )
 
 
+def require_software(machine: Mapping[str, Any], device: str) -> None:
+    """DeviceSoftwareError where a machine, by its facts (latency_worker.machine_facts), lacks Python, numpy or
+    onnxruntime, or has one that is too old."""
+    missing = [item for item in _software(machine, "") if item.level == "missing"]
+    if missing:
+        needed = (("Python", OLDEST_PYTHON), ("numpy", (1,)), ("onnxruntime", worker.OLDEST_ONNXRUNTIME))
+        raise DeviceSoftwareError(
+            f"{device} lacks what a worker needs.",
+            found="; ".join(f"{item.subject} {item.found}" for item in missing),
+            expected=", ".join(f"{name} {'.'.join(map(str, oldest))} or later" for name, oldest in needed),
+            mend="install them on the device; `edgegd target check` shows the command",
+        )
+
+
 def _software(machine: Mapping[str, Any], install: str) -> Iterator[CheckItem]:
     for subject, oldest, mend in (
         ("Python", OLDEST_PYTHON, "install a newer one there, and name it: edgegd target add ... --python PROGRAM"),

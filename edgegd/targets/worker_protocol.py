@@ -10,7 +10,14 @@ from edgegd.device import latency_worker
 from edgegd.device.answers import check_answer, device_of
 from edgegd.device.latency_worker import PROTOCOL
 from edgegd.device.threads import ThreadSetting
-from edgegd.errors import DeviceSoftwareError, EdgegdError, OnnxUnreadableError, ProtocolError, WorkerError
+from edgegd.errors import (
+    DeviceSoftwareError,
+    DeviceSpaceError,
+    EdgegdError,
+    OnnxUnreadableError,
+    ProtocolError,
+    WorkerError,
+)
 from edgegd.foreign_text import one_line
 from edgegd.targets.base import Worker
 
@@ -99,9 +106,9 @@ def configure(
 def ask(worker: Worker, message: dict[str, Any], duration_s: float) -> dict[str, Any]:
     """A worker's answer to a message that keeps it busy for `duration_s`, after it was checked whole.
 
-    Raises OnnxUnreadableError where the model cannot be timed, DeviceSoftwareError where the device lacks a usable
-    onnxruntime, ProtocolError for a worker of another version, WorkerError where the worker dies, hangs or fails, and
-    where its answer cannot be true (edgegd.device.answers).
+    Raises OnnxUnreadableError where the model cannot be run, DeviceSoftwareError where the device lacks a usable
+    onnxruntime, DeviceSpaceError where its disk is full, ProtocolError for a worker of another version, WorkerError
+    where the worker dies, hangs or fails, and where its answer cannot be true (edgegd.device.answers).
     """
     kind, device = next(iter(message)), device_of(worker)
     worker.send(message)
@@ -134,7 +141,7 @@ def _reported(kind: str, device: str, about: str, found: str) -> EdgegdError:
     """The error that a worker's own report of a failure stands for."""
     if about == "model":
         return OnnxUnreadableError(
-            f"{device}: onnxruntime cannot time this model.",
+            f"{device}: onnxruntime cannot run this model.",
             found=found,
             expected="an ONNX model with static float32 or uint8 inputs",
             mend="export the model again",
@@ -148,10 +155,17 @@ def _reported(kind: str, device: str, about: str, found: str) -> EdgegdError:
         )
     if about == "protocol":
         return _protocol_error(device, found)
+    if about == "space":
+        return DeviceSpaceError(
+            f"{device}: its disk is full.",
+            found=found,
+            expected="space for what is computed there",
+            mend="free some space there and run the same command again: it goes on where it stopped",
+        )
     if about == "hash":
         return _other_file(device, found)
     return WorkerError(
-        f"{device}: the latency worker reports a failure.",
+        f"{device}: the worker reports a failure.",
         expected=f"an answer to {kind}",
         found=found,
         mend="run `edgegd doctor` on the machine that is measured",

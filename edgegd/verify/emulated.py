@@ -79,7 +79,7 @@ def compare_cpus(model: Path, cpus: Sequence[EmulatedCpu], images: Sequence[Path
     with tempfile.TemporaryDirectory(prefix="edgegd-emulation-") as name:
         folder = Path(name)
         np.save(folder / "inputs.npy", np.concatenate(inputs))
-        for side, form in (("here", exact_form(_unsigned_form(model, graph))), ("there", graph)):
+        for side, form in (("here", exact_form(unsigned_form(model, graph))), ("there", graph)):
             (folder / side).mkdir()
             onnx.save(form, folder / side / _PLAIN)
             onnx.save(with_codes_as_outputs(form), folder / side / _EXPOSED)
@@ -100,8 +100,12 @@ def compare_cpus(model: Path, cpus: Sequence[EmulatedCpu], images: Sequence[Path
     return comparisons
 
 
-def _unsigned_form(path: Path, graph: Any) -> Any:
-    """The uint8 form: x86 adds int8 codes with another rounding of ties than uint8 ones and than ARM."""
+def unsigned_form(path: Path, graph: Any) -> Any:
+    """The uint8 form of a file, which must be loaded as `graph`; that of an edge file is made from its portable file.
+
+    x86 adds int8 codes with another rounding of ties than uint8 ones and than ARM. EmulationError where the portable
+    file is not beside the edge file.
+    """
     from edgegd.export.edge import build_edge
     from edgegd.runtime.contract import ModelContract
 

@@ -46,6 +46,7 @@ _CHEAP: dict[tuple[str, ...], dict[str, str]] = {
     ("latency", "calibrate"): {"--target": BOARD, "--launches": "10"},
     ("latency", "plot"): {"--output": "new.png"},
     ("qat",): {},
+    ("prove",): {"--target": BOARD},
     ("emulate",): {"--images": "1", "--cpu": "haswell"},
 }
 """What keeps a command within seconds."""

@@ -43,6 +43,7 @@ _COMMANDS: tuple[_Form, ...] = (
         (*_READY, "warm_up", "run", "run"),
         ("home/.local/share/edgegd",),
     ),
+    (("prove", "run", "--target", "TARGET"), ("hello", "open", "compute", "values", "done", "configure"), ("run",)),
 )
 """Command line, the messages that it sends, what it owns."""
 _NEW = ("run", "tiny.yaml", "--run-dir", "new", "--until")

@@ -198,7 +198,7 @@ def test_unusable_models_are_named(make_model: Any, tmp_path: Path) -> None:
         measure({"fp32": tmp_path / "missing.onnx"}, QUICK, LocalTarget())
     truncated = tmp_path / "truncated.onnx"
     truncated.write_bytes(make_model("whole").read_bytes()[:200])
-    with pytest.raises(OnnxUnreadableError, match="cannot time this model"):
+    with pytest.raises(OnnxUnreadableError, match="cannot run this model"):
         measure({"fp32": truncated}, QUICK, LocalTarget())
 
 

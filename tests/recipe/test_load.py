@@ -205,6 +205,8 @@ def values_of(section: type) -> st.SearchStrategy[Any]:
             arguments[name] = st.text()
         elif kind == list[str]:
             arguments[name] = st.lists(st.text(), max_size=3)
+        elif kind == int | None:
+            arguments[name] = st.none() | st.integers(low, high)
         elif kind == float | None:
             arguments[name] = st.none() | st.floats(low, high, allow_nan=False, allow_infinity=False)
         else:

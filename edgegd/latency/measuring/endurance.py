@@ -27,11 +27,13 @@ _MODEL = "model"
 
 @dataclass(frozen=True)
 class Burst:
-    """Of each launch: the time to load the model and the durations of the first inferences, in ms, not warmed up."""
+    """Of each launch: the time to load the model and the durations of the first inferences, in ms, not warmed up, and
+    the most memory that its process had resident until then."""
 
     target: str
     load_ms: tuple[float, ...]
     durations_ms: tuple[tuple[float, ...], ...]
+    peak_bytes: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of every field, and the medians over the launches."""
@@ -83,15 +85,17 @@ def measure_burst(model: Path, design: Design, target: Target, inferences: int =
     """The first `inferences` of `design.launches` fresh processes; errors as `run_launch`."""
     loads: list[float] = []
     durations: list[tuple[float, ...]] = []
+    peaks: list[int] = []
     with target.lock():
         delivered = deliver({_MODEL: model}, target)
         for _ in range(design.launches):
             with closing(target.start_worker(WORKER_FILE)) as worker:
                 ready = configure(worker, delivered.paths[_MODEL], design, delivered.files[_MODEL].sha256)
                 answer = ask(worker, {"burst": inferences}, 0)
+                peaks.append(ask(worker, {"memory": True}, 0)["peak_bytes"])
             loads.append(ready["load_ms"])
             durations.append(tuple(ns / 1e6 for ns in answer["durations_ns"]))
-    return Burst(target.name, tuple(loads), tuple(durations))
+    return Burst(target.name, tuple(loads), tuple(durations), tuple(peaks))
 
 
 def measure_sustained(

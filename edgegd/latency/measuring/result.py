@@ -13,6 +13,8 @@ from edgegd.latency.measuring.record import Block, Measurement
 from edgegd.recipe.schema import LatencySection
 
 CONFIDENCE = 0.95
+AS_GOOD = "FP32 is as good here"
+"""What is said where no quantized file is shown to be faster than FP32 on a device."""
 RESAMPLES = 2000
 
 
@@ -28,6 +30,11 @@ class ModelLatency:
     speedup_low: float
     speedup_high: float
     model_sha256: str
+
+    @property
+    def pays(self) -> bool:
+        """Whether it is shown to be faster than the reference: the whole interval of its speedup lies above 1."""
+        return self.speedup_low > 1
 
 
 @dataclass(frozen=True)

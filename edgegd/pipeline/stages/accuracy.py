@@ -7,9 +7,9 @@ import dataclasses
 from edgegd.accuracy.bootstrap import compare
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
 from edgegd.pipeline.artifacts import ACCURACY, DATA, PORTABLE
-from edgegd.pipeline.models import measured_truth
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Stage
+from edgegd.pipeline.stored import measured_truth
 from edgegd.progress import Progress
 from edgegd.variants import VARIANTS
 from edgegd.verify.exact_session import load_exact

@@ -27,6 +27,7 @@ from edgegd.pipeline.tuning import tunings
 from edgegd.progress import Progress
 from edgegd.recipe.schema import Recipe
 from edgegd.report.build import build_report
+from edgegd.report.device import device_text
 from edgegd.report.markdown import to_markdown
 
 _REPORTED = {
@@ -48,6 +49,12 @@ def run_report(folder: RunFolder, progress: Progress) -> None:
 def _write_report(folder: RunFolder) -> None:
     stages = {name: folder.read_json(artifact) for name, artifact in _REPORTED.items()}
     stages["profiles"] = {profile: folder.read_json(f"verify-{profile}.json") for profile in verified_profiles(folder)}
+    stages["devices"] = {}
+    for artifact in proofs(folder):
+        with as_made(folder, artifact):
+            proof = folder.read_json(artifact)
+            device_text(proof)
+            stages["devices"][proof["target"]] = proof
     stages["tuning"] = [folder.read_json(artifact) for artifact in tunings(folder)]
     if _swap_reads(folder):
         stages["swap"] = {
@@ -59,6 +66,11 @@ def _write_report(folder: RunFolder) -> None:
     folder.write(REPORT_TEXT, to_markdown(report).encode())
 
 
+def proofs(folder: RunFolder) -> list[Artifact]:
+    """What `edgegd prove` has left in the folder, a file a target."""
+    return [Artifact(path.name, "prove") for path in sorted(folder.path.glob("device-*.json"))]
+
+
 def _swap_reads(folder: RunFolder) -> tuple[Artifact, ...]:
     return (ACTIVATION, ADAPTATION) if adapted_reads(folder) else ()
 
@@ -68,6 +80,7 @@ def _report_sources(folder: RunFolder) -> Any:
     return {
         "sources": sources_hash(only="report"),
         "profiles": verified_profiles(folder),
+        "devices": {artifact: sha256_of(folder.artifact(artifact)) for artifact in proofs(folder)},
         "target": folder.target.to_json(),
         "tunings": {name: sha256_of(folder.artifact(name)) for name in tunings(folder)},
     }

@@ -7,6 +7,7 @@ from edgegd.report.sections import (
     activation_swap,
     classes,
     descent,
+    devices,
     parity,
     proof,
     ranges,
@@ -15,4 +16,4 @@ from edgegd.report.sections import (
     threads,
 )
 
-SECTIONS = (ship, classes, activation_swap, descent, parity, proof, threads, refinement, ranges)
+SECTIONS = (ship, devices, classes, activation_swap, descent, parity, proof, threads, refinement, ranges)
