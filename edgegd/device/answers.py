@@ -34,7 +34,7 @@ class _Wrong(Exception):
 def check_answer(kind: str, answer: Mapping[str, Any], device: str) -> None:
     """Raises WorkerError that names the device unless `answer` is one to the message `kind`.
 
-    Kinds: hello, configure, warm_up, run, burst, memory, profile (edgegd.device.latency_worker), lock, unlock
+    Kinds: hello, configure, warm_up, run, burst, memory, profile, runtime, outputs (edgegd.device.latency_worker), lock, unlock
     (edgegd.device.lock_keeper), error (any of them).
     """
     try:
@@ -281,10 +281,12 @@ ANSWERS: dict[str, Check] = {
     "run": _block,
     "burst": record({"durations_ns": many(_DURATION, 1, 50_000_000)}),
     "memory": record({"peak_bytes": whole(1, 1 << 50)}),
+    "runtime": record({"version": _VERSION}),
+    "outputs": record({"shape": many(whole(1, 1 << 40), 3, 3)}),
     "profile": _profile,
     "lock": lambda value, where: record(
         *(({"held_by": _WORDS},) if "held_by" in value else ({"locked": one_of(True)},))
     )(value, where),
     "unlock": record({"locked": one_of(False)}),
-    "error": record({"error": _LONG}, {"about": one_of("model", "hash", "onnxruntime", "protocol", "worker")}),
+    "error": record({"error": _LONG}, {"about": one_of("model", "hash", "onnxruntime", "runtime", "protocol", "worker")}),
 }

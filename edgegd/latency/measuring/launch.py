@@ -22,19 +22,23 @@ Emit = Callable[[Launch | Block], None]
 
 @dataclass(frozen=True)
 class Delivered:
-    """Models on a target: name -> path there, and name -> what the file is. The first is the reference."""
+    """Models on a target: name -> path there, and name -> what the file is. The first is the reference.
+
+    `workers` are the programs of models that other runtimes run (name -> file here).
+    """
 
     target: Target
     paths: Mapping[str, str]
     files: Mapping[str, ModelFile]
+    workers: Mapping[str, Path]
 
 
-def deliver(models: Mapping[str, Path], target: Target) -> Delivered:
-    """Makes `models` (name -> ONNX file) available on the target; OnnxUnreadableError for one that is missing."""
+def deliver(models: Mapping[str, Path], target: Target, workers: Mapping[str, Path] | None = None) -> Delivered:
+    """Makes `models` (name -> file) available on the target; OnnxUnreadableError for one that is missing."""
     if not models:
         raise ValueError("nothing to measure: give at least one model")
     files = {name: model_file(path) for name, path in models.items()}
-    return Delivered(target, {name: target.deliver(path) for name, path in models.items()}, files)
+    return Delivered(target, {name: target.deliver(path) for name, path in models.items()}, files, workers or {})
 
 
 def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit, *, require_stable: bool) -> None:
@@ -48,7 +52,8 @@ def run_launch(delivered: Delivered, design: Design, number: int, emit: Emit, *,
         workers: dict[str, Worker] = {}
         answers: dict[str, dict[str, Any]] = {}
         for name in design.order(names, number, 0)[: len(names)]:
-            workers[name] = stack.enter_context(closing(delivered.target.start_worker(WORKER_FILE)))
+            program = delivered.workers.get(name, WORKER_FILE)
+            workers[name] = stack.enter_context(closing(delivered.target.start_worker(program)))
             ready = configure(workers[name], delivered.paths[name], design, delivered.files[name].sha256)
             warm_up = ask(workers[name], {"warm_up": design.warmup_s}, design.warmup_s)
             answers[name] = {key: ready[key] for key in ("load_ms", "inputs", "machine", "session")}
