@@ -18,6 +18,8 @@ from edgegd.foreign_text import one_line
 Check = Callable[[Any, str], None]
 """check(value, where): raises _Wrong unless the value is as described."""
 
+FAULTS = ("model", "hash", "onnxruntime", "runtime", "protocol", "worker")
+"""What a worker may say that its failure is about."""
 HOUR_NS = 3_600_000_000_000
 """Longer than any single inference."""
 _SHOWN = 80
@@ -34,8 +36,8 @@ class _Wrong(Exception):
 def check_answer(kind: str, answer: Mapping[str, Any], device: str) -> None:
     """Raises WorkerError that names the device unless `answer` is one to the message `kind`.
 
-    Kinds: hello, configure, warm_up, run, burst, memory, profile, runtime, outputs (edgegd.device.latency_worker), lock, unlock
-    (edgegd.device.lock_keeper), error (any of them).
+    Kinds: hello, configure, warm_up, run, burst, memory, profile, runtime, outputs (edgegd.device.latency_worker),
+    lock, unlock (edgegd.device.lock_keeper), error (any of them).
     """
     try:
         ANSWERS[kind](answer, "")
@@ -288,5 +290,5 @@ ANSWERS: dict[str, Check] = {
         *(({"held_by": _WORDS},) if "held_by" in value else ({"locked": one_of(True)},))
     )(value, where),
     "unlock": record({"locked": one_of(False)}),
-    "error": record({"error": _LONG}, {"about": one_of("model", "hash", "onnxruntime", "runtime", "protocol", "worker")}),
+    "error": record({"error": _LONG}, {"about": one_of(*FAULTS)}),
 }

@@ -77,8 +77,8 @@ def ask(worker: Worker, message: dict[str, Any], duration_s: float) -> dict[str,
     """A worker's answer to a message that keeps it busy for `duration_s`, after it was checked whole.
 
     Raises OnnxUnreadableError where the model cannot be timed, DeviceSoftwareError where the device lacks a usable
-    onnxruntime or another runtime that is asked for, ProtocolError for a worker of another version, WorkerError where the worker dies, hangs or fails, and
-    where its answer cannot be true (edgegd.device.answers).
+    onnxruntime, or another runtime that is asked for, ProtocolError for a worker of another version, WorkerError where
+    the worker dies, hangs or fails, and where its answer cannot be true (edgegd.device.answers).
     """
     kind, device = next(iter(message)), device_of(worker)
     worker.send(message)

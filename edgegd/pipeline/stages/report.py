@@ -19,6 +19,7 @@ from edgegd.pipeline.artifacts import (
     Artifact,
     as_made,
 )
+from edgegd.pipeline.beside_latency import stored_beside
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
@@ -47,6 +48,7 @@ def run_report(folder: RunFolder, progress: Progress) -> None:
 def _write_report(folder: RunFolder) -> None:
     stages = {name: folder.read_json(artifact) for name, artifact in _REPORTED.items()}
     stages["profiles"] = {profile: folder.read_json(f"verify-{profile}.json") for profile in verified_profiles(folder)}
+    stages["beside"] = stored_beside(folder)
     if _swap_reads(folder):
         stages["swap"] = {
             "choice": folder.read_json(ACTIVATION),
@@ -66,6 +68,7 @@ def _report_sources(folder: RunFolder) -> Any:
     return {
         "sources": sources_hash(only="report"),
         "profiles": verified_profiles(folder),
+        "beside": stored_beside(folder),
         "target": folder.target.to_json(),
     }
 

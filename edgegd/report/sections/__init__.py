@@ -5,6 +5,7 @@ Each module has a TITLE and `text(report)`, the section as Markdown; an empty te
 
 from edgegd.report.sections import (
     activation_swap,
+    beside,
     classes,
     descent,
     parity,
@@ -14,4 +15,4 @@ from edgegd.report.sections import (
     ship,
 )
 
-SECTIONS = (ship, classes, activation_swap, descent, parity, proof, refinement, ranges)
+SECTIONS = (ship, beside, classes, activation_swap, descent, parity, proof, refinement, ranges)
