@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from edgegd.errors import MissingExtraError
 from edgegd.pipeline.artifacts import Artifact
@@ -28,12 +29,17 @@ class Beside:
     def versions(self) -> dict[str, str]:
         """The packages that make the model, and their versions on this machine."""
         versions = {}
-        for package in ("ultralytics", *(Requirement(one).name for one in self.needs.values())):
+        for package in ("ultralytics", *sorted(self.packages)):
             try:
                 versions[package] = version(package)
             except PackageNotFoundError:
                 versions[package] = "absent"
         return versions
+
+    @property
+    def packages(self) -> set[str]:
+        """The names of the packages that its export needs beside Ultralytics."""
+        return {canonicalize_name(Requirement(one).name) for one in self.needs.values()}
 
     @property
     def calibrates(self) -> bool:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +15,7 @@ from edgegd.accuracy.bootstrap import compare
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate
 from edgegd.data.calibration import calibration_images
 from edgegd.device.fingerprint import fingerprint
-from edgegd.device.runtime_workers import worker_files
 from edgegd.errors import UnsupportedModelError
-from edgegd.latency.measuring.record import Design
 from edgegd.pipeline.artifacts import DATA, FLOAT_MODEL, PORTABLE
 from edgegd.pipeline.beside import BESIDE, Beside, accuracy_artifact, model_artifact, stage_name
 from edgegd.pipeline.run_folder import RunFolder
@@ -32,11 +27,10 @@ from edgegd.runtime.detector import Detections, detections_from_output
 from edgegd.runtime.letterbox import preprocess
 from edgegd.runtime.session import load_session
 from edgegd.targets.bounded_run import TooMuchOutputError, run_bounded
-from edgegd.targets.local import LocalTarget
-from edgegd.targets.worker_protocol import ask, configure
+from edgegd.targets.other_runtime import running
 from edgegd.variants import VARIANTS
 
-THREADS = 2
+_THREADS = 2
 
 
 def _run(name: str, folder: RunFolder, progress: Progress) -> None:
@@ -126,38 +120,12 @@ def _evaluate(folder: RunFolder, name: str, contract: ModelContract, progress: P
     from edgegd.pipeline.models import validation_truth
 
     settings, truth = folder.recipe.accuracy, validation_truth(folder)
-    with detector(folder.artifact(model_artifact(name)), BESIDE[name].runtime, contract, settings) as predict:
-        return evaluate(
-            predict,
-            truth,
-            max_det=settings.max_det,
-            channels=contract.preprocessing.image_channels,
-            progress=lambda done, total: progress.update(done, total, f"mAP of {name}"),
-        )
-
-
-@contextmanager
-def detector(path: Path, runtime: str, contract: ModelContract, settings: Any) -> Iterator[Any]:
-    """predict(image) of another runtime's model, which runs in a worker of its own on this machine, as it is timed.
-
-    `contract` is that of the float ONNX file of the same checkpoint; `settings` has conf, iou and max_det. The output
-    may be of the other kind, raw or end2end: its shape tells. Raises as edgegd.targets.worker_protocol.ask.
-    """
-    with (
-        worker_files([runtime]) as files,
-        tempfile.TemporaryDirectory() as folder,
-        closing(LocalTarget().start_worker(files[runtime])) as worker,
-    ):
-        exchanged = {"image": f"{folder}/image.npy", "output": f"{folder}/output.npy"}
-        design = Design(launches=1, quads=1, block_s=0, warmup_s=0, threads=THREADS, spinning=False)
-        configure(worker, str(path.resolve()), design)
+    with running(folder.artifact(model_artifact(name)), BESIDE[name].runtime, _THREADS) as network:
 
         def predict(image: NDArray[np.uint8]) -> Detections:
             pixels, geometry = preprocess(image, contract.preprocessing)
-            np.save(exchanged["image"], pixels)
-            ask(worker, {"outputs": exchanged}, 0)
-            output = np.load(exchanged["output"])
-            kind = "end2end" if output.shape[2] == 6 else "raw"
+            output = network(pixels)
+            kind = "end2end" if output.shape[2] == 6 else "raw"  # not every format has the head that needs no NMS
             return detections_from_output(
                 output,
                 dataclasses.replace(contract, output=OutputContract(kind, output.shape)),
@@ -169,7 +137,13 @@ def detector(path: Path, runtime: str, contract: ModelContract, settings: Any) -
                 clip=False,
             )
 
-        yield predict
+        return evaluate(
+            predict,
+            truth,
+            max_det=settings.max_det,
+            channels=contract.preprocessing.image_channels,
+            progress=lambda done, total: progress.update(done, total, f"mAP of {name}"),
+        )
 
 
 @lru_cache(maxsize=1)  # several runtimes are measured in one run of the command, under the folder's lock
