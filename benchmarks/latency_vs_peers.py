@@ -105,7 +105,8 @@ def other_file(name: str, weights: Path, imgsz: int, form: str, folder: Path, ar
         made_now = out.with_name("partial.zip")
         command = [arguments.peer_python, "-m", "edgegd.detectors.other_export", str(weights), str(made_now)]
         command += ["--format", beside.format, "--imgsz", str(imgsz), str(imgsz)]
-        command += ["--quantize", "8", "--data", str(drawn_set(arguments.work))] if beside.quantize else []
+        command += ["--quantize", str(beside.quantize)] if beside.quantize else []
+        command += ["--data", str(drawn_set(arguments.work))] if beside.calibrates else []
         command += ["--end2end"] if form == "end2end" else []
         subprocess.run(command, check=True, stdout=sys.stderr, env=os.environ | {"PYTHONPATH": str(ROOT)})
         made_now.replace(out)

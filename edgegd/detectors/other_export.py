@@ -53,7 +53,8 @@ def export_other(
     """
     if form == "mnn":
         sys.modules[MNN_LOGGING] = None  # type: ignore[assignment]
-    settings: dict[str, Any] = {"quantize": quantize, "data": str(data)} if quantize else {}
+    settings: dict[str, Any] = {"quantize": quantize} if quantize else {}
+    settings |= {"data": str(data)} if data else {}
     settings |= {"nms": False} if end2end else {}
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(shutil.copy(checkpoint, Path(folder, "model.pt")))  # exporters write beside the checkpoint
