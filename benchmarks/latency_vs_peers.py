@@ -237,7 +237,7 @@ def parse_arguments() -> argparse.Namespace:
     option("--auto", nargs="*", default=[], metavar="MODEL=FILE", help="activation.json of a run with activation auto")
     option("--runtimes", action="store_true", help="other runtimes in the place of other quantizers")
     option("--spinning", action="store_true", help="let idle threads of onnxruntime spin, as is its default")
-    option("--launches", type=int, default=5)
+    option("--launches", type=int, default=5, help="0: only make the files")
     option("--quads", type=int, default=2)
     option("--block-s", type=float, default=0.5)
     option("--work", type=Path, default=ROOT / "runs/latency_vs_peers", help="folder of all files made")
@@ -256,9 +256,10 @@ def main() -> None:
     for model in arguments.models:
         for imgsz in arguments.sizes:
             measure_detector(results, {"model": model, "form": arguments.form, "imgsz": imgsz}, arguments)
-    machine = results.entries[-1]["machine"]
-    print(f"{machine['cpu']}, onnxruntime {machine['onnxruntime']}")
-    print(table(results))
+    if results.entries:
+        machine = results.entries[-1]["machine"]
+        print(f"{machine['cpu']}, onnxruntime {machine['onnxruntime']}")
+        print(table(results))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python -m edgegd.detectors.other_export FLOAT.pt OUT.zip --format ncnn --imgsz 640 640
 
-A program of its own, because these exporters print on stdout from C++, start compilers, and may end the process. MNN's
-tools, when they are imported, install a package for logging with `pip` and report each conversion with the machine's
-identifier to their makers: here that module cannot be imported, which they take as no logging.
+A program of its own, because these exporters print on stdout from C++, start compilers, and may end the process. Two of
+them report to their makers: MNN's tools, when they are imported, install a package for logging with `pip`, and report
+each conversion with the machine's identifier; OpenVINO and NNCF report through openvino_telemetry, with an identifier
+that it writes into the home folder. Here neither module can be imported, which they take as a wish for silence.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from ultralytics import YOLO
 
 from edgegd.data.ultralytics_as_given import as_given
 
-MNN_LOGGING = "MNN.tools.utils.log"
+REPORTING = ("MNN.tools.utils.log", "openvino_telemetry")
+"""Modules that are kept from being imported."""
 PARTS = {
     "openvino": (".xml", ".bin"),
     "ncnn": (".param", ".bin"),
@@ -51,8 +53,8 @@ def export_other(
     `quantize` 8 asks for Ultralytics' INT8 of that format, for which some calibrate on the split `val` of the data YAML
     `data`; `end2end` for the head that needs no NMS, where the format has one. Raises what the exporter raises.
     """
-    if form == "mnn":
-        sys.modules[MNN_LOGGING] = None  # type: ignore[assignment]
+    for name in REPORTING:
+        sys.modules[name] = None  # type: ignore[assignment]
     settings: dict[str, Any] = {"quantize": quantize} if quantize else {}
     settings |= {"data": str(data)} if data else {}
     settings |= {"nms": False} if end2end else {}
