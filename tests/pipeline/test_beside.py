@@ -20,6 +20,7 @@ from edgegd.pipeline import beside as registry
 from edgegd.pipeline.beside import BESIDE
 from edgegd.pipeline.stages import beside as stage
 
+
 @pytest.fixture
 def played(run_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished run, beside which OpenVINO is played, with the run's own float file as its model."""
@@ -113,9 +114,10 @@ def test_exporters_neither_install_packages_nor_report_what_they_convert() -> No
         "def stop(path): raise Stop\n"
         "other_export.YOLO = stop\n"
         "try:\n    other_export.export_other(other_export.Path(sys.argv[1]), None, 'mnn', (64, 64))\n"
-        "except Stop:\n    print([sys.modules.get(name, 'could be imported') for name in ('MNN.tools.utils.log', 'openvino_telemetry')])"
+        "except Stop:\n    print([sys.modules.get(name, 'could be imported') for name in sys.argv[2:]])"
     )
-    done = subprocess.run([sys.executable, "-c", script, __file__], capture_output=True, text=True)
+    names = ["MNN.tools.utils.log", "openvino_telemetry"]
+    done = subprocess.run([sys.executable, "-c", script, __file__, *names], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[None, None]", done.stderr
 
 
