@@ -6,6 +6,7 @@ import ast
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -112,3 +113,17 @@ def test_a_file_that_is_none_of_the_runtimes_is_refused(
     (tmp_path / "m.zip").write_bytes(content)
     with pytest.raises(OnnxUnreadableError), running(tmp_path / "m.zip", "openvino", 1):
         pass
+
+
+def test_another_runtime_is_measured_on_a_device_over_ssh(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sshd_device: Any
+) -> None:
+    install(tmp_path / "packages", monkeypatch)
+    python = f"env PYTHONPATH={tmp_path / 'packages'} {sys.executable}"
+    files = {"edge": model, "openvino": as_openvino(model, tmp_path / "m.zip", SHAPE)}
+    with closing(sshd_device.target(python=python)) as board:
+        result = measure(files, QUICK, board, runtimes={"openvino": "openvino"})
+        copied = board.copied_bytes
+        assert result.target == "board" and result.models["openvino"].samples > 0
+        measure(files, QUICK, board, runtimes={"openvino": "openvino"})
+        assert board.copied_bytes == copied, "the same worker and the same model are not copied again"
