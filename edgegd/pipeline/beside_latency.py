@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -65,12 +66,13 @@ def beside_on(
 
 
 def stored_beside(folder: RunFolder) -> dict[str, dict[str, Any]]:
-    """Target -> what was measured there of the run's files as they are now."""
+    """Target -> what was measured there of the run's files as they are now; what cannot be read is not among it."""
     found = {}
     for path in sorted(folder.path.glob(f"{_PREFIX}*.json")):
-        stored = folder.read_json(path.name)
-        if all(_is_as_measured(folder, name, digest) for name, digest in stored["files"].items()):
-            found[unquote(path.stem.removeprefix(_PREFIX))] = stored
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            stored = folder.read_json(path.name)
+            if all(_is_as_measured(folder, name, digest) for name, digest in stored["files"].items()):
+                found[unquote(path.stem.removeprefix(_PREFIX))] = stored
     return found
 
 

@@ -55,9 +55,12 @@ class OtherModel(LoadedModel):
         input: str | None,
         sha256: str | None = None,
         provider: str = "CPUExecutionProvider",
+        cores: list[int] | None = None,
     ) -> None:
         if (optimization, provider) != ("all", "CPUExecutionProvider"):
             raise Refusal(f"{self.MODULE} is timed on the CPU with all its optimizations")
+        if cores:
+            os.sched_setaffinity(0, cores)  # before the runtime makes its threads
         self._threads, self._spinning = threads, spinning
         self.sha256 = checked_sha256(model, sha256)
         self.runtime = imported(self.MODULE, self.PACKAGE)
