@@ -19,20 +19,13 @@ CENSUS_KEYS = ("int8_convs", "float_convs", "planned_float_convs")
 def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
     """The report of a finished run.
 
-<<<<<<< HEAD
-    `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, and under `profiles` that of
-    `verify --profile P` by profile; where activations were swapped, under `swap` that of activation (as `choice`) and
-    of the adaptation. `target` is the run's choice of a target profile (edgegd.pipeline.target_profile). mAPs are in
-    0..1, times in ms; `intervals`, `differences` and `bootstrap` of mAP are as in accuracy.json, and `ship` says which
-    of PTQ and QAT to ship (edgegd.report.ship). `selection` says where epochs were chosen: `shared` (on the images
-    that report), `test` (on validation images; those of test report) or `holdout` (on training images held out).
-=======
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, under `profiles` that of
     `verify --profile P` by profile, and under `beside` that of `latency --beside` by target; where activations were
     swapped, under `swap` that of activation (as `choice`) and of the adaptation. `target` is the run's choice of a
     target profile (edgegd.pipeline.target_profile). mAPs are in 0..1, times in ms; `intervals`, `differences` and
     `bootstrap` of mAP are as in accuracy.json, and `ship` says which of PTQ and QAT to ship (edgegd.report.ship).
->>>>>>> 827e1b0 (edgegd latency --beside: other runtimes' models made, judged and timed beside the edge file)
+    `selection` says where epochs were chosen: `shared` (on the images that report), `test` (on validation images; those
+    of test report) or `holdout` (on training images held out).
     """
     accuracy, latency, verify = stages["accuracy"], stages["latency"], stages["verify"]
     ranges, selection = stages["calibration"]["ranges"], _selection(stages["data"]["check"])

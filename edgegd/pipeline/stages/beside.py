@@ -117,9 +117,9 @@ def _calibration_yaml(folder: RunFolder, work: Path) -> Path:
 
 
 def _evaluate(folder: RunFolder, name: str, contract: ModelContract, progress: Progress) -> AccuracyResult:
-    from edgegd.pipeline.models import validation_truth
+    from edgegd.pipeline.models import measured_truth
 
-    settings, truth = folder.recipe.accuracy, validation_truth(folder)
+    settings, truth = folder.recipe.accuracy, measured_truth(folder)
     with running(folder.artifact(model_artifact(name)), BESIDE[name].runtime, _THREADS) as network:
 
         def predict(image: NDArray[np.uint8]) -> Detections:

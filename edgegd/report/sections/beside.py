@@ -22,7 +22,7 @@ def text(report: dict[str, Any]) -> str:
     how = (
         "All models take turns in the same launches; speed is the edge file's time by theirs; brackets hold 95 % "
         "intervals. Other runtimes run the float checkpoint as Ultralytics exports it, with their own defaults. Their "
-        "mAP is measured on this run's validation images, on the machine that exported them."
+        "mAP is measured on the images that this run reports on, on the machine that exported them."
     )
     sentences = cell(" ".join(beside_sentences(results)), "github")
     return "\n\n".join([sentences, beside_table(results, "github"), f"{cell(cpus, 'github')}. {how}"])
