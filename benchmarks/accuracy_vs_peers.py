@@ -4,10 +4,11 @@
     python benchmarks/accuracy_vs_peers.py --peer-python PEERS/bin/python --sets bccd --data bccd=MY/bccd --seeds 0
 
 Rows: Ultralytics' FP32 export, PTQ and QAT (its published settings); onnxruntime's quantize_static; NNCF's PTQ in
-OpenVINO; edgegd's PTQ with every refinement and its QAT, run as a user runs them, for CPUs with VNNI (8-bit weights)
-and with AVX2 (7-bit weights). `--rows` names others, which explain them: float training of the same length
-(ultralytics-float, edgegd-float), Ultralytics' QAT with the recipe's settings, NNCF's defaults. PEERS is an environment
-with edgegd[train,bench] and nncf. All calibrate on the same training images.
+OpenVINO; OpenVINO, ncnn, MNN and LiteRT as `edgegd latency --beside` runs them; edgegd's PTQ with every refinement and
+its QAT, run as a user runs them, for CPUs with VNNI (8-bit weights) and with AVX2 (7-bit weights). `--rows` names
+others, which explain them: float training of the same length (ultralytics-float, edgegd-float), Ultralytics' QAT with
+the recipe's settings, NNCF's defaults. PEERS is an environment with edgegd[train,bench], nncf, litert-torch and
+ai-edge-quantizer. All calibrate on the same training images.
 
 Files are measured in exact arithmetic (sums in 32 bits), and those with 8-bit weights also in the kernels of an x86 CPU
 without VNNI, which saturate (`x86-avx2`; on a CPU with VNNI by tests/without_vnni.py). Every mAP has its bootstrap

@@ -15,12 +15,13 @@ from typing import Any
 
 import gate_error_rates
 from interleaved import median_ms, ratio, ratio_of_launches
-from latency_vs_peers import openvino_ratio
+from latency_vs_peers import EDGE_FILES, edge_ratio, openvino_ratio
 from pareto import points_of
 from peers.accuracy_table import PAGE_HEADERS, newest, page_lines, table
 from result_file import ROOT, ResultFile, cpu_and_profile
 from tabulate import tabulate
 
+from edgegd.pipeline.beside import BESIDE
 from edgegd.report.markdown import summary_table
 
 README, RESULTS, DESIGN = ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/design.md"
@@ -170,6 +171,36 @@ def _speed_lines(results: ResultFile) -> Iterator[list[Any]]:
             ]
 
 
+def runtimes_table() -> str:
+    """One table per kind of CPU, one row per detector, size, number of threads and file, other runtimes among them."""
+    headers = ["model", "px", "threads", "file", "ms", "SiLU edge is faster", "ReLU edge is faster"]
+    return "\n\n".join(
+        f"**{results.machine_name()}** (`{results.path.relative_to(ROOT).as_posix()}`)\n\n"
+        + tabulate(list(_runtime_lines(results)), headers, tablefmt="github", disable_numparse=True)
+        for results in ResultFile.of_all_machines("latency_vs_runtimes")
+    )
+
+
+def _runtime_lines(results: ResultFile) -> Iterator[list[Any]]:
+    """The fastest other runtime of each group is marked."""
+    keys = ("model", "form", "imgsz", "threads", "spinning")
+    for group in dict.fromkeys(tuple(entry[name] for name in keys) for entry in results.entries):
+        entries = results.find(**dict(zip(keys, group, strict=True)))
+        times = {name: median_ms(entries, name) for name in entries[0]["files"]}
+        others = [name for name in times if name in BESIDE]
+        best = min(others, key=times.__getitem__, default="")
+        model, form, imgsz, threads, spinning = group
+        for name, ms in times.items():
+            yield [
+                f"{model}, {form}",
+                imgsz,
+                f"{threads}, spinning" if spinning else threads,
+                f"**{name}**" if name == best else TITLES.get(name, name),
+                f"{ms:.1f}",
+                *(edge_ratio(entries, edge, name) for edge in EDGE_FILES),
+            ]
+
+
 def activations_table() -> str:
     """One row per set and file: FP32, Ultralytics' QAT and edgegd's edge files, with the mAP of every seed."""
     results, lines = ResultFile("pareto"), []
@@ -292,6 +323,7 @@ TABLES: Tables = {
     "accuracy": accuracy_table,
     "families": families_table,
     "speed": speed_table,
+    "runtimes": runtimes_table,
     "activations": activations_table,
     "gate": gate_table,
 }

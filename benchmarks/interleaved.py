@@ -27,14 +27,15 @@ def measure_launch(
     *,
     packages: Mapping[str, str] | None = None,
     more: Mapping[str, Any] | None = None,
+    runtimes: Mapping[str, str] | None = None,
 ) -> None:
     """Measures one launch of all files and stores it under `key`, of which `launch` is the number.
 
     The order of the files is drawn anew for every launch. `packages` are versions of further packages, `more`
-    are further values of the entry.
+    are further values of the entry, `runtimes` those of the files that onnxruntime does not run.
     """
     print(" ".join(f"{name} {value}" for name, value in key.items()), "...", file=sys.stderr, flush=True)
-    result = measure(files, replace(settings, launches=1), target, seed=key["launch"])
+    result = measure(files, replace(settings, launches=1), target, seed=key["launch"], runtimes=runtimes)
     latencies = {}
     for name in files:
         own = [block.median_ms for block in result.blocks if block.model == name]

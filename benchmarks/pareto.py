@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import matplotlib
 from interleaved import measure_launch, median_ms, missing, ratio, require_same_files
 from peers.accuracy_table import EXACT, newest
-from peers.target import PeerTarget, for_openvino
+from peers.target import PeerTarget
 from result_file import ResultFile
 from tabulate import tabulate
 
@@ -63,7 +63,7 @@ def own_files(label: str, runs: Sequence[Path]) -> tuple[dict[str, Path], dict[s
         files[name], maps[name] = runs[0] / file, [one[variant]["map50_95"] for one in accuracies]
         if kind != "edge":
             name = f"openvino {label} {kind}"
-            files[name], maps[name] = for_openvino(runs[0] / file), maps[f"edgegd {label} {kind}"]
+            files[name], maps[name] = runs[0] / file, maps[f"edgegd {label} {kind}"]
     return files, maps
 
 
@@ -263,6 +263,7 @@ def main() -> None:
                 settings,
                 PeerTarget(arguments.peer_python),
                 more={"map50_95": maps},
+                runtimes={name: "openvino-f32" for name in files if name.startswith("openvino ")},
             )
     print(table(results))
     names = dict.fromkeys(entry["set"] for entry in results.entries)

@@ -186,7 +186,8 @@ class ProtocolError(EdgegdError, exit_code=81):
 
 
 class DeviceSoftwareError(EdgegdError, exit_code=82):
-    """A device lacks Python, numpy or onnxruntime, or has one that is too old; the message says how to install it."""
+    """A device lacks Python, numpy, onnxruntime or a runtime to be measured beside it, or has one that is too old; the
+    message says how to install it."""
 
 
 class TargetUnknownError(EdgegdError, exit_code=97):

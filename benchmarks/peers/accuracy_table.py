@@ -35,6 +35,12 @@ TITLES = {
     "nncf": "NNCF PTQ in OpenVINO",
     "nncf-accurate": "NNCF PTQ, accurate bias correction",
     "nncf-default": "NNCF PTQ, its defaults",
+    "openvino": "float in OpenVINO, its default precision",
+    "ncnn": "float in ncnn",
+    "mnn": "float in MNN",
+    "mnn-int8": "8-bit weights in MNN",
+    "litert": "float in LiteRT",
+    "litert-int8": "INT8 in LiteRT, Ultralytics' export",
     "ultralytics-ptq": "Ultralytics PTQ",
     "onnxruntime-minmax": "quantize_static, MinMax",
     "onnxruntime-percentile": "quantize_static, Percentile",
@@ -101,7 +107,7 @@ def accuracy_lines(entries: Entries) -> list[list[str]]:
             _difference(own, "nncf" if key[3] == EXACT else f"nncf in {SATURATED} kernels"),
             _difference(own, "ptq"),
             _mean(own, "map50"),
-            f"{own[0]['int8_convs']} of {own[0]['convs']}",
+            _convolutions(own[0]),
             f"{mean(entry['seconds'] for entry in own) / 60:.1f}",
             f"{max(peaks) / 1024:.1f}" if (peaks := [one["peak_mb"] for one in own if "peak_mb" in one]) else "",
         ]
@@ -120,7 +126,7 @@ def page_lines(entries: Entries) -> list[list[str]]:
             _seeds(own),
             _difference(own, REFERENCE),
             _mean(groups.get((*key[:3], SATURATED), ()), "map50_95"),
-            f"{own[0]['int8_convs']} of {own[0]['convs']}",
+            _convolutions(own[0]),
         ]
         for key, own in groups.items()
         if key[3] == EXACT and key[2] != "fp32" and not (key[2] == "last" and "qat" in key[1])
@@ -134,6 +140,11 @@ def _grouped(entries: Entries) -> Iterator[tuple[Key, list[dict[str, Any]]]]:
     for key in sorted(dict.fromkeys(keys), key=lambda key: (sets.index(key[0]), rows.index(key[1]))):
         own = [entry for entry, its in zip(entries, keys, strict=True) if its == key]
         yield key, sorted(own, key=lambda entry: entry["seed"])
+
+
+def _convolutions(entry: dict[str, Any]) -> str:
+    """How many of a file's convolutions run in integers, where its runtime tells."""
+    return f"{entry['int8_convs']} of {entry['convs']}" if "convs" in entry else ""
 
 
 def _mean(entries: Entries, name: str) -> str:

@@ -1,10 +1,11 @@
-"""What a file detects in the validation images, in onnxruntime or OpenVINO, in one process.
+"""What a file detects in the validation images, in onnxruntime, OpenVINO or another runtime, in one process.
 
     python benchmarks/peers/detect.py FILE --recipe bccd/yolo26n --set data.path=MY/bccd --out FILE.npz
 
-An `.xml` runs in OpenVINO, all else in onnxruntime. Images are prepared and outputs decoded by edgegd.runtime, whoever
-made the file. `--kernels exact` sums products in 32 bits or more on every CPU (onnxruntime: edgegd's exact sessions;
-OpenVINO on a CPU that saturates: its float kernels on the quantized values); `own` takes the CPU's own kernels.
+An `.xml` runs in OpenVINO, a `.RUNTIME.zip` as `edgegd latency --beside` runs it, all else in onnxruntime. Images are
+prepared and outputs decoded by edgegd.runtime, whoever made the file. `--kernels exact` sums products in 32 bits or
+more on every CPU (onnxruntime: exact sessions; OpenVINO on a CPU that saturates: its float kernels on the quantized
+values; others: their own kernels); `own` takes the CPU's own kernels.
 benchmarks/accuracy_vs_peers.py runs it and reads the file with `read_detections`.
 """
 
@@ -18,12 +19,10 @@ import argparse
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgegd.device.profile import SATURATING, this_machine
 from edgegd.runtime.contract import ModelContract, OutputContract, Preprocessing
@@ -31,9 +30,9 @@ from edgegd.runtime.detector import Detections, detections_from_output
 from edgegd.runtime.images import read_image
 from edgegd.runtime.letterbox import preprocess
 from edgegd.runtime.session import load_session
+from edgegd.targets.other_runtime import Network, running
 
 THREADS = 2
-Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def in_onnxruntime(file: Path, kernels: str) -> tuple[Network, dict[str, int]]:
@@ -152,10 +151,15 @@ def main() -> None:
     recipe = load_recipe(arguments.recipe, arguments.set)
     dataset = open_dataset(recipe.data)
     images = dataset.val_images[: recipe.accuracy.images or None]
-    network, census = (in_openvino if arguments.file.suffix == ".xml" else in_onnxruntime)(
-        arguments.file, arguments.kernels
-    )
-    found = detections(network, images, dataset.names, recipe.model.size, recipe.accuracy)
+    if arguments.file.suffix == ".zip":
+        runtime = arguments.file.suffixes[-2].removeprefix(".")
+        with running(arguments.file, runtime, THREADS) as network:
+            found = detections(network, images, dataset.names, recipe.model.size, recipe.accuracy)
+        census: dict[str, int] = {}
+    else:
+        opened = in_openvino if arguments.file.suffix == ".xml" else in_onnxruntime
+        network, census = opened(arguments.file, arguments.kernels)
+        found = detections(network, images, dataset.names, recipe.model.size, recipe.accuracy)
     write_detections(arguments.out, found, census)
 
 

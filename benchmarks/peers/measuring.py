@@ -109,9 +109,9 @@ class Bench:
 
     def _detect(self, file: Path, arithmetic: str, stored: Path) -> None:
         partial = stored.with_name("partial.npz")
-        in_openvino = file.suffix == ".xml"
+        in_openvino, is_peers = file.suffix == ".xml", file.suffix in (".xml", ".zip")
         command = [
-            self.peer_python if in_openvino else sys.executable,
+            self.peer_python if is_peers else sys.executable,
             str(SCRIPTS / "detect.py"),
             str(file),
             "--recipe",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from edgegd.pipeline.beside import BESIDE
 from edgegd.recipe.schema import PROFILES, QuantSection
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -93,6 +94,12 @@ def _rows() -> list[Row]:
         Row(name, "make_openvino.py", ("best.xml",), has_chance=True, saturates=True)
         for name in ("nncf", "nncf-accurate", "nncf-default")
     ]
+    # OpenVINO's own rows are above: float32, and NNCF's INT8. Here it computes as it does by default.
+    others = [
+        Row(name, "make_other.py", (f"best.{beside.runtime}.zip",))
+        for name, beside in BESIDE.items()
+        if name != "openvino-int8"
+    ]
     trained = {"files": ("best.onnx", "last.onnx"), "has_chance": True}
     ptq = [
         Row(
@@ -118,6 +125,7 @@ def _rows() -> list[Row]:
         Row(REFERENCE, "make_onnx.py"),
         Row("openvino-fp32", "make_openvino.py", ("best.xml",)),
         *nncf,
+        *others,
         Row("ultralytics-ptq", "make_onnx.py", saturates=True),
         *statically,
         *ptq,

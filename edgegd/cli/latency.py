@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,10 @@ from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.trust import TRUST
 from edgegd.cli.tune import tune
 from edgegd.limits import THREADS
+from edgegd.pipeline.beside import BESIDE
 
 if TYPE_CHECKING:
+    from edgegd.errors import EdgegdError
     from edgegd.targets.base import Target
 
 _TARGET = click.option("--target", default="local", show_default=True, help="A name of `edgegd target ls`, or a URL.")
@@ -52,16 +55,31 @@ latency.add_command(tune)
     metavar="TARGET",
     help="Measure there instead of where the recipe says; may be given several times.",
 )
+@click.option(
+    "--beside",
+    "names",
+    multiple=True,
+    type=click.Choice(list(BESIDE)),
+    help="Another runtime to measure beside the edge file and FP32, on one thread and on all; may be given several "
+    "times.",
+)
 @click.option("--force", is_flag=True, help="Run the stage even if nothing changed.")
 @TRUST
 @_JSON
-def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: bool) -> None:
+def run_stage(run_dir: Path, targets: tuple[str, ...], names: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Measure latency of a run's ONNX files, paired, in fresh processes.
+
+    With --beside, Ultralytics exports the run's float checkpoint for another runtime, whose mAP is measured on the same
+    images, and which runs on the target if its Python package is there.
 
     \b
     edgegd latency run runs/try1
     edgegd latency runs/try1 --target pi5
+    edgegd latency runs/try1 --target pi5 --beside ncnn --beside openvino-int8
     """
+    if names:
+        _beside(run_dir, names, targets, force, as_json)
+        return
     with contextlib.redirect_stdout(sys.stderr):
         from edgegd.pipeline.run_folder import RunFolder
 
@@ -84,16 +102,38 @@ def run_stage(run_dir: Path, targets: tuple[str, ...], force: bool, as_json: boo
     if not targets:
         show(folder, outcome, as_json)
     elif as_json:
-        failed = {name: {"error": type(error).__name__, "message": error.message()} for name, error in errors.items()}
         click.echo(
             json_text(
-                {"results": {name: latency_json(result, profile) for name, result in results.items()}, "errors": failed}
+                {
+                    "results": {name: latency_json(result, profile) for name, result in results.items()},
+                    "errors": _failed(errors),
+                }
             )
         )
     elif results:
         click.echo("\n".join([latency_table(results), *other_profiles(results, run_dir, profile)]))
     if targets and errors:
         raise next(iter(errors.values()))
+
+
+def _beside(run_dir: Path, names: tuple[str, ...], targets: tuple[str, ...], force: bool, as_json: bool) -> None:
+    with contextlib.redirect_stdout(sys.stderr):
+        from edgegd.pipeline.beside_latency import beside_on
+        from edgegd.pipeline.run_folder import RunFolder
+        from edgegd.report.beside import beside_sentences, beside_table
+
+        with TerminalProgress() as progress:
+            results, errors = beside_on(RunFolder.open_existing(run_dir), names, targets, progress, force=force)
+    if as_json:
+        click.echo(json_text({"results": results, "errors": _failed(errors)}))
+    elif results:
+        click.echo("\n\n".join([beside_table(results), *beside_sentences(results)]))
+    if errors:
+        raise next(iter(errors.values()))
+
+
+def _failed(errors: Mapping[str, EdgegdError]) -> dict[str, dict[str, str]]:
+    return {name: {"error": type(error).__name__, "message": error.message()} for name, error in errors.items()}
 
 
 @latency.command()

@@ -19,6 +19,8 @@ from edgegd.limits import MESSAGE_BYTES
 Check = Callable[[Any, str], None]
 """check(value, where): raises _Wrong unless the value is as described."""
 
+FAULTS = ("model", "hash", "onnxruntime", "runtime", "protocol", "worker")
+"""What a worker may say that its failure is about."""
 HOUR_NS = 3_600_000_000_000
 """Longer than any single inference."""
 _SHOWN = 80
@@ -35,7 +37,8 @@ class _Wrong(Exception):
 def check_answer(kind: str, answer: Mapping[str, Any], device: str) -> None:
     """Raises WorkerError that names the device unless `answer` is one to the message `kind`.
 
-    Kinds: hello, configure, warm_up, run, burst, concurrent, paced, memory, profile (edgegd.device.latency_worker);
+    Kinds: hello, configure, warm_up, run, burst, concurrent, paced, memory, profile, runtime, outputs
+    (edgegd.device.latency_worker);
     open, compute, values, done (edgegd.device.tensor_worker); lock, unlock (edgegd.device.lock_keeper); error (any).
     """
     try:
@@ -324,6 +327,8 @@ ANSWERS: dict[str, Check] = {
     ),
     "burst": record({"durations_ns": many(_DURATION, 1, 50_000_000)}),
     "memory": record({"peak_bytes": whole(1, 1 << 50)}),
+    "runtime": record({"version": _VERSION}),
+    "outputs": record({"shape": many(whole(1, 1 << 40), 3, 3)}),
     "profile": _profile,
     "open": record({"opened": one_of(True), "onnxruntime": _VERSION}),
     "compute": record(
@@ -349,5 +354,5 @@ ANSWERS: dict[str, Check] = {
         *(({"held_by": _WORDS},) if "held_by" in value else ({"locked": one_of(True)},))
     )(value, where),
     "unlock": record({"locked": one_of(False)}),
-    "error": record({"error": _LONG}, {"about": one_of("model", "hash", "onnxruntime", "protocol", "space", "worker")}),
+    "error": record({"error": _LONG}, {"about": one_of(*FAULTS)}),
 }

@@ -18,11 +18,15 @@ edgegd, opens no socket, and may be copied to a device. It speaks one JSON objec
                            -> {"durations_ns", "idle_wall_ns", "idle_cpu_ns", "cpu_ns"}: a pause before every inference,
                               CPU time of all threads in these pauses, and in all
     {"memory": true}       -> {"peak_bytes"}: the most memory that this process has had resident
+    {"runtime": true}      -> {"version"}: of the runtime that this worker is for; asked before a model is loaded
     {"profile": runs}      -> {"nodes", "run_us", "plain_us"}: see summarize_profile
     {"quit": true}         -> the process ends; so it does on SIGINT, when stdin ends, and after 300 idle seconds
     {}                     -> no answer; it only shows that the connection lives
 
-A failure is answered by {"error": text, "about": "model" | "hash" | "onnxruntime" | "protocol" | "worker"}.
+Workers of other runtimes are made of this file (edgegd.device.runtime_workers). They have no profile, and one message
+more: {"outputs": {"image", "output"}} -> {"shape"}, both being .npy files.
+
+A failure is answered by {"error": text, "about": "model" | "hash" | "onnxruntime" | "runtime" | "protocol" | "worker"}.
 Whatever libraries print to stdout goes to stderr, because the protocol owns a private copy of the original stdout.
 """
 # ruff: noqa: E402 -- the search path is mended before anything but os and sys is imported
@@ -311,6 +315,13 @@ class LoadedModel:
         self.load_ms = (time.perf_counter_ns() - start) / 1e6
         self.feed = make_feed(self.session.get_inputs(), seed, input)
 
+    @classmethod
+    def runtime_version(cls) -> str:
+        """onnxruntime's version."""
+        import onnxruntime
+
+        return str(onnxruntime.__version__)
+
     def ready(self) -> dict[str, Any]:
         """The answer to `configure`; the options are read back from the session, not repeated from the request."""
         options = self.session.get_session_options()
@@ -433,7 +444,7 @@ class LoadedModel:
 
 
 def serve(
-    lines: Iterable[str | bytes], send: Callable[[dict[str, Any]], None], load: Callable[..., LoadedModel] = LoadedModel
+    lines: Iterable[str | bytes], send: Callable[[dict[str, Any]], None], load: type[LoadedModel] = LoadedModel
 ) -> None:
     """Answer each line until `quit`; an exception becomes an answer. `load` is another runtime's model, if any."""
     model: LoadedModel | None = None
@@ -458,12 +469,14 @@ def serve(
                 )
             elif kind == "memory":
                 send({"peak_bytes": 1024 * int(re.findall(r"VmHWM:\s*(\d+) kB", read_text("/proc/self/status"))[0])})
+            elif kind == "runtime":
+                send({"version": load.runtime_version()})
             elif kind == "configure":
                 model = load(**message["configure"])
                 send(model.ready())
             elif kind and model is None:
                 raise Refusal("no model is loaded: send configure first", "worker")
-            elif kind in ("warm_up", "run", "burst", "concurrent", "paced", "profile"):
+            elif kind in ("warm_up", "run", "burst", "concurrent", "paced", "profile", "outputs"):
                 send(getattr(model, kind)(value))
             elif kind:
                 raise Refusal(f"unknown message with keys {sorted(message)}", "worker")
@@ -487,7 +500,7 @@ def heard() -> Iterator[bytes]:
             yield lines.get(timeout=IDLE_LIMIT_S)
 
 
-def main(load: Callable[..., LoadedModel] = LoadedModel) -> None:
+def main(load: type[LoadedModel] = LoadedModel) -> None:
     """Serve the protocol on the original stdout, with file descriptor 1 pointed at stderr for everybody else."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started this may ignore it, and that is inherited
     protocol = os.fdopen(os.dup(1), "w", buffering=1)

@@ -6,7 +6,7 @@ from edgegd.atomic_files import explaining_full_disk
 from edgegd.errors import InterruptedRunError
 from edgegd.pipeline.registry import STAGES
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.pipeline.stage import run_stage
+from edgegd.pipeline.stage import Stage, run_stage
 from edgegd.pipeline.stages.profiles import PROFILE_STAGES
 from edgegd.pipeline.target_profile import remarks
 from edgegd.progress import Progress
@@ -27,7 +27,7 @@ def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force
         progress.note(remark)
     with folder.locked(), explaining_full_disk(folder.path):
         for name in names:
-            stage = STAGES[name].load() if name in STAGES else PROFILE_STAGES[name]
+            stage = _stage(name)
             progress.update(0, 1, stage.text)
             try:
                 ran = run_stage(stage, folder, progress, force=force)
@@ -39,3 +39,14 @@ def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force
             outcome[name] = "ran" if ran else "unchanged"
             progress.note(f"{name}: {'done' if ran else 'unchanged, skipped'}")
     return outcome
+
+
+def _stage(name: str) -> Stage:
+    """The stage of a name as on the command line."""
+    if name in STAGES:
+        return STAGES[name].load()
+    if name in PROFILE_STAGES:
+        return PROFILE_STAGES[name]
+    from edgegd.pipeline.stages.beside import BESIDE_STAGES
+
+    return BESIDE_STAGES[name]

@@ -103,7 +103,7 @@ def require_current(folder: RunFolder, artifact: Artifact) -> str:
 
 
 def _manifest(stage_name: str) -> str:
-    return f"manifests/{stage_name.replace(' --profile ', '-')}.json"
+    return f"manifests/{stage_name.replace(' --profile ', '-').replace(' --beside ', '-beside-')}.json"
 
 
 def _read_manifest(folder: RunFolder, stage_name: str) -> Any:

@@ -20,11 +20,11 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
     """The report of a finished run.
 
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, under `profiles` that of
-    `verify --profile P` by profile, and under `devices` the proofs of `edgegd prove` by target; where activations were
-    swapped, under `swap` that of activation (as `choice`) and of the adaptation; under `tuning` a list of
-    tune-TARGET.json. `target` is the run's choice of a target profile (edgegd.pipeline.target_profile). mAPs are in
-    0..1, times in ms; `intervals`, `differences` and `bootstrap` of mAP are as in accuracy.json, and `ship` says which
-    of PTQ and QAT to ship (edgegd.report.ship).
+    `verify --profile P` by profile, under `devices` the proofs of `edgegd prove` by target, under `beside` what
+    `latency --beside` stored by target, under `tuning` a list of tune-TARGET.json; where activations were swapped,
+    under `swap` that of activation (as `choice`) and of the adaptation. `target` is the run's choice of a target
+    profile (edgegd.pipeline.target_profile). mAPs are in 0..1, times in ms; `intervals`, `differences` and `bootstrap`
+    of mAP are as in accuracy.json, and `ship` says which of PTQ and QAT to ship (edgegd.report.ship).
     `selection` says where epochs were chosen: `shared` (on the images that report), `test` (on validation images; those
     of test report) or `holdout` (on training images held out).
     """
@@ -56,6 +56,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
         "profiles": {profile: _profile(result) for profile, result in stages["profiles"].items()},
         "latency": {name: latency["models"][name] for name in (*VARIANTS, *EDGE.values())},
         "edge": verify["edge"],
+        "beside": stages["beside"],
         "latency_conditions": {
             "stable": latency["stable"],
             "faults": latency["faults"],

@@ -107,8 +107,9 @@ def ask(worker: Worker, message: dict[str, Any], duration_s: float) -> dict[str,
     """A worker's answer to a message that keeps it busy for `duration_s`, after it was checked whole.
 
     Raises OnnxUnreadableError where the model cannot be run, DeviceSoftwareError where the device lacks a usable
-    onnxruntime, DeviceSpaceError where its disk is full, ProtocolError for a worker of another version, WorkerError
-    where the worker dies, hangs or fails, and where its answer cannot be true (edgegd.device.answers).
+    onnxruntime, or another runtime that is asked for, DeviceSpaceError where its disk is full, ProtocolError for a
+    worker of another version, WorkerError where the worker dies, hangs or fails, and where its answer cannot be true
+    (edgegd.device.answers).
     """
     kind, device = next(iter(message)), device_of(worker)
     worker.send(message)
@@ -152,6 +153,14 @@ def _reported(kind: str, device: str, about: str, found: str) -> EdgegdError:
             found=found,
             expected="Python 3.9 or later with numpy and onnxruntime 1.23 or later",
             mend="install them on the device; `edgegd target check` shows the command",
+        )
+    if about == "runtime":
+        found, _, command = found.partition("\n")
+        return DeviceSoftwareError(
+            f"{device} lacks the runtime that is to be measured there.",
+            found=found,
+            expected="its Python package",
+            mend=f"install it there: {command}",
         )
     if about == "protocol":
         return _protocol_error(device, found)

@@ -149,7 +149,7 @@ def test_every_row_is_a_valid_recipe_of_every_set(of: ComparisonSet, tmp_path: P
             assert not row.name.endswith("x86-avx2") or not overrides or recipe.target.profile == "x86-avx2"
             shown = bench._shown(command)  # what is committed names no folder of the machine that measured
             assert str(accuracy_vs_peers.ROOT) not in shown and str(tmp_path) not in shown
-            assert (command[0] == "PEERS") == (row.script in ("make_onnx.py", "make_openvino.py"))
+            assert (command[0] == "PEERS") == (row.script in ("make_onnx.py", "make_openvino.py", "make_other.py"))
     chosen = [name for name in ROWS if name not in CONTROLS]
     profiles = ("x86-vnni", "x86-avx2")
     assert {f"edgegd-ptq-{refine}-{profile}" for refine, profile in product(REFINEMENTS, profiles)} <= {*chosen}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import onnx
 import pytest
 from pareto import Point, front
-from peers.target import PeerTarget, for_openvino
+from peers.target import PeerTarget
 
-from edgegd.errors import WorkerError
+from edgegd.device.runtime_workers import worker_files
 from edgegd.latency.measuring.measure import measure
 from edgegd.recipe.schema import LatencySection
 from edgegd.targets.worker_protocol import WORKER_FILE
@@ -33,38 +32,24 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "m.onnx"
 
 
-def test_a_file_named_for_openvino_is_run_by_its_python(model: Path, tmp_path: Path) -> None:
+def test_workers_of_other_runtimes_run_in_the_peers_environment(model: Path, tmp_path: Path) -> None:
     python = tmp_path / "python"
-    python.write_text('#!/bin/sh\nread line\necho "{\\"program\\": \\"$1\\", \\"path\\": \\"$PYTHONPATH\\"}"\n')
+    python.write_text('#!/bin/sh\nread line\necho "{\\"program\\": \\"$1\\"}"\n')
     python.chmod(0o755)
     target = PeerTarget(str(python))
-    link = for_openvino(model)
-    assert link.read_bytes() == model.read_bytes() and for_openvino(model) == link
-    with closing(target.start_worker(WORKER_FILE)) as worker:
-        worker.send({"configure": {**CONFIGURE, "model": target.deliver(link)}})
-        answer = worker.receive(30)
-        assert answer["program"].endswith("openvino_worker.py") and (Path(answer["path"]) / "edgegd").is_dir()
+    with worker_files(["ncnn"]) as files, closing(target.start_worker(files["ncnn"])) as worker:
+        worker.send({"runtime": True})
+        assert worker.receive(30) == {"program": str(files["ncnn"])}
     with closing(target.start_worker(WORKER_FILE)) as worker:
         worker.send({"configure": {**CONFIGURE, "model": target.deliver(model)}})
         assert worker.receive(60)["session"]["providers"] == ["CPUExecutionProvider"]
 
 
-def test_without_openvino_its_worker_says_so(model: Path) -> None:
-    if importlib.util.find_spec("openvino"):
-        pytest.skip("openvino is installed")
-    with (
-        closing(PeerTarget(sys.executable).start_worker(WORKER_FILE)) as worker,
-        pytest.raises(WorkerError, match="No module named 'openvino'"),
-    ):
-        worker.send({"configure": {**CONFIGURE, "model": str(for_openvino(model))}})
-        worker.receive(60)
-
-
 def test_openvino_and_onnxruntime_are_timed_in_one_run(model: Path) -> None:
     pytest.importorskip("openvino", reason="openvino is not installed (edgegd[bench])")
-    files = {"onnxruntime": model, "openvino": for_openvino(model)}
+    files = {"onnxruntime": model, "openvino": model}
     settings = LatencySection(threads=1, launches=1, quads=1, block_s=0.01, warmup_s=0.05)
-    result = measure(files, settings, PeerTarget(sys.executable))
+    result = measure(files, settings, PeerTarget(sys.executable), runtimes={"openvino": "openvino-f32"})
     assert sorted(block.model for block in result.blocks) == sorted([*files, *files])
     assert all(block.median_ms > 0 for block in result.blocks)
 

@@ -29,23 +29,29 @@ Take = Callable[[Worker, str], Mapping[str, Any]]
 class Delivered:
     """Models on a target: name -> path there, and name -> what the file is. The first is the reference.
 
-    `threads` are those of models that run otherwise than the design says.
+    `threads` are those of models that run otherwise than the design says, `workers` the programs of models that other
+    runtimes run (name -> file here).
     """
 
     target: Target
     paths: Mapping[str, str]
     files: Mapping[str, ModelFile]
     threads: Mapping[str, ThreadSetting]
+    workers: Mapping[str, Path]
 
 
 def deliver(
-    models: Mapping[str, Path], target: Target, threads: Mapping[str, ThreadSetting] | None = None
+    models: Mapping[str, Path],
+    target: Target,
+    threads: Mapping[str, ThreadSetting] | None = None,
+    workers: Mapping[str, Path] | None = None,
 ) -> Delivered:
-    """Makes `models` (name -> ONNX file) available on the target; OnnxUnreadableError for one that is missing."""
+    """Makes `models` (name -> file) available on the target; OnnxUnreadableError for one that is missing."""
     if not models:
         raise ValueError("nothing to measure: give at least one model")
     files = {name: model_file(path) for name, path in models.items()}
-    return Delivered(target, {name: target.deliver(path) for name, path in models.items()}, files, threads or {})
+    paths = {name: target.deliver(path) for name, path in models.items()}
+    return Delivered(target, paths, files, threads or {}, workers or {})
 
 
 @contextmanager
@@ -59,7 +65,8 @@ def open_launch(delivered: Delivered, design: Design, number: int) -> Iterator[t
         workers: dict[str, Worker] = {}
         answers: dict[str, dict[str, Any]] = {}
         for name in design.order(names, number, 0)[: len(names)]:
-            workers[name] = stack.enter_context(closing(delivered.target.start_worker(WORKER_FILE)))
+            program = delivered.workers.get(name, WORKER_FILE)
+            workers[name] = stack.enter_context(closing(delivered.target.start_worker(program)))
             ready = configure(
                 workers[name],
                 delivered.paths[name],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from edgegd.device.runtime_workers import worker_files
 from edgegd.device.threads import ThreadSetting
 from edgegd.latency.measuring.launch import deliver, run_launch
 from edgegd.latency.measuring.record import Block, Design, Launch, Measurement
@@ -41,11 +42,14 @@ def measure(
     seed: int = 0,
     progress: Progress | None = None,
     threads: Mapping[str, ThreadSetting] | None = None,
+    runtimes: Mapping[str, str] | None = None,
 ) -> LatencyResult:
     """Times `models` (name -> ONNX file; the first is the reference) on `target` in all of the launches.
 
     `threads` (name -> setting) are those of models that run otherwise than `settings` says: a file may be measured
     under several names.
+    `runtimes` names those that another runtime runs (name -> key of edgegd.device.runtime_workers.WORKERS), whose files
+    are that runtime's.
 
     A warm-up that does not become stable, or a throttled block, is told in the result and counts all the same: these
     are figures to read, not a verdict. Raises OnnxUnreadableError for a model that is missing or cannot be timed,
@@ -63,8 +67,10 @@ def measure(
         if progress is not None:
             progress(event, len(blocks), design.launches * design.quads * 2 * len(models))
 
-    with target.lock():
-        delivered = deliver(models, target, threads)
+    others = runtimes or {}
+    with target.lock(), worker_files(others.values()) as programs:
+        workers = {name: programs[runtime] for name, runtime in others.items()}
+        delivered = deliver(models, target, threads, workers)
         for number in range(design.launches):
             run_launch(delivered, design, number, emit, require_stable=False)
     measurement = Measurement(target.name, design, delivered.files, tuple(launches), tuple(blocks), complete=True)

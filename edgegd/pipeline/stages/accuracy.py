@@ -25,6 +25,17 @@ def run_accuracy(folder: RunFolder, progress: Progress) -> None:
     accuracy.json holds for each file what AccuracyResult.to_dict says and its `intervals`, and the `differences` of the
     files and `bootstrap` as edgegd.accuracy.bootstrap's Comparison.to_dict says.
     """
+    results = measured_variants(folder, progress)
+    progress.update(0, 1, "intervals of mAP")
+    compared = compare({variant: result.matches for variant, result in results.items()}, _DIFFERENCES).to_dict()
+    intervals = compared.pop("intervals")
+    of_files = {variant: result.to_dict() | {"intervals": intervals[variant]} for variant, result in results.items()}
+    proof = dataclasses.asdict(proof_here(folder.recipe.target.profile))
+    folder.write_json(ACCURACY, of_files | compared | {"proof": proof})
+
+
+def measured_variants(folder: RunFolder, progress: Progress) -> dict[str, AccuracyResult]:
+    """mAP of fp32.onnx, ptq.onnx and qat.onnx by variant, and what intervals and differences are made from."""
     settings, truth = folder.recipe.accuracy, measured_truth(folder)
 
     def measured(variant: str) -> AccuracyResult:
@@ -39,13 +50,7 @@ def run_accuracy(folder: RunFolder, progress: Progress) -> None:
             progress=lambda done, total: progress.update(done, total, f"mAP of {variant}"),
         )
 
-    results = {variant: measured(variant) for variant in VARIANTS}
-    progress.update(0, 1, "intervals of mAP")
-    compared = compare({variant: result.matches for variant, result in results.items()}, _DIFFERENCES).to_dict()
-    intervals = compared.pop("intervals")
-    of_files = {variant: result.to_dict() | {"intervals": intervals[variant]} for variant, result in results.items()}
-    proof = dataclasses.asdict(proof_here(folder.recipe.target.profile))
-    folder.write_json(ACCURACY, of_files | compared | {"proof": proof})
+    return {variant: measured(variant) for variant in VARIANTS}
 
 
 STAGE = Stage("accuracy", "mAP in onnxruntime", (DATA, *PORTABLE.values()), (ACCURACY,), ("accuracy",), run_accuracy)

@@ -19,6 +19,7 @@ from edgegd.pipeline.artifacts import (
     Artifact,
     as_made,
 )
+from edgegd.pipeline.beside_latency import stored_beside
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
@@ -56,6 +57,7 @@ def _write_report(folder: RunFolder) -> None:
             device_text(proof)
             stages["devices"][proof["target"]] = proof
     stages["tuning"] = [folder.read_json(artifact) for artifact in tunings(folder)]
+    stages["beside"] = stored_beside(folder)
     if _swap_reads(folder):
         stages["swap"] = {
             "choice": folder.read_json(ACTIVATION),
@@ -81,6 +83,7 @@ def _report_sources(folder: RunFolder) -> Any:
         "sources": sources_hash(only="report"),
         "profiles": verified_profiles(folder),
         "devices": {artifact: sha256_of(folder.artifact(artifact)) for artifact in proofs(folder)},
+        "beside": stored_beside(folder),
         "target": folder.target.to_json(),
         "tunings": {name: sha256_of(folder.artifact(name)) for name in tunings(folder)},
     }

@@ -5,6 +5,7 @@ Each module has a TITLE and `text(report)`, the section as Markdown; an empty te
 
 from edgegd.report.sections import (
     activation_swap,
+    beside,
     classes,
     descent,
     devices,
@@ -16,4 +17,4 @@ from edgegd.report.sections import (
     threads,
 )
 
-SECTIONS = (ship, devices, classes, activation_swap, descent, parity, proof, threads, refinement, ranges)
+SECTIONS = (ship, devices, beside, classes, activation_swap, descent, parity, proof, threads, refinement, ranges)
