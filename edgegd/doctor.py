@@ -126,13 +126,13 @@ def check_cpu(profile: str | None, cpu: str, instruction_sets: Collection[str]) 
         if "avx2" in has:
             return [Finding("ok", title, detail)]
         return [Finding("slow", title, f"{detail}; without AVX2 INT8 is slow", "measure before choosing INT8")]
-    if has & {"asimddp", "i8mm"}:
+    if profile == "arm64":
         return [Finding("ok", title, "has the ARM dot product: INT8 is exact and fast; target profile arm64")]
     return [
         Finding(
             "slow",
             title,
-            "no ARM dot product: INT8 is exact, but gains little over FP32; target profile arm64",
+            "no ARM dot product: INT8 is exact, but gains little over FP32; target profile arm64-nodot",
             "measure before choosing INT8; a Cortex-A76 (Raspberry Pi 5) has it",
         )
     ]

@@ -49,7 +49,7 @@ def build_edge(
         if slower:
             reports.append(PassReport(kind.name, kind.text, (), (Refusal("the whole file", slower),)))
             continue
-        done = kind(channels)
+        done = kind(channels, profile)
         if missing := done.missing(model):  # what makes it so was left out
             done.refused.append(Refusal("the whole file", f"it needs a graph in which {missing}"))
         else:
