@@ -5,8 +5,8 @@
 Latency depends on the graph, not on the values of the weights, so those are random, and there are 80 classes; or MODEL
 is a checkpoint. Calibrated on drawn street scenes. Writes into FOLDER `float.pt`, `fp32.onnx`, and for each activation
 `silu.onnx` (portable) and `silu.edge.onnx`, `relu.onnx` and so on; at last `made.json`, which marks it complete. The
-benchmarks run it in a subprocess, which leaves no memory of torch behind. The INT8 files are for the profile of this CPU,
-or for `--profile`.
+benchmarks run it in a subprocess, which leaves no memory of torch behind. The INT8 files are for the profile of this
+CPU, or for `--profile`.
 """
 
 from __future__ import annotations

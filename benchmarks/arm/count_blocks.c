@@ -1,8 +1,11 @@
 /* A TCG plugin of QEMU's user mode that counts what the guest executes: one inline counter per translation block.
  *
  * The guest writes marks by close(7000000 + k), which fails with EBADF: at each the increase of every counter since the
- * last mark is stored. Between marks 900 and 901 every clock_gettime is one, too: onnxruntime's profiler reads the clock
- * at the begin and at the end of every node.
+ * last mark is stored. Between marks 900 and 901 every clock_gettime of CLOCK_REALTIME is one, too: onnxruntime's
+ * profiler reads it at the begin and at the end of every node.
+ *
+ * What other threads than the first execute is left out, unless the argument threads=all is given: onnxruntime has some
+ * that wait and wake by the clock, so that their counts are never the same twice.
  *
  * Output (argument out=FILE), little endian:
  *   'T' u32 id, u32 n, n * u32 opcode                                a block, once
@@ -27,6 +30,8 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 #define AT_EXIT 999
 #define SYS_CLOSE 57           /* of aarch64 */
 #define SYS_CLOCK_GETTIME 113
+#define CLOCK_OF_PROFILER 0    /* CLOCK_REALTIME */
+#define FIRST_THREAD 0
 
 typedef struct {
     uint64_t count[MOST_BLOCKS];
@@ -45,6 +50,7 @@ static uint32_t table[2 * MOST_BLOCKS]; /* hash -> number of a block + 1 */
 static uint32_t known;
 static uint64_t last[MOST_BLOCKS];
 static int clocks;
+static int all_threads;
 
 static void put32(uint32_t value) { fwrite(&value, 4, 1, out); }
 static void put64(uint64_t value) { fwrite(&value, 8, 1, out); }
@@ -94,7 +100,8 @@ static void mark(uint32_t clock, uint32_t k)
     pthread_mutex_lock(&lock);
     uint32_t entries = 0;
     memset(sums, 0, 8ull * known);
-    for (int cpu = 0; cpu < qemu_plugin_num_vcpus(); cpu++) {
+    int threads = all_threads ? qemu_plugin_num_vcpus() : FIRST_THREAD + 1;
+    for (int cpu = FIRST_THREAD; cpu < threads; cpu++) {
         const Counts *counts = qemu_plugin_scoreboard_find(score, cpu);
         for (uint32_t i = 0; i < known; i++) sums[i] += counts->count[i];
     }
@@ -116,12 +123,13 @@ static void mark(uint32_t clock, uint32_t k)
 static void on_syscall(qemu_plugin_id_t id, unsigned int cpu, int64_t number, uint64_t a1, uint64_t a2, uint64_t a3,
                        uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8)
 {
+    if (cpu != FIRST_THREAD) return;
     if (number == SYS_CLOSE && (uint32_t)a1 - FIRST_MARK < AT_EXIT) {
         uint32_t k = (uint32_t)a1 - FIRST_MARK;
         if (k == CLOCKS_ON) clocks = 1;
         if (k == CLOCKS_OFF) clocks = 0;
         mark(0, k);
-    } else if (clocks && number == SYS_CLOCK_GETTIME) {
+    } else if (clocks && number == SYS_CLOCK_GETTIME && a1 == CLOCK_OF_PROFILER) {
         mark(1, 0);
     }
 }
@@ -134,8 +142,10 @@ static void on_exit_(qemu_plugin_id_t id, void *nothing)
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
 {
-    for (int i = 0; i < argc; i++)
+    for (int i = 0; i < argc; i++) {
         if (!strncmp(argv[i], "out=", 4)) out = fopen(argv[i] + 4, "wb");
+        if (!strcmp(argv[i], "threads=all")) all_threads = 1;
+    }
     if (!out) {
         fprintf(stderr, "count_blocks: out=FILE is missing or cannot be written\n");
         return -1;

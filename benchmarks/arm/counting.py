@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
 from arm.counting_qemu import counting_plugin, counting_qemu
 from arm.instruction_classes import CLASSES, class_of
+from numpy.typing import NDArray
+
 from edgegd.errors import EmulationError
 from edgegd.targets.emulation_cache import arm64_python, arm64_root
 
@@ -28,19 +28,27 @@ _LAST_CHARACTERS = 1500
 
 @dataclass(frozen=True)
 class Mark:
-    """A point that the guest passed, and what was executed since the last one. `k` is None for a reading of the clock."""
+    """A point that the guest passed, and what was executed since the last one; `k` None: a reading of the clock."""
 
     k: int | None
     counts: Counts
 
 
 def run_counted(
-    cpu: str, program: Path, arguments: Sequence[str], folder: Path, tell: Tell, packages: Sequence[Path] = ()
+    cpu: str,
+    program: Path,
+    arguments: Sequence[str],
+    folder: Path,
+    tell: Tell,
+    packages: Sequence[Path] = (),
+    *,
+    all_threads: bool = False,
 ) -> list[Mark]:
     """Runs a Python program in `folder` on an emulated `cpu` (QEMU's name); its marks in order.
 
     `packages` are folders of unpacked wheels beside onnxruntime's. Equal programs and files give equal counts: the
-    guest's addresses, random numbers and hashes are fixed, and it has one thread as long as it starts none.
+    guest's addresses, random numbers and hashes are fixed. What threads of the guest other than its first execute is
+    left out, unless `all_threads`: onnxruntime's helpers wake by the clock.
     Raises EmulationError.
     """
     emulator, plugin, root = counting_qemu(tell), counting_plugin(tell), arm64_root(tell)
@@ -50,7 +58,7 @@ def run_counted(
     done = subprocess.run(
         [
             *(str(emulator / "qemu-aarch64"), "-R", _ADDRESSES, "-seed", "1"),
-            *("-plugin", f"{plugin},out={stored}", *command, str(program), *arguments),
+            *("-plugin", f"{plugin},out={stored}{',threads=all' * all_threads}", *command, str(program), *arguments),
         ],
         cwd=folder,
         env={

@@ -76,7 +76,8 @@ def counting_plugin(tell: Tell) -> Path:
     def build(into: Path, scratch: Path) -> list[str]:
         headers = [f"-I{folder / 'include' / name}" for name in ("glib-2.0", "glib-config", "")]
         _make(
-            ["gcc", "-shared", "-fPIC", "-O2", "-Wall", *headers, str(PLUGIN_SOURCE), "-o", str(into / "count.so")], into
+            ["gcc", "-shared", "-fPIC", "-O2", "-Wall", *headers, str(PLUGIN_SOURCE), "-o", str(into / "count.so")],
+            into,
         )
         return []
 

@@ -1,9 +1,10 @@
-"""Runs on the emulated CPU: each model's second inference between marks, then one under onnxruntime's profiler.
+"""Runs on the emulated CPU: each model's second inference between two marks, then one under onnxruntime's profiler.
 
-Arguments: a JSON file with `models` (paths) and `nodes` (whether nodes are counted too). The marks are those of
+Argument: a JSON file with `models` (paths) and `profiled` (those whose nodes are counted too). Marks are those of
 count_blocks.c: 2 * i begins and 2 * i + 1 ends model i. A model's profile is stored beside it as NAME.profile.json.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -15,10 +16,8 @@ FIRST_MARK, CLOCKS_ON, CLOCKS_OFF = 7_000_000, 900, 901
 
 
 def mark(k):
-    try:
+    with contextlib.suppress(OSError):
         os.close(FIRST_MARK + k)
-    except OSError:
-        pass
 
 
 def session_of(path, profile=""):
@@ -53,7 +52,7 @@ def main():
         mark(2 * i)
         session.run(None, feeds)
         mark(2 * i + 1)
-        if job["nodes"]:
+        if path in job["profiled"]:
             session = session_of(path, path)
             session.run(None, feeds)
             mark(CLOCKS_ON)

@@ -78,14 +78,14 @@ class PrivateApt:
     def __init__(
         self, folder: Path, mirror: Mirror, architectures: Mapping[str, str], *, sources: bool = False
     ) -> None:
-        """`architectures` maps a suite to the architecture whose packages are wanted from it; `sources`: sources too."""
+        """`architectures` maps a suite to the architecture whose packages are wanted; with `sources`, sources too."""
         self.folder = folder.resolve()
         for name in ("lists/partial", "archives/partial", "parts", "packages"):
             (self.folder / name).mkdir(parents=True)
         (self.folder / "status").touch()
         stanzas = [
-            f"Types: deb{' deb-src' * sources}\nURIs: {mirror.uri}\nSuites: {suite}\nComponents: main\nArchitectures: {architecture}\n"
-            + (f"Signed-By: {mirror.keyring}\n" if mirror.keyring else "")
+            f"Types: deb{' deb-src' * sources}\nURIs: {mirror.uri}\nSuites: {suite}\nComponents: main\n"
+            f"Architectures: {architecture}\n" + (f"Signed-By: {mirror.keyring}\n" if mirror.keyring else "")
             for suite, architecture in architectures.items()
         ]
         (self.folder / "edgegd.sources").write_text("\n".join(stanzas))

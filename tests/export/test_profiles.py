@@ -104,7 +104,12 @@ def test_a_file_that_does_not_suit_a_profile_is_refused(files, pictures, file, p
 
 
 def test_files_that_suit_another_profile_too_are_not_refused(files):
-    for file, profile in (("x86-avx2", "x86-vnni"), ("x86-vnni", "arm64"), ("arm64", "arm64-nodot"), ("arm64-nodot", "arm64")):
+    for file, profile in (
+        ("x86-avx2", "x86-vnni"),
+        ("x86-vnni", "arm64"),
+        ("arm64", "arm64-nodot"),
+        ("arm64-nodot", "arm64"),
+    ):
         require_suits(onnx.load(files[file][1]), profile, "it")
 
 

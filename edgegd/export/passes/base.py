@@ -44,7 +44,7 @@ class ExactPass(GraphPass):
     """One rewrite after which onnxruntime computes the same bits, on every CPU of the profile.
 
     `name` is the word for it on the command line, `text` one line of what it does. A place that does not fit is refused
-    with a reason, never rewritten in hope. `slower_on` has the profiles for which the pass is left out, because it makes
+    with a reason, never rewritten in hope. `slower_on` has the profiles for which the pass is left out because it makes
     their files slower, each with the measurement that says so: time on x86, counted instructions on ARM.
     """
 

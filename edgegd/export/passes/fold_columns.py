@@ -8,8 +8,8 @@ that is outside the kernel. Sums of integers with zeros in between are the same 
 ConvSym (core/mlas/lib/convsym.cpp) writes a table of one pointer for each output pixel and each position of the kernel,
 multiplies 4 channels at once and makes up to 64 output channels of them; with 3 in and 16 out it does little else than
 read pointers. More products, most of them with zeros, take less time there (benchmarks/passes.py). ARM runs such
-convolutions as im2col and a matrix product that pads to 16 channels: of the limits tried, 32 for an image and 16 for others
-took the fewest instructions on a Cortex-A76 (64 and 32: 1.7 % more; not folded: 2.5 % more; benchmarks/arm_cost.py).
+convolutions as im2col and a matrix product that pads to 16 channels: of the limits tried, 32 for an image and 16 for
+others took the fewest instructions on a Cortex-A76 (64 and 32: 1.7 % more; not folded: 2.5 % more).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from edgegd.plan.profiles.x86_avx2 import X86_AVX2
 from edgegd.plan.profiles.x86_vnni import X86_VNNI
 
 TABLES = {table.profile: table for table in (X86_VNNI, X86_AVX2, ARM64, ARM64_NODOT)}
-"""Profiles by name. A CPU needs the first that says it runs on it: x86-avx2 is for what x86-vnni leaves, and arm64-nodot
+"""Profiles by name. A CPU needs the first that says it runs on it: x86-avx2 is for what x86-vnni leaves, arm64-nodot
 for what arm64 leaves."""
 
 __all__ = [
