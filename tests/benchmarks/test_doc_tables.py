@@ -31,7 +31,7 @@ def test_a_place_that_is_gone_is_named() -> None:
 
 
 def test_the_tables_are_all_there_and_name_their_cpu() -> None:
-    assert set(TABLES) == {"machines", "demo", "accuracy", "families", "speed", "activations", "gate"}
+    assert set(TABLES) == {"machines", "demo", "accuracy", "families", "speed", "arm", "passes", "activations", "gate"}
     text = RESULTS.read_text()
     for name in ("demo", "families", "activations", "gate"):
         assert f"<!-- {name} table -->\nCPU: " in text, name
