@@ -50,11 +50,11 @@ def main() -> None:
     for name in ("model.ncnn.param", "model.ncnn.bin"):
         (exported / name).replace(out / name)
 
-    from MNN.tools import mnnconvert
+    import _tools  # MNN's converter itself; MNN.tools.mnnconvert would install a client for its telemetry by pip
 
     for name, options in (("float.mnn", ()), ("weights8.mnn", ("--weightQuantBits", "8"))):
         files = ("--modelFile", str(out / "float.onnx"), "--MNNModel", str(out / name))
-        mnnconvert.convert(["", "-f", "ONNX", *files, "--bizCode", "{}", *options])
+        _tools.mnnconvert(["", "-f", "ONNX", *files, "--bizCode", "{}", *options])
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("tabulate")
+pytest.importorskip("onnx_ir")
 
-from arm.cost_file import changes, read_entries, store
+from arm.cost_file import BASELINE, changes, read_entries, store
 from arm.counting import as_dict, read_marks, total
 from arm.instruction_classes import (
     BRANCH,
@@ -28,6 +29,9 @@ from arm.instruction_classes import (
     class_of,
 )
 from arm.onnx_counts import _of_kernels
+
+from edgegd.export.passes import PASSES
+from edgegd.targets.emulator import CPUS
 
 # opcode, what capstone 5 reads in it, class; from onnxruntime's ARM64 wheel, but for the last, which ncnn has
 OPCODES = [
@@ -161,3 +165,35 @@ def test_stored_counts_take_the_place_of_those_of_the_same_file(tmp_path: Path) 
     store([_changed(**{SCALAR: 7})], path)
     assert read_entries(path) == [_changed(**{SCALAR: 7}), ENTRY | {"cpu": "cortex-a72"}]
     assert json.loads(path.read_text())["schema"] == 1
+
+
+def _committed() -> dict[tuple[Any, ...], int]:
+    return {
+        (entry["model"], entry["form"], entry["imgsz"], entry["cpu"], entry["file"]): total(entry["instructions"])
+        for entry in read_entries(BASELINE)
+    }
+
+
+def test_an_edge_file_takes_no_more_instructions_than_its_portable_file() -> None:
+    counts = _committed()
+    pairs = [
+        (counts[key], counts[(*key[:-1], key[-1].replace("edge", "portable"))]) for key in counts if "edge" in key[-1]
+    ]
+    assert len(pairs) >= 4 and all(edge <= portable for edge, portable in pairs)
+    assert counts["yolo26n", "raw", 320, "cortex-a72", "relu edge"] <= 236_000_000
+
+
+@pytest.mark.parametrize("cpu", ["cortex-a76", "cortex-a72"])
+def test_a_pass_is_left_out_of_a_profile_where_it_costs_instructions(cpu: str) -> None:
+    """What passes declare (`slower_on`) against the committed counts: 0.1 % is what else may differ between files."""
+    counts, checked = _committed(), 0
+    for (model, form, imgsz, of_cpu, file), number in counts.items():
+        activation, word, name = [*file.split(" ", 2), "", ""][:3]
+        if of_cpu != cpu or word not in ("with", "without"):
+            continue
+        edge = counts[model, form, imgsz, cpu, f"{activation} edge"]
+        assert number > edge * (1 if word == "with" else 0.999), file
+        checked += 1
+        declared = next(kind for kind in PASSES if kind.name == name).slower_on
+        assert (CPUS[cpu].profile in declared) == (word == "with"), file
+    assert checked >= 2 * len(PASSES)
