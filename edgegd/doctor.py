@@ -132,8 +132,8 @@ def check_cpu(profile: str | None, cpu: str, instruction_sets: Collection[str]) 
         Finding(
             "slow",
             title,
-            "no ARM dot product: INT8 is exact, but takes only 1.2 to 1.4 times fewer instructions than FP32, which may be "
-            "as good here; target profile arm64-nodot",
+            "no ARM dot product: INT8 is exact, but takes only 1.2 to 1.4 times fewer instructions than FP32, which "
+            "may be as good here; target profile arm64-nodot",
             "measure FP32 and INT8 before choosing INT8; a Cortex-A76 (Raspberry Pi 5) has the dot product",
         )
     ]
