@@ -5,6 +5,7 @@
 #   make report RECIPE=my.yaml SET="train.epochs=3"  SET holds overrides, RUN the run folder
 #   make prove RUN=runs/demo TARGET=pi5               codes, mAP, latency and limits of a run's files on a device
 #   make verify-arm64 RUN=runs/demo                  codes on emulated ARM CPUs; also verify-avx2, MODEL=x.onnx
+#   make arm-cost                                    counted instructions on emulated ARM CPUs against the committed ones
 #   make test                                        every test, and which of them this CPU could not run
 #   make quick                                       the tests that train nothing, start no sshd and emulate no CPU
 #   make build                                       wheel and sdist, checked, and the wheel tried in an empty environment
@@ -82,13 +83,25 @@ MODEL ?=
 SMALL_RUN = $(BIN)/edgegd run streets/yolo26n --until export --set model.imgsz=128 --set train.epochs=1 \
   --set data.path=datasets/streets-emulation --set data.train_images=16 --set data.val_images=8 \
   --set quant.calibration_images=8 --set target.profile=$(1) --run-dir runs/emulation-$(1)
+# $(1): profile, $(2): a CPU of it.
+define EMULATE
+	$(if $(MODEL)$(RUN),,$(call SMALL_RUN,$(1)))
+	$(BIN)/edgegd emulate $(or $(MODEL),$(RUN),runs/emulation-$(1)) --cpu $(2)
+endef
+
 verify-arm64: $(INSTALLED)
-	$(if $(MODEL)$(RUN),,$(call SMALL_RUN,arm64))
-	$(BIN)/edgegd emulate $(or $(MODEL),$(RUN),runs/emulation-arm64) --cpu cortex-a76 --cpu cortex-a72
+	$(call EMULATE,arm64,cortex-a76)
+	$(call EMULATE,arm64-nodot,cortex-a72)
 
 verify-avx2: $(INSTALLED)
-	$(if $(MODEL)$(RUN),,$(call SMALL_RUN,x86-avx2))
-	$(BIN)/edgegd emulate $(or $(MODEL),$(RUN),runs/emulation-x86-avx2) --cpu haswell
+	$(call EMULATE,x86-avx2,haswell)
+
+.PHONY: arm-cost
+# Instructions of one inference on emulated Cortex-A76 and A72, by class, against benchmarks/results/arm_cost.json: no latency.
+# Builds QEMU with plugins once (5 minutes of a core); then about 4 minutes of a core. ARGS: see benchmarks/arm_cost.py.
+ARGS ?=
+arm-cost: $(INSTALLED)
+	$(BIN)/python benchmarks/arm_cost.py $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check edgegd tests benchmarks fuzz

@@ -18,6 +18,7 @@ def made(
     only: str = "",
     end2end: bool = False,
     channels: int = 3,
+    profile: str = "",
 ) -> Path:
     """`out`, filled by make_detector.py in a subprocess where it is not complete; the others are its options."""
     complete = out / "made.json"
@@ -27,6 +28,7 @@ def made(
         options += ["--only", only] if only else []
         options += ["--end2end"] if end2end else []
         options += ["--channels", str(channels)] if channels != 3 else []
+        options += ["--profile", profile] if profile else []
         subprocess.run(
             [sys.executable, str(PROGRAM), model, "--imgsz", str(imgsz), "--out", str(out), *options],
             check=True,

@@ -14,6 +14,7 @@ from statistics import mean
 from typing import Any
 
 import gate_error_rates
+from cost_tables import arm_table, passes_table
 from interleaved import median_ms, ratio, ratio_of_launches
 from latency_vs_peers import EDGE_FILES, edge_ratio, openvino_ratio
 from pareto import points_of
@@ -324,6 +325,8 @@ TABLES: Tables = {
     "families": families_table,
     "speed": speed_table,
     "runtimes": runtimes_table,
+    "arm": arm_table,
+    "passes": passes_table,
     "activations": activations_table,
     "gate": gate_table,
 }

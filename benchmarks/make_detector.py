@@ -5,7 +5,8 @@
 Latency depends on the graph, not on the values of the weights, so those are random, and there are 80 classes; or MODEL
 is a checkpoint. Calibrated on drawn street scenes. Writes into FOLDER `float.pt`, `fp32.onnx`, and for each activation
 `silu.onnx` (portable) and `silu.edge.onnx`, `relu.onnx` and so on; at last `made.json`, which marks it complete. The
-benchmarks run it in a subprocess, which leaves no memory of torch behind.
+benchmarks run it in a subprocess, which leaves no memory of torch behind. The INT8 files are for the profile of this
+CPU, or for `--profile`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from edgegd.network_size import NetworkSize, network_size
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.quant.consistent_ranges import settle_ranges
+from edgegd.recipe.schema import PROFILES
 from edgegd.runtime.contract import Preprocessing
 from edgegd.runtime.letterbox import preprocess
 
@@ -64,9 +66,9 @@ def float_detector(model: str, channels: int = 3) -> Any:
     return random_detector(model, torch.cat(scenes(network_size(STATISTICS_IMGSZ), channels)))
 
 
-def portable(model: Any, size: NetworkSize, variant: str) -> onnx.ModelProto:
+def portable(model: Any, size: NetworkSize, variant: str, profile: str) -> onnx.ModelProto:
     """The portable file of a deployed model, `fp32`, or `ptq`, which calibrates it."""
-    plan = plan_detector(model, size, PROFILE)
+    plan = plan_detector(model, size, profile)
     module = model
     if variant == "ptq":
         module = QuantizedModel(model, plan)
@@ -79,16 +81,18 @@ def portable(model: Any, size: NetworkSize, variant: str) -> onnx.ModelProto:
     return graph
 
 
-def make(detector: Any, size: NetworkSize, swaps: dict[str, Collection[str]], end2end: bool, out: Path) -> None:
+def make(
+    detector: Any, size: NetworkSize, swaps: dict[str, Collection[str]], end2end: bool, out: Path, profile: str
+) -> None:
     """Writes all files; `swaps` has, for each activation's name, the paths of the SiLUs that become ReLUs."""
     out.mkdir(parents=True, exist_ok=True)
     torch.save({"model": copy.deepcopy(detector)}, out / "float.pt")
-    onnx.save(portable(deploy(copy.deepcopy(detector), end2end=end2end), size, "fp32"), out / "fp32.onnx")
+    onnx.save(portable(deploy(copy.deepcopy(detector), end2end=end2end), size, "fp32", profile), out / "fp32.onnx")
     for name, paths in swaps.items():
         swapped = copy.deepcopy(detector)
         swap_to_relu(swapped, paths)
         file = out / f"{name}.onnx"
-        onnx.save(portable(deploy(swapped, end2end=end2end), size, "ptq"), file)
+        onnx.save(portable(deploy(swapped, end2end=end2end), size, "ptq", profile), file)
         onnx.save(build_edge(onnx.load(file), file.name)[0], out / f"{name}.edge.onnx")
     (out / "made.json").write_text(json.dumps({name: sorted(paths) for name, paths in swaps.items()}) + "\n")
 
@@ -102,6 +106,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--auto", type=Path, help="activation.json of a run with quant.activation auto")
     parser.add_argument("--end2end", action="store_true", help="the head that needs no NMS, of YOLOv10 and YOLO26")
+    parser.add_argument("--profile", choices=PROFILES, default=PROFILE, help="of the INT8 files  [this CPU's]")
     parser.add_argument("--only", choices=("silu", "relu"), help="make the files of this activation only")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -112,7 +117,8 @@ def main() -> None:
     if arguments.auto:
         swaps["auto"] = json.loads(arguments.auto.read_text())["relu"]
     sides = [int(side) for side in arguments.imgsz.split("x")]
-    make(detector, network_size(sides if len(sides) > 1 else sides[0]), swaps, arguments.end2end, arguments.out)
+    size = network_size(sides if len(sides) > 1 else sides[0])
+    make(detector, size, swaps, arguments.end2end, arguments.out, arguments.profile)
 
 
 if __name__ == "__main__":

@@ -38,10 +38,11 @@ COMPLETE = {
         ("x86_64", ["avx2"], "x86-avx2", "ok"),
         ("x86_64", [], "x86-avx2", "slow"),
         ("aarch64", ["asimddp"], "arm64", "ok"),
-        ("aarch64", [], "arm64", "slow"),
+        ("aarch64", [], "arm64-nodot", "slow"),
+        ("arm64", [], "arm64", "ok"),
         ("riscv64", [], None, "note"),
     ],
-    ids=["avx512-vnni", "avx-vnni", "avx512 without vnni", "avx2", "sse", "pi 5", "pi 4", "risc-v"],
+    ids=["avx512-vnni", "avx-vnni", "avx512 without vnni", "avx2", "sse", "pi 5", "pi 4", "macos", "risc-v"],
 )
 def test_profile_and_what_it_means(
     architecture: str, instruction_sets: list[str], profile: str | None, level: str

@@ -14,7 +14,7 @@ from peers.accuracy_table import EXACT, SATURATED
 from peers.comparison_sets import ROOT, ComparisonSet
 from peers.detect import read_detections
 from peers.making import StepFailedError, make, measured
-from peers.rows import REFERENCE, ROWS, SCRIPTS, Row
+from peers.rows import REFERENCE, ROWS, SCRIPTS, X86, Row
 
 from edgegd.accuracy.bootstrap import Comparison, Estimate, compare
 from edgegd.accuracy.evaluate import AccuracyResult, score
@@ -96,7 +96,7 @@ class Bench:
 
     def _arithmetics(self, row: Row) -> tuple[str, ...]:
         """What the row's files are measured in on this machine."""
-        is_x86 = this_machine().profile != "arm64"
+        is_x86 = this_machine().profile in X86
         return (EXACT, SATURATED) if row.saturates and is_x86 else (EXACT,)
 
     def _result(self, file: Path, arithmetic: str) -> tuple[AccuracyResult, dict[str, Any]]:

@@ -31,8 +31,13 @@ def needed_profile(architecture: str, instruction_sets: Collection[str]) -> str 
 
 
 def is_signed(profile: str | None) -> bool:
-    """Whether a profile's files have int8 activations, which only its CPUs run in integers; False for no profile."""
+    """Whether a profile's files have int8 activations; False for no profile."""
     return profile in TABLES and TABLES[profile].activation.signed
+
+
+def runs_signed(profile: str | None) -> bool:
+    """Whether onnxruntime runs int8 activations in integers on a profile's CPUs, as on ARM; False for no profile."""
+    return profile in TABLES and TABLES[profile].runs_signed
 
 
 def this_machine() -> Machine:

@@ -14,7 +14,7 @@ from edgegd.export.passes import PASSES, PassReport
 from edgegd.export.passes.base import MICROSOFT, Refusal, constant
 from edgegd.runtime.contract import ModelContract, Preprocessing
 
-_OPSET = 18  # the first with BitwiseXor, which makes bytes of an image int8 codes
+_OPSET = 18  # the first in which Split has num_outputs, as integer-kernels writes it
 PASS_NAMES = tuple(kind.name for kind in PASSES)
 
 
@@ -49,7 +49,7 @@ def build_edge(
         if slower:
             reports.append(PassReport(kind.name, kind.text, (), (Refusal("the whole file", slower),)))
             continue
-        done = kind(channels)
+        done = kind(channels, profile)
         if missing := done.missing(model):  # what makes it so was left out
             done.refused.append(Refusal("the whole file", f"it needs a graph in which {missing}"))
         else:

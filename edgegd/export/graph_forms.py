@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgegd.addresses import address_of_codes
+from edgegd.runtime.contract import INPUT_NAME
 
 if TYPE_CHECKING:
     import onnx
@@ -52,6 +53,7 @@ def _code_tensors(model: onnx.ModelProto) -> dict[str, int]:
     """The element type of every quantized activation by name, in the order of the graph.
 
     In an edge file they are the results of integer operators; they have the names that they have in the portable file.
+    The image's bytes as int8 are none of them: the bytes themselves are the codes.
     """
     import onnx
 
@@ -67,7 +69,7 @@ def _code_tensors(model: onnx.ModelProto) -> dict[str, int]:
             name: types.get(name, element)
             for node in graph.node
             for name in node.output
-            if address_of_codes(name) or name in types
+            if address_of_codes(name) or (name in types and not node.name.startswith(f"{INPUT_NAME}/"))
         }
     return types
 

@@ -46,8 +46,8 @@ def require_suits(graph: onnx.ModelProto, profile: str, name: str) -> None:
     """ProfileError where a file would compute other numbers, or run in float, on CPUs of the profile.
 
     x86 without VNNI multiplies by VPMADDUBSW, whose int16 sums saturate with 8-bit weights
-    (core/mlas/lib/x86_64/ConvSymKernelAvx2.asm); x86 runs int8 activations in float (qdq_selectors.cc). uint8
-    activations suit ARM too.
+    (core/mlas/lib/x86_64/ConvSymKernelAvx2.asm); x86 runs int8 activations in float (qdq_selectors.cc). On ARM both
+    kinds of activations run in integers, at another speed.
     """
     table = TABLES[profile]
     largest = largest_weight_code(graph)
@@ -59,7 +59,7 @@ def require_suits(graph: onnx.ModelProto, profile: str, name: str) -> None:
             found=f"codes up to {largest}",
             mend=f"export the weights with fewer bits ({export}), or set target.profile to {profile} and train so",
         )
-    if has_signed_activations(graph) and not table.activation.signed:
+    if has_signed_activations(graph) and not table.runs_signed:
         raise ProfileError(
             f"{name} has int8 activations, which onnxruntime runs in float on {profile}.",
             expected=table.activation.name,

@@ -265,7 +265,7 @@ class TargetSection:
     profile: str = option(
         AUTO_PROFILE,
         "the kind of CPU to train and export for: x86 with VNNI, x86 with AVX2 alone "
-        "(weights of 7 bits), ARM64 (int8 activations); auto: what the CPU of "
+        "(weights of 7 bits), ARM64 with the dot product (int8 activations), ARM64 without; auto: what the CPU of "
         "target.host needs, asked once at the start of a run",
         choices=(AUTO_PROFILE, *PROFILES),
     )

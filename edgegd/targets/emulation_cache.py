@@ -75,7 +75,7 @@ def qemu(tell: Tell) -> Path:
             shutil.copy2(scratch / "unpacked/usr/bin" / program, folder)
         return files
 
-    return _cached(f"qemu-{QEMU_SERIES}-{SUITE}", build)
+    return cached(f"qemu-{QEMU_SERIES}-{SUITE}", build)
 
 
 def arm64_root(tell: Tell) -> Path:
@@ -109,7 +109,7 @@ def arm64_root(tell: Tell) -> Path:
         return files
 
     emulator = qemu(tell)
-    return _cached(f"arm64-{SUITE}-onnxruntime-{version}", build)
+    return cached(f"arm64-{SUITE}-onnxruntime-{version}", build)
 
 
 def arm64_python(root: Path, emulator: Path, cpu: str) -> tuple[list[str], dict[str, str]]:
@@ -127,7 +127,7 @@ def main() -> None:
         sys.exit(error.message())
 
 
-def _cached(name: str, build: Callable[[Path, Path], list[str]]) -> Path:
+def cached(name: str, build: Callable[[Path, Path], list[str]]) -> Path:
     """The folder `name` of the cache, made by `build(folder, scratch)`, which returns the names of its packages."""
     cache = cache_folder()
     if (cache / name).is_dir():

@@ -75,15 +75,17 @@ def _sources(apt: Path) -> Iterator[tuple[str, list[str]]]:
 class PrivateApt:
     """apt-get with its own state below `folder`, for the packages of one suite and its backports."""
 
-    def __init__(self, folder: Path, mirror: Mirror, architectures: Mapping[str, str]) -> None:
-        """`architectures` maps a suite to the architecture whose packages are wanted from it."""
+    def __init__(
+        self, folder: Path, mirror: Mirror, architectures: Mapping[str, str], *, sources: bool = False
+    ) -> None:
+        """`architectures` maps a suite to the architecture whose packages are wanted; with `sources`, sources too."""
         self.folder = folder.resolve()
         for name in ("lists/partial", "archives/partial", "parts", "packages"):
             (self.folder / name).mkdir(parents=True)
         (self.folder / "status").touch()
         stanzas = [
-            f"Types: deb\nURIs: {mirror.uri}\nSuites: {suite}\nComponents: main\nArchitectures: {architecture}\n"
-            + (f"Signed-By: {mirror.keyring}\n" if mirror.keyring else "")
+            f"Types: deb{' deb-src' * sources}\nURIs: {mirror.uri}\nSuites: {suite}\nComponents: main\n"
+            f"Architectures: {architecture}\n" + (f"Signed-By: {mirror.keyring}\n" if mirror.keyring else "")
             for suite, architecture in architectures.items()
         ]
         (self.folder / "edgegd.sources").write_text("\n".join(stanzas))
@@ -115,6 +117,17 @@ class PrivateApt:
         for file in files:
             run(["dpkg-deb", "-x", str(file), str(root)])
         return [file.name for file in files]
+
+    def download_source(self, package: str, suite: str) -> Path:
+        """The archive of a package's sources as its authors published them (Debian's changes are left out)."""
+        environment = {"APT_CONFIG": str(self.folder / "apt.conf")}
+        folder = self.folder / "sources"
+        folder.mkdir()
+        run(["apt-get", "-qq", "update", "-o", "APT::Update::Error-Mode=any"], environment=environment)
+        options = ["--download-only", "--tar-only"]
+        run(["apt-get", "-qq", "source", *options, f"{package}/{suite}"], environment=environment, folder=folder)
+        (archive,) = folder.glob("*.orig.tar.*")
+        return archive
 
 
 def unpack_wheels(requirements: Sequence[str], folder: Path, into: Path) -> list[str]:

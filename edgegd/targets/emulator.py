@@ -42,7 +42,9 @@ CPUS = {
     cpu.name: cpu
     for cpu in (
         EmulatedCpu("cortex-a76", "cortex-a76", "aarch64", "arm64", "ARM with dot product, as in a Raspberry Pi 5"),
-        EmulatedCpu("cortex-a72", "cortex-a72", "aarch64", "arm64", "ARM without dot product, as in a Raspberry Pi 4"),
+        EmulatedCpu(
+            "cortex-a72", "cortex-a72", "aarch64", "arm64-nodot", "ARM without dot product, as in a Raspberry Pi 4"
+        ),
         EmulatedCpu("haswell", "Haswell-noTSX", "x86_64", "x86-avx2", "x86 with AVX2, without VNNI"),
     )
 }

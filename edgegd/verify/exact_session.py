@@ -15,7 +15,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from edgegd.device.profile import SATURATING, is_signed, this_machine
+from edgegd.device.profile import SATURATING, runs_signed, this_machine
 from edgegd.export.graph_forms import (
     has_signed_activations,
     is_edge,
@@ -36,7 +36,7 @@ def exact_form(model: onnx.ModelProto) -> onnx.ModelProto:
     slow kernels for int8 activations, which sum in 32 bits.
     """
     machine = this_machine().profile
-    if not is_signed(machine) and has_signed_activations(model) and not is_edge(model):
+    if not runs_signed(machine) and has_signed_activations(model) and not is_edge(model):
         model = with_unsigned_activations(model)
     saturates = machine == SATURATING and largest_weight_code(model) > HIGHEST_7BIT_CODE
     return with_unsigned_weights(model) if saturates and not has_signed_activations(model) else model

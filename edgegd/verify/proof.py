@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgegd.device.profile import SATURATING, is_signed, this_machine
+from edgegd.device.profile import SATURATING, is_signed, runs_signed, this_machine
 
 OWN_KERNELS = "this CPU's own kernels"
 EXACT_SESSION = "exact sessions (weights as uint8)"
@@ -27,7 +27,7 @@ def proof_here(profile: str) -> Proof:
     machine = this_machine()
     own = machine.profile == profile
     arithmetic = EXACT_SESSION if machine.profile == SATURATING and not own else OWN_KERNELS
-    if is_signed(profile) and not own:
+    if is_signed(profile) and not runs_signed(machine.profile):
         arithmetic = _UNSIGNED_FORM.format(arithmetic)
     not_proved = () if own else (f"what the kernels of {profile} CPUs compute", f"speed on {profile} CPUs")
     return Proof(profile, machine.cpu, machine.profile, arithmetic, not_proved)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgegd.device.profile import is_signed, this_machine
+from edgegd.device.profile import runs_signed, this_machine
 from edgegd.errors import ParityError
 from edgegd.export.profile import require_suits
 from edgegd.plan.quant_plan import QuantPlan
@@ -42,7 +42,7 @@ def verify_quantized(quantized: QuantizedModel, file: OnnxFile, pictures: Pictur
     """
     plan = quantized.plan
     require_suits(file.graph, plan.profile, file.name)
-    if not file.has_signed_activations or is_signed(this_machine().profile):
+    if not file.has_signed_activations or runs_signed(this_machine().profile):
         return _verify(quantized, file, pictures, None)
     with file.in_uint8() as unsigned:
         shift = compare_unoptimized(file, unsigned, pictures, plan)

@@ -13,6 +13,7 @@ import pytest
 from edgegd.detectors.deployment import deploy, plan_detector
 from edgegd.errors import PlanError
 from edgegd.pipeline.make_plan import make_plan
+from edgegd.plan.profiles import TABLES
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.recipe.schema import QuantSection, Recipe
 
@@ -44,7 +45,7 @@ def test_a_recipe_changes_what_the_rules_decide(model: Any) -> None:
         planned(model, float=["model.99.*"])
 
 
-@pytest.mark.parametrize("profile", ["x86-vnni", "x86-avx2", "arm64"])
+@pytest.mark.parametrize("profile", TABLES)
 def test_an_edited_plan_is_taken_for_the_target_it_is_for(model: Any, tmp_path: Path, profile: str) -> None:
     file = tmp_path / "mine.json"
     file.write_text(planned(model, float=["model.1.*"]).to_json())

@@ -21,7 +21,9 @@ from edgegd.verify import exact_session, proof, verification
 
 Command = Callable[..., Any]
 # Only ARM runs int8 activations in integers, and a CPU without VNNI saturates: what this CPU cannot play.
-PLAYABLE = {"x86-vnni": ["x86-vnni", "x86-avx2"], "arm64": [*PROFILES]}.get(str(this_machine().profile), ["x86-avx2"])
+PLAYABLE = {"x86-vnni": ["x86-vnni", "x86-avx2"], "arm64": [*PROFILES], "arm64-nodot": [*PROFILES]}.get(
+    str(this_machine().profile), ["x86-avx2"]
+)
 
 
 @pytest.fixture(scope="module")

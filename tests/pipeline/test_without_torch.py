@@ -16,9 +16,10 @@ import pytest
 import yaml
 
 from edgegd.export.traced_graph import TRACE_KEY
+from edgegd.plan.profiles import TABLES
 
 Command = Callable[..., Any]
-OTHER = ("x86-vnni", "x86-avx2", "arm64")
+OTHER = tuple(TABLES)
 PACKAGE = Path(__file__).parents[2] / "edgegd"
 BLOCKED = """
 import sys

@@ -149,12 +149,17 @@ def test_every_rule_may_be_turned_to_float(rule):
     assert all(op.result in plan.groups for op in plan.ops if op.decision == "integer")
 
 
-def test_the_three_profiles_decide_the_same():
+def test_all_profiles_decide_the_same():
     def forward(m, x):
         return m.wide(torch.cat([y := F.relu(m.a(x)), F.silu(F.avg_pool2d(m.b(y), 1) + y)], 1))
 
     plans = {profile: _plan(forward, profile) for profile in TABLES}
-    assert len({plan.ops for plan in plans.values()}) == 1 and len(plans) == 3
+    assert len({plan.ops for plan in plans.values()}) == 1 and len(plans) == 4
     assert all(plan == plans["x86-vnni"].for_profile(profile) for profile, plan in plans.items())
     formats = {name: (plan.activation_format.name[:4], plan.weight_format.name[:4]) for name, plan in plans.items()}
-    assert formats == {"x86-vnni": ("uint", "int8"), "x86-avx2": ("uint", "int7"), "arm64": ("int8", "int8")}
+    assert formats == {
+        "x86-vnni": ("uint", "int8"),
+        "x86-avx2": ("uint", "int7"),
+        "arm64": ("int8", "int8"),
+        "arm64-nodot": ("uint", "int8"),
+    }

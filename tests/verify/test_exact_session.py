@@ -43,7 +43,7 @@ def test_only_a_cpu_that_saturates_gets_another_form(monkeypatch, on_avx2):
     (weights,) = [t for t in seven.graph.initializer if t.name == "w"]
     weights.CopyFrom(onnx.numpy_helper.from_array(constants(seven.graph)["w"] // 2, "w"))
     assert exact_form(eight) is not eight and exact_form(seven) is seven
-    for profile in ("x86-vnni", "arm64", None):
+    for profile in ("x86-vnni", "arm64", "arm64-nodot", None):
         monkeypatch.setattr(exact_session, "this_machine", lambda profile=profile: Machine("a CPU", profile))
         assert exact_form(eight) is eight
 
@@ -91,6 +91,9 @@ def test_a_whole_file_and_its_edge_file_give_the_same_bits_in_uint8_form(exporte
         ("arm64", "x86-avx2", "exact sessions (weights as uint8) on the uint8 form", True),
         ("arm64", "x86-vnni", "own kernels on the uint8 form", True),
         ("arm64", "arm64", "own kernels", False),
+        ("arm64", "arm64-nodot", "this CPU's own kernels", True),
+        ("arm64-nodot", "arm64", "own kernels", True),
+        ("arm64-nodot", "x86-avx2", "exact sessions (weights as uint8)", True),
         ("x86-vnni", "arm64", "own kernels", True),
         ("x86-vnni", None, "own kernels", True),
     ],
@@ -99,4 +102,5 @@ def test_what_is_proved_where_is_said(profile, machine, arithmetic, left, monkey
     monkeypatch.setattr(proof, "this_machine", lambda: Machine("a CPU", machine))
     found = proof.proof_here(profile)
     assert arithmetic in found.arithmetic and bool(found.not_proved) == left
+    assert ("uint8 form" in found.arithmetic) == ("uint8 form" in arithmetic)
     assert all(profile in what for what in found.not_proved)

@@ -44,16 +44,16 @@ class ExactPass(GraphPass):
     """One rewrite after which onnxruntime computes the same bits, on every CPU of the profile.
 
     `name` is the word for it on the command line, `text` one line of what it does. A place that does not fit is refused
-    with a reason, never rewritten in hope. `slower_on` has the profiles on whose CPUs the pass makes files slower, each
-    with the measurement that says so.
+    with a reason, never rewritten in hope. `slower_on` has the profiles for which the pass is left out because it makes
+    their files slower, each with the measurement that says so: time on x86, counted instructions on ARM.
     """
 
     text: ClassVar[str]
     slower_on: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, channels: int = 3) -> None:
-        """`channels` is how many the images have that the edge file reads."""
-        self.channels = channels
+    def __init__(self, channels: int = 3, profile: str = "") -> None:
+        """`channels` is how many the images have that the edge file reads, `profile` the one it is for ("": none)."""
+        self.channels, self.profile = channels, profile
         self.applied: list[str] = []
         self.refused: list[Refusal] = []
 

@@ -7,7 +7,9 @@ that is outside the kernel. Sums of integers with zeros in between are the same 
 
 ConvSym (core/mlas/lib/convsym.cpp) writes a table of one pointer for each output pixel and each position of the kernel,
 multiplies 4 channels at once and makes up to 64 output channels of them; with 3 in and 16 out it does little else than
-read pointers. More products, most of them with zeros, take less time there (benchmarks/passes.py).
+read pointers. More products, most of them with zeros, take less time there (benchmarks/passes.py). ARM runs such
+convolutions as im2col and a matrix product that pads to 16 channels: of the limits tried, 32 for an image and 16 for
+others took the fewest instructions on a Cortex-A76 (64 and 32: 1.7 % more; not folded: 2.5 % more).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from edgegd.export.passes.base import ExactPass, Unfit, constant, numbers, shape
 _IMAGE_CHANNELS = 4  # up to so many input channels it is an image
 _MOST_CHANNELS = 16  # of others, in and out: with more, the products with zeros cost more than is gained
 _OUTPUT_CHANNELS = (64, 32)  # of all columns together, for an image and for other inputs
+_FEWER_CHANNELS = {"arm64": (32, 16)}  # where the matrix product of im2col runs, which pads to 16 only
 
 
 class FoldColumns(ExactPass):
@@ -32,17 +35,20 @@ class FoldColumns(ExactPass):
     text = "convolutions of few channels take neighbouring columns as channels"
     slower_on: ClassVar[Mapping[str, str]] = {
         "x86-avx2": "files are 2 % slower with it in kernels without VNNI, where products cost more than pointers "
-        "(YOLO26n, 640 px, benchmarks/results/passes)"
+        "(YOLO26n, 640 px, benchmarks/results/passes)",
+        "arm64-nodot": "files take 6 % more instructions with it on a Cortex-A72, where products are no cheaper than "
+        "pointers (YOLO26n, 320 px, benchmarks/results/arm_cost.json)",
     }
 
     def rewrite(self, graph: ir.Graph) -> None:
         """Rewrites every NHWC convolution with few channels in and out."""
+        most_channels = _FEWER_CHANNELS.get(self.profile, _OUTPUT_CHANNELS)
         for node in [node for node in graph if node.op_type == "QLinearConv"]:
             weight = numbers(node.inputs[3])
             if weight is None or weight.shape[-1] == 1:
                 continue
             is_image = weight.shape[1] <= _IMAGE_CHANNELS and node.attributes.get_int("group", 1) == 1
-            columns = _OUTPUT_CHANNELS[not is_image] // weight.shape[0]
+            columns = most_channels[not is_image] // weight.shape[0]
             if columns < 2 or (not is_image and max(weight.shape[:2]) > _MOST_CHANNELS):
                 continue
             unfit = _unfit(node, weight, columns)

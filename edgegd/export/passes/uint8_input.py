@@ -3,7 +3,9 @@
 The portable file divides by 255, quantizes to the very code that was divided, and transposes. Here the bytes of the
 image are the codes; the order of the three colours is in the weights of the convolutions that read it, and any other
 number of channels keeps its order. A fourth channel beside colours, where a camera gives one, has zero weights. Where
-codes are signed, the uppermost bit is flipped.
+codes are signed, 128 is taken from each byte: as whole numbers of float32, which is exact, because ARM's kernels for
+DequantizeLinear and QuantizeLinear use vectors, and BitwiseXor, which would flip the uppermost bit, does not (4.3
+against 9.5 instructions a byte).
 """
 
 from __future__ import annotations
@@ -69,8 +71,9 @@ def _image_codes(graph: ir.Graph, image: ir.Value, shape: tuple[int, ...], codes
     if codes.dtype == ir.DataType.UINT8:
         return new
     first = next(iter(graph))
-    flip = ir.node("BitwiseXor", [new, constant(graph, np.uint8(128), "images/sign")], name="images/flip")
-    cast = ir.node("Cast", flip.outputs, {"to": int(ir.DataType.INT8)}, name="images/signed")
-    graph.insert_before(first, [flip, cast])
-    cast.outputs[0].type, cast.outputs[0].shape = codes.type, ir.Shape(shape)
-    return cast.outputs[0]
+    one, lowest = constant(graph, np.float32(1), "images/one"), constant(graph, np.int8(-128), "images/lowest")
+    numbers_of = ir.node("DequantizeLinear", [new, one], name="images/numbers")
+    signed = ir.node("QuantizeLinear", [numbers_of.outputs[0], one, lowest], name="images/signed")
+    graph.insert_before(first, [numbers_of, signed])
+    signed.outputs[0].type, signed.outputs[0].shape = codes.type, ir.Shape(shape)
+    return signed.outputs[0]

@@ -244,6 +244,7 @@ def _renamed(delivered: Delivered, names: Mapping[str, Candidate]) -> Delivered:
         {name: delivered.paths[one.file] for name, one in names.items()},
         {name: delivered.files[one.file] for name, one in names.items()},
         {name: one.setting for name, one in names.items()},
+        {},
     )
 
 

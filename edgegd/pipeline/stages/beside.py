@@ -117,7 +117,7 @@ def _calibration_yaml(folder: RunFolder, work: Path) -> Path:
 
 
 def _evaluate(folder: RunFolder, name: str, contract: ModelContract, progress: Progress) -> AccuracyResult:
-    from edgegd.pipeline.models import measured_truth
+    from edgegd.pipeline.stored import measured_truth
 
     settings, truth = folder.recipe.accuracy, measured_truth(folder)
     with running(folder.artifact(model_artifact(name)), BESIDE[name].runtime, _THREADS) as network:

@@ -66,7 +66,7 @@ class RuleTable:
 
     `runs_on(architecture, instruction sets)` says whether a CPU is one of those that the profile is for: the
     architecture as `uname -m` names it, in lower case, the sets as /proc/cpuinfo does. The first profile that says so
-    is the CPU's own.
+    is the CPU's own. `runs_signed`: onnxruntime runs int8 activations in integers on these CPUs.
     """
 
     profile: str
@@ -74,6 +74,7 @@ class RuleTable:
     weight: Format
     rules: tuple[Rule, ...]
     runs_on: Callable[[str, Collection[str]], bool]
+    runs_signed: bool = False
 
     def rule_for(self, op: TracedOp, head: HeadPaths, *, absorbed: bool = True) -> Rule:
         """The first rule that applies; the last rule of a table applies to everything.

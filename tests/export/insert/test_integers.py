@@ -37,7 +37,9 @@ def _state(small, plan, scale):
     return dataclasses.replace(small.state(plan), weight_scales={"a": np.array(scale, np.float32)})
 
 
-@pytest.mark.parametrize(("profile", "largest"), [("x86-vnni", 127), ("x86-avx2", 63), ("arm64", 127)])
+@pytest.mark.parametrize(
+    ("profile", "largest"), [("x86-vnni", 127), ("x86-avx2", 63), ("arm64", 127), ("arm64-nodot", 127)]
+)
 def test_codes_of_weights_round_ties_to_even_and_stay_in_their_format(float_graph, rewritten, profile, largest):
     small = float_graph()
     plan = small.plan(profile) if _one(small) else None

@@ -47,7 +47,7 @@ def test_every_reader_reads_the_pair_and_the_sigmoid_inside_has_its_own(float_gr
     assert [node.op_type for node in model.graph.node].count("QuantizeLinear") == 5
 
 
-@pytest.mark.parametrize("profile", ["x86-vnni", "arm64"])
+@pytest.mark.parametrize("profile", ["x86-vnni", "arm64", "arm64-nodot"])
 def test_a_quantized_output_keeps_its_name_and_has_the_values_of_numpy(float_graph, rewritten, outputs, profile):
     small = float_graph()
     result = small.convolution("a", "images", "input", np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1))

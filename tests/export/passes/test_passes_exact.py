@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgegd.export.edge import PASS_NAMES, build_edge
+from edgegd.export.passes import FoldColumns
 from edgegd.plan.profiles import TABLES
 
 CASES = [("yolo26n", True), ("yolo26n", False), ("yolo11n", None), ("yolov8n", None)]
@@ -90,13 +91,24 @@ def test_a_pass_that_was_measured_to_be_slower_is_refused_for_that_profile_alone
         edge, reports = build_edge(portable(profile), "ptq.onnx")
         folded = next(report for report in reports if report.name == "fold-columns")
         assert [report.name for report in reports] == list(PASS_NAMES)
-        if profile == "x86-avx2":
+        if profile in FoldColumns.slower_on:
             ((place, reason),) = folded.refused
-            assert place == "the whole file" and "slower" in reason and "benchmarks/results/passes" in reason
+            assert place == "the whole file" and "benchmarks/results/" in reason
             everything, _ = build_edge(portable(profile), "ptq.onnx", slower_too=True)
             assert not folded.applied and _operators(edge) != _operators(everything)
         else:
             assert folded.applied
+    assert set(FoldColumns.slower_on) == {"x86-avx2", "arm64-nodot"}
+
+
+def test_fewer_columns_are_folded_where_the_matrix_product_pads_to_16(portable):
+    widths = {}
+    for profile in ("x86-vnni", "arm64"):
+        edge, _ = build_edge(portable(profile), "ptq.onnx")
+        weights = {stored.name: stored.dims for stored in edge.graph.initializer if "/columns" in stored.name}
+        widths[profile] = sorted(dims[0] for dims in weights.values() if len(dims) == 4)
+    assert max(widths["x86-vnni"]) == 64 and set(widths["arm64"]) == {16, 32}
+    assert len(widths["x86-vnni"]) > len(widths["arm64"]) == 2  # the stem and one convolution of 8 channels
 
 
 def test_late_decoding_gathers_before_it_computes(portable):
