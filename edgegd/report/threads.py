@@ -7,6 +7,7 @@ from typing import Any
 
 from edgegd.device.threads import ThreadSetting
 from edgegd.foreign_text import cell, one_line
+from edgegd.latency.measuring.result import AS_GOOD
 from edgegd.report.table import table
 
 TITLES = {"latency": "for one image as soon as possible", "throughput": "for images per second"}
@@ -40,7 +41,7 @@ def recommendations(tuning: Mapping[str, Any]) -> list[str]:
     for question, one in ((question, tuning[question].get("fp32")) for question in TITLES):
         if one and one["as_good"]:
             lines.append(
-                f"FP32 is as good here {TITLES[question]}: {one_line(tuning['file'])} is {_interval(one, 'speedup')} "
+                f"{AS_GOOD} {TITLES[question]}: {one_line(tuning['file'])} is {_interval(one, 'speedup')} "
                 "as fast, each at its best."
             )
     if not tuning["stable"]:
