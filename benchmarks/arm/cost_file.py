@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import edgegd  # noqa: F401 -- before onnxruntime, which reads the environment that it sets
+
+# isort: split
 import onnxruntime
 from arm.counting import total
 from arm.instruction_classes import ARITHMETIC

@@ -9,6 +9,8 @@ import json
 import os
 import sys
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
+
 import numpy
 import onnxruntime
 

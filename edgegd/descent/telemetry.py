@@ -8,6 +8,7 @@ random generators are put back as they were. docs/telemetry.md has the schema.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -99,7 +100,7 @@ class Probe:
         """What the step did, as plain data (docs/telemetry.md, `detail`)."""
         steps = [p.detach() - before for p, before in zip(self._parameters, self._before, strict=True)]
         after_loss, after = self._loss_and_gradients(self._batch)
-        return {
+        detail = {
             "layers": self._layers(steps),
             "codes_changed": self._codes_changed(),
             "ranges": looked_at(self._student, self._batch["img"][:LOOKED_AT]),
@@ -107,6 +108,7 @@ class Probe:
             "noise_scale": self._noise_scale(),
             "step_length": self._step_lengths(steps, after_loss, after),
         }
+        return finite(detail)  # type: ignore[no-any-return]
 
     def _layers(self, steps: Sequence[torch.Tensor]) -> dict[str, dict[str, float]]:
         """By layer (the path of its module): norms of gradient and weights, and the step's over that of the weights."""
@@ -186,6 +188,15 @@ def untouched(student: Student) -> Iterator[None]:
     finally:
         student.load_state_dict(state)
         restore_random_state(*generators)
+
+
+def finite(value: Any) -> Any:
+    """Nested dicts and lists with None for every number that is not finite, which JSON has not."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def looked_at(student: Student, images: torch.Tensor) -> dict[str, dict[str, float]]:

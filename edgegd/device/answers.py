@@ -19,7 +19,7 @@ from edgegd.limits import MESSAGE_BYTES
 Check = Callable[[Any, str], None]
 """check(value, where): raises _Wrong unless the value is as described."""
 
-FAULTS = ("model", "hash", "onnxruntime", "runtime", "protocol", "worker")
+FAULTS = ("model", "hash", "onnxruntime", "runtime", "protocol", "space", "worker")
 """What a worker may say that its failure is about."""
 HOUR_NS = 3_600_000_000_000
 """Longer than any single inference."""

@@ -51,7 +51,9 @@ def worker_files(runtimes: Iterable[str]) -> Iterator[dict[str, Path]]:
 def worker_text(runtime: str) -> str:
     """The program of another runtime's worker."""
     worker = WORKERS[runtime]
-    first, *others = ((_FOLDER / name).read_text("utf-8") for name in (*_SHARED, f"runtimes/{worker.module}.py"))
+    first, *others = (
+        (_FOLDER / name).read_text(encoding="utf-8") for name in (*_SHARED, f"runtimes/{worker.module}.py")
+    )
     parts = [_without(first, _is_start), *(_without(text, _is_of_a_module) for text in others)]
     return "\n\n".join(part.strip("\n") + "\n" for part in parts) + (
         f'\n\nif __name__ == "__main__":\n    main({worker.model})\n'

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +155,27 @@ def test_an_unreadable_image_ends_a_stream_in_its_place(
     ]
 
 
+@pytest.fixture
+def interrupts() -> Iterator[Callable[[], None]]:
+    """Makes Ctrl-C interrupt also where these tests run in the background, which ignores it."""
+    before = signal.getsignal(signal.SIGINT)
+    yield lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_is_the_end_of_a_camera(
-    edgegd_command: Command, model: Path, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+    edgegd_command: Command,
+    model: Path,
+    film: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    interrupts: Callable[[], None],
+    workers: int,
 ) -> None:
     camera = Camera(film, last=2 * FRAMES, how="interrupted")
     monkeypatch.setattr(cv2, "VideoCapture", camera)
+    interrupts()
     saves = ("--save", tmp_path / "seen.mp4", "--save", tmp_path / "found.jsonl")
     outcome = edgegd_command("predict", model, "3", *saves, "--stride", 3, "--json", "--workers", workers)
     found = found_in(outcome)

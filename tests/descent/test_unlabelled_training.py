@@ -96,4 +96,4 @@ def test_a_run_learns_from_them_without_labels(
     assert parts["distill_head"] > 0 and (len(parts) > 1) == (labels == "true")
     (camera / "1.png").write_bytes((tiny_set / "images/val").iterdir().__next__().read_bytes())
     again = edgegd_command(*command)
-    assert again.code == 21 and "validation image" in again.err, again.err
+    assert again.code == 21 and "an image on which accuracy is measured" in again.err, again.err

@@ -26,7 +26,7 @@ def test_a_refusal_and_an_allowed_success_are_no_faults() -> None:
     ("ending", "fault"),
     [
         (dataclasses.replace(REFUSED, exit_code=1), "unexpected exit"),
-        (dataclasses.replace(REFUSED, exit_code=99), "undocumented exit"),
+        (dataclasses.replace(REFUSED, exit_code=125), "undocumented exit"),
         (dataclasses.replace(REFUSED, exit_code=None, signal=11), "crash: signal 11"),
         (dataclasses.replace(REFUSED, exit_code=None, timed_out=True), "hang"),
         (dataclasses.replace(GOOD, peak_bytes=2_100_000_000), "memory: 2.1 GB"),

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from processes import END_S, hears_interrupts
 
+from edgegd.device.latency_worker import PROTOCOL
 from edgegd.errors import ConnectionLostError, DeviceSoftwareError, OnnxUnreadableError, ProtocolError, WorkerError
 from edgegd.latency.measuring.record import Design
 from edgegd.targets import check
@@ -157,11 +158,11 @@ def test_an_onnxruntime_that_cannot_be_used(
 
 def test_a_worker_of_another_protocol(board: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = tmp_path / "worker.py"
-    old.write_text(WORKER_FILE.read_text().replace("PROTOCOL = 2", "PROTOCOL = 1"))
+    old.write_text(WORKER_FILE.read_text().replace(f"PROTOCOL = {PROTOCOL}", "PROTOCOL = 1"))
     with closing(board.start_worker(old)) as worker, pytest.raises(ProtocolError):
         configure(worker, board.deliver(model), DESIGN)
     monkeypatch.setattr(check, "WORKER_FILE", old)
-    with pytest.raises(ProtocolError, match="version 1, not 2"):
+    with pytest.raises(ProtocolError, match=f"version 1, not {PROTOCOL}"):
         board.check()
 
 

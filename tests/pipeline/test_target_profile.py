@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from edgegd.device.latency_worker import PROTOCOL
 from edgegd.device.profile import Machine, this_machine
 from edgegd.errors import ProfileError
 from edgegd.pipeline import target_profile
@@ -34,7 +35,7 @@ import json, sys, time
 facts = {facts!r}
 for line in sys.stdin:
     now = {{"monotonic": time.monotonic_ns(), "boottime": time.monotonic_ns(), "wall": time.time_ns()}}
-    print(json.dumps({{"protocol": 2, "machine": facts, "state": {{"clocks_ns": now}}, "pid": 1,
+    print(json.dumps({{"protocol": {PROTOCOL}, "machine": facts, "state": {{"clocks_ns": now}}, "pid": 1,
                        "free_bytes": 10**10}}), flush=True)
 """
 
@@ -142,7 +143,7 @@ def _add_board(sshd_device: Any, tmp_path: Path, edgegd_command: Command, archit
 
     program = tmp_path / "python-of-the-board"
     facts = machine_facts() | {"cpuinfo": PI_5, "architecture": architecture}
-    program.write_text(BOARD.format(python=sys.executable, facts=facts))
+    program.write_text(BOARD.format(python=sys.executable, facts=facts, PROTOCOL=PROTOCOL))
     program.chmod(0o755)
     added = edgegd_command(
         "target", "add", "board", sshd_device.url, "--python", program, "--ssh-config", sshd_device.config
