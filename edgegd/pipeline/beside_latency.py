@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, unquote
 
 from edgegd.device.latency_worker import PROTOCOL
 from edgegd.device.runtime_workers import ONNXRUNTIME, worker_files
@@ -15,7 +14,7 @@ from edgegd.errors import EdgegdError
 from edgegd.latency.measuring.measure import measure
 from edgegd.latency.measuring.parallel import on_each
 from edgegd.latency.measuring.record import Block
-from edgegd.pipeline.artifacts import ACCURACY, DESCENT, EDGE, PORTABLE, as_made
+from edgegd.pipeline.artifacts import ACCURACY, DESCENT, EDGE, PORTABLE, Artifact, as_made, of_target
 from edgegd.pipeline.beside import BESIDE, accuracy_artifact, model_artifact, require_packages, stage_name
 from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
@@ -29,7 +28,7 @@ from edgegd.targets.base import Target, require_real
 from edgegd.targets.registry import find_target
 from edgegd.targets.worker_protocol import ask
 
-_PREFIX, _ANSWER_S = "latency-beside-", 300.0
+_KIND, _ANSWER_S = "latency-beside", 300.0
 
 
 def beside_on(
@@ -68,16 +67,16 @@ def beside_on(
 def stored_beside(folder: RunFolder) -> dict[str, dict[str, Any]]:
     """Target -> what was measured there of the run's files as they are now; what cannot be read is not among it."""
     found = {}
-    for path in sorted(folder.path.glob(f"{_PREFIX}*.json")):
+    for path in sorted(folder.path.glob(f"{_KIND}-*.json")):
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
             stored = folder.read_json(path.name)
             if all(_is_as_measured(folder, name, digest) for name, digest in stored["files"].items()):
-                found[unquote(path.stem.removeprefix(_PREFIX))] = stored
+                found[stored["target"]] = stored
     return found
 
 
-def _file(target: str) -> str:
-    return f"{_PREFIX}{quote(target, safe='')}.json"
+def _file(target: str) -> Artifact:
+    return of_target(_KIND, target, "latency")
 
 
 def _is_as_measured(folder: RunFolder, name: str, digest: str) -> bool:

@@ -7,7 +7,6 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
 from edgegd.atomic_files import write_atomically
 from edgegd.device.profile import needed_profile
@@ -17,7 +16,7 @@ from edgegd.foreign_text import one_line
 from edgegd.json_files import read_json
 from edgegd.latency.measuring.launch import model_file
 from edgegd.latency.measuring.tuning import QUESTIONS, Tuning, tune
-from edgegd.pipeline.artifacts import EDGE, PORTABLE, REPORT, Artifact, as_made
+from edgegd.pipeline.artifacts import EDGE, PORTABLE, REPORT, Artifact, as_made, of_target
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.progress import Progress
 from edgegd.runtime.tuned import METADATA_KEY, TunedThreads, metadata_text, read_tuned_file, store_tuned, tuned_file
@@ -27,12 +26,12 @@ from edgegd.targets.registry import find_target
 
 SCHEMA = 1
 FP32 = PORTABLE["fp32"]
-_PREFIX, _SUFFIX = "tune-", ".json"
+_KIND, _STAGE = "tune", "latency tune"
 
 
 def tuning_file(target: str) -> Artifact:
-    """The artifact of a target's tuning, whatever characters its name or URL has."""
-    return Artifact(f"{_PREFIX}{quote(target, safe='')}{_SUFFIX}", "latency tune")
+    """The artifact of a target's tuning."""
+    return of_target(_KIND, target, _STAGE)
 
 
 def tuned_setting(folder: RunFolder, target: str) -> ThreadSetting | None:
@@ -57,10 +56,8 @@ def stored_tuning(folder: RunFolder, target: str) -> dict[str, Any] | None:
 
 
 def tunings(folder: RunFolder) -> tuple[Artifact, ...]:
-    """The artifacts of all tunings in a run folder, by target."""
-    names = sorted(path.name for path in folder.path.glob(f"{_PREFIX}*{_SUFFIX}"))
-    found = [tuning_file(unquote(name[len(_PREFIX) : -len(_SUFFIX)])) for name in names]
-    return tuple(artifact for artifact in found if artifact in names)  # others are no names that we gave
+    """The artifacts of all tunings in a run folder, a file a target."""
+    return tuple(Artifact(path.name, _STAGE) for path in sorted(folder.path.glob(f"{_KIND}-*.json")))
 
 
 def tuned_model(folder: RunFolder, name: str | None) -> str:
