@@ -36,6 +36,7 @@ from edgegd.detectors.float_checkpoint import open_checkpoint
 from edgegd.detectors.losses import prepare_loss
 from edgegd.detectors.student import FloatStudent, Student
 from edgegd.device.fingerprint import fingerprint
+from edgegd.device.profile import this_machine
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import calibrate
 from edgegd.recipe.load import load_recipe
@@ -77,7 +78,7 @@ def steppers(recipe: Recipe, batches: list[dict[str, Any]]) -> dict[str, Step]:
     """The float and the quantized step of the recipe's checkpoint."""
     float_model: Any = open_checkpoint(resolve_path(recipe.model.weights)).float().requires_grad_(True)
     deployed = deploy(copy.deepcopy(float_model))
-    plan = plan_detector(deployed, recipe.model.imgsz, recipe.target.profile)
+    plan = plan_detector(deployed, recipe.model.imgsz, this_machine().profile)
     learned = recipe.quant.weight_scales == "learned"
     quantized = QuantizedModel(deployed, plan, learned_weight_scales=learned).to(recipe.train.device)
     calibrate(quantized, [batches[0]["img"].float() / 255], recipe.quant.observer)
