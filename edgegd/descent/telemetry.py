@@ -9,6 +9,7 @@ random generators are put back as they were. docs/telemetry.md has the schema.
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +60,7 @@ def resident_mb() -> float | None:
     if not sys.platform.startswith("linux"):
         return None
     with open("/proc/self/statm", "rb") as file:
-        return round(int(file.read().split()[1]) * 4096 / 1e6, 1)
+        return round(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
 
 
 def group_norms(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

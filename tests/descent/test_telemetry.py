@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from edgegd.descent.fine_tune import fine_tune
 from edgegd.descent.listener import Storage
-from edgegd.descent.telemetry import Probe, looked_at
+from edgegd.descent.telemetry import Probe, looked_at, resident_mb
 from edgegd.descent.training import Training
 from edgegd.detectors.losses import first_images
 from edgegd.recipe.training import Distillation, TrainSection
@@ -226,3 +226,11 @@ def test_a_full_disk_ends_the_log_and_not_the_training(
     assert (tmp_path / "full.jsonl").read_bytes() == b"".join(lines[:3])
     assert len(descent.epochs) == 3 and whole[-1]["step"] == 6
     assert all(torch.equal(value, state[name]) for name, value in student.state_dict().items())
+
+
+def test_memory_is_what_the_system_says_in_kilobytes() -> None:
+    status = Path("/proc/self/status")  # in kB, whatever the size of a page (16 kB on some ARM64 systems)
+    if not status.exists():
+        pytest.skip("no /proc")
+    said = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+    assert resident_mb() == pytest.approx(said * 1024 / 1e6, rel=0.05)
