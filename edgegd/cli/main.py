@@ -13,6 +13,7 @@ import click
 from edgegd import __version__
 from edgegd.cli.baseline import baseline
 from edgegd.cli.data import data
+from edgegd.cli.descent import descent
 from edgegd.cli.doctor import doctor
 from edgegd.cli.emulate import emulate
 from edgegd.cli.explain import explain
@@ -60,6 +61,7 @@ for command in (
     prove,
     gate,
     baseline,
+    descent,
     search,
     explain,
     emulate,

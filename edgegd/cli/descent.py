@@ -1,0 +1,15 @@
+"""`edgegd descent`: what a gradient descent did, and what another one would do."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def descent() -> None:
+    """Look into a run's gradient descent: what it did, why, and what to change."""
+
+
+COMMANDS: tuple[click.Command, ...] = ()
+for command in COMMANDS:
+    descent.add_command(command)
