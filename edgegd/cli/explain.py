@@ -42,7 +42,8 @@ def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
         from edgegd.pipeline.stage import require_current
         from edgegd.pipeline.stored import adapted_reads
         from edgegd.plan.quant_plan import QuantPlan
-        from edgegd.report.activation_swap import explain_swap
+        from edgegd.report.activation_swap import swap_blocks
+        from edgegd.report.blocks import as_text
         from edgegd.report.plan import explain_file, explain_plan
         from edgegd.verify.against_plan import compare_with_plan, stored_weight_shapes
 
@@ -70,7 +71,7 @@ def explain(run_dir: Path, onnx_path: Path | None, as_json: bool) -> None:
         with as_made(folder, CALIBRATION):
             text = explain_plan(plan, ranges)
     if swap and not found:
-        text = f"{explain_swap(swap)}\n\n{text}"
+        text = f"{as_text(swap_blocks(swap))}\n\n{text}"
     if sys.stdout.isatty():
         click.echo_via_pager(printable(text))
     else:

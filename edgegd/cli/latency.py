@@ -121,13 +121,14 @@ def _beside(run_dir: Path, names: tuple[str, ...], targets: tuple[str, ...], for
         from edgegd.pipeline.beside_latency import beside_on
         from edgegd.pipeline.run_folder import RunFolder
         from edgegd.report.beside import beside_sentences, beside_table
+        from edgegd.report.blocks import as_text
 
         with TerminalProgress() as progress:
             results, errors = beside_on(RunFolder.open_existing(run_dir), names, targets, progress, force=force)
     if as_json:
         click.echo(json_text({"results": results, "errors": _failed(errors)}))
     elif results:
-        click.echo("\n\n".join([beside_table(results), *beside_sentences(results)]))
+        click.echo("\n\n".join([as_text([beside_table(results)]), *beside_sentences(results)]))
     if errors:
         raise next(iter(errors.values()))
 

@@ -72,7 +72,8 @@ def prove(
     if as_json:
         click.echo(json_text(proof | {"file": str(file), "exit_code": code}))
     else:
-        from edgegd.report.device import device_text
+        from edgegd.report.blocks import as_text
+        from edgegd.report.device import device_blocks
 
-        click.echo(f"{device_text(proof)}\n\n{file}")
+        click.echo(f"{as_text(device_blocks(proof))}\n\n{file}")
     context.exit(code)

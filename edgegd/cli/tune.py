@@ -44,7 +44,8 @@ def tune(
     with contextlib.redirect_stdout(sys.stderr):
         from edgegd.pipeline import tuning
         from edgegd.pipeline.run_folder import RunFolder
-        from edgegd.report.threads import threads_text
+        from edgegd.report.blocks import as_text
+        from edgegd.report.threads import threads_blocks
         from edgegd.safe_outputs import check_outputs
 
         folder = RunFolder.open_existing(run_dir)
@@ -55,4 +56,6 @@ def tune(
                 tuning.embed(folder, found, embed)
             if note := tuning.profile_note(folder, found):
                 progress.note(note)
-    click.echo(json_text(found) if as_json else f"{found['file']} on {found['target']}\n\n{threads_text(found)}")
+    click.echo(
+        json_text(found) if as_json else f"{found['file']} on {found['target']}\n\n{as_text(threads_blocks(found))}"
+    )

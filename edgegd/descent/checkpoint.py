@@ -18,10 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from edgegd.atomic_files import replaced_atomically
+from edgegd.descent.record import CHECKPOINT_KEY
 from edgegd.errors import TrainingCheckpointError
 
 SCHEMA = 1
-_KEY = "edgegd.descent"
 _FINITE = ("student", "average", "best")
 
 
@@ -49,7 +49,7 @@ class CheckpointFile:
         }
         content = {"schema": SCHEMA, "identity": self.identity, "record": checkpoint.record}
         with replaced_atomically(self.path) as temporary:
-            save_file(tensors, temporary, {_KEY: json.dumps(content)})
+            save_file(tensors, temporary, {CHECKPOINT_KEY: json.dumps(content)})
 
     def read(self) -> tuple[Checkpoint | None, list[str]]:
         """The checkpoint, and what has changed since: a sentence part for each input that is not what it was.
@@ -63,7 +63,7 @@ class CheckpointFile:
         tensors: dict[str, dict[str, torch.Tensor]] = {}
         try:
             with safe_open(self.path, framework="pt") as file:
-                content = json.loads((file.metadata() or {})[_KEY])
+                content = json.loads((file.metadata() or {})[CHECKPOINT_KEY])
                 found = content["schema"]
                 if found != SCHEMA:
                     raise self.error("is of another version of edgegd", f"schema {SCHEMA}", f"schema {found}")

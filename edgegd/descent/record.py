@@ -12,6 +12,9 @@ from typing import Any
 from edgegd.atomic_files import write_atomically
 from edgegd.safe_outputs import open_to_append
 
+CHECKPOINT_KEY = "edgegd.descent"
+"""Of a checkpoint's metadata: its value is JSON, whose `record` has the `epochs` so far."""
+
 
 @dataclass(frozen=True)
 class Epoch:

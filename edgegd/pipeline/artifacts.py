@@ -40,6 +40,7 @@ ACTIVATION = Artifact("activation.json", "activation")
 ADAPTED_MODEL = Artifact("adapted.pt", "adapt")
 ADAPTATION = Artifact("adaptation.json", "adapt")
 ADAPTATION_STEPS = Artifact("adaptation.jsonl", "adapt")
+ADAPTATION_CHECKPOINT = "adapt-checkpoint.safetensors"  # while it trains
 PRECISION = Artifact("precision.json", "search")
 PLAN = Artifact("plan.json", "ptq")
 CALIBRATION = Artifact("calibration.json", "ptq")
@@ -47,6 +48,7 @@ PTQ_STATE = Artifact("ptq.safetensors", "ptq")
 QAT_STATE = Artifact("qat.safetensors", "qat")
 DESCENT = Artifact("descent.json", "qat")
 DESCENT_STEPS = Artifact("descent.jsonl", "qat")
+QAT_CHECKPOINT = "qat-checkpoint.safetensors"  # while it trains
 PORTABLE = {variant: Artifact(f"{variant}.onnx", "export") for variant in VARIANTS}
 EDGE = {variant: Artifact(edge_file(PORTABLE[variant]), "export") for variant in QUANTIZED}
 ADAPTED_GRAPH = Artifact("adapted.onnx", "export")
@@ -58,6 +60,10 @@ ACCURACY = Artifact("accuracy.json", "accuracy")
 LATENCY = Artifact("latency.json", "latency")
 REPORT = Artifact("report.json", "report")
 REPORT_TEXT = Artifact("report.md", "report")
+REPORT_PAGE = Artifact("report.html", "report")
+REPORT_DATA = Artifact("report-data.json", "report")
+ANALYSES = ("lr-range", "compare", "landscape")
+"""What commands find about a descent: descent-NAME.json, and where there is a picture descent-NAME.svg."""
 
 
 def of_target(kind: str, target: str, stage: str) -> Artifact:

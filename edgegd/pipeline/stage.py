@@ -17,6 +17,7 @@ from edgegd.progress import Progress
 from edgegd.recipe.dump import section_hash
 from edgegd.safe_outputs import own_folder
 
+_SOURCES = (".py", ".jinja", ".css", ".js")
 _PACKAGES = ("torch", "ultralytics", "onnx", "onnxruntime", "numpy", "opencv-python", "pycocotools")
 
 
@@ -44,8 +45,8 @@ def sources_hash(*excluded: str, only: str = "") -> str:
     """Hash of edgegd's own sources without the folders named, or of the one folder `only`."""
     digest = hashlib.sha256()
     root = Path(edgegd.__file__).parent
-    for file in sorted((root / only).rglob("*.py")):
-        if file.relative_to(root).parts[0] not in excluded:
+    for file in sorted((root / only).rglob("*")):
+        if file.suffix in _SOURCES and file.relative_to(root).parts[0] not in excluded:
             digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgegd.report.blocks import Table
 from edgegd.report.ship import signed_points
-from edgegd.report.table import table
 from edgegd.report.words import percent
 
 _HEADERS = [
@@ -64,7 +64,7 @@ def beside_rivals(measured: Mapping[str, Any], accuracy: Mapping[str, Any], vari
     }
 
 
-def beside_table(results: Mapping[str, Mapping[str, Any]], style: str = "simple") -> str:
+def beside_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
     """A line a target, number of threads and model; `results` is target -> what was stored of it."""
     rows = []
     for target, stored in results.items():
@@ -84,7 +84,7 @@ def beside_table(results: Mapping[str, Mapping[str, Any]], style: str = "simple"
                         _verdict(of_others[name]) if name in of_others else "",
                     ]
                 )
-    return table(rows, _HEADERS, style)
+    return Table(_HEADERS, rows)
 
 
 def beside_sentences(results: Mapping[str, Mapping[str, Any]]) -> list[str]:

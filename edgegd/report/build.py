@@ -3,73 +3,134 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from edgegd.recipe.schema import Recipe
 from edgegd.report.ship import ship
+from edgegd.report.words import TITLES
 from edgegd.variants import QUANTIZED, VARIANTS
 
 REPORT_SCHEMA = 1
 EDGE = {variant: f"{variant}.edge" for variant in QUANTIZED}  # the same numbers from onnxruntime's own operators
+FILES = {
+    name: title
+    for variant, of_variant in TITLES.items()
+    for name, title in ((variant, of_variant), (EDGE.get(variant), f"{of_variant}, edge file"))
+    if name
+}
+"""File (its name without .onnx) -> what a table calls it."""
 # Points of mAP50-95 by which torch under fake quantization and onnxruntime may differ on the same images.
 MAP_AGREEMENT_POINTS = 0.1
 CENSUS_KEYS = ("int8_convs", "float_convs", "planned_float_convs")
 
 
 def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
-    """The report of a finished run.
+    """The report of a run; of one that is not finished, what its stages have told so far.
 
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, under `profiles` that of
     `verify --profile P` by profile, under `devices` the proofs of `edgegd prove` by target, under `beside` what
-    `latency --beside` stored by target, under `tuning` a list of tune-TARGET.json; where activations were swapped,
-    under `swap` that of activation (as `choice`) and of the adaptation. `target` is the run's choice of a target
+    `latency --beside` stored by target, under `tuning` a list of tune-TARGET.json, under `passes` what passes.json has
+    of the QAT file; where activations were swapped, under `swap` that of activation (as `choice`) and of the
+    adaptation. What needs a stage that is absent is left out. `target` is the run's choice of a target
     profile (edgegd.pipeline.target_profile). mAPs are in 0..1, times in ms; `intervals`, `differences` and `bootstrap`
     of mAP are as in accuracy.json, and `ship` says which of PTQ and QAT to ship (edgegd.report.ship).
     `selection` says where epochs were chosen: `shared` (on the images that report), `test` (on validation images; those
-    of test report) or `holdout` (on training images held out).
+    of test report) or `holdout` (on training images held out). `latency_pairs` has by file the ratios of neighbouring
+    blocks, FP32's time by the file's.
     """
-    accuracy, latency, verify = stages["accuracy"], stages["latency"], stages["verify"]
-    ranges, selection = stages["calibration"]["ranges"], _selection(stages["data"]["check"])
-    weakest = sorted(ranges, key=lambda group: ranges[group]["sqnr_db"])[:5]
+    report = {"schema": REPORT_SCHEMA, "recipe": name, "settings": dataclasses.asdict(recipe), "target": target}
+    for needed, part in _PARTS:
+        if all(stage in stages for stage in needed):
+            report |= part(*(stages[stage] for stage in needed))
+    return report
+
+
+def _of_data(data: dict[str, Any]) -> dict[str, Any]:
+    return {"data": data["check"] | {"names": data["names"]}, "selection": _selection(data["check"])}
+
+
+def _of_accuracy(accuracy: dict[str, Any]) -> dict[str, Any]:
+    keys = ("map50_95", "map50", "per_class", "images", "intervals")
+    maps = {variant: {key: accuracy[variant][key] for key in keys} for variant in VARIANTS}
+    return {"accuracy": maps, "differences": accuracy["differences"], "bootstrap": accuracy["bootstrap"]}
+
+
+def _of_verify(verify: dict[str, Any]) -> dict[str, Any]:
     return {
-        "schema": REPORT_SCHEMA,
-        "recipe": name,
-        "settings": dataclasses.asdict(recipe),
-        "target": target,
-        "data": stages["data"]["check"] | {"names": stages["data"]["names"]},
-        "accuracy": {
-            variant: {key: accuracy[variant][key] for key in ("map50_95", "map50", "per_class", "images", "intervals")}
-            for variant in VARIANTS
-        },
-        "differences": accuracy["differences"],
-        "bootstrap": accuracy["bootstrap"],
-        "selection": selection,
-        "ship": ship(accuracy, stages["descent"], apart=selection != "shared"),
-        "proof": {"codes": verify["proof"], "accuracy": accuracy["proof"]},
         "census": {variant: {key: verify["census"][variant][key] for key in CENSUS_KEYS} for variant in QUANTIZED},
         "parity": verify["parity"],
         "ladder": {variant: _ladder(verify["ladder"][variant]) for variant in QUANTIZED},
         "tolerance": verify["tolerance"],
-        "torch_agreement": _torch_agreement(stages["descent"], accuracy["qat"]["map50_95"])
-        if selection == "shared"
-        else None,
-        "profiles": {profile: _profile(result) for profile, result in stages["profiles"].items()},
-        "latency": {name: latency["models"][name] for name in (*VARIANTS, *EDGE.values())},
         "edge": verify["edge"],
-        "beside": stages["beside"],
-        "latency_conditions": {
-            "stable": latency["stable"],
-            "faults": latency["faults"],
-            "settings": latency["settings"],
-            "fingerprint": latency["fingerprint"],
-            "machine_profile": latency["machine_profile"],
-        },
-        "devices": stages["devices"],
-        "descent": stages["descent"],
-        "tuning": stages["tuning"],
-        "refinement": stages["calibration"].get("refinement"),
+    }
+
+
+def _of_latency(latency: dict[str, Any]) -> dict[str, Any]:
+    keys = ("stable", "faults", "settings", "fingerprint", "machine_profile")
+    return {
+        "latency": {name: latency["models"][name] for name in FILES},
+        "latency_pairs": _pairs(latency.get("blocks", [])),
+        "latency_conditions": {key: latency[key] for key in keys},
+    }
+
+
+def _of_calibration(calibration: dict[str, Any]) -> dict[str, Any]:
+    ranges = calibration["ranges"]
+    weakest = sorted(ranges, key=lambda group: ranges[group]["sqnr_db"])[:5]
+    return {
+        "refinement": calibration.get("refinement"),
         "weakest_ranges": [{"group": group, **ranges[group]} for group in weakest],
-    } | ({"swap": stages["swap"]} if "swap" in stages else {})
+    }
+
+
+def _of_both_maps(data: dict[str, Any], descent: dict[str, Any], accuracy: dict[str, Any]) -> dict[str, Any]:
+    shared = _selection(data["check"]) == "shared"
+    agreement = _torch_agreement(descent, accuracy["qat"]["map50_95"]) if shared else None
+    return {"ship": ship(accuracy, descent, apart=not shared), "torch_agreement": agreement}
+
+
+def _of_passes(passes: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"passes": [one | {"applied": len(one["applied"])} for one in passes]}
+
+
+_PARTS: tuple[tuple[tuple[str, ...], Callable[..., dict[str, Any]]], ...] = (
+    (("data",), _of_data),
+    (("accuracy",), _of_accuracy),
+    (("data", "descent", "accuracy"), _of_both_maps),
+    (
+        ("verify", "accuracy"),
+        lambda verify, accuracy: {"proof": {"codes": verify["proof"], "accuracy": accuracy["proof"]}},
+    ),
+    (("verify",), _of_verify),
+    (("profiles",), lambda found: {"profiles": {profile: _profile(result) for profile, result in found.items()}}),
+    (("latency",), _of_latency),
+    (("beside",), lambda beside: {"beside": beside}),
+    (("devices",), lambda devices: {"devices": devices}),
+    (("descent",), lambda descent: {"descent": descent}),
+    (("tuning",), lambda tuning: {"tuning": tuning}),
+    (("calibration",), _of_calibration),
+    (("passes",), _of_passes),
+    (("swap",), lambda swap: {"swap": swap}),
+)
+"""The stages that a part of the report needs, and what it is made of them."""
+
+
+def _pairs(blocks: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """By file, FP32's median by the file's own, of blocks that were run beside each other."""
+    medians: dict[str, dict[int, list[float]]] = {}
+    for block in blocks:
+        medians.setdefault(block["model"], {}).setdefault(block["launch"], []).append(block["median_ms"])
+    reference = medians.pop("fp32", {})
+    return {
+        name: [
+            fp32 / own
+            for launch, of_launch in medians[name].items()
+            for fp32, own in zip(reference.get(launch, []), of_launch, strict=False)
+        ]
+        for name in FILES
+        if name in medians
+    }
 
 
 def _ladder(ladder: dict[str, Any]) -> dict[str, Any]:

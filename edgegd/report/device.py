@@ -7,27 +7,24 @@ from statistics import median
 from typing import Any
 
 from edgegd.device.threads import ThreadSetting
-from edgegd.foreign_text import cell
 from edgegd.latency.measuring.result import AS_GOOD
-from edgegd.report.table import table
+from edgegd.report.blocks import Block, Bullets, Paragraph, Table
 from edgegd.report.words import percent
 
 _MEGABYTE = 1_000_000
 
 
-def device_text(proof: Mapping[str, Any], style: str = "simple") -> str:
+def device_blocks(proof: Mapping[str, Any]) -> list[Block]:
     """The device, a table of the files, one of the latencies, the limits, and what follows from all of them.
 
-    `style` is one of tabulate's formats. Raises KeyError, TypeError and the like for data of another form.
+    Raises KeyError, TypeError and the like for data of another form.
     """
-    parts = [cell(_device(proof), style), _files_table(proof, style)]
+    blocks: list[Block] = [Paragraph(_device(proof)), _files_table(proof)]
     if proof["latency"]:
-        parts.append(_latency_table(proof, style))
+        blocks.append(_latency_table(proof))
     if proof["limits"]:
-        parts.append(_limits_table(proof, style))
-    bullet = "- " if style == "github" else ""
-    parts.append("\n".join(f"{bullet}{cell(one, style)}" for one in sentences(proof)))
-    return "\n\n".join(parts)
+        blocks.append(_limits_table(proof))
+    return [*blocks, Bullets(sentences(proof))]
 
 
 def sentences(proof: Mapping[str, Any]) -> list[str]:
@@ -67,7 +64,7 @@ def _device(proof: Mapping[str, Any]) -> str:
     )
 
 
-def _files_table(proof: Mapping[str, Any], style: str) -> str:
+def _files_table(proof: Mapping[str, Any]) -> Table:
     accuracy, rows = proof["accuracy"], []
     for name, file in proof["files"].items():
         codes, load = proof["codes"].get(name), proof["load"].get(name)
@@ -91,10 +88,10 @@ def _files_table(proof: Mapping[str, Any], style: str) -> str:
         )
     headers = ["file", "MB", "tensors with this machine's codes", "mAP50-95 there", "mAP50-95 here"]
     headers += ["load ms", "first inference ms", "peak memory MB"]
-    return table(rows, headers, style, align=("left",) + ("right",) * 7)
+    return Table(headers, rows, ("left",) + ("right",) * 7)
 
 
-def _latency_table(proof: Mapping[str, Any], style: str) -> str:
+def _latency_table(proof: Mapping[str, Any]) -> Table:
     rows = [
         [
             f"{setting} ({ThreadSetting.from_json(timed['threads'])})",
@@ -108,10 +105,10 @@ def _latency_table(proof: Mapping[str, Any], style: str) -> str:
         for name, one in timed["models"].items()
     ]
     headers = ["threads", "file", "median ms", "p95 ms of the slowest launch", "speed vs FP32", "disturbed"]
-    return table(rows, headers, style, align=("left", "left", "right", "right", "right", "left"))
+    return Table(headers, rows, ("left", "left", "right", "right", "right", "left"))
 
 
-def _limits_table(proof: Mapping[str, Any], style: str) -> str:
+def _limits_table(proof: Mapping[str, Any]) -> Table:
     rows = [
         [
             "met" if limit["passed"] else "NOT MEASURED" if limit["found"] is None else "NOT MET",
@@ -121,7 +118,7 @@ def _limits_table(proof: Mapping[str, Any], style: str) -> str:
         ]
         for limit in proof["limits"]
     ]
-    return table(rows, ["verdict", "limit", "is", "found"], style, align=("left", "left", "right", "right"))
+    return Table(["verdict", "limit", "is", "found"], rows, ("left", "left", "right", "right"))
 
 
 def _whether_it_pays(proof: Mapping[str, Any]) -> Iterator[str]:

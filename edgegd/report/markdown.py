@@ -6,25 +6,25 @@ from typing import Any
 
 from edgegd.foreign_text import cell, one_line
 from edgegd.network_size import size_in_words
-from edgegd.report.build import EDGE
+from edgegd.report.blocks import Block, Paragraph, Strong, Table, as_text
+from edgegd.report.build import FILES
 from edgegd.report.sections import SECTIONS
-from edgegd.report.table import table
-from edgegd.report.words import TITLES, percent
+from edgegd.report.words import percent
 
 
 def summary_table(report: dict[str, Any], style: str = "simple") -> str:
-    """FP32, PTQ and QAT side by side, all run in onnxruntime; `style` is one of tabulate's formats.
+    """`summary` as text; `style` is one of tabulate's formats."""
+    return as_text([summary(report)], style)
+
+
+def summary(report: dict[str, Any]) -> Table:
+    """FP32, PTQ and QAT side by side, all run in onnxruntime.
 
     Edge files compute the bits of the portable ones (stage verify): their mAP is the same measurement.
     """
     rows = []
-    files = {
-        name: (variant, title)
-        for variant, title in TITLES.items()
-        for name, title in ((variant, title), (EDGE.get(variant), f"{title}, edge file"))
-        if name
-    }
-    for name, (variant, title) in files.items():
+    for name, title in FILES.items():
+        variant = name.removesuffix(".edge")
         accuracy, latency = report["accuracy"][variant], report["latency"][name]
         census = report["census"].get(variant)
         rows.append(
@@ -39,35 +39,41 @@ def summary_table(report: dict[str, Any], style: str = "simple") -> str:
             ]
         )
     headers = ["onnxruntime", "mAP50-95", "mAP50", "median ms", "p90 ms", "speed vs FP32", "int8 convolutions"]
-    return table(rows, headers, style, align=("left",) + ("right",) * 6)
+    return Table(headers, rows, ("left",) + ("right",) * 6)
 
 
 def to_markdown(report: dict[str, Any]) -> str:
-    """report.md: the summary, what to ship, mAP by class, the descent epoch by epoch, parity, and the conditions."""
-    settings, conditions = report["settings"], report["latency_conditions"]
-    machine, latency = conditions["fingerprint"], conditions["settings"]
-    lines = [
-        f"# {cell(report['recipe'], 'github')}",
-        "",
-        f"{cell(settings['model']['weights'], 'github')} at {size_in_words(settings['model']['imgsz'])} px on "
-        f"{report['accuracy']['fp32']['images']} {'test' if report['selection'] == 'test' else 'validation'} images; "
-        f"{cell(_chosen(report['target']), 'github')}.",
-        "",
-        summary_table(report, "github"),
-        "",
-        *(f"{cell(caveat, 'github')}\n" for caveat in caveats(report)),
-        f"Latency on {cell(machine['cpu'], 'github')}, onnxruntime {cell(machine['onnxruntime'], 'github')}, "
-        f"{latency['threads']} thread(s), spinning {'on' if latency['spinning'] else 'off'}, "
-        f"{latency['launches']} launches of {2 * latency['quads']} alternating blocks; the interval is a 95 % "
-        "bootstrap."
-        + ("" if conditions["stable"] else " **Not every warm-up became stable: measure again on an idle machine.**")
-        + "".join(f" **Faults: {cell(fault, 'github')}.**" for fault in conditions["faults"]),
-        "",
-    ]
+    """report.md: the opening, then every section that has something to say."""
+    lines = [f"# {cell(report['recipe'], 'github')}", "", as_text(opening(report), "github"), ""]
     for section in SECTIONS:
-        if text := section.text(report):
+        if text := as_text(section.blocks(report), "github"):
             lines += [f"## {section.TITLE}", "", text, ""]
     return "\n".join(lines)
+
+
+def opening(report: dict[str, Any]) -> list[Block]:
+    """What a report begins with: what was run, the verdict, the summary, and the conditions of the latencies."""
+    settings, conditions = report["settings"], report["latency_conditions"]
+    machine, latency = conditions["fingerprint"], conditions["settings"]
+    unstable = "Not every warm-up became stable: measure again on an idle machine."
+    return [
+        Paragraph(
+            f"{settings['model']['weights']} at {size_in_words(settings['model']['imgsz'])} px on "
+            f"{report['accuracy']['fp32']['images']} {'test' if report['selection'] == 'test' else 'validation'} images; "
+            f"{_chosen(report['target'])}."
+        ),
+        Paragraph(Strong(report["ship"]["why"])),
+        summary(report),
+        *(Paragraph(caveat) for caveat in caveats(report)),
+        Paragraph(
+            f"Latency on {machine['cpu']}, onnxruntime {machine['onnxruntime']}, "
+            f"{latency['threads']} thread(s), spinning {'on' if latency['spinning'] else 'off'}, "
+            f"{latency['launches']} launches of {2 * latency['quads']} alternating blocks; the interval is a 95 % "
+            "bootstrap.",
+            *([] if conditions["stable"] else [" ", Strong(unstable)]),
+            *(span for fault in conditions["faults"] for span in (" ", Strong(f"Faults: {fault}."))),
+        ),
+    ]
 
 
 def _chosen(target: dict[str, Any]) -> str:

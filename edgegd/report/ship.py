@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgegd.foreign_text import cell
-from edgegd.report.table import table
+from edgegd.report.blocks import Block, Paragraph, Table
 
 FEWEST_IMAGES = 20
 _MAPS = ("map50_95", "map50")
@@ -66,8 +65,8 @@ def ship_lines(verdict: dict[str, Any]) -> list[str]:
     ]
 
 
-def ship_section(report: dict[str, Any]) -> str:
-    """The verdict, mAP of each model with its interval, and the differences, in Markdown."""
+def ship_blocks(report: dict[str, Any]) -> list[Block]:
+    """The verdict, mAP of each model with its interval, and the differences."""
     made = report["bootstrap"]
     models = [
         [_TITLES[variant], *(_points(accuracy[key], accuracy["intervals"][key]) for key in _MAPS)]
@@ -82,10 +81,10 @@ def ship_section(report: dict[str, Any]) -> str:
         "What makes an image hard for both models cancels in their difference, so compare models by it alone."
     )
     tables = [
-        table(rows, [title, "mAP50-95", "mAP50"], "github")
+        Table([title, "mAP50-95", "mAP50"], rows)
         for title, rows in (("onnxruntime", models), ("difference in points", differences))
     ]
-    return "\n\n".join([cell(" ".join(ship_lines(report["ship"])), "github"), *tables, method])
+    return [Paragraph(" ".join(ship_lines(report["ship"]))), *tables, Paragraph(method)]
 
 
 def signed_points(values: Sequence[float]) -> list[str]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgegd.device.threads import ThreadSetting
-from edgegd.foreign_text import cell, one_line
+from edgegd.foreign_text import one_line
 from edgegd.latency.measuring.result import AS_GOOD
-from edgegd.report.table import table
+from edgegd.report.blocks import Block, Bullets, Paragraph, Table
 
 TITLES = {"latency": "for one image as soon as possible", "throughput": "for images per second"}
 _HEADERS = {
@@ -26,13 +26,13 @@ _HEADERS = {
 }
 
 
-def threads_text(tuning: Mapping[str, Any], style: str = "simple") -> str:
+def threads_blocks(tuning: Mapping[str, Any]) -> list[Block]:
     """A tuning (tune-TARGET.json): a table per question, what is recommended, and whether FP32 is as good.
 
-    `style` is one of tabulate's formats. Raises KeyError, TypeError or ValueError for what is no tuning.
+    Raises KeyError, TypeError or ValueError for what is no tuning.
     """
-    tables = [f"{TITLES[question]}:\n\n{_table(tuning, question, style)}" for question in TITLES]
-    return "\n\n".join([*tables, "\n".join(cell(line, style) for line in recommendations(tuning))])
+    tables = [block for question in TITLES for block in (Paragraph(f"{TITLES[question]}:"), _table(tuning, question))]
+    return [*tables, Bullets(recommendations(tuning))]
 
 
 def recommendations(tuning: Mapping[str, Any]) -> list[str]:
@@ -65,7 +65,7 @@ def _interval(one: Mapping[str, Any], key: str) -> str:
     return f"{ratio:.2f}x [{low:.2f}, {high:.2f}]"
 
 
-def _table(tuning: Mapping[str, Any], question: str, style: str) -> str:
+def _table(tuning: Mapping[str, Any], question: str) -> Table:
     chosen = (tuning["file"], tuning[question]["setting"])
     rows = []
     for one in tuning["candidates"][question]:
@@ -82,4 +82,4 @@ def _table(tuning: Mapping[str, Any], question: str, style: str) -> str:
                 *paused,
             ]
         )
-    return table(rows, _HEADERS[question], style)
+    return Table(_HEADERS[question], rows)

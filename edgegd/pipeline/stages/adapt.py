@@ -15,6 +15,7 @@ from edgegd.errors import ActivationError
 from edgegd.pipeline.artifacts import (
     ACTIVATION,
     ADAPTATION,
+    ADAPTATION_CHECKPOINT,
     ADAPTATION_STEPS,
     ADAPTED_MODEL,
     DATA,
@@ -33,7 +34,7 @@ ADAPTATION_DESCENT = DescentKind(
     record=ADAPTATION,
     steps=ADAPTATION_STEPS,
     last_good="adapt-last-good.pt",
-    checkpoint="adapt-checkpoint.safetensors",
+    checkpoint=ADAPTATION_CHECKPOINT,
     start="swapped",
     how="in float",
     rate="train.adapt.lr0",

@@ -1,4 +1,4 @@
-"""The stage `report`: report.json and report.md."""
+"""The stage `report`: report.json, report.md, and report.html with report-data.json."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ from edgegd.pipeline.artifacts import (
     ACCURACY,
     ACTIVATION,
     ADAPTATION,
+    ADAPTATION_STEPS,
     CALIBRATION,
     DATA,
     DESCENT,
+    DESCENT_STEPS,
     LATENCY,
+    PASSES,
     REPORT,
+    REPORT_DATA,
+    REPORT_PAGE,
     REPORT_TEXT,
     VERIFICATION,
     Artifact,
     as_made,
 )
 from edgegd.pipeline.beside_latency import stored_beside
+from edgegd.pipeline.report_page import analysis_files, shown
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
@@ -28,8 +34,9 @@ from edgegd.pipeline.tuning import tunings
 from edgegd.progress import Progress
 from edgegd.recipe.schema import Recipe
 from edgegd.report.build import build_report
-from edgegd.report.device import device_text
+from edgegd.report.device import device_blocks
 from edgegd.report.markdown import to_markdown
+from edgegd.report.page import render
 
 _REPORTED = {
     "data": DATA,
@@ -42,7 +49,7 @@ _REPORTED = {
 
 
 def run_report(folder: RunFolder, progress: Progress) -> None:
-    """Puts everything into report.json and report.md."""
+    """Puts everything into report.json, and shows it in report.md and report.html."""
     with as_made(folder, *_REPORTED.values(), *tunings(folder)):
         _write_report(folder)
 
@@ -54,10 +61,13 @@ def _write_report(folder: RunFolder) -> None:
     for artifact in proofs(folder):
         with as_made(folder, artifact):
             proof = folder.read_json(artifact)
-            device_text(proof)
+            device_blocks(proof)
             stages["devices"][proof["target"]] = proof
     stages["tuning"] = [folder.read_json(artifact) for artifact in tunings(folder)]
     stages["beside"] = stored_beside(folder)
+    if folder.artifact(PASSES).exists():
+        with as_made(folder, PASSES):
+            stages["passes"] = folder.read_json(PASSES)["qat"]
     if _swap_reads(folder):
         stages["swap"] = {
             "choice": folder.read_json(ACTIVATION),
@@ -65,7 +75,11 @@ def _write_report(folder: RunFolder) -> None:
         }
     report = build_report(folder.recipe, folder.owner(), stages, folder.target.to_json())
     folder.write_json(REPORT, report)
-    folder.write(REPORT_TEXT, to_markdown(report).encode())
+    whole = shown(folder, report)
+    folder.write(REPORT_TEXT, to_markdown(whole).encode())
+    page = render(whole, folder.path.resolve().name)
+    folder.write_json(REPORT_DATA, page.data)
+    folder.write(REPORT_PAGE, page.html.encode())
 
 
 def proofs(folder: RunFolder) -> list[Artifact]:
@@ -86,14 +100,21 @@ def _report_sources(folder: RunFolder) -> Any:
         "beside": stored_beside(folder),
         "target": folder.target.to_json(),
         "tunings": {name: sha256_of(folder.artifact(name)) for name in tunings(folder)},
+        "also": {name: sha256_of(folder.artifact(name)) for name in (*_there(folder), *analysis_files(folder))},
     }
+
+
+def _there(folder: RunFolder) -> list[Artifact]:
+    """What the page shows where it is: folders of earlier versions do without."""
+    artifacts = (PASSES, DESCENT_STEPS, ADAPTATION_STEPS)
+    return [artifact for artifact in artifacts if folder.artifact(artifact).exists()]
 
 
 STAGE = Stage(
     "report",
-    "report.json and report.md",
+    "report.json, report.md and report.html",
     tuple(_REPORTED.values()),
-    (REPORT, REPORT_TEXT),
+    (REPORT, REPORT_TEXT, REPORT_DATA, REPORT_PAGE),
     tuple(field.name for field in dataclasses.fields(Recipe)),
     run_report,
     _report_sources,

@@ -1,15 +1,20 @@
-"""The sections of report.md after its summary, in order; one a module.
+"""The sections of report.md and report.html after their opening, in order; one a module.
 
-Each module has a TITLE and `text(report)`, the section as Markdown; an empty text leaves the section out.
+Each module has a TITLE, the keys of the report that it READS, and `blocks(report)` (edgegd.report.blocks). No blocks
+leave the section out; so does a report that lacks a key, as in the middle of a run.
 """
 
 from edgegd.report.sections import (
     activation_swap,
     beside,
+    census,
     classes,
     descent,
     devices,
+    latency,
+    machine,
     parity,
+    passes,
     proof,
     ranges,
     refinement,
@@ -17,4 +22,20 @@ from edgegd.report.sections import (
     threads,
 )
 
-SECTIONS = (ship, devices, beside, classes, activation_swap, descent, parity, proof, threads, refinement, ranges)
+SECTIONS = (
+    ship,
+    classes,
+    latency,
+    devices,
+    beside,
+    threads,
+    activation_swap,
+    descent,
+    refinement,
+    ranges,
+    census,
+    parity,
+    proof,
+    passes,
+    machine,
+)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgegd.foreign_text import cell
 from edgegd.report.beside import beside_sentences, beside_table
+from edgegd.report.blocks import Block, Paragraph
 
 TITLE = "Beside other runtimes"
+READS = ("beside",)
 
 
-def text(report: dict[str, Any]) -> str:
+def blocks(report: dict[str, Any]) -> list[Block]:
     """The sentences, the table, and how it was measured; empty where nothing was."""
     results = report["beside"]
     if not results:
-        return ""
+        return []
     cpus = "; ".join(
         f"{target}: {stored['fingerprint']['cpu']}, onnxruntime {stored['fingerprint']['onnxruntime']}"
         for target, stored in results.items()
@@ -24,5 +25,5 @@ def text(report: dict[str, Any]) -> str:
         "intervals. Other runtimes run the float checkpoint as Ultralytics exports it, with their own defaults. Their "
         "mAP is measured on the images that this run reports on, on the machine that exported them."
     )
-    sentences = cell(" ".join(beside_sentences(results)), "github")
-    return "\n\n".join([sentences, beside_table(results, "github"), f"{cell(cpus, 'github')}. {how}"])
+    sentences = Paragraph(" ".join(beside_sentences(results)))
+    return [sentences, beside_table(results), Paragraph(f"{cpus}. ", how)]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgegd.foreign_text import cell
-from edgegd.report.device import device_text
+from edgegd.report.blocks import Block, Subheading
+from edgegd.report.device import device_blocks
 
 TITLE = "Proved on the devices"
+READS = ("devices",)
 
 
-def text(report: dict[str, Any]) -> str:
+def blocks(report: dict[str, Any]) -> list[Block]:
     """Codes, mAP, latency, loading and limits of each device; empty where nothing was proved."""
-    parts = []
-    for target, proof in report.get("devices", {}).items():
-        parts += [f"### {cell(target, 'github')}", device_text(proof, "github")]
-    return "\n\n".join(parts)
+    found: list[Block] = []
+    for target, proof in report["devices"].items():
+        found += [Subheading(target), *device_blocks(proof)]
+    return found

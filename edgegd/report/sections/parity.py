@@ -4,41 +4,48 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgegd.report.blocks import Block, Paragraph, Strong, Table
 from edgegd.report.build import MAP_AGREEMENT_POINTS
-from edgegd.report.table import table
 from edgegd.report.words import TITLES, percent
 
 TITLE = "Parity of torch and onnxruntime"
+READS = ("parity", "ladder", "profiles", "torch_agreement")
 
 
-def text(report: dict[str, Any]) -> str:
+def blocks(report: dict[str, Any]) -> list[Block]:
     """Detections of torch against onnxruntime, then codes, also of files for other profiles."""
     rows = [[TITLES[variant], *_boxes(parity)] for variant, parity in report["parity"].items()]
     headers = ["", "detections", "agree", "largest shift px", "largest score change"]
-    return "\n\n".join(
-        [
-            table(rows, headers, "github"),
+    return [
+        Table(headers, rows),
+        Paragraph(
             "Integer codes of torch under fake quantization against onnxruntime. One operation: torch repeats each "
-            "operation on the codes that onnxruntime computed before it. By itself: each side runs the whole network.",
-            _codes_table(report),
-            _agreement_text(report["torch_agreement"]),
-        ]
-    )
+            "operation on the codes that onnxruntime computed before it. By itself: each side runs the whole network."
+        ),
+        _codes_table(report),
+        _agreement(report["torch_agreement"]),
+    ]
 
 
-def _agreement_text(agreement: dict[str, Any] | None) -> str:
+def _agreement(agreement: dict[str, Any] | None) -> Paragraph:
     if agreement is None:
-        return "mAP in torch is of the images on which the epoch was chosen, which are others than those reported on."
+        return Paragraph(
+            "mAP in torch is of the images on which the epoch was chosen, which are others than those reported on."
+        )
     both = (
         f"mAP50-95 of the QAT model: {percent(agreement['torch'])} in torch under fake quantization, "
         f"{percent(agreement['onnxruntime'])} in onnxruntime; they differ by "
         f"{agreement['difference_points']:.2f} points"
     )
     if agreement["agree"]:
-        return f"{both}."
-    return (
-        f"{both}, **more than the {MAP_AGREEMENT_POINTS} expected: the codes above say where they part, or the "
-        "validation set is so small that one box counts as much**."
+        return Paragraph(f"{both}.")
+    return Paragraph(
+        f"{both}, ",
+        Strong(
+            f"more than the {MAP_AGREEMENT_POINTS} expected: the codes above say where they part, or the "
+            "validation set is so small that one box counts as much"
+        ),
+        ".",
     )
 
 
@@ -51,7 +58,7 @@ def _boxes(parity: dict[str, Any]) -> list[Any]:
     ]
 
 
-def _codes_table(report: dict[str, Any]) -> str:
+def _codes_table(report: dict[str, Any]) -> Table:
     files = {f"{variant}.onnx": ladder for variant, ladder in report["ladder"].items()}
     for variants in report["profiles"].values():
         files |= {entry["file"]: entry["ladder"] for entry in variants.values()}
@@ -69,4 +76,4 @@ def _codes_table(report: dict[str, Any]) -> str:
                 ]
             )
     headers = ["file", "comparison", "codes that differ", "largest distance", "first tensor that differs"]
-    return table(rows, headers, "github")
+    return Table(headers, rows)

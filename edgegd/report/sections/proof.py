@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgegd.report.table import table
+from edgegd.report.blocks import Block, Table
 
 TITLE = "What was proved where"
+READS = ("proof", "profiles")
 
 
-def text(report: dict[str, Any]) -> str:
+def blocks(report: dict[str, Any]) -> list[Block]:
     """For the run's own files and those of other profiles: on which CPU and how codes were checked, what is left."""
     own = report["proof"]["codes"]
     rows = [[own["profile"], "ptq.onnx, qat.onnx", own]]
@@ -23,4 +24,4 @@ def text(report: dict[str, Any]) -> str:
         for profile, files, proof in rows
     ]
     headers = ["profile", "files", "checked on", "codes computed by", "not proved here"]
-    return table(shown, headers, "github")
+    return [Table(headers, shown)]

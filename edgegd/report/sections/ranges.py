@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgegd.report.table import table
+from edgegd.report.blocks import Block, Table
+from edgegd.report.measured_pictures import weakest_picture
 
 TITLE = "Ranges with the least signal over quantization noise"
+READS = ("weakest_ranges",)
 
 
-def text(report: dict[str, Any]) -> str:
+def blocks(report: dict[str, Any]) -> list[Block]:
     """A line per scale group."""
     rows = [[weak["group"], f"{weak['sqnr_db']:.1f}"] for weak in report["weakest_ranges"]]
-    return table(rows, ["scale group", "SQNR dB"], "github", align=("left", "right"))
+    return [Table(["scale group", "SQNR dB"], rows, ("left", "right")), weakest_picture(report)]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgegd.foreign_text import cell
-from edgegd.report.threads import threads_text
+from edgegd.report.blocks import Block, Paragraph, Strong
+from edgegd.report.threads import threads_blocks
 
 TITLE = "Threads"
+READS = ("tuning",)
 
 
-def text(report: dict[str, Any]) -> str:
+def blocks(report: dict[str, Any]) -> list[Block]:
     """A tuning per device, or nothing where none was tuned."""
-    return "\n\n".join(
-        f"**{cell(tuning['target'], 'github')}**, {cell(tuning['machine']['cpu'], 'github')}: "
-        f"{threads_text(tuning, 'github')}"
-        for tuning in report["tuning"]
-    )
+    found: list[Block] = []
+    for tuning in report["tuning"]:
+        found += [Paragraph(Strong(tuning["target"]), f", {tuning['machine']['cpu']}:"), *threads_blocks(tuning)]
+    return found

@@ -1,0 +1,218 @@
+"""Pictures of a descent, from its telemetry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from edgegd.report.blocks import Table
+from edgegd.report.picture import Heat, Number, Panel, Picture, Series, rounded
+from edgegd.report.telemetry import Steps, column, group_size, is_number, kept_probes, mean, quantile, thinned
+
+_MOVED = 6
+"""Ranges that are drawn one by one: those that moved the most."""
+_BIN = 0.2
+_ENDS = (-2.0, 2.0)
+"""Bins of the histogram of step lengths; what lies outside counts in the first or the last."""
+_STEP = "step"
+
+
+def step_pictures(
+    steps: Steps, settings: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], **maps: Any
+) -> Iterator[Picture]:
+    """Loss with mAP, learning rates and gradients. `settings` are the recipe's of training, `epochs` those of
+    descent.json; `maps` are start_map50_95, fp32 (None where not comparable) and the `prefix` of the pictures' names.
+    """
+    if not steps.rows:
+        return
+    prefix = maps.get("prefix", "")
+    groups = thinned(steps.rows)
+    x = rounded([group[-1][_STEP] for group in groups])
+    size = group_size(steps.rows)
+    reduced = f" Each point is the mean of {size} steps." if size > 1 else ""
+    names = ["loss", *steps.parts]
+    losses = [Series(name, x, rounded(column(groups, lambda row, name=name: row.get(name)))) for name in names]  # type: ignore[misc]
+    panels = [Panel(_STEP, "loss per image", losses), *_map_panel(steps, epochs, maps)]
+    yield Picture(
+        f"{prefix}loss", "Loss and its parts, and mAP after each epoch", f"The loss that is minimized.{reduced}", panels
+    )
+    rates = _by_name(groups, x, "lr")
+    if rates:
+        text = (
+            f"Of each parameter group; those of scales are of their logarithms, those of zero points of codes.{reduced}"
+        )
+        yield Picture(
+            f"{prefix}rates", "Learning rates", text, [Panel(_STEP, "learning rate", rates, logarithmic=True)]
+        )
+    norms = _by_name(groups, x, "gradient")
+    if norms:
+        clip = settings.get("grad_clip")
+        marks = [("train.grad_clip", float(clip))] if is_number(clip) else []
+        clipped = Series(
+            "clipped", x, rounded([_percent(one) for one in column(groups, lambda row: row.get("clipped"))])
+        )
+        text = f"The norm of the gradient before clipping, of each parameter group and of all of them.{reduced}"
+        shown = [
+            Panel(_STEP, "norm", norms, logarithmic=True, marks=marks),
+            Panel(_STEP, "clipped steps, %", [clipped]),
+        ]
+        yield Picture(f"{prefix}gradient", "Gradient and clipping", text, shown)
+
+
+def probe_pictures(steps: Steps, settings: Mapping[str, Any]) -> Iterator[Picture]:
+    """Step lengths, noise scale, ranges, codes, and updates by layer; nothing where no step was probed."""
+    probes = kept_probes(steps)
+    if not probes:
+        return
+    left_out = len(steps.probes) - len(probes)
+    seen = f" {len(probes)} probes" + (f" of {len(steps.probes)} are drawn." if left_out else ".")
+    x = rounded([step for step, _ in probes])
+    details = [detail for _, detail in probes]
+    yield from _step_lengths(steps)
+    yield from _noise(x, details, settings, seen)
+    yield from _ranges(x, details, seen)
+    yield from _codes(x, details, seen)
+    yield from _updates(x, details, seen)
+
+
+def seconds_table(steps: Steps) -> Table | None:
+    """Mean time of each part of a step, and its share."""
+    parts = list(dict.fromkeys(name for row in steps.rows for name in row.get("seconds", {})))
+    means = {name: mean(row.get("seconds", {}).get(name) for row in steps.rows) or 0.0 for name in parts}
+    whole = sum(means.values())
+    if not whole:
+        return None
+    rows = [[name, f"{1000 * value:.1f}", f"{100 * value / whole:.1f} %"] for name, value in means.items()]
+    return Table(["part of a step", "mean ms", "share"], rows, ("left", "right", "right"))
+
+
+def _map_panel(steps: Steps, epochs: Sequence[Mapping[str, Any]], maps: Mapping[str, Any]) -> list[Panel]:
+    ends: dict[Any, Any] = {row["epoch"]: row[_STEP] for row in steps.rows}
+    known = [(ends[epoch["epoch"]], epoch["map50_95"]) for epoch in epochs if epoch["epoch"] in ends]
+    start = maps.get("start_map50_95")
+    points = [*([(0, start)] if is_number(start) else []), *known]
+    if not points:
+        return []
+    marks = [("FP32 in onnxruntime", 100 * maps["fp32"])] if is_number(maps.get("fp32")) else []
+    y = rounded([_percent(value) for _, value in points])
+    return [Panel(_STEP, "mAP50-95", [Series("mAP50-95", rounded([at for at, _ in points]), y, "points")], marks=marks)]
+
+
+def _by_name(groups: Any, x: Sequence[Number], key: str) -> list[Series]:
+    names = list(dict.fromkeys(name for group in groups for row in group for name in row.get(key, {})))
+    columns = {name: column(groups, lambda row, name=name: row.get(key, {}).get(name)) for name in names}  # type: ignore[misc]
+    return [Series(name, x, rounded(values)) for name, values in columns.items()]
+
+
+def _step_lengths(steps: Steps) -> Iterator[Picture]:
+    alphas = [detail["step_length"].get("all") for _, detail in steps.probes]
+    found = [alpha for alpha in alphas if is_number(alpha)]
+    if not found:
+        return
+    low, high = _ENDS
+    bins = round((high - low) / _BIN)
+    counts = [0] * bins
+    for alpha in found:
+        counts[min(max(int((alpha - low) // _BIN), 0), bins - 1)] += 1
+    centers = rounded([low + (number + 0.5) * _BIN for number in range(bins)])
+    text = (
+        f"The length of {len(found)} steps beside the minimum of the loss along each: below -0.2 undershooting, around 0 at the "
+        f"minimum, above 0.2 overshooting, above 1 the loss grew. Median {quantile(found, 0.5):.2f}."
+    )
+    marks = [("", -0.2), ("", 0.2), ("", 1.0)]
+    panel = Panel("alpha", "steps", [Series("steps", centers, counts, "bars")], marks=marks, marks_x=True)
+    yield Picture("step-length", "Step length", text, [panel])
+
+
+def _noise(x: Sequence[Number], details: Sequence[Any], settings: Mapping[str, Any], seen: str) -> Iterator[Picture]:
+    scales = rounded([detail["noise_scale"] if (detail["noise_scale"] or 0) > 0 else None for detail in details])
+    distances = rounded([_percent(detail["ema_distance"]) for detail in details])
+    marks = [("train.batch", float(settings["batch"]))] if is_number(settings.get("batch")) else []
+    panels = [Panel(_STEP, "images", [Series("noise scale", x, scales, "points")], logarithmic=True, marks=marks)]
+    if any(distances):
+        panels.append(Panel(_STEP, "distance, %", [Series("distance from the moving average", x, distances, "points")]))
+    text = (
+        "The batch size at which noise and slope of the gradient are equally strong; where a point is missing the batch was all "
+        f"noise. Below, how far the weights are from their moving average.{seen}"
+    )
+    yield Picture("noise", "Noise of the gradient", text, panels)
+
+
+def _ranges(x: Sequence[Number], details: Sequence[Any], seen: str) -> Iterator[Picture]:
+    moved = _octaves([{name: one.get("scale") for name, one in detail["ranges"].items()} for detail in details])
+    if not moved:
+        return
+    largest = sorted(moved, key=lambda name: -max(abs(value or 0.0) for value in moved[name]))[:_MOVED]
+    series = [_spread("80 % of all ranges", x, list(moved.values()), (0.1, 0.9))]
+    series += [Series(name, x, rounded(moved[name])) for name in largest]
+    text = f"The scale of each range over its first probed one, in octaves: 1 is twice as wide. The {len(largest)} that moved most.{seen}"
+    yield Picture("ranges", "Ranges over time", text, [Panel(_STEP, "change, octaves", series)])
+
+
+def _octaves(scales: Sequence[Mapping[str, Any]]) -> dict[str, list[Number]]:
+    """By range, the binary logarithm of its scale over its first one."""
+    found = {}
+    for name, first in scales[0].items():
+        if is_number(first) and first > 0:
+            values = [one.get(name) for one in scales]
+            found[name] = [math.log2(value / first) if is_number(value) and value > 0 else None for value in values]
+    return found
+
+
+def _codes(x: Sequence[Number], details: Sequence[Any], seen: str) -> Iterator[Picture]:
+    used, clipped, changed = [], [], []
+    for detail in details:
+        ranges = detail["ranges"].values()
+        used.append(_shares(ranges, lambda one: one.get("used")))
+        clipped.append(_shares(ranges, lambda one: one.get("below", 0.0) + one.get("above", 0.0)))
+        changed.append([100 * share for share in detail["codes_changed"].values() if is_number(share)])
+    if not any(used):
+        return
+    what = (
+        ("codes used, %", used, ("half of the ranges use more", 0.5), ("a tenth use less", 0.1)),
+        ("values clipped, %", clipped, ("half of the ranges clip less", 0.5), ("the worst", 1.0)),
+        ("weight codes changed, %", changed, ("half of the layers change less", 0.5), ("the most", 1.0)),
+    )
+    panels = [
+        Panel(_STEP, label, [Series(name, x, rounded(_quantiles(values, share)), "points") for name, share in named])
+        for label, values, *named in what
+        if any(values)
+    ]
+    text = f"What activations use of their 256 codes, what lies outside of the ranges, and the weights whose code a step changed.{seen}"
+    yield Picture("codes", "Codes used and values clipped", text, panels)
+
+
+def _updates(x: Sequence[Number], details: Sequence[Any], seen: str) -> Iterator[Picture]:
+    layers = [name for name in details[0]["updates"] if not name.endswith(".bias")]
+    values = [rounded([_log10(detail["updates"].get(name)) for detail in details]) for name in layers]
+    if not any(value is not None for row in values for value in row):
+        return
+    text = (
+        f"The norm of a step over that of the weights, of each of {len(layers)} layers from the image at the top to the head, as powers "
+        f"of ten; layers that do not learn are left blank.{seen}"
+    )
+    yield Picture("updates", "Update over size, by layer", text, [Panel(_STEP, "layer", heat=Heat(layers, x, values))])
+
+
+def _spread(name: str, x: Sequence[Number], rows: Sequence[Sequence[Number]], shares: tuple[float, float]) -> Series:
+    """The median of the rows' values at each x, with two quantiles."""
+    columns = [[value for value in values if value is not None] for values in zip(*rows, strict=True)]
+    low, middle, high = (rounded(_quantiles(columns, share)) for share in (shares[0], 0.5, shares[1]))
+    return Series(name, x, middle, "band", low, high)
+
+
+def _shares(ranges: Any, value: Callable[[Any], Any]) -> list[float]:
+    return [100 * found for found in map(value, ranges) if is_number(found)]
+
+
+def _quantiles(columns: Sequence[Sequence[float]], share: float) -> list[Number]:
+    return [quantile(values, share) if values else None for values in columns]
+
+
+def _log10(value: Any) -> Number:
+    return math.log10(value) if is_number(value) and value > 0 else None
+
+
+def _percent(value: Any) -> Number:
+    return 100 * value if is_number(value) else None

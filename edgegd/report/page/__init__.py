@@ -1,0 +1,151 @@
+"""report.html: the blocks of a report as one page that needs nothing but itself.
+
+Template, style and script lie beside this module. Every text goes through `one_line` and is escaped; the page's own
+policy lets it load nothing and run no script but its own. Without scripts all of it can be read.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from edgegd import __version__
+from edgegd.foreign_text import one_line
+from edgegd.report.blocks import Block, Bullets, Code, Drawing, Paragraph, Strong, Subheading, Table
+from edgegd.report.draw import DASHES, draw
+from edgegd.report.inline_svg import inline_svg
+from edgegd.report.markdown import opening
+from edgegd.report.picture import Panel, Picture
+from edgegd.report.sections import SECTIONS
+
+_HERE = Path(__file__).parent
+_OPENING = ("settings", "accuracy", "latency", "latency_conditions", "census", "ship", "selection", "target", "proof")
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Page:
+    """`html` is the page; `data` all that its pictures show, which report-data.json holds."""
+
+    html: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Live:
+    """A run that goes on: what it does now, and after how many seconds the page reloads itself."""
+
+    status: str
+    reload_s: int
+
+
+def render(report: Mapping[str, Any], folder: str, live: Live | None = None) -> Page:
+    """The page of a report, `folder` being the name of the run folder; parts that the report lacks are named in it."""
+    here = dict(report)
+    complete = all(key in here for key in _OPENING)
+    begin = opening(here) if complete else []
+    sections, missing = [], [] if complete else ["The summary"]
+    for section in SECTIONS:
+        if not all(key in here for key in section.READS):
+            missing.append(section.TITLE)
+        elif blocks := section.blocks(here):
+            sections.append((section.__name__.rpartition(".")[2].replace("_", "-"), section.TITLE, blocks))
+    pictures = [block for _, _, blocks in sections for block in blocks if isinstance(block, Picture)]
+    data = {"schema": SCHEMA, "pictures": {picture.name: picture.to_json() for picture in pictures}}
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    html = _template().render(
+        recipe=here["recipe"],
+        folder=folder,
+        version=__version__,
+        opening=[_shown(block) for block in begin],
+        sections=[(name, title, [_shown(block) for block in blocks]) for name, title, blocks in sections],
+        missing=missing,
+        live=live,
+        data=data,
+        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    return Page(html, data)
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment.get_template("report.html.jinja")
+
+
+def _shown(block: Block) -> dict[str, Any]:
+    """A block as the template takes it."""
+    if isinstance(block, Paragraph):
+        tags = {Code: "code", Strong: "strong"}
+        spans = [("", span) if isinstance(span, str) else (tags[type(span)], span.text) for span in block.spans]
+        return {"kind": "paragraph", "spans": spans}
+    if isinstance(block, Bullets):
+        return {"kind": "bullets", "items": block.items}
+    if isinstance(block, Subheading):
+        return {"kind": "subheading", "text": block.text}
+    if isinstance(block, Table):
+        align = block.align or ["left"] * len(block.headers)
+        rows = [list(zip(align, map(str, row), strict=True)) for row in block.rows]
+        return {"kind": "table", "headers": list(zip(align, map(str, block.headers), strict=True)), "rows": rows}
+    if isinstance(block, Drawing):
+        return _drawing(block)
+    svg, places = draw(block)
+    label = one_line(f"{block.title}. {block.sentence}")
+    return {
+        "kind": "picture",
+        "name": block.name,
+        "title": block.title,
+        "sentence": block.sentence,
+        "svg": Markup(inline_svg(svg, block.name, label)),
+        "places": places,
+        "legends": list(_legends(block)),
+    }
+
+
+def _drawing(block: Drawing) -> dict[str, Any]:
+    shown = {
+        "kind": "drawing",
+        "name": block.name,
+        "title": block.title,
+        "sentence": block.sentence,
+        "svg": "",
+        "why": "",
+    }
+    if block.svg:
+        try:
+            shown["svg"] = Markup(
+                inline_svg(block.svg, f"descent-{block.name}", one_line(f"{block.title}. {block.sentence}"))
+            )
+        except ValueError as error:
+            shown["why"] = f"The picture cannot be shown: {error}."
+    return shown
+
+
+def _legends(picture: Picture) -> Iterator[tuple[str, list[tuple[int, str, str]]]]:
+    """For each panel with several series its label, and number of the colour, dashes and name of each."""
+    before = None
+    for panel in picture.panels:
+        keys = [(number % 6 + 1, _dashes(panel, number), series.name) for number, series in enumerate(panel.series)]
+        if len(keys) > 1 and keys != before:
+            yield (panel.y_label if len(picture.panels) > 1 else ""), keys
+            before = keys
+
+
+def _dashes(panel: Panel, number: int) -> str:
+    return "" if panel.categories else " ".join(f"{length:g}" for length in DASHES[number % len(DASHES)])
