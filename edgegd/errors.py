@@ -262,6 +262,10 @@ class InterruptedRunError(EdgegdError, exit_code=130):
     """Ctrl-C, or SIGTERM: the run stopped cleanly and the same command resumes it."""
 
 
+class PortError(EdgegdError, exit_code=79):
+    """The port at which a page is to be shown is in use, or this user may not have it."""
+
+
 class InsertionError(UnsupportedModelError, exit_code=69):
     """A pass cannot write what the plan wants into the float graph.
 

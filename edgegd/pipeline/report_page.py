@@ -7,7 +7,9 @@ Needs no torch.
 from __future__ import annotations
 
 import json
+import os
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -32,6 +34,7 @@ from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stored import adapted_reads
 from edgegd.report.build import build_report
 from edgegd.report.inline_svg import LONGEST
+from edgegd.report.page import Live, render
 from edgegd.report.telemetry import StepReader, Steps, read_steps
 
 _SO_FAR = {"data": DATA, "calibration": CALIBRATION, "descent": DESCENT}
@@ -69,14 +72,27 @@ def analysis_files(folder: RunFolder) -> list[str]:
     return [name for name in names if folder.artifact(name).exists()]
 
 
-class RunSoFar:
-    """A run folder looked at again and again while a run goes on in it, which it neither changes nor locks."""
+class PageSoFar:
+    """The page of a run folder again and again while a run goes on in it, which neither changes nor locks it.
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    The page reloads itself after `reload_s` seconds, until the run is finished.
+    """
+
+    def __init__(self, folder: RunFolder, reload_s: int) -> None:
+        self.folder, self._reload_s = folder, reload_s
+        self._made: tuple[object, str] = (None, "")
         self._readers = {stage: StepReader(folder.artifact(steps)) for stage, (steps, _) in _DESCENTS.items()}
 
-    def state(self) -> object:
+    def html(self) -> str:
+        """The page now; made anew only where something changed. Raises MissingArtifactError for damaged artifacts."""
+        state = self._state()
+        if state != self._made[0]:
+            report, status = self.report()
+            live = Live(status, self._reload_s) if status else None
+            self._made = (state, render(report, self.folder.path.resolve().name, live).html)
+        return self._made[1]
+
+    def _state(self) -> list[tuple[str, int, int]]:
         """Another value whenever a page made now may show something else."""
         files = [*self.folder.path.glob("manifests/*.json"), *map(self.folder.artifact, analysis_files(self.folder))]
         files += [self.folder.artifact(name) for descent in _DESCENTS.values() for name in descent]
@@ -100,7 +116,7 @@ class RunSoFar:
             steps = self._readers[descent].update()
             report |= {"steps": steps, "descent": self._descent(descent) | report.get("descent", {})}
             report["analyses"] = analyses(folder)
-            return report, f"Stage {running}: {self._words(steps) if descent == running else 'not finished'}."
+            return report, f"Stage {running}: {self._words(steps, descent) if descent == running else 'not finished'}."
         return report, f"Stage {running}: not finished."
 
     def _json(self, artifact: Artifact) -> Any:
@@ -116,14 +132,15 @@ class RunSoFar:
         except (OSError, SafetensorError, KeyError, ValueError, TypeError):
             return {}  # not written yet, or gone because the training just ended
 
-    def _words(self, steps: Steps) -> str:
+    def _words(self, steps: Steps, stage: str) -> str:
         if not steps.rows:
             return "before the first step"
-        last = steps.rows[-1]
-        return f"step {last['step']}, epoch {last['epoch']} of {self.folder.recipe.train.epochs}"
+        last, train = steps.rows[-1], self.folder.recipe.train
+        epochs = train.adapt.epochs if stage == "adapt" else train.epochs
+        return f"step {last['step']}, epoch {last['epoch']} of {epochs}"
 
 
-def _stat(file: Any) -> Any:
+def _stat(file: Path) -> os.stat_result | None:
     try:
         return file.stat()
     except OSError:

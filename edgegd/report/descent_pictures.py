@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edgegd.report.blocks import Table
 from edgegd.report.picture import Heat, Number, Panel, Picture, Series, rounded
 from edgegd.report.telemetry import Steps, column, group_size, is_number, kept_probes, mean, quantile, thinned
 
-_MOVED = 6
+_MOVED = 5
 """Ranges that are drawn one by one: those that moved the most."""
 _BIN = 0.2
 _ENDS = (-2.0, 2.0)
@@ -29,51 +30,60 @@ def step_pictures(
     prefix = maps.get("prefix", "")
     groups = thinned(steps.rows)
     x = rounded([group[-1][_STEP] for group in groups])
+    shown: dict[str, Any] = {"x_limits": (0.0, float(steps.rows[-1][_STEP]))}
     size = group_size(steps.rows)
     reduced = f" Each point is the mean of {size} steps." if size > 1 else ""
     names = ["loss", *steps.parts]
     losses = [Series(name, x, rounded(column(groups, lambda row, name=name: row.get(name)))) for name in names]  # type: ignore[misc]
-    panels = [Panel(_STEP, "loss per image", losses), *_map_panel(steps, epochs, maps)]
-    yield Picture(
-        f"{prefix}loss", "Loss and its parts, and mAP after each epoch", f"The loss that is minimized.{reduced}", panels
-    )
-    rates = _by_name(groups, x, "lr")
-    if rates:
-        text = (
-            f"Of each parameter group; those of scales are of their logarithms, those of zero points of codes.{reduced}"
-        )
-        yield Picture(
-            f"{prefix}rates", "Learning rates", text, [Panel(_STEP, "learning rate", rates, logarithmic=True)]
-        )
-    norms = _by_name(groups, x, "gradient")
-    if norms:
+    panels = [Panel(_STEP, "loss per image", losses, **shown), *_map_panel(steps, epochs, maps)]
+    text = f"The loss that is minimized, per image.{reduced}"
+    yield Picture(f"{prefix}loss", "Loss and its parts, and mAP after each epoch", text, panels)
+    if rates := _by_name(groups, x, "lr"):
+        text = f"Of each parameter group: scales learn by their logarithms, zero points in codes.{reduced}"
+        panels = [Panel(_STEP, "learning rate", rates, logarithmic=True, **shown)]
+        yield Picture(f"{prefix}rates", "Learning rates", text, panels)
+    if norms := _by_name(groups, x, "gradient"):
         clip = settings.get("grad_clip")
         marks = [("train.grad_clip", float(clip))] if is_number(clip) else []
-        clipped = Series(
-            "clipped", x, rounded([_percent(one) for one in column(groups, lambda row: row.get("clipped"))])
-        )
+        shares = rounded([_percent(one) for one in column(groups, lambda row: row.get("clipped"))])
+        clipped = Panel(_STEP, "clipped, %", [Series("clipped steps, %", x, shares)], y_limits=(-2.0, 102.0), **shown)
         text = f"The norm of the gradient before clipping, of each parameter group and of all of them.{reduced}"
-        shown = [
-            Panel(_STEP, "norm", norms, logarithmic=True, marks=marks),
-            Panel(_STEP, "clipped steps, %", [clipped]),
-        ]
-        yield Picture(f"{prefix}gradient", "Gradient and clipping", text, shown)
+        panels = [Panel(_STEP, "norm", norms, logarithmic=True, marks=marks, **shown), clipped]
+        yield Picture(f"{prefix}gradient", "Gradient and clipping", text, panels)
 
 
 def probe_pictures(steps: Steps, settings: Mapping[str, Any]) -> Iterator[Picture]:
     """Step lengths, noise scale, ranges, codes, and updates by layer; nothing where no step was probed."""
-    probes = kept_probes(steps)
-    if not probes:
+    found = kept_probes(steps)
+    if not found:
         return
-    left_out = len(steps.probes) - len(probes)
-    seen = f" {len(probes)} probes" + (f" of {len(steps.probes)} are drawn." if left_out else ".")
-    x = rounded([step for step, _ in probes])
-    details = [detail for _, detail in probes]
+    left_out = len(steps.probes) - len(found)
+    words = f"{len(found)} of {len(steps.probes)} probes" if left_out else counted(len(found), "probe")
+    probes = _Probes(
+        rounded([step for step, _ in found]),
+        [detail for _, detail in found],
+        (0.0, float(steps.rows[-1][_STEP])),
+        f" Of {words}.",
+    )
     yield from _step_lengths(steps)
-    yield from _noise(x, details, settings, seen)
-    yield from _ranges(x, details, seen)
-    yield from _codes(x, details, seen)
-    yield from _updates(x, details, seen)
+    yield from _noise(probes, settings)
+    yield from _ranges(probes)
+    yield from _codes(probes)
+    yield from _updates(probes)
+
+
+@dataclass(frozen=True)
+class _Probes:
+    """The steps `x` that are drawn, what was seen at them, the steps of the whole descent, and how many those are."""
+
+    x: Sequence[Number]
+    details: Sequence[dict[str, Any]]
+    limits: tuple[float, float]
+    words: str
+
+    def panel(self, label: str, series: Sequence[Series], **more: Any) -> Panel:
+        """A panel along the steps of the whole descent."""
+        return Panel(_STEP, label, series, x_limits=self.limits, **more)
 
 
 def seconds_table(steps: Steps) -> Table | None:
@@ -87,6 +97,11 @@ def seconds_table(steps: Steps) -> Table | None:
     return Table(["part of a step", "mean ms", "share"], rows, ("left", "right", "right"))
 
 
+def counted(number: int, name: str) -> str:
+    """A number of things in words."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
 def _map_panel(steps: Steps, epochs: Sequence[Mapping[str, Any]], maps: Mapping[str, Any]) -> list[Panel]:
     ends: dict[Any, Any] = {row["epoch"]: row[_STEP] for row in steps.rows}
     known = [(ends[epoch["epoch"]], epoch["map50_95"]) for epoch in epochs if epoch["epoch"] in ends]
@@ -96,7 +111,8 @@ def _map_panel(steps: Steps, epochs: Sequence[Mapping[str, Any]], maps: Mapping[
         return []
     marks = [("FP32 in onnxruntime", 100 * maps["fp32"])] if is_number(maps.get("fp32")) else []
     y = rounded([_percent(value) for _, value in points])
-    return [Panel(_STEP, "mAP50-95", [Series("mAP50-95", rounded([at for at, _ in points]), y, "points")], marks=marks)]
+    series = Series("mAP50-95", rounded([at for at, _ in points]), y, "points")
+    return [Panel(_STEP, "mAP50-95", [series], marks=marks, x_limits=(0.0, float(steps.rows[-1][_STEP])))]
 
 
 def _by_name(groups: Any, x: Sequence[Number], key: str) -> list[Series]:
@@ -117,37 +133,42 @@ def _step_lengths(steps: Steps) -> Iterator[Picture]:
         counts[min(max(int((alpha - low) // _BIN), 0), bins - 1)] += 1
     centers = rounded([low + (number + 0.5) * _BIN for number in range(bins)])
     text = (
-        f"The length of {len(found)} steps beside the minimum of the loss along each: below -0.2 undershooting, around 0 at the "
-        f"minimum, above 0.2 overshooting, above 1 the loss grew. Median {quantile(found, 0.5):.2f}."
+        f"How far {counted(len(found), 'step')} went along the slope, where 0 is the minimum of the loss: below -0.2 "
+        f"undershooting, above 0.2 overshooting, above 1 the loss grew. Median {quantile(found, 0.5):.2f}."
     )
     marks = [("", -0.2), ("", 0.2), ("", 1.0)]
     panel = Panel("alpha", "steps", [Series("steps", centers, counts, "bars")], marks=marks, marks_x=True)
     yield Picture("step-length", "Step length", text, [panel])
 
 
-def _noise(x: Sequence[Number], details: Sequence[Any], settings: Mapping[str, Any], seen: str) -> Iterator[Picture]:
-    scales = rounded([detail["noise_scale"] if (detail["noise_scale"] or 0) > 0 else None for detail in details])
-    distances = rounded([_percent(detail["ema_distance"]) for detail in details])
+def _noise(probes: _Probes, settings: Mapping[str, Any]) -> Iterator[Picture]:
+    scales = [found if (found := detail["noise_scale"] or 0) > 0 else None for detail in probes.details]
+    distances = rounded([_percent(detail["ema_distance"]) for detail in probes.details])
     marks = [("train.batch", float(settings["batch"]))] if is_number(settings.get("batch")) else []
-    panels = [Panel(_STEP, "images", [Series("noise scale", x, scales, "points")], logarithmic=True, marks=marks)]
+    noise = Series("noise scale", probes.x, rounded(scales), "dots")
+    panels = [probes.panel("images", [noise], logarithmic=True, marks=marks)]
     if any(distances):
-        panels.append(Panel(_STEP, "distance, %", [Series("distance from the moving average", x, distances, "points")]))
+        distance = Series("distance from the moving average, %", probes.x, distances, "points")
+        panels.append(probes.panel("distance, %", [distance]))
     text = (
-        "The batch size at which noise and slope of the gradient are equally strong; where a point is missing the batch was all "
-        f"noise. Below, how far the weights are from their moving average.{seen}"
+        "The batch size at which noise and slope of the gradient are equally strong; no point where the batch was all "
+        f"noise. Below, how far the weights are from their moving average.{probes.words}"
     )
     yield Picture("noise", "Noise of the gradient", text, panels)
 
 
-def _ranges(x: Sequence[Number], details: Sequence[Any], seen: str) -> Iterator[Picture]:
-    moved = _octaves([{name: one.get("scale") for name, one in detail["ranges"].items()} for detail in details])
-    if not moved:
+def _ranges(probes: _Probes) -> Iterator[Picture]:
+    moved = _octaves([{name: one.get("scale") for name, one in detail["ranges"].items()} for detail in probes.details])
+    if not moved or len(probes.x) < 2:
         return
     largest = sorted(moved, key=lambda name: -max(abs(value or 0.0) for value in moved[name]))[:_MOVED]
-    series = [_spread("80 % of all ranges", x, list(moved.values()), (0.1, 0.9))]
-    series += [Series(name, x, rounded(moved[name])) for name in largest]
-    text = f"The scale of each range over its first probed one, in octaves: 1 is twice as wide. The {len(largest)} that moved most.{seen}"
-    yield Picture("ranges", "Ranges over time", text, [Panel(_STEP, "change, octaves", series)])
+    series = [_spread("median and 80 % of the ranges", probes.x, list(moved.values()), (0.1, 0.9))]
+    series += [Series(name, probes.x, rounded(moved[name])) for name in largest]
+    text = (
+        f"The scale of each range over its first probed one, in octaves: 1 is twice as wide. The {len(largest)} that "
+        f"moved most are drawn one by one.{probes.words}"
+    )
+    yield Picture("ranges", "Ranges over time", text, [probes.panel("octaves", series)])
 
 
 def _octaves(scales: Sequence[Mapping[str, Any]]) -> dict[str, list[Number]]:
@@ -160,39 +181,43 @@ def _octaves(scales: Sequence[Mapping[str, Any]]) -> dict[str, list[Number]]:
     return found
 
 
-def _codes(x: Sequence[Number], details: Sequence[Any], seen: str) -> Iterator[Picture]:
+def _codes(probes: _Probes) -> Iterator[Picture]:
     used, clipped, changed = [], [], []
-    for detail in details:
+    for detail in probes.details:
         ranges = detail["ranges"].values()
         used.append(_shares(ranges, lambda one: one.get("used")))
         clipped.append(_shares(ranges, lambda one: one.get("below", 0.0) + one.get("above", 0.0)))
         changed.append([100 * share for share in detail["codes_changed"].values() if is_number(share)])
-    if not any(used):
-        return
     what = (
-        ("codes used, %", used, ("half of the ranges use more", 0.5), ("a tenth use less", 0.1)),
-        ("values clipped, %", clipped, ("half of the ranges clip less", 0.5), ("the worst", 1.0)),
-        ("weight codes changed, %", changed, ("half of the layers change less", 0.5), ("the most", 1.0)),
+        ("codes used, %", used, ("half of the ranges use more", 0.5), ("a tenth of the ranges uses less", 0.1)),
+        ("values clipped, %", clipped, ("half of the ranges clip less", 0.5), ("the worst range", 1.0)),
+        ("codes changed, %", changed, ("half of the layers change less", 0.5), ("the most", 1.0)),
     )
-    panels = [
-        Panel(_STEP, label, [Series(name, x, rounded(_quantiles(values, share)), "points") for name, share in named])
-        for label, values, *named in what
-        if any(values)
-    ]
-    text = f"What activations use of their 256 codes, what lies outside of the ranges, and the weights whose code a step changed.{seen}"
-    yield Picture("codes", "Codes used and values clipped", text, panels)
+    panels = []
+    for label, values, *named in what:
+        if any(values):
+            columns = [(name, rounded(_quantiles(values, share))) for name, share in named]
+            panels.append(probes.panel(label, [Series(name, probes.x, column, "points") for name, column in columns]))
+    text = (
+        "How many of the 256 codes activations use, how many values lie outside of the ranges, and how many weights "
+        f"have another code after the step.{probes.words}"
+    )
+    if panels:
+        yield Picture("codes", "Codes used, clipped and changed", text, panels)
 
 
-def _updates(x: Sequence[Number], details: Sequence[Any], seen: str) -> Iterator[Picture]:
-    layers = [name for name in details[0]["updates"] if not name.endswith(".bias")]
-    values = [rounded([_log10(detail["updates"].get(name)) for detail in details]) for name in layers]
-    if not any(value is not None for row in values for value in row):
+def _updates(probes: _Probes) -> Iterator[Picture]:
+    names = [name for name in probes.details[0]["updates"] if not name.endswith(".bias")]
+    values = {name: rounded([_log10(detail["updates"].get(name)) for detail in probes.details]) for name in names}
+    layers = [name for name in names if any(value is not None for value in values[name])]
+    if not layers:
         return
     text = (
-        f"The norm of a step over that of the weights, of each of {len(layers)} layers from the image at the top to the head, as powers "
-        f"of ten; layers that do not learn are left blank.{seen}"
+        f"The norm of the step over that of the weights, as a power of ten, of {counted(len(layers), 'layer')} from "
+        f"the image at the top to the head; layers that do not learn are left out.{probes.words}"
     )
-    yield Picture("updates", "Update over size, by layer", text, [Panel(_STEP, "layer", heat=Heat(layers, x, values))])
+    heat = Heat(layers, probes.x, [values[name] for name in layers])
+    yield Picture("updates", "Update over size, by layer", text, [Panel(_STEP, "layer", heat=heat)])
 
 
 def _spread(name: str, x: Sequence[Number], rows: Sequence[Sequence[Number]], shares: tuple[float, float]) -> Series:

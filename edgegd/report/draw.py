@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from edgegd.foreign_text import one_line
 from edgegd.report.inline_svg import GRID, MUTED, PALETTE
@@ -24,7 +24,7 @@ WIDTH = 720
 """Of every picture, in points; heights follow from the panels."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2), (10, 3), (1, 1))
 """Of the first series and so on: lines are told apart without colours."""
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edgegd",
     "font.size": 11,
@@ -34,7 +34,7 @@ _SETTINGS: dict[str, Any] = {
     "text.parse_math": False,
 }
 _HEIGHT, _HEAT, _ROW = 150, 300, 26
-_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 24, 12, 44
 _CHARACTER = 6.2
 _LONGEST_NAME = 44
 Place = list[float]
@@ -108,9 +108,15 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
         for number, series in enumerate(panel.series):
             _draw_series(axis, series, number)
     if panel.logarithmic:
-        (axis.set_xscale if panel.categories else axis.set_yscale)("log")
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
     elif not panel.categories:
         axis.yaxis.set_major_locator(MaxNLocator(5))
+    if panel.x_limits:
+        axis.set_xlim(*panel.x_limits)
+    if panel.y_limits:
+        axis.set_ylim(*panel.y_limits)
     across = panel.categories or panel.marks_x
     for name, value in panel.marks:
         (axis.axvline if across else axis.axhline)(value, color=MUTED, linewidth=1, dashes=(4, 3))
@@ -129,16 +135,10 @@ def _draw_series(axis: Axes, series: Series, number: int) -> None:
     if series.kind == "band" and series.low is not None and series.high is not None:
         axis.fill_between(x, _numbers(series.low), _numbers(series.high), color=colour, alpha=0.2, linewidth=0)
     # A single point has no line.
-    marker = "o" if series.kind == "points" or np.isfinite(y).sum() < 2 else None
-    axis.plot(
-        x,
-        y,
-        color=colour,
-        linewidth=1.4,
-        dashes=DASHES[number % len(DASHES)] or (None, None),
-        marker=marker,
-        markersize=4,
-    )
+    marker = "o" if series.kind in ("points", "dots") or np.isfinite(y).sum() < 2 else None
+    dashes = DASHES[number % len(DASHES)] or (None, None)
+    width = 0.0 if series.kind == "dots" else 1.4
+    axis.plot(x, y, color=colour, linewidth=width, dashes=dashes, marker=marker, markersize=4)
 
 
 def _draw_categories(axis: Axes, panel: Panel) -> None:

@@ -20,22 +20,31 @@ GRID, MUTED = "#0000d1", "#0000d2"
 _TABLEAU = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b")  # matplotlib's own first six
 _OKABE_ITO = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _COLOURS = {
-    **{
-        colour: f"var(--c{number})"
-        for colours in (PALETTE, _TABLEAU, _OKABE_ITO)
-        for number, colour in enumerate(colours, 1)
-    },
+    **{c: f"var(--c{n})" for colours in (PALETTE, _TABLEAU, _OKABE_ITO) for n, c in enumerate(colours, 1)},
     **dict.fromkeys((GRID, "#b0b0b0", "#cccccc", "#f5f5f5", "#d3d3d3"), "var(--line)"),
     **dict.fromkeys((MUTED, "#808080", "#696969", "#7f7f7f", "#a9a9a9"), "var(--muted)"),
     **dict.fromkeys(("#000000", "black", "#262626"), "currentColor"),
     **dict.fromkeys(("#ffffff", "white"), "var(--paper)"),
 }
-_ELEMENTS = set(["svg", "g", "defs", "path", "clipPath", "rect", "use", "text", "tspan", "circle", "ellipse", "line", "polyline", "polygon", "image"])
-_PROPERTIES = set(
-    ["fill", "fill-opacity", "fill-rule", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "stroke-dashoffset", "stroke-linecap", "stroke-linejoin", "stroke-miterlimit", "opacity", "clip-path", "font", "font-size", "font-family", "font-weight", "font-style", "text-anchor", "dominant-baseline", "image-rendering", "white-space"]
+_ELEMENTS = frozenset(
+    [
+        *("svg", "g", "defs", "path", "clipPath", "rect", "use", "text", "tspan", "image"),
+        *("circle", "ellipse", "line", "polyline", "polygon"),
+    ]
 )
-_ATTRIBUTES = _PROPERTIES | set(
-    ["id", "d", "x", "y", "x1", "y1", "x2", "y2", "cx", "cy", "r", "rx", "ry", "dx", "dy", "width", "height", "viewBox", "transform", "points", "preserveAspectRatio", "href", "style"]
+_PROPERTIES = frozenset(
+    [
+        *("fill", "fill-opacity", "fill-rule", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray"),
+        *("stroke-dashoffset", "stroke-linecap", "stroke-linejoin", "stroke-miterlimit", "opacity", "clip-path"),
+        *("font", "font-size", "font-family", "font-weight", "font-style", "text-anchor", "dominant-baseline"),
+        *("image-rendering", "white-space"),
+    ]
+)
+_ATTRIBUTES = _PROPERTIES | frozenset(
+    [
+        *("id", "d", "x", "y", "x1", "y1", "x2", "y2", "cx", "cy", "r", "rx", "ry", "dx", "dy", "width", "height"),
+        *("href", "viewBox", "transform", "points", "preserveAspectRatio", "style"),
+    ]
 )
 _OWN = re.compile(r"url\(#([\w.-]+)\)")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b|\b(?:black|white)\b")

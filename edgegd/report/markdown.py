@@ -55,11 +55,14 @@ def opening(report: dict[str, Any]) -> list[Block]:
     """What a report begins with: what was run, the verdict, the summary, and the conditions of the latencies."""
     settings, conditions = report["settings"], report["latency_conditions"]
     machine, latency = conditions["fingerprint"], conditions["settings"]
-    unstable = "Not every warm-up became stable: measure again on an idle machine."
+    faults = [Strong(f"Faults: {fault}.") for fault in conditions["faults"]]
+    if not conditions["stable"]:
+        faults.insert(0, Strong("Not every warm-up became stable: measure again on an idle machine."))
     return [
         Paragraph(
             f"{settings['model']['weights']} at {size_in_words(settings['model']['imgsz'])} px on "
-            f"{report['accuracy']['fp32']['images']} {'test' if report['selection'] == 'test' else 'validation'} images; "
+            f"{report['accuracy']['fp32']['images']} "
+            f"{'test' if report['selection'] == 'test' else 'validation'} images; "
             f"{_chosen(report['target'])}."
         ),
         Paragraph(Strong(report["ship"]["why"])),
@@ -70,8 +73,7 @@ def opening(report: dict[str, Any]) -> list[Block]:
             f"{latency['threads']} thread(s), spinning {'on' if latency['spinning'] else 'off'}, "
             f"{latency['launches']} launches of {2 * latency['quads']} alternating blocks; the interval is a 95 % "
             "bootstrap.",
-            *([] if conditions["stable"] else [" ", Strong(unstable)]),
-            *(span for fault in conditions["faults"] for span in (" ", Strong(f"Faults: {fault}."))),
+            *(span for fault in faults for span in (" ", fault)),
         ),
     ]
 

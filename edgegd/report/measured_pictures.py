@@ -29,8 +29,8 @@ def accuracy_picture(report: dict[str, Any]) -> Picture:
         Panel("difference in points", series=of_pairs, categories=names, marks=[("", 0.0)]),
     ]
     text = (
-        f"With {100 * report['bootstrap']['level']:g} % intervals by the bootstrap of images. A difference whose interval lies on one "
-        "side of 0 is shown."
+        f"With {100 * report['bootstrap']['level']:g} % intervals by the bootstrap of images. A difference is shown "
+        "where its interval lies on one side of 0."
     )
     return Picture("accuracy", "mAP with intervals", text, panels)
 

@@ -19,8 +19,8 @@ _DIGITS = 6
 class Series:
     """Values `y` at `x`, with the bounds `low` and `high` of each where there are any.
 
-    `kind` is `line`, `points`, `bars` (of the width of their distance) or `band` (between `low` and `high`). In a panel
-    with categories `y` are the values and `x` the numbers of the categories, from 0.
+    `kind` is `line`, `points` (joined by a line), `dots`, `bars` (of the width of their distance) or `band` (between
+    `low` and `high`). In a panel with categories `y` are the values and `x` the numbers of the categories, from 0.
     """
 
     name: str
@@ -44,7 +44,8 @@ class Heat:
 class Panel:
     """One diagram. `marks` are constant values with a name, drawn across; of x where `marks_x` says so.
 
-    With `categories` they stand below each other, and values run along x.
+    With `categories` they stand below each other, and values run along x. `x_limits` and `y_limits` are what is shown;
+    without them they follow from the values.
     """
 
     x_label: str
@@ -56,6 +57,8 @@ class Panel:
     marks: Sequence[tuple[str, float]] = ()
     marks_x: bool = False
     heat: Heat | None = None
+    x_limits: tuple[float, float] | None = None
+    y_limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from edgegd.json_files import load_json
 from edgegd.limits import RECORD_BYTES
@@ -116,7 +116,7 @@ def mean(values: Iterable[Any]) -> Number:
     return sum(numbers) / len(numbers) if numbers else None
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether something is a finite number (or a truth value, which counts as 0 or 1)."""
     return isinstance(value, (int, float)) and math.isfinite(value)
 

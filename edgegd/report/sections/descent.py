@@ -57,7 +57,7 @@ def _diagnosis(report: Mapping[str, Any]) -> list[Block]:
         return []
     rows = [
         [
-            one["rule"],
+            f"{one['rule']} (adaptation)" if one.get("descent") == "adapt" else one["rule"],
             one["sentence"],
             "; ".join(f"{name} {_short(value)}" for name, value in one["evidence"].items()),
             _short(one["threshold"]),
@@ -101,6 +101,6 @@ def _telemetry(steps: Steps, report: Mapping[str, Any]) -> list[Block]:
         found.append(seconds)
     found += probe_pictures(steps, settings)
     if not steps.probes:
-        text = "No step was probed (train.probe_every), so that nothing is known of layers, ranges, noise and step lengths."
+        text = "No step was probed (train.probe_every): nothing is known of layers, ranges, noise and step lengths."
         found.append(Paragraph(text))
     return [*found, *([Paragraph(f"{steps.problem}.")] if steps.problem else [])]
