@@ -91,6 +91,7 @@ def test_a_run_has_all_that_the_page_adds(extended: Path, tiny_recipe: Path, tmp
     assert json.loads((made / "size.json").read_text())["parameters"] > 1000
     assert "add-zero" in {report["name"] for report in json.loads((made / "passes.json").read_text())["qat"]}
     assert "## Versions\n\nMeasured with onnxruntime " in (made / "report.md").read_text()
+    assert "<h2>Versions</h2>\n<p>Measured with onnxruntime " in (made / "report.html").read_text()
     again = run(extended, tmp_path, "size", "run")
     assert again.returncode == 0 and "size: unchanged" in again.stdout
 

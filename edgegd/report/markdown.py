@@ -8,7 +8,7 @@ from edgegd.foreign_text import cell, one_line
 from edgegd.network_size import size_in_words
 from edgegd.report.blocks import Block, Paragraph, Strong, Table, as_text
 from edgegd.report.build import FILES
-from edgegd.report.sections import SECTIONS
+from edgegd.report.sections import sections_of
 from edgegd.report.words import percent
 
 
@@ -45,8 +45,8 @@ def summary(report: dict[str, Any]) -> Table:
 def to_markdown(report: dict[str, Any]) -> str:
     """report.md: the opening, then every section that has something to say."""
     lines = [f"# {cell(report['recipe'], 'github')}", "", as_text(opening(report), "github"), ""]
-    for section in SECTIONS:
-        if text := as_text(section.blocks(report), "github"):
+    for section, blocks in sections_of(report):
+        if text := as_text(blocks, "github"):
             lines += [f"## {section.TITLE}", "", text, ""]
     return "\n".join(lines)
 

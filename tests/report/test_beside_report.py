@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from edgegd.report.beside import beside_rivals, beside_sentences, beside_table, rival
+from edgegd.report.blocks import as_text
 
 
 def speed(value: float, low: float, high: float, ms: float = 10.0) -> dict[str, float]:
@@ -69,7 +70,7 @@ def test_a_faster_runtime_that_is_less_accurate_is_told_apart() -> None:
 
 
 def test_the_table_has_every_model_and_fp32_beside() -> None:
-    lines = beside_table({"pi5": stored(ncnn=(SLOWER, MORE))}, "github").splitlines()[2:]
+    lines = as_text([beside_table({"pi5": stored(ncnn=(SLOWER, MORE))})], "github").splitlines()[2:]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert [row[2] for row in rows] == ["qat.edge.onnx in onnxruntime", "fp32.onnx in onnxruntime", "ncnn (1.0)"]
     assert rows[1][3:] == ["17.00", "18.00", "0.60x [0.50, 0.70]", "51.0", "", ""]

@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from edgegd.latency.measuring.result import AS_GOOD
-from edgegd.report.device import device_text, sentences
+from edgegd.report.blocks import as_text
+from edgegd.report.device import device_blocks, sentences
 from edgegd.report.junit import proof_xml
 from edgegd.report.sections import devices
 from tests.cli.test_foreign_text import is_plain
@@ -79,7 +80,7 @@ def test_where_no_interval_lies_above_1_fp32_is_as_good(proof: dict[str, Any]) -
     (said,) = [one for one in sentences(proof) if AS_GOOD in one]
     assert said.startswith(f"{AS_GOOD}, at all cores: qat.edge.onnx is 1.48 times as fast [0.97, 2.00]")
     proof["latency"]["all cores"]["models"]["qat"] = latency(1.01, 1.2)
-    assert AS_GOOD not in device_text(proof), "the portable file pays there"
+    assert AS_GOOD not in as_text(device_blocks(proof)), "the portable file pays there"
 
 
 def test_the_first_differing_tensor_is_named(proof: dict[str, Any]) -> None:
@@ -88,7 +89,7 @@ def test_the_first_differing_tensor_is_named(proof: dict[str, Any]) -> None:
     said = next(one for one in sentences(proof) if one.startswith("qat: "))
     assert "in 5 of 300 tensors" in said and "another output" in said
     assert "The first is model.3:conv2d:0: on image 2 7 of 900 codes differ, by 1 at the most." in said
-    assert "295 of 300" in device_text(proof)
+    assert "295 of 300" in as_text(device_blocks(proof))
 
 
 @pytest.mark.parametrize(
@@ -101,8 +102,8 @@ def test_the_first_differing_tensor_is_named(proof: dict[str, Any]) -> None:
     ids=["emulated", "another onnxruntime", "another profile"],
 )
 def test_what_limits_the_proof_is_said(proof: dict[str, Any], change: dict[str, Any], words: str) -> None:
-    assert words not in device_text(proof)
-    assert words in device_text(proof | change)
+    assert words not in as_text(device_blocks(proof))
+    assert words in as_text(device_blocks(proof | change))
 
 
 def test_each_limit_and_each_file_is_a_test_case(proof: dict[str, Any]) -> None:
@@ -123,21 +124,19 @@ def test_each_limit_and_each_file_is_a_test_case(proof: dict[str, Any]) -> None:
         "codes of qat.edge on pi5": "system-out",
     }
     for verdict in ("met", "NOT MET", "NOT MEASURED"):
-        assert f"| {verdict} " in device_text(proof, "github")
+        assert f"| {verdict} " in as_text(device_blocks(proof), "github")
 
 
 def test_a_report_without_devices_has_no_section(proof: dict[str, Any]) -> None:
-    assert devices.text({"devices": {}}) == ""
+    assert devices.blocks({"devices": {}}) == []
     both = {"pi5": proof, "pi4": copy.deepcopy(proof)}
-    assert [line for line in devices.text({"devices": both}).splitlines() if line.startswith("#")] == [
-        "### pi5",
-        "### pi4",
-    ]
+    text = as_text(devices.blocks({"devices": both}), "github")
+    assert [line for line in text.splitlines() if line.startswith("#")] == ["### pi5", "### pi4"]
 
 
 def test_what_a_device_says_of_itself_is_only_text(proof: dict[str, Any]) -> None:
     proof["fingerprint"]["cpu"] = "<b>Cortex\x1b[2J|"
     proof["target"] = "a\nb"
-    text = device_text(proof, "github")
+    text = as_text(device_blocks(proof), "github")
     assert "<b>" not in text and is_plain(text)
     assert is_plain(proof_xml(proof).decode())

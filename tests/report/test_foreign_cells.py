@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from edgegd.report.blocks import as_text
 from edgegd.report.passes import passes_table
 from edgegd.report.table import table
 from tests.cli.test_foreign_text import EVIL, is_plain
@@ -112,7 +113,7 @@ def test_the_front_of_a_search() -> None:
 def test_a_choice_of_activations() -> None:
     pytest.importorskip("torch")
     from edgegd.detectors.activation_swap import ActivationSwap
-    from edgegd.report.activation_swap import explain_swap
+    from edgegd.report.activation_swap import swap_blocks
 
     def swap(text: str) -> ActivationSwap:
         unit = SimpleNamespace(paths=(f"{text}.act",), saved_ms=1.0, signal_to_noise_db=20.0, swapped=True)
@@ -122,8 +123,8 @@ def test_a_choice_of_activations() -> None:
             SimpleNamespace(relu=(text,), silu=(), activation=text, units=(unit,), saving=0.5, conditions=conditions),
         )
 
-    assert_like(lambda text: explain_swap(swap(text)), EVIL)
-    assert_no_markup(lambda text: explain_swap(swap(text), "github"))
+    assert_like(lambda text: as_text(swap_blocks(swap(text))), EVIL)
+    assert_no_markup(lambda text: as_text(swap_blocks(swap(text)), "github"))
 
 
 def test_a_file_against_a_plan(tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_a_file_against_a_plan(tmp_path: Path) -> None:
 
 
 def test_tuned_threads() -> None:
-    from edgegd.report.sections.threads import text as section
+    from edgegd.report.sections.threads import blocks
 
     def shown(text: str) -> str:
         one = {"setting": {"threads": 1, "spinning": False, "cores": [], "workers": 1}, "ms": 1.0, "ratio": 1.0}
@@ -149,7 +150,8 @@ def test_tuned_threads() -> None:
         fp32 = {"speedup": 1.0, "speedup_low": 0.9, "speedup_high": 1.1, "as_good": True}
         tuning = {"target": text, "machine": {"cpu": text}, "file": text, "stable": False, "faults": [text]}
         questions = {name: one | {"fp32": fp32} for name in ("latency", "throughput")}
-        return section({"tuning": [tuning | questions | {"candidates": {name: [one] for name in questions}}]})
+        tuning |= questions | {"candidates": {name: [one] for name in questions}}
+        return as_text(blocks({"tuning": [tuning]}), "github")
 
     assert_no_markup(shown)
     assert "is as good here" in shown("a file")

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from edgegd.report.ship import ship, ship_lines, ship_section, signed_points
+from edgegd.report.blocks import as_text
+from edgegd.report.ship import ship, ship_blocks, ship_lines, signed_points
 
 AGAIN = "PTQ needs no labels and no training to be made again."
 OPTIMISTIC = "The epoch of QAT was chosen on these same images, so the intervals are optimistic for QAT."
@@ -224,7 +225,7 @@ def test_the_section_shows_every_model_and_difference(report: dict[str, Any]) ->
     changed = json.loads(json.dumps(report)) | accuracy((0.006, 0.001, 0.011))
     changed["ship"] = ship(changed, {"best_epoch": 2})
     changed["accuracy"]["qat"] |= {"map50_95": 0.5436, "intervals": {"map50_95": [0.51, 0.5777], "map50": [0.8, 0.9]}}
-    text = ship_section(changed)
+    text = as_text(ship_blocks(changed), "github")
     assert text.startswith(
         "Ship QAT: +0.6 points of mAP50-95 over PTQ on 87 images (95 % interval +0.1 to +1.1). "
         f"{OPTIMISTIC} PTQ cannot be distinguished from FP32"

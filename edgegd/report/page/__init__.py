@@ -23,7 +23,7 @@ from edgegd.report.draw import DASHES, draw
 from edgegd.report.inline_svg import inline_svg
 from edgegd.report.markdown import opening
 from edgegd.report.picture import Panel, Picture
-from edgegd.report.sections import SECTIONS
+from edgegd.report.sections import missing_titles, sections_of
 
 _HERE = Path(__file__).parent
 _OPENING = ("settings", "accuracy", "latency", "latency_conditions", "census", "ship", "selection", "target", "proof")
@@ -51,12 +51,10 @@ def render(report: Mapping[str, Any], folder: str, live: Live | None = None) -> 
     here = dict(report)
     complete = all(key in here for key in _OPENING)
     begin = opening(here) if complete else []
-    sections, missing = [], [] if complete else ["The summary"]
-    for section in SECTIONS:
-        if not all(key in here for key in section.READS):
-            missing.append(section.TITLE)
-        elif blocks := section.blocks(here):
-            sections.append((section.__name__.rpartition(".")[2].replace("_", "-"), section.TITLE, blocks))
+    sections = [
+        (section.__name__.rpartition(".")[2].replace("_", "-"), section.TITLE, blocks)
+        for section, blocks in sections_of(here)
+    ]
     pictures = [block for _, _, blocks in sections for block in blocks if isinstance(block, Picture)]
     data = {"schema": SCHEMA, "pictures": {picture.name: picture.to_json() for picture in pictures}}
     script = (_HERE / "report.js").read_text(encoding="utf-8")
@@ -66,7 +64,7 @@ def render(report: Mapping[str, Any], folder: str, live: Live | None = None) -> 
         version=__version__,
         opening=[_shown(block) for block in begin],
         sections=[(name, title, [_shown(block) for block in blocks]) for name, title, blocks in sections],
-        missing=missing,
+        missing=[*([] if complete else ["The summary"]), *missing_titles(here)],
         live=live,
         data=data,
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
