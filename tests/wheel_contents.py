@@ -21,6 +21,8 @@ def main() -> None:
     assert folder.parent.name == "site-packages", f"{folder} is not an installed wheel"
     assert (folder / "py.typed").is_file() and list((folder / "recipes").rglob("*.yaml"))
     assert list((folder / "models").glob("*.pt"))
+    page = {file.name for file in (folder / "report/page").iterdir()}
+    assert page >= {"report.html.jinja", "report.css", "report.js"}
     metadata = importlib.metadata.metadata("edgegd")
     assert metadata["Version"] == edgegd.__version__ and metadata["License-Expression"] == "AGPL-3.0-or-later"
     assert {line.split(",")[0] for line in metadata.get_all("Project-URL")} >= {"Homepage", "Changelog", "Issues"}

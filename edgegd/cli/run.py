@@ -12,7 +12,7 @@ import click
 from edgegd.cli.json_output import json_text
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.trust import TRUST
-from edgegd.pipeline.artifacts import REPORT, REPORT_TEXT, as_made
+from edgegd.pipeline.artifacts import REPORT, REPORT_PAGE, REPORT_TEXT, as_made
 from edgegd.pipeline.registry import STAGES
 
 
@@ -70,7 +70,7 @@ def _show(
 
         said = ["\n".join([parity_line(report), *caveats(report)]), "\n".join(ship_lines(report["ship"]))]
         click.echo("\n\n".join([summary_table(report), *said]))
-        click.echo(f"\n{folder.path / REPORT_TEXT}")
+        click.echo(f"\n{folder.path / REPORT_TEXT}\n{folder.path / REPORT_PAGE}")
     else:
         for name, what in outcome.items():
             click.echo(f"{name}: {what}")

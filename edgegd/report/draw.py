@@ -13,7 +13,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from edgegd.foreign_text import one_line
@@ -62,9 +61,6 @@ def draw(picture: Picture) -> tuple[str, list[Place]]:
             edges = [left / WIDTH, (above + _TOP) / whole, 1 - _RIGHT / WIDTH, (above + height - _BOTTOM) / whole]
             places.append([round(float(value), 6) for value in (*edges, *axis.get_xlim(), *axis.get_ylim())])
             above += height
-        for text in figure.findobj(Text):
-            assert isinstance(text, Text)
-            text.set_text(one_line(text.get_text()))
         written = io.StringIO()
         FigureCanvasSVG(figure).print_svg(
             written, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -88,7 +84,8 @@ def _left(panel: Panel) -> float:
     return max([_LEFT, *(12 + _CHARACTER * len(name) for name in names)])
 
 
-def _short(name: str) -> str:
+def _short(text: str) -> str:
+    name = one_line(text)
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
