@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgegd.foreign_text import one_line
+
 Number = float | int | None
 _DIGITS = 6
 
@@ -71,7 +73,7 @@ class Picture:
     panels: Sequence[Panel]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that is drawn, without what is empty."""
+        """Everything that is drawn, without what is empty; texts as they are shown."""
         return _plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
 
 
@@ -87,4 +89,4 @@ def _plain(value: Any) -> Any:
         }
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
-    return value
+    return one_line(value) if isinstance(value, str) else value
