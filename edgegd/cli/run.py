@@ -70,7 +70,7 @@ def _show(
 
         said = ["\n".join([parity_line(report), *caveats(report)]), "\n".join(ship_lines(report["ship"]))]
         click.echo("\n\n".join([summary_table(report), *said]))
-        click.echo(f"\n{folder.path / REPORT_TEXT}\n{folder.path / REPORT_PAGE}")
+        click.echo(f"\n{folder.path / REPORT_PAGE}\n{folder.path / REPORT_TEXT}")
     else:
         for name, what in outcome.items():
             click.echo(f"{name}: {what}")

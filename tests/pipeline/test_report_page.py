@@ -151,7 +151,7 @@ def test_a_section_reads_what_it_says(whole: dict[str, Any]) -> None:
 
 def test_the_command_says_where_the_page_is_and_makes_it_anew(edgegd_command: Command, run_copy: Path) -> None:
     said = edgegd_command("report", run_copy).out
-    assert said.endswith(f"{run_copy / 'report.md'}\n{run_copy / 'report.html'}\n")
+    assert said.endswith(f"\n\n{run_copy / 'report.html'}\n{run_copy / 'report.md'}\n")
     assert json.loads(edgegd_command("report", run_copy, "--json").out)["stages"] == {"report": "unchanged"}
     (run_copy / "report.html").write_text("gone")
     assert json.loads(edgegd_command("report", run_copy, "--json").out)["stages"] == {"report": "ran"}

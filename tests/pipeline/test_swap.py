@@ -82,6 +82,7 @@ def test_the_swapped_model_is_trained_quantized_and_compared_with_the_silu_one(
     assert len((relu_run / "adaptation.jsonl").read_text().splitlines()) == 4
     report = (relu_run / "report.md").read_text()
     assert "105 of 105 SiLUs became ReLU" in report and "mAP50-95 (torch, float)" in report
+    assert 'data-picture="adaptation-loss"' in (relu_run / "report.html").read_text()
     explained = edgegd_command("explain", relu_run)
     assert explained.out.startswith("105 of 105 SiLUs became ReLU (quant.activation relu).")
     assert explained.out.count("absorbed-relu") >= 87
