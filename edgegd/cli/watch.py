@@ -20,8 +20,8 @@ RELOAD_S = 10
 def watch(run_dir: Path, port: int, as_json: bool) -> None:
     """Show the page of a run in a browser while the run goes on: what its descent did so far.
 
-    The page reloads itself, and is read only: nothing in the run folder changes, and nobody but this machine can see
-    it. Ctrl-C ends the command; the run does not notice.
+    The page reloads itself, and is read only: nothing in the run folder changes, and only this machine can see it.
+    Ctrl-C ends the command; the run does not notice.
 
     \b
     edgegd descent watch runs/try1

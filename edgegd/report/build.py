@@ -35,7 +35,8 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
     activation (as `choice`) and of the adaptation. What needs a stage that is absent is left out. `target` is the run's
     choice of a target profile (edgegd.pipeline.target_profile). mAPs are in 0..1, times in ms; `intervals`,
     `differences` and `bootstrap` of mAP are as in accuracy.json, and `ship` says which of PTQ and QAT to ship
-    (edgegd.report.ship). `selection` says where epochs were chosen: `shared` (on the images that report), `test` (on
+    (edgegd.report.ship). `control` in `accuracy` and `differences` is the float model after the steps of QAT in float
+    (train.control). `selection` says where epochs were chosen: `shared` (on the images that report), `test` (on
     validation images; those of test report) or `holdout` (on training images held out). `latency_pairs` has by file the
     ratios of neighbouring blocks, FP32's time by the file's.
     """
@@ -52,7 +53,8 @@ def _of_data(data: dict[str, Any]) -> dict[str, Any]:
 
 def _of_accuracy(accuracy: dict[str, Any]) -> dict[str, Any]:
     keys = ("map50_95", "map50", "per_class", "images", "intervals")
-    maps = {variant: {key: accuracy[variant][key] for key in keys} for variant in VARIANTS}
+    variants = [variant for variant in (*VARIANTS, "control") if variant in accuracy]
+    maps = {variant: {key: accuracy[variant][key] for key in keys} for variant in variants}
     return {"accuracy": maps, "differences": accuracy["differences"], "bootstrap": accuracy["bootstrap"]}
 
 

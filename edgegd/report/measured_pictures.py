@@ -6,14 +6,14 @@ from typing import Any
 
 from edgegd.report.build import FILES
 from edgegd.report.picture import Panel, Picture, Series, rounded
-from edgegd.report.words import TITLES
+from edgegd.report.ship import MODEL_TITLES, pair_title
 
 _MAPS = {"map50_95": "mAP50-95", "map50": "mAP50"}
 
 
 def accuracy_picture(report: dict[str, Any]) -> Picture:
     """mAP of each model with its interval, and the differences, in points."""
-    models = [report["accuracy"][variant] for variant in TITLES]
+    models = list(report["accuracy"].values())
     pairs = list(report["differences"].values())
     of_models = [
         _interval(title, [one[key] for one in models], [one["intervals"][key] for one in models])
@@ -23,10 +23,14 @@ def accuracy_picture(report: dict[str, Any]) -> Picture:
         _interval(title, [one[key]["difference"] for one in pairs], [one[key]["interval"] for one in pairs])
         for key, title in _MAPS.items()
     ]
-    names = [" - ".join(name.upper().split("_VS_")) for name in report["differences"]]
     panels = [
-        Panel("mAP", series=of_models, categories=list(TITLES.values())),
-        Panel("difference in points", series=of_pairs, categories=names, marks=[("", 0.0)]),
+        Panel("mAP", series=of_models, categories=[MODEL_TITLES[name] for name in report["accuracy"]]),
+        Panel(
+            "difference in points",
+            series=of_pairs,
+            categories=list(map(pair_title, report["differences"])),
+            marks=[("", 0.0)],
+        ),
     ]
     text = (
         f"With {100 * report['bootstrap']['level']:g} % intervals by the bootstrap of images. A difference is shown "
