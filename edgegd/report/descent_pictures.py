@@ -34,7 +34,7 @@ def step_pictures(
     size = group_size(steps.rows)
     reduced = f" Each point is the mean of {size} steps." if size > 1 else ""
     names = ["loss", *steps.parts]
-    losses = [Series(name, x, rounded(column(groups, lambda row, name=name: row.get(name)))) for name in names]  # type: ignore[misc]
+    losses = [Series(name, x, rounded(column(groups, _value(name)))) for name in names]
     panels = [Panel(_STEP, "loss per image", losses, **shown), *_map_panel(steps, epochs, maps)]
     text = f"The loss that is minimized, per image.{reduced}"
     yield Picture(f"{prefix}loss", "Loss and its parts, and mAP after each epoch", text, panels)
@@ -45,7 +45,7 @@ def step_pictures(
     if norms := _by_name(groups, x, "gradient"):
         clip = settings.get("grad_clip")
         marks = [("train.grad_clip", float(clip))] if is_number(clip) else []
-        shares = rounded([_percent(one) for one in column(groups, lambda row: row.get("clipped"))])
+        shares = rounded([_percent(one) for one in column(groups, _value("clipped"))])
         clipped = Panel(_STEP, "clipped, %", [Series("clipped steps, %", x, shares)], y_limits=(-2.0, 102.0), **shown)
         text = f"The norm of the gradient before clipping, of each parameter group and of all of them.{reduced}"
         panels = [Panel(_STEP, "norm", norms, logarithmic=True, marks=marks, **shown), clipped]
@@ -117,8 +117,19 @@ def _map_panel(steps: Steps, epochs: Sequence[Mapping[str, Any]], maps: Mapping[
 
 def _by_name(groups: Any, x: Sequence[Number], key: str) -> list[Series]:
     names = list(dict.fromkeys(name for group in groups for row in group for name in row.get(key, {})))
-    columns = {name: column(groups, lambda row, name=name: row.get(key, {}).get(name)) for name in names}  # type: ignore[misc]
+    columns = {name: column(groups, _value(key, name)) for name in names}
     return [Series(name, x, rounded(values)) for name, values in columns.items()]
+
+
+def _value(*path: str) -> Callable[[dict[str, Any]], Any]:
+    """What a row has at a path of keys; None where it ends before."""
+
+    def value(row: Any) -> Any:
+        for key in path:
+            row = row.get(key) if isinstance(row, dict) else None
+        return row
+
+    return value
 
 
 def _step_lengths(steps: Steps) -> Iterator[Picture]:
