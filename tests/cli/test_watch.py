@@ -34,10 +34,10 @@ main()
 
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_the_page_without_torch_until_it_is_interrupted(
-    run_copy: Path, contents: Callable[[Path], Any], way: signal.Signals
+    finished_run: Path, contents: Callable[[Path], Any], way: signal.Signals
 ) -> None:
-    before = contents(run_copy)
-    command = [sys.executable, "-c", WITHOUT_TORCH, "descent", "watch", str(run_copy), "--json"]
+    before = contents(finished_run)
+    command = [sys.executable, "-c", WITHOUT_TORCH, "descent", "watch", str(finished_run), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         address = json.loads(process.stdout.readline())["address"]
@@ -45,9 +45,9 @@ def test_it_serves_the_page_without_torch_until_it_is_interrupted(
             page = answer.read().decode()
         process.send_signal(way)
         out, err = process.communicate(timeout=120)
-    assert page == (run_copy / "report.html").read_text()
+    assert page == (finished_run / "report.html").read_text()
     assert (process.returncode, out, err) == (0, "", "")
-    assert contents(run_copy) == before
+    assert contents(finished_run) == before
 
 
 def test_a_port_in_use_and_no_run_folder_are_one_message_each(

@@ -250,7 +250,8 @@ def test_run_prints_the_verdict_last_and_json_has_it(
 ) -> None:
     printed = edgegd_command("run", tiny_recipe, "--run-dir", run_copy).out.rstrip().splitlines()
     lines = ship_lines(report["ship"])
-    assert printed[-len(lines) - 2 :] == [*lines, "", str(run_copy / "report.md")]
+    reports = [str(run_copy / name) for name in ("report.html", "report.md")]
+    assert printed[-len(lines) - 3 :] == [*lines, "", *reports]
     as_json = json.loads(edgegd_command("run", tiny_recipe, "--run-dir", run_copy, "--json").out)
     assert as_json["report"]["ship"] == report["ship"] and as_json["report"]["differences"] == report["differences"]
 
