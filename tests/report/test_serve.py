@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -83,22 +85,28 @@ def test_a_request_without_a_name_or_with_two_is_refused(server: PageServer, hos
     assert b" 421 " in answer.splitlines()[0] and b"the page" not in answer
 
 
-def test_a_request_that_never_ends_is_cut_and_many_are_closed(
-    server: PageServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(serve._Handler, "timeout", 0.3)
-    connections = [socket.create_connection(("127.0.0.1", server.server_port), timeout=10) for _ in range(40)]
-    for connection in connections:
-        connection.sendall(b"GET / HT")
-    assert threading.active_count() < 40
-    ends = []
-    for connection in connections:
-        try:
-            ends.append(connection.recv(1))
-        except ConnectionResetError:
-            ends.append(b"")
-        connection.close()
-    assert ends == [b""] * 40
+def connected(server: PageServer, timeout: float) -> socket.socket:
+    """A connection on which half a request was sent."""
+    connection = socket.create_connection(("127.0.0.1", server.server_port), timeout)
+    connection.sendall(b"GET / HT")
+    return connection
+
+
+def test_a_request_that_never_ends_is_cut(server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert serve._Handler.timeout == serve._TIMEOUT_S
+    monkeypatch.setattr(serve._Handler, "timeout", 0.2)
+    with connected(server, 60) as connection:
+        assert connection.recv(1) == b""
+
+
+def test_of_too_many_requests_the_last_is_closed_at_once(server: PageServer) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(serve._REQUESTS):
+            stack.enter_context(connected(server, 60))
+        last = stack.enter_context(socket.create_connection(("127.0.0.1", server.server_port), serve._TIMEOUT_S / 2))
+        assert last.recv(1) == b""
+    while server._free._value < serve._REQUESTS:
+        time.sleep(0.01)
     assert ask(server)[0] == 200
 
 
