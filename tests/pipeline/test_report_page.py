@@ -131,6 +131,22 @@ def test_a_name_is_only_text_wherever_it_stands(whole: dict[str, Any]) -> None:
     assert "\u202e" not in evil.html + json.dumps(evil.data, ensure_ascii=False)
 
 
+def test_the_diagnosis_opens_the_descent(whole: dict[str, Any]) -> None:
+    finding = {
+        "rule": "rate-too-high",
+        "kind": "problem",
+        "descent": "adapt",
+        "sentence": "It jumps.",
+        "change": "Less.",
+    }
+    finding |= {"evidence": {"alpha": 1.23456, "steps": {"all": 3}}, "threshold": 0.5}
+    text = Reader(render(whole | {"diagnosis": [finding]}, "run").html).text
+    for words in ("rate-too-high (problem, adaptation)", "It jumps.", "alpha 1.235; steps all 3", "0.5", "Less."):
+        assert words in text.partition("what to change")[2].partition("Loss and its parts")[0]
+    assert "No rule of the diagnosis found anything" in render(whole | {"diagnosis": []}, "run").html
+    assert "diagnosis" not in render(whole, "run").html.lower()
+
+
 def test_a_section_reads_what_it_says(whole: dict[str, Any]) -> None:
     beside = {
         "steps",

@@ -52,12 +52,14 @@ def epochs_table(descent: Mapping[str, Any], how: str) -> Table:
 
 
 def _diagnosis(report: Mapping[str, Any]) -> list[Block]:
-    findings = report.get("diagnosis")
-    if not findings:
+    if "diagnosis" not in report:
         return []
+    findings = report["diagnosis"]
+    if not findings:
+        return [Paragraph("No rule of the diagnosis found anything that would need a change.")]
     rows = [
         [
-            f"{one['rule']} (adaptation)" if one.get("descent") == "adapt" else one["rule"],
+            _rule(one),
             one["sentence"],
             "; ".join(f"{name} {_short(value)}" for name, value in one["evidence"].items()),
             _short(one["threshold"]),
@@ -66,6 +68,13 @@ def _diagnosis(report: Mapping[str, Any]) -> list[Block]:
         for one in findings
     ]
     return [Table(["rule", "finding", "evidence", "threshold", "what to change"], rows)]
+
+
+def _rule(finding: Mapping[str, Any]) -> str:
+    """The rule's name, with its kind and whose descent it is about where these are said."""
+    about = [finding.get("kind", ""), "adaptation" if finding.get("descent") == "adapt" else ""]
+    words = ", ".join(filter(None, about))
+    return f"{finding['rule']} ({words})" if words else str(finding["rule"])
 
 
 def _short(value: Any) -> str:
