@@ -153,7 +153,7 @@ def _step_lengths(steps: Steps) -> Iterator[Picture]:
 
 
 def _noise(probes: _Probes, settings: Mapping[str, Any]) -> Iterator[Picture]:
-    scales = [found if (found := detail["noise_scale"] or 0) > 0 else None for detail in probes.details]
+    scales = [found if is_number(found) and found > 0 else None for found in map(_value("noise_scale"), probes.details)]
     distances = rounded([_percent(detail["ema_distance"]) for detail in probes.details])
     marks = [("train.batch", float(settings["batch"]))] if is_number(settings.get("batch")) else []
     noise = Series("noise scale", probes.x, rounded(scales), "dots")
@@ -197,7 +197,7 @@ def _codes(probes: _Probes) -> Iterator[Picture]:
     for detail in probes.details:
         ranges = detail["ranges"].values()
         used.append(_shares(ranges, lambda one: one.get("used")))
-        clipped.append(_shares(ranges, lambda one: one.get("below", 0.0) + one.get("above", 0.0)))
+        clipped.append(_shares(ranges, _outside))
         changed.append([100 * share for share in detail["codes_changed"].values() if is_number(share)])
     what = (
         ("codes used, %", used, ("half of the ranges use more", 0.5), ("a tenth of the ranges uses less", 0.1)),
@@ -240,6 +240,12 @@ def _spread(name: str, x: Sequence[Number], rows: Sequence[Sequence[Number]], sh
 
 def _shares(ranges: Any, value: Callable[[Any], Any]) -> list[float]:
     return [100 * found for found in map(value, ranges) if is_number(found)]
+
+
+def _outside(one: dict[str, Any]) -> Number:
+    """The share of values below and above a range."""
+    shares = [one.get("below"), one.get("above")]
+    return sum(filter(is_number, shares)) if any(map(is_number, shares)) else None
 
 
 def _quantiles(columns: Sequence[Sequence[float]], share: float) -> list[Number]:
