@@ -9,9 +9,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from edgegd.report.descent_pictures import probe_pictures, step_pictures
 from edgegd.report.draw import DASHES, WIDTH, draw
 from edgegd.report.inline_svg import PALETTE
 from edgegd.report.picture import Heat, Panel, Picture, Series, rounded
+from edgegd.report.telemetry import Steps
 
 SVG = "{http://www.w3.org/2000/svg}"
 EVIL = '$\\frac{1}$ <script>alert(1)</script> "\u202e&'
@@ -73,3 +75,20 @@ def test_the_json_holds_what_is_drawn_and_nothing_else() -> None:
 
 def test_numbers_are_rounded_once() -> None:
     assert rounded([1 / 3, None, float("nan"), float("inf"), 12345678.0]) == [0.333333, None, None, None, 12345700.0]
+
+
+def test_telemetry_of_another_form_leaves_gaps() -> None:
+    """Whatever stands where a number should: the picture is drawn without it."""
+    detail = {"step_length": {"all": "x"}, "noise_scale": "x", "ema_distance": None, "codes_changed": {"a": []}}
+    detail |= {"updates": {"a": "x", "b": 0.1}, "ranges": {"a": {"scale": "x", "used": 0.5, "below": "x"}}}
+    rows = [
+        {"step": step, "epoch": 1, "loss": "x", "lr": {"weights": None}, "gradient": {"all": 1.0}} for step in (1, 2)
+    ]
+    steps = Steps(rows, [(1, detail), (2, detail)])
+    pictures = [*step_pictures(steps, {"grad_clip": "x"}, []), *probe_pictures(steps, {"batch": None})]
+    found = {one.name: one.to_json()["panels"] for one in pictures if draw(one)}
+    assert list(found) == ["loss", "rates", "gradient", "noise", "codes", "updates"]
+    assert found["loss"][0]["series"][0]["y"] == [None, None] and found["gradient"][0]["series"][0]["y"] == [1.0, 1.0]
+    assert found["noise"][0]["series"][0]["y"] == [None, None] and "marks" not in found["noise"][0]
+    assert [panel["y_label"] for panel in found["codes"]] == ["codes used, %"]
+    assert found["updates"][0]["heat"]["rows"] == ["b"]
