@@ -46,7 +46,8 @@ def images_below(folder: Path) -> list[Path]:
 def walk(folder: Path, parents: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[Path, list[str]]]:
     """Every folder from `folder` on with the names of its files, without hidden folders and run folders.
 
-    Links are followed; `parents` are the (device, inode) of the folders around it. Raises NoImagesError for links in a circle.
+    Links are followed; `parents` are the (device, inode) of the folders around it. Raises NoImagesError for links in a
+    circle.
     """
     stat = os.stat(folder)
     own = (stat.st_dev, stat.st_ino)

@@ -21,7 +21,7 @@ import yaml
 from edgegd.atomic_files import appearing_folder, explaining_full_disk
 from edgegd.data.contents import label_text
 from edgegd.data.doctor.corrected_rows import LEFT, LEFT_IN_PIXELS, corrected_rows
-from edgegd.data.doctor.finding import brief, counted, shown
+from edgegd.data.doctor.finding import brief, shown
 from edgegd.data.doctor.registry import Examination
 from edgegd.data.doctor.survey import ImageRecord, Survey
 from edgegd.data.doctor.twin_checks import same_images
@@ -30,6 +30,7 @@ from edgegd.data.labels import label_path
 from edgegd.data.view import show_image
 from edgegd.data.yaml_set import DataYaml
 from edgegd.errors import NoImagesError, OutputFileError, WouldOverwriteError
+from edgegd.foreign_text import one_line
 from edgegd.safe_outputs import refuse_link
 
 YAML_NAME = "data.yaml"
@@ -70,10 +71,10 @@ class CorrectedCopy:
 
     def sentences(self) -> list[str]:
         """The same for people, in lines."""
-        rows = [f"{number:,} {what.replace('_', ' ')}" for what, number in self.rows.items()]
-        out = f"{counted(len(self.left_out), 'image')} left out" if self.left_out else ""
+        rows = [f"{what.replace('_', ' ')}: {number:,}" for what, number in self.rows.items()]
+        out = f"images left out: {len(self.left_out):,}" if self.left_out else ""
         return [
-            f"corrected copy: {self.yaml_path}",
+            f"corrected copy: {one_line(self.yaml_path)}",
             f"  {'; '.join([*rows, *([out] if out else [])]) or 'nothing to correct'}",
             *(f"  left out: {text}" for text in self.to_json()["examples"]),
             *([f"  left to you: {', '.join(self.left_to_you)}"] if self.left_to_you else []),

@@ -71,8 +71,8 @@ def skewed_splits(survey: Survey) -> Finding | None:
             f"by chance in {one.probability:.2%} of splits"
             for one in found
         ),
-        "deal images into splits by chance, whole scenes at a time; where the difference is wanted, mAP is that of other "
-        "conditions than the trained ones",
+        "deal images into splits by chance, whole scenes at a time; where the difference is wanted, mAP is that of "
+        "other conditions than the trained ones",
         {"comparisons": [asdict(one) for one in every]},
     )
 

@@ -12,8 +12,8 @@ from edgegd.data.doctor.resemblance import LEAST_CORRELATION, MOST_BITS, correla
 from edgegd.data.doctor.survey import ImageRecord, Survey
 
 LEAKED = 0.02
-"""Share of the images that are measured, from which near-duplicates in an earlier split are a warning. If the model knew
-all of these by heart, mAP would be too good by about this share times what it falls short of 1: about one point."""
+"""Share of the images that are measured, from which near-duplicates in an earlier split are a warning. If the model
+knew all of these by heart, mAP would be too good by about this share times what it falls short of 1: one point."""
 _COMPARED = 200  # members of one group, for the examples
 
 Group = tuple[int, ...]
