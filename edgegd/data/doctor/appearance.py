@@ -34,6 +34,15 @@ def small_picture(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
     return cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), bool(spread.max() <= _COLOURLESS)
 
 
+def contrast_of(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The standard deviation of each small picture's values: (N, SIDE, SIDE) -> (N,)."""
+    spread = np.zeros(len(pictures), np.float32)
+    for start in range(0, len(pictures), _BLOCK):
+        block = pictures[start : start + _BLOCK].astype(np.float32)
+        spread[start : start + _BLOCK] = block.std(axis=(1, 2))
+    return spread
+
+
 def digest_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
     """16 bytes that are equal for equal pixels of equal shape, whatever file they come from."""
     return hashlib.blake2b(pixels.data, digest_size=16, key=repr(pixels.shape).encode()).digest()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from edgegd.data.doctor.appearance import contrast_of
 from edgegd.data.doctor.finding import Finding, brief, counted, shown
 from edgegd.data.doctor.resemblance import LEAST_CONTRAST
 from edgegd.data.doctor.survey import ImageRecord, Survey
@@ -153,10 +154,9 @@ def _kind(image: ImageRecord) -> str:
 
 def plain_images(survey: Survey) -> Finding | None:
     """Images that show nothing: lens caps, failed conversions, 12 bits taken for 16."""
-    contrast = survey.pictures.reshape(len(survey.images), -1).std(axis=1)
     found = [
         (image, float(value))
-        for image, value in zip(survey.images, contrast, strict=True)
+        for image, value in zip(survey.images, contrast_of(survey.pictures), strict=True)
         if not image.problem and value < LEAST_CONTRAST
     ]
     if not found:

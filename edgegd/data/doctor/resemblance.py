@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgegd.data.doctor.appearance import contrast_of
+
 MOST_BITS = 8
 """Of 64. Unrelated images of BCCD, COCO and streets differ in 12 or more; a JPEG of quality 40, half the size, noise of
 8 codes, gamma 0.7 or a cut of 1 % at every side change 8 at the most."""
@@ -51,9 +53,8 @@ def resembling(
 
     count = len(pictures)
     groups = np.arange(count)
-    contrast = pictures.reshape(count, -1).std(axis=1, dtype=np.float32) if count else np.zeros(0)
     signs = np.where(bits, np.float32(1), np.float32(-1))
-    signs[contrast < LEAST_CONTRAST] = 0  # an inner product of 0 is a distance of 32
+    signs[contrast_of(pictures) < LEAST_CONTRAST] = 0  # an inner product of 0 is a distance of 32
     compared, least = 0, signs.shape[1] - 2 * MOST_BITS
     starts = range(0, count, _TILE)
     for done, top in enumerate(starts, start=1):
