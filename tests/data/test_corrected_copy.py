@@ -171,6 +171,10 @@ def inside(root: Path) -> Path:
     return root / "images/corrected"
 
 
+def beside_the_images(root: Path) -> Path:
+    return root / "corrected"
+
+
 def inside_by_a_link(root: Path) -> Path:
     (root.parents[1] / "link").symlink_to(root)
     return root.parents[1] / "link/corrected"
@@ -191,6 +195,7 @@ def of_two_lines(root: Path) -> Path:
         (exists, WouldOverwriteError),
         (is_a_file, WouldOverwriteError),
         (inside, OutputFileError),
+        (beside_the_images, OutputFileError),
         (inside_by_a_link, OutputFileError),
         (a_link, OutputFileError),
         (of_two_lines, NoImagesError),
@@ -204,6 +209,15 @@ def test_folders_that_the_copy_may_not_have(
     with pytest.raises(error):
         require_place(folder, read_data_yaml(spoiled))
     assert contents(tmp_path) == before
+
+
+def test_a_folder_beside_a_yaml_that_lies_outside_of_its_set_is_taken(
+    spoiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = spoiled.read_text()
+    Path("mine.yaml").write_text(text.replace("images/", "user/set/images/"))
+    require_place(Path("mine-corrected"), read_data_yaml(Path("mine.yaml")))
 
 
 def test_a_split_of_which_nothing_would_be_left_is_refused_and_nothing_is_written(

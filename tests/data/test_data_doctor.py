@@ -14,6 +14,7 @@ import pytest
 
 from edgegd.data.doctor import CHECKS, Examination, examine
 from edgegd.data.doctor.finding import SHOWN
+from edgegd.data.doctor.stored import StoredForm, stored_form
 from edgegd.data.labels import label_path
 from edgegd.data.yaml_set import read_data_yaml
 from edgegd.errors import NoImagesError
@@ -401,6 +402,22 @@ def test_sets_of_other_channels(root: Path, channels: int) -> None:
     with (root / YAML).open("a") as file:
         file.write(f"channels: {channels}\n")
     assert examined(root).findings == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_deep", "is_gray"),
+    [
+        ("a.png", False, False),
+        ("a.png", True, False),
+        ("a.png", True, True),
+        ("a.tif", True, True),
+        ("a.jpg", False, True),
+    ],
+)
+def test_how_an_image_is_stored(tmp_path: Path, name: str, is_deep: bool, is_gray: bool) -> None:
+    seen = np.random.default_rng(0).integers(0, 255, (40, 50) if is_gray else (40, 50, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / name), seen.astype(np.uint16) * 257 if is_deep else seen)
+    assert stored_form(tmp_path / name) == StoredForm(1, 16 if is_deep else 8, is_gray)
 
 
 def test_one_image_in_each_split_and_a_set_of_none(root: Path) -> None:

@@ -10,6 +10,7 @@ may be moved and the images may not.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from edgegd.data.doctor.twin_checks import same_images
 from edgegd.data.image_files import require_plain_name
 from edgegd.data.labels import label_path
 from edgegd.data.view import show_image
-from edgegd.data.yaml_set import DataYaml
+from edgegd.data.yaml_set import DataYaml, list_images
 from edgegd.errors import NoImagesError, OutputFileError, WouldOverwriteError
 from edgegd.foreign_text import one_line
 from edgegd.safe_outputs import refuse_link
@@ -84,7 +85,8 @@ class CorrectedCopy:
 def require_place(folder: Path, described: DataYaml) -> None:
     """Refuses a folder for the copy that is not new, or lies inside the data set; nothing is written.
 
-    Raises WouldOverwriteError, OutputFileError, and NoImagesError for a path that no list file can hold.
+    Raises WouldOverwriteError, OutputFileError, and NoImagesError for a path that no list file can hold, or where the
+    data set has no images.
     """
     refuse_link(folder)
     place = folder.absolute()
@@ -96,15 +98,26 @@ def require_place(folder: Path, described: DataYaml) -> None:
             found="a folder with files in it" if folder.is_dir() else "a file",
             mend="name another folder",
         )
-    entries = [entry for split in described.splits.values() for entry in split]
-    for inside in (described.root, *(entry for entry in entries if entry.is_dir())):
+    for inside in sorted(_folders_of(described)):
         if place.resolve().is_relative_to(inside.resolve()):
             raise OutputFileError(
                 f"{folder} lies inside the data set.",
                 expected="a folder outside of it, so that no reader takes the copy's images for its own",
-                found=f"the data set's folder is {inside}",
+                found=f"images and labels are in {inside}",
                 mend=f"name a folder beside it, such as {inside.parent / f'{inside.name}-corrected'}",
             )
+
+
+def _folders_of(described: DataYaml) -> set[Path]:
+    """The folders of the data set: those that splits name, and each that holds a folder of images and its labels."""
+    entries = [entry for split in described.splits.values() for entry in split]
+    found = {entry for entry in entries if entry.is_dir()}
+    images = [image for split in ("train", "val") for image in list_images(split, described)]
+    for parent in {image.parent for image in images}:
+        labels = label_path(parent / "any.jpg").parent
+        both = Path(os.path.commonpath([parent, labels]))
+        found |= {parent, labels} if both == Path(both.anchor) else {both}
+    return {folder for folder in found if folder.is_dir()}  # a list may name anything, even what no path can be
 
 
 def write_corrected_copy(examination: Examination, folder: Path) -> CorrectedCopy:

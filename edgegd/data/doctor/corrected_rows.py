@@ -30,9 +30,9 @@ def corrected_rows(text: str, classes: int) -> tuple[str, Counter[str]]:
     done: Counter[str] = Counter()
     kept = []
     mistakes = {mistake.line: mistake.kind for mistake in rows.mistakes}
-    over = _over_the_border(rows)
+    over, repeated = _over_the_border(rows), set(rows.repeated)
     for line, row in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
-        if line in rows.repeated:
+        if line in repeated:
             done[REMOVED_REPEATED] += 1
         elif mistakes.get(line) == "size":
             done[REMOVED_EMPTY] += 1

@@ -94,7 +94,7 @@ def _pairs_of_folders(survey: Survey) -> Iterator[tuple[Path, Path]]:
 def _names(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a null character
         return []
 
 

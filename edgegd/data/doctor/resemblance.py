@@ -18,7 +18,7 @@ from edgegd.data.doctor.appearance import contrast_of
 
 MOST_BITS = 8
 """Of 64. Unrelated images of BCCD, COCO and streets differ in 12 or more; a JPEG of quality 40, half the size, noise of
-8 codes, gamma 0.7 or a cut of 1 % at every side change 8 at the most."""
+8 codes, gamma 0.7 or a cut of 1 % at every side change 6 at the most (benchmarks/data_doctor.py)."""
 LEAST_CORRELATION = 0.95
 """Of the small pictures. Unrelated images of the same three sets reach 0.88; the changes above, but for some cuts, keep
 0.98 (docs/data.md)."""
