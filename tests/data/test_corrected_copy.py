@@ -124,6 +124,7 @@ def test_what_has_no_right_answer_is_left_and_named(spoiled: Path, tmp_path: Pat
     label_path(train / "1/0.jpg").unlink()
     copy = corrected(spoiled, tmp_path / "copy")
     assert copy.rows == {"other_wrong_rows_left_as_they_are": 1, "rows_in_pixels_left_as_they_are": 1}
+    assert copy.images["train"] == 4  # both of the same image with other boxes
     assert {"coordinates-outside", "unknown-classes", "images-without-labels", "repeated-images"} <= set(
         copy.left_to_you
     )

@@ -379,6 +379,7 @@ def test_the_json_has_every_count_and_bounded_examples(root: Path) -> None:
     found = json.loads(json.dumps(examined(root).to_json(), allow_nan=False))
     assert found["splits"]["train"] == {"images": TRAIN, "boxes": TRAIN, "images_without_boxes": 0}
     assert found["classes"][1]["train"] == {"boxes": TRAIN, "images": TRAIN} and found["worst"] == "error"
+    assert {one["split"] for one in found["comparisons"]} == {"val"} and len(found["comparisons"]) == 4
     unknown = next(finding for finding in found["findings"] if finding["check"] == "unknown-classes")
     assert unknown["count"] == 30 * TRAIN and len(unknown["examples"]) == SHOWN
     assert [finding["severity"] for finding in found["findings"]] == sorted(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgegd.data.doctor import class_checks as classes
@@ -84,7 +84,7 @@ class Examination:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able dict, with the counts of every split and class."""
+        """A JSON-able dict, with the counts of every split and class, and how alike the splits are."""
         names = self.survey.described.names
         per_split = {
             split: (boxes_of_classes(images, len(names)), images_of_classes(images, len(names)))
@@ -114,6 +114,7 @@ class Examination:
                 }
                 for kind, name in enumerate(names)
             ],
+            "comparisons": [asdict(one) for one in skew.differences(self.survey)],
             "checks": list(CHECKS),
             "findings": [finding.to_json(name) for name, finding in self.findings.items()],
         }

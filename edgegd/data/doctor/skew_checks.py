@@ -8,7 +8,7 @@ over boxes would call every set skewed. So
 - everything else has one number per image, and the Kolmogorov-Smirnov distance D of two splits with its exact test.
 
 A large set makes every difference significant and a small one none, so a finding needs both: an effect that matters,
-and that chance seldom makes. What chance makes is in the evidence; where it is large, the set is too small to tell.
+and that chance seldom makes. What chance makes is in the JSON; where that is large, the set is too small to tell.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgegd.data.doctor.finding import Finding, shown
 from edgegd.data.doctor.survey import ImageRecord, Survey
+from edgegd.foreign_text import one_line
 
 EFFECT_V = 0.1
 """Cramér's V of a table with two rows: Cohen's w, whose `small` this is (Statistical Power Analysis, 2nd ed., 7.2)."""
@@ -58,8 +59,7 @@ class Difference:
 
 def skewed_splits(survey: Survey) -> Finding | None:
     """Measured splits that are unlike the training images."""
-    every = differences(survey)
-    found = [one for one in every if one.is_found]
+    found = [one for one in differences(survey) if one.is_found]
     if not found:
         return None
     return Finding(
@@ -73,7 +73,7 @@ def skewed_splits(survey: Survey) -> Finding | None:
         ),
         "deal images into splits by chance, whole scenes at a time; where the difference is wanted, mAP is that of "
         "other conditions than the trained ones",
-        {"comparisons": [asdict(one) for one in every]},
+        {"comparisons": [asdict(one) for one in found]},
     )
 
 
@@ -153,7 +153,7 @@ def _classes(
         EFFECT_V,
         (1 + sum(value >= effect - SMALL for value in dealt)) / (1 + DEALS),
         float(np.quantile(dealt, 1 - CHANCE)),
-        f"{name[:40]} is {shares[0][most]:.1%} of the boxes, {shares[1][most]:.1%} in train",
+        f"{one_line(name, 40)} is {shares[0][most]:.1%} of the boxes, {shares[1][most]:.1%} in train",
     )
 
 
