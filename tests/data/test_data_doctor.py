@@ -340,6 +340,21 @@ def clean(clean_set: Path) -> set[str]:
     return set(examined(clean_set).findings)
 
 
+def test_a_search_that_was_cut_off_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgegd.data.doctor.resemblance.MOST_COMPARED", 0)
+    nearly_in_both_splits(root)
+    assert "The search was cut off" in examined(root).findings["nearly-leaked-images"].sentence
+
+
+def test_one_of_three_equal_images_with_other_boxes_is_counted(root: Path) -> None:
+    for place in (1, 2):
+        image(root, place).write_bytes(image(root).read_bytes())
+        write_rows(root, rows(root), place)
+    write_rows(root, rows(root)[:2], 2)
+    finding = examined(root).findings["repeated-images"]
+    assert finding.count == 2 and finding.evidence == {"with_other_boxes": 1}
+
+
 def test_there_is_a_planted_fault_for_every_check() -> None:
     assert {fault.check for fault in FAULTS} == set(CHECKS)
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from edgegd.data.doctor.finding import Finding, brief, counted, shown
+from edgegd.data.doctor.finding import SHOWN, Finding, brief, counted, shown
 from edgegd.data.doctor.resemblance import LEAST_CORRELATION, MOST_BITS, correlation
 from edgegd.data.doctor.survey import ImageRecord, Survey
 
@@ -61,12 +61,12 @@ def leaked_images(survey: Survey) -> Finding | None:
 def nearly_leaked_images(survey: Survey) -> Finding | None:
     """Nearly the same image in two splits: another frame of a scene, another size, another compression."""
     groups = [group for group in similar_images(survey) if len(_splits(survey, group)) > 1]
-    if not groups:
+    if not groups and survey.resemblance.is_complete:
         return None
     count = _later(survey, groups)
     measured = sum(len(images) for split, images in survey.splits.items() if split != "train")
     share = count / measured
-    pairs = [_closest(survey, group) for group in groups[: 2 * MOST_BITS]]
+    pairs = [_closest(survey, group) for group in groups[:SHOWN]]
     sure = "" if survey.resemblance.is_complete else " The search was cut off: there may be more."
     return Finding(
         "warning" if share >= LEAKED else "note",
@@ -86,7 +86,7 @@ def repeated_images(survey: Survey) -> Finding | None:
     if not count:
         return None
     within = [pair for group in groups if (pair := _of_one_split(survey, group)) is not None]
-    unequal = sum(_differ(survey, pair) for pair in within)
+    unequal = _with_other_boxes(survey, groups)
     more = f", {unequal:,} of them with other boxes" if unequal else ""
     return Finding(
         "warning",
@@ -162,9 +162,14 @@ def _closest(survey: Survey, group: Group) -> tuple[int, int, float]:
     return int(every[0][best]), int(every[1][best]), float(values[best])
 
 
-def _differ(survey: Survey, pair: tuple[int, int]) -> bool:
-    first, second = (survey.images[place].boxes for place in pair)
-    return not np.array_equal(first, second)
+def _with_other_boxes(survey: Survey, groups: list[Group]) -> int:
+    """Images that have other boxes than the first one of their group and split."""
+    return sum(
+        not np.array_equal(survey.images[place].boxes, survey.images[places[0]].boxes)
+        for group in groups
+        for places in _splits(survey, group).values()
+        for place in places[1:]
+    )
 
 
 def _name(survey: Survey, place: int) -> str:
