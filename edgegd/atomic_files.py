@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,3 +61,19 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file through replaced_atomically."""
     with replaced_atomically(path) as temporary:
         temporary.write_bytes(content)
+
+
+@contextmanager
+def appearing_folder(directory: Path) -> Iterator[Path]:
+    """A temporary folder beside `directory` that becomes it if the block succeeds, and is removed otherwise.
+
+    `directory` must be absent, or an empty folder.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)  # mkdtemp makes private folders
+        os.replace(temporary, directory)  # POSIX replaces an empty folder, and refuses one that is not
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -81,6 +81,14 @@ class WouldOverwriteError(EdgegdError, exit_code=26):
     """A command would have to overwrite files that it did not write itself."""
 
 
+class DataFaultError(EdgegdError, exit_code=27):
+    """`edgegd data doctor` found errors: a run refuses the data set, or what it measures would be wrong."""
+
+
+class DataWarningError(EdgegdError, exit_code=28):
+    """`edgegd data doctor` found warnings and no errors: training or measuring is probably worse for them."""
+
+
 class CheckpointNotFoundError(EdgegdError, exit_code=30):
     """The float checkpoint or architecture does not exist, or an architecture is given 0 epochs of float training."""
 

@@ -11,6 +11,8 @@ from fuzz.trial import Ending, Trial
 
 FORGED = "FORGED"
 """Foreign text holds this after a newline; no line of ours may begin with it."""
+_DONE = (0, errors.DataFaultError.exit_code, errors.DataWarningError.exit_code)
+"""Exit codes of commands that did what they were asked for: the data doctor writes its copy whatever it finds."""
 _FIGURE = re.compile(r"\bPASS\b|\d\.\d+ ms|\d\.\d+x|\"median_ms\": \d")
 _ALWAYS_OWNED = ("home/.cache", "home/.config/Ultralytics", "tmp")
 
@@ -87,7 +89,7 @@ def _of_the_files(trial: Trial, ending: Ending, changes: dict[str, str]) -> list
     def is_owned(name: str) -> bool:
         return any(name == path or name.startswith(f"{path}/") for path in owned)
 
-    makes = trial.may_make and ending.exit_code == 0
+    makes = trial.may_make and ending.exit_code in _DONE
     return [
         f"file {what}: {name}"
         for name, what in sorted(changes.items())

@@ -1,4 +1,4 @@
-"""`edgegd data`: draw or fetch a data set."""
+"""`edgegd data`: draw, fetch or examine a data set."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgegd.cli.data_doctor import data_doctor
 from edgegd.cli.json_output import json_text
 from edgegd.cli.progress import TerminalProgress
 from edgegd.limits import LARGEST_SEED
@@ -13,7 +14,7 @@ from edgegd.limits import LARGEST_SEED
 
 @click.group()
 def data() -> None:
-    """Draw the generated data set, or fetch a public one.
+    """Draw the generated data set, fetch a public one, or look for what is wrong with one.
 
     \b
     edgegd data make streets datasets/streets
@@ -80,3 +81,6 @@ def fetch(name: str, directory: Path, archive: Path | None, as_json: bool) -> No
         )
     progress.note(f"{name} is in {directory}")
     _show(path, as_json)
+
+
+data.add_command(data_doctor)

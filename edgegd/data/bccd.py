@@ -5,16 +5,13 @@ The split is the repository's own (ImageSets/Main: 205 train, 87 val; its 72 tes
 
 from __future__ import annotations
 
-import contextlib
 import lzma
-import os
-import shutil
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from edgegd.atomic_files import appearing_folder
 from edgegd.data.download import download_file, refuse_full_disk, require_archive_within_limits
 from edgegd.data.voc import Conversion, convert_annotation
 from edgegd.errors import DownloadError, WouldOverwriteError
@@ -46,7 +43,7 @@ def fetch_bccd(
             expected="a new or empty folder",
             mend="name another folder, or the folder that holds bccd.yaml",
         )
-    with _appearing(directory) as temporary:
+    with appearing_folder(directory) as temporary:
         if archive is None:
             archive = temporary / "archive.zip"
             download_file(URL, archive, progress=progress, instructions=_instructions(directory))
@@ -133,16 +130,3 @@ def _yaml(counts: dict[str, int], conversions: list[Conversion]) -> str:
         f"train: images/train  # {counts['train']} images\nval: images/val  # {counts['val']} images\n"
         f"names:\n{names}"
     )
-
-
-@contextlib.contextmanager
-def _appearing(directory: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `directory` if the block succeeds, and is removed otherwise."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)  # mkdtemp makes private folders
-        os.replace(temporary, directory)  # POSIX replaces an empty folder, and refuses one that is not
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

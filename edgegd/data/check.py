@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgegd.data.contents import ImageContent, hash_of_boxes, label_text
 from edgegd.data.dataset import Dataset, Progress
@@ -140,18 +141,23 @@ def check_contents(
     return counted, tuple(finding.content for finding in findings if finding.content is not None)
 
 
-def _check_image(image: Path, classes: int, channels: int, *, reads_labels: bool = True) -> _Finding:
+def usable_pixels(image: Path, channels: int) -> tuple[NDArray[np.uint8] | None, str]:
+    """The image (H, W, channels) uint8, or None and why it cannot be read or would be left out of training."""
     pixels, problem = decode(image, channels)
     if pixels is None:
-        return _Finding(unreadable=f"{one_line(image)}: {problem}")
-    if min(pixels.shape[:2]) < SMALLEST_SIDE:
-        height, width = pixels.shape[:2]
-        return _Finding(
-            unreadable=f"{one_line(image)}: {width} x {height} pixels; the smallest side must be "
-            f"{SMALLEST_SIDE} or more"
-        )
+        return None, problem
+    height, width = pixels.shape[:2]
+    if min(height, width) < SMALLEST_SIDE:
+        return None, f"{width} x {height} pixels; the smallest side must be {SMALLEST_SIDE} or more"
     if refused := refused_by_loader(image):
-        return _Finding(unreadable=f"{one_line(image)}: {refused}")
+        return None, refused
+    return pixels, ""
+
+
+def _check_image(image: Path, classes: int, channels: int, *, reads_labels: bool = True) -> _Finding:
+    pixels, problem = usable_pixels(image, channels)
+    if pixels is None:
+        return _Finding(unreadable=f"{one_line(image)}: {problem}")
     if not reads_labels:
         return _Finding(content=ImageContent(pixels.shape[0], pixels.shape[1], 0, hash_of_boxes(np.zeros((0, 5)))))
     labels = one_line(label_path(image))

@@ -29,7 +29,7 @@ def images_below(folder: Path) -> list[Path]:
     Raises NoImagesError for a link that leads back into a folder which it lies in, and for too many files.
     """
     found: list[Path] = []
-    for count, (place, files) in enumerate(_walk(folder, ())):
+    for count, (place, files) in enumerate(walk(folder)):
         found += [image for image in (Path(place, name) for name in files) if is_image(image)]
         if len(found) > IMAGE_FILES or count > _MANY_FOLDERS:
             raise NoImagesError(
@@ -43,8 +43,12 @@ def images_below(folder: Path) -> list[Path]:
     return found
 
 
-def _walk(folder: Path, parents: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, list[str]]]:
-    """Every folder with the names of its files; `parents` are the (device, inode) of those around it."""
+def walk(folder: Path, parents: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder from `folder` on with the names of its files, without hidden folders and run folders.
+
+    Links are followed; `parents` are the (device, inode) of the folders around it. Raises NoImagesError for links in a
+    circle.
+    """
     stat = os.stat(folder)
     own = (stat.st_dev, stat.st_ino)
     if own in parents or len(parents) > FOLDER_DEPTH:
@@ -63,7 +67,7 @@ def _walk(folder: Path, parents: tuple[tuple[int, int], ...]) -> Iterator[tuple[
     yield folder, files
     for entry in folders:
         if not entry.name.startswith("."):
-            yield from _walk(Path(entry.path), (*parents, own))
+            yield from walk(Path(entry.path), (*parents, own))
 
 
 def read_list(file: Path) -> list[Path]:

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 TOLERANCE = 0.01
 """How far a coordinate may lie outside [0, 1]: Ultralytics' own tolerance, for rounding in annotation tools."""
+
+MistakeKind = Literal["form", "class", "outside", "size"]
+"""No row of numbers; a class that does not exist; coordinates outside the image; a box without an area."""
 
 
 def label_path(image: Path) -> Path:
@@ -25,14 +30,44 @@ def label_path(image: Path) -> Path:
     return Path(path.rsplit(".", 1)[0] + ".txt")
 
 
+@dataclass(frozen=True)
+class RowMistake:
+    """What is wrong with a row: its line from 1, a sentence, and of what kind it is."""
+
+    line: int
+    kind: MistakeKind
+    text: str
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """All that a label file's text says.
+
+    `boxes` (N, 5) float64 are `class cx cy w h` in fractions of the image and `lines` (N) the lines, from 1, that they
+    stand in; `repeated` are the lines of rows that are equal in float32 to an earlier one, which count once.
+    """
+
+    boxes: NDArray[np.float64]
+    lines: tuple[int, ...]
+    mistakes: tuple[RowMistake, ...]
+    repeated: tuple[int, ...]
+
+
 def read_labels(text: str, classes: int) -> tuple[NDArray[np.float64], list[tuple[int, str]]]:
     """The rows of a label file's text as boxes (N, 5) float64 `class cx cy w h`, and its mistakes.
 
     A mistake is a 1-based line and a sentence; rows with one are left out of the boxes. Rows that are equal in float32
     count once, as Ultralytics counts them in training and validation.
     """
-    boxes: dict[bytes, tuple[float, ...]] = {}
-    mistakes: list[tuple[int, str]] = []
+    rows = read_rows(text, classes)
+    return rows.boxes, [(mistake.line, mistake.text) for mistake in rows.mistakes]
+
+
+def read_rows(text: str, classes: int) -> LabelRows:
+    """As read_labels, with the line of every box, the kind of every mistake, and the rows that only repeat others."""
+    boxes: dict[bytes, tuple[int, tuple[float, ...]]] = {}
+    mistakes: list[RowMistake] = []
+    repeated: list[int] = []
     lengths: set[bool] = set()
     for line, row in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         words = row.split()
@@ -40,32 +75,42 @@ def read_labels(text: str, classes: int) -> tuple[NDArray[np.float64], list[tupl
             continue
         lengths.add(len(words) > 6)
         if len(lengths) > 1:
-            mistakes.append((line, "box rows and polygon rows in one file"))
+            mistakes.append(RowMistake(line, "form", "box rows and polygon rows in one file"))
             break
-        box, problem = _read_row(words, classes)
-        if problem:
-            mistakes.append((line, problem))
+        box = _read_row(words, classes)
+        if isinstance(box, _Refused):
+            mistakes.append(RowMistake(line, box.kind, box.text))
+            continue
+        key = np.array(words, np.float64).astype(np.float32).tobytes()
+        if key in boxes:
+            repeated.append(line)
         else:
-            boxes.setdefault(np.array(words, np.float64).astype(np.float32).tobytes(), box)
-    return np.array(list(boxes.values()), dtype=np.float64).reshape(-1, 5), mistakes  # [] -> (0, 5)
+            boxes[key] = line, box
+    values = np.array([box for _, box in boxes.values()], dtype=np.float64).reshape(-1, 5)  # [] -> (0, 5)
+    return LabelRows(values, tuple(line for line, _ in boxes.values()), tuple(mistakes), tuple(repeated))
 
 
-def _read_row(words: list[str], classes: int) -> tuple[tuple[float, ...], str]:
-    """One row as (class, cx, cy, w, h), or a sentence on what is wrong with it."""
+class _Refused(NamedTuple):
+    kind: MistakeKind
+    text: str
+
+
+def _read_row(words: list[str], classes: int) -> tuple[float, ...] | _Refused:
+    """One row as (class, cx, cy, w, h), or what is wrong with it."""
     is_polygon = len(words) >= 7 and len(words) % 2 == 1
     if len(words) != 5 and not is_polygon:
-        return (), f"expected 5 numbers (class cx cy w h), found {len(words)}"
+        return _Refused("form", f"expected 5 numbers (class cx cy w h), found {len(words)}")
     try:
         numbers = [float(word) for word in words]
     except ValueError:
-        return (), f"expected numbers, found {' '.join(words)[:60]!r}"
+        return _Refused("form", f"expected numbers, found {' '.join(words)[:60]!r}")
     if not all(map(math.isfinite, numbers)):
-        return (), "expected finite numbers"
+        return _Refused("form", "expected finite numbers")
     kind, *coordinates = numbers
     if kind != int(kind):
-        return (), f"class {words[0]} is not a whole number"
+        return _Refused("class", f"class {words[0]} is not a whole number")
     if not 0 <= kind < classes:
-        return (), f"class {int(kind)} does not exist: the data set has classes 0 to {classes - 1}"
+        return _Refused("class", f"class {int(kind)} does not exist: the data set has classes 0 to {classes - 1}")
     if is_polygon:
         xs, ys = coordinates[0::2], coordinates[1::2]
         left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
@@ -73,9 +118,7 @@ def _read_row(words: list[str], classes: int) -> tuple[tuple[float, ...], str]:
     outside = [value for value in numbers[1:] if not -TOLERANCE <= value <= 1 + TOLERANCE]
     if outside:
         what = "of the polygon's box, coordinate" if is_polygon else "coordinate"
-        return (), f"{what} {outside[0]:g} is outside 0..1 (fractions of the image, not pixels)"
-    if is_polygon:
-        return tuple(numbers), ""
-    if min(coordinates[2:]) <= 0:
-        return (), f"width and height must be positive, found {words[3]} {words[4]}"
-    return tuple(numbers), ""
+        return _Refused("outside", f"{what} {outside[0]:g} is outside 0..1 (fractions of the image, not pixels)")
+    if not is_polygon and min(coordinates[2:]) <= 0:
+        return _Refused("size", f"width and height must be positive, found {words[3]} {words[4]}")
+    return tuple(numbers)

@@ -66,7 +66,7 @@ def ultralytics_yaml(dataset: Dataset, folder: Path) -> Path:
         links = [folder / f"images/{numbers[image.parent]:04d}" / image.name for image in images]
         for link, image in zip(links, images, strict=True):
             if not link.is_symlink() and not link.exists():  # an image may be in both splits
-                _show(link, image.absolute())
+                show_image(link, image.absolute())
         write_atomically(folder / f"{split}.txt", "".join(f"{link}\n" for link in links).encode())
     _show_unlabelled(dataset.unlabelled_images, folder)
     data = {
@@ -90,12 +90,14 @@ def _show_unlabelled(images: Sequence[Path], folder: Path) -> None:
     links = [folder / f"images/unlabelled-{numbers[image.parent]:04d}" / image.name for image in images]
     for link, image in zip(links, images, strict=True):
         link.parent.mkdir(parents=True, exist_ok=True)
-        _show(link, image.absolute())
+        show_image(link, image.absolute())
     write_atomically(folder / UNLABELLED, "".join(f"{link}\n" for link in links).encode())
 
 
-def _show(place: Path, image: Path) -> None:
-    """Makes an image appear at `place`: as a link, or where it is a JPEG without an end as a copy with one."""
+def show_image(place: Path, image: Path) -> None:
+    """Makes an image appear at `place`: as a link to its absolute path, or where it is a JPEG without an end as a copy
+    with one.
+    """
     ended = _with_end(image)
     if ended is None:
         _link(place, image)
@@ -113,7 +115,7 @@ def _link(link: Path, target: Path) -> None:
             f"The file system of {link.parent} has no symbolic links.",
             expected="links to the images of the data set",
             found=str(error),
-            mend="choose a --run-dir on another file system",
+            mend="choose a folder on another file system",
         ) from error
 
 

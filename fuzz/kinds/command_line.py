@@ -22,6 +22,7 @@ _BY_NAME = {
     "recipe": "tiny.yaml",
     "destination": "new",
     "directory": "new",
+    "data": "set",
     "path": "gates/one",
     "file": "gates/one/board.jsonl",
     "name": SHIPPED,

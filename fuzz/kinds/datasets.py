@@ -64,11 +64,17 @@ _ROWS = (
     ("\t0\t0.5\t0.5\t0.2\t0.2", True),
     ("true 0.5 0.5 0.2 0.2", False),
 )
+_EXAMINED = 0.25
+"""Share of the cases that `edgegd data doctor` gets instead of `edgegd run`; it writes a corrected copy, too."""
 _FOLDERS = ("images", "images/train", "images/val", "labels", "labels/train", "labels/val")
 
 
 def _use(random: Random, what: str, may: bool, *more: str) -> Trial:
-    until = "data" if random.random() < 0.85 else "float"
+    way = random.random()
+    if way < _EXAMINED:
+        data = "list.yaml" if "data.path=list.yaml" in more else "set/streets.yaml"
+        return Trial(("data", "doctor", data, "--imgsz", "64", "--fix", _NEW), what, (_NEW,), (_NEW,), may)
+    until = "data" if way < 0.85 else "float"
     return Trial(("run", "tiny.yaml", *more, "--run-dir", _NEW, "--until", until), what, (_NEW,), (_NEW,), may)
 
 
