@@ -47,6 +47,8 @@ PTQ_STATE = Artifact("ptq.safetensors", "ptq")
 QAT_STATE = Artifact("qat.safetensors", "qat")
 DESCENT = Artifact("descent.json", "qat")
 DESCENT_STEPS = Artifact("descent.jsonl", "qat")
+DESCENT_PATH = Artifact("descent-path.safetensors", "qat")
+"""The last weights and ranges of the descent, and a sample of its weights on their way."""
 PORTABLE = {variant: Artifact(f"{variant}.onnx", "export") for variant in VARIANTS}
 EDGE = {variant: Artifact(edge_file(PORTABLE[variant]), "export") for variant in QUANTIZED}
 ADAPTED_GRAPH = Artifact("adapted.onnx", "export")
@@ -58,6 +60,8 @@ ACCURACY = Artifact("accuracy.json", "accuracy")
 LATENCY = Artifact("latency.json", "latency")
 REPORT = Artifact("report.json", "report")
 REPORT_TEXT = Artifact("report.md", "report")
+LANDSCAPE = Artifact("descent-landscape.json", "descent landscape")
+LANDSCAPE_PICTURE = Artifact("descent-landscape.svg", "descent landscape")
 
 
 def of_target(kind: str, target: str, stage: str) -> Artifact:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from edgegd.pipeline.artifacts import DATA, DESCENT, DESCENT_STEPS, FLOAT_MODEL, PLAN, PTQ_STATE, QAT_STATE
+from edgegd.pipeline.artifacts import (
+    DATA,
+    DESCENT,
+    DESCENT_PATH,
+    DESCENT_STEPS,
+    FLOAT_MODEL,
+    PLAN,
+    PTQ_STATE,
+    QAT_STATE,
+)
 from edgegd.pipeline.descent_run import DescentKind, descend
 from edgegd.pipeline.models import (
     float_model,
@@ -24,6 +33,7 @@ QAT_DESCENT = DescentKind(
     start="calibrated",
     how="under fake quantization",
     rate="train.lr0",
+    path=DESCENT_PATH,
 )
 
 
@@ -56,7 +66,7 @@ STAGE = Stage(
     "qat",
     "gradient descent under fake quantization",
     (DATA, FLOAT_MODEL, PLAN, PTQ_STATE),
-    (QAT_STATE, DESCENT, DESCENT_STEPS),
+    (QAT_STATE, DESCENT, DESCENT_STEPS, DESCENT_PATH),
     ("model.imgsz", "model.end2end", "quant.weight_scales", "train", "accuracy"),
     run_qat,
     reads_also=adapted_reads,
