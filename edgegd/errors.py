@@ -293,6 +293,10 @@ class TrainingCheckpointError(EdgegdError, exit_code=65):
     """The checkpoint of an interrupted training is damaged, of another version, or holds values that are not finite."""
 
 
+class LandscapeError(EdgegdError, exit_code=76):
+    """A picture of a descent's loss was asked for with more images than the data set has, or at a step that never was."""
+
+
 class ActivationError(EdgegdError, exit_code=66):
     """A model has no SiLU to swap, or the run's swapped model or its choice of activations is not the recipe's."""
 

@@ -37,8 +37,8 @@ class WeightSample:
 
 
 def filters_of(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters of a model whose first axis counts filters: the weights of convolutions and linear layers."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.ndim > 1}
+    """What learns of a model and has filters along its first axis: the weights of convolutions and linear layers."""
+    return {name: p for name, p in model.named_parameters() if p.ndim > 1 and p.requires_grad}
 
 
 def weight_sample(weights: Mapping[str, torch.Tensor], size: int = SAMPLE) -> WeightSample:
