@@ -1,4 +1,4 @@
-"""The small descents that docs/descent.md tells of: rates, batches, optimizers, ranges and codes, training against validation.
+"""The small descents that docs/descent.md tells of: rates, batches, optimizers, ranges and codes, validation.
 
     python benchmarks/descent_runs.py [--only rates] [--work runs/descent]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from edgegd.cli.descent_export import export
 from edgegd.cli.landscape import landscape
 
 
@@ -12,6 +13,6 @@ def descent() -> None:
     """Look into a run's gradient descent: what it did, why, and what to change."""
 
 
-COMMANDS: tuple[click.Command, ...] = (landscape,)
+COMMANDS: tuple[click.Command, ...] = (landscape, export)
 for command in COMMANDS:
     descent.add_command(command)

@@ -36,8 +36,8 @@ def landscape(
     """Draw the loss around a run's QAT: the plane through its start, best and last point, in float and quantized.
 
     Distances are shares of every filter's own norm. Below the maps is a cut along one step of the descent, made again,
-    with the parabola that judges the step's length. Writes descent-landscape.json and descent-landscape.svg into the run
-    folder and changes nothing else in it.
+    with the parabola that judges the step's length. Writes descent-landscape.json and descent-landscape.svg into the
+    run folder and changes nothing else in it.
 
     \b
     edgegd descent landscape runs/try1

@@ -133,7 +133,7 @@ def along_step(losses: Surface, step: Step, ts: Sequence[float], progress: Progr
 
 
 def roughness(losses: Sequence[float | None]) -> float | None:
-    """How far losses at equal distances are from a smooth curve: the root mean square of their second differences / 6^0.5.
+    """How far losses at equal distances are from a smooth curve: the root mean square of second differences, / 6^0.5.
 
     Of independent errors it is their standard deviation; None for less than three losses, or where one is not finite.
     """

@@ -22,8 +22,8 @@ from edgegd.descent.path import WeightSample
 
 State = Mapping[str, torch.Tensor]
 _PREFIX = "model."
-_NO_DIRECTION = 1e-6
-"""Of its length: a direction that is nearer to those before it than this adds none."""
+_NO_DIRECTION = 1e-4
+"""Of its length: a direction that is nearer to those before it than this adds none but the rounding of float32."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Plane:
     """The plane through `start` and up to two other states; a direction that is missing is random.
 
     States are state_dicts of one quantized model, and `filters` names those of its tensors (without `model.`) that have
-    filters. A point that is the start, or lies in line with the first, gives no direction: a random one, filter-normalized
-    and drawn from `seed`, takes its place.
+    filters. A point that is the start, or lies in line with the first, gives no direction: a random one,
+    filter-normalized and drawn from `seed`, takes its place.
     """
 
     def __init__(self, start: State, points: Mapping[str, State], filters: list[str], seed: int) -> None:
@@ -54,7 +54,7 @@ class Plane:
             difference = self._difference(state)
             length = math.sqrt(self.inner(difference, difference))
             rest, left = self._without_directions(difference)
-            if left > _NO_DIRECTION * max(length, _NO_DIRECTION):
+            if left > _NO_DIRECTION * length:
                 self._directions.append({key: value / left for key, value in rest.items()})
                 self.axes.append(Axis(name, left))
         generator = torch.Generator().manual_seed(seed)
@@ -118,8 +118,8 @@ class Plane:
     def coordinates_of_samples(self, rows: torch.Tensor, sample: WeightSample) -> tuple[torch.Tensor, torch.Tensor]:
         """The places (R, 2) of rows (R, n) that hold a sample of weights, and how much of each row lies in the plane.
 
-        By least squares over the sampled weights, each by its part in the measure. The share (R,) is that of the squared
-        distance from the start; NaN where a row is the start.
+        By least squares over the sampled weights, each by its part in the measure. The share (R,) is that of the
+        squared distance from the start; NaN where a row is the start.
         """
         measure = sample.counts / self._count * sample.of(self._spread())
         start = sample.of(self._of_filters(self.start)).double()

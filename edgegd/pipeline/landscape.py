@@ -1,4 +1,4 @@
-"""The mountain of a run: the loss around its descent, as data. What is drawn of it: edgegd/report/landscape_picture.py."""
+"""The mountain of a run: the loss around its descent, as data and as a picture."""
 
 from __future__ import annotations
 
@@ -61,8 +61,9 @@ _CUT_FROM, _CUT_TO = -0.5, 1.5
 
 @dataclass(frozen=True)
 class LandscapeSettings:
-    """`grid` places to each side, images in the `batch` (None: the recipe's), places of the `cut`, the `step` that is cut
-    (None: the first at the full rate, of the first 32 at most), and the seed of a direction that has to be drawn."""
+    """`grid` places to each side, images in the `batch` (None: the recipe's), places of the `cut`, the `step` that is
+    cut (None: the first at the full rate, of the first 32 at most), and the seed of a direction that has to be drawn.
+    """
 
     grid: int = 21
     batch: int | None = None
@@ -74,9 +75,9 @@ class LandscapeSettings:
 def write_landscape(folder: RunFolder, settings: LandscapeSettings, progress: Progress) -> dict[str, Any]:
     """Computes the landscape of a run whose QAT is done, and writes LANDSCAPE and its picture; returns the data.
 
-    Nothing else in the folder changes, and the random generators are as before. Raises MissingArtifactError where QAT has
-    not run or something that is read is not as its stage left it, RunFolderBusyError, LandscapeError for a batch larger
-    than the data or a step that the descent did not have, TrainingDeviceError.
+    Nothing else in the folder changes, and the random generators are as before. Raises MissingArtifactError where QAT
+    has not run or something that is read is not as its stage left it, RunFolderBusyError, LandscapeError for a batch
+    larger than the data or a step that the descent did not have, TrainingDeviceError.
     """
     with folder.locked():
         for artifact in (DATA, FLOAT_MODEL, PLAN, PTQ_STATE, QAT_STATE, DESCENT, *adapted_reads(folder)):
@@ -193,7 +194,7 @@ class _Landscape:
         places = self.settings.grid**2 + self.settings.cut
         minutes = places * seconds / 60
         self.progress.note(
-            f"{places} places, each in float and quantized, {seconds:.2f} s a place: about {max(minutes, 0.1):.1f} minutes"
+            f"{places} places, in float and quantized, {seconds:.2f} s a place: about {max(minutes, 0.1):.1f} minutes"
         )
 
     def _way(self, plane: Plane, path: dict[str, torch.Tensor]) -> dict[str, Any]:

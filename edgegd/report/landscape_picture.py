@@ -1,4 +1,4 @@
-"""The mountain as a picture: the loss over the plane in float and quantized, the path on it, and a cut along one step."""
+"""The mountain as a picture: the loss over the plane in float and quantized, the path on it, a cut along one step."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def landscape_svg(found: dict[str, Any]) -> bytes:
 def landscape_figure(found: dict[str, Any]) -> Figure:
     """Two maps with one colour scale above, the cut below."""
     figure = Figure(figsize=(9.0, 7.4), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
-    maps = above.subplots(1, 2, sharex=True, sharey=True)
+    panels: Any = figure.subfigures(2, 1, height_ratios=(1.25, 1))
+    above, below = panels
+    maps: Any = above.subplots(1, 2, sharex=True, sharey=True)
     surfaces = {form: np.array(rows, dtype=float) for form, rows in found["grid"]["losses"].items()}
     known = np.concatenate([surface[np.isfinite(surface)] for surface in surfaces.values()])
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)

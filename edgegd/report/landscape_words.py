@@ -9,7 +9,7 @@ from edgegd.report.words import percent
 
 
 def sentence_of(found: dict[str, Any]) -> str:
-    """Two or three sentences of descent-landscape.json: how far down it went, how much of the way is seen, how rough."""
+    """A few sentences on descent-landscape.json: how far down it went, how much of the way is seen, how rough it is."""
     return " ".join(text for text in (_fall(found), _random(found), _seen(found), _rough(found)) if text)
 
 
@@ -24,8 +24,8 @@ def _fall(found: dict[str, Any]) -> str:
     beside = "" if None in floats else f" (without rounding {floats[0]:.3f} and {floats[1]:.3f})"
     verb = "falls" if losses[1] < losses[0] else "rises" if losses[1] > losses[0] else "stays"
     return (
-        f"From the calibrated model to the best epoch, {found['best_epoch']} of {found['epochs']}, the loss of {images} "
-        f"training images {verb} from {losses[0]:.3f} to {losses[1]:.3f} under fake quantization{beside}."
+        f"From the calibrated model to the best epoch, {found['best_epoch']} of {found['epochs']}, the loss of "
+        f"{images} training images {verb} from {losses[0]:.3f} to {losses[1]:.3f} under fake quantization{beside}."
     )
 
 
@@ -45,8 +45,8 @@ def _seen(found: dict[str, Any]) -> str:
     if not shares:
         return "The weights never left their start."
     return (
-        f"Of the weights' squared distance from the start, the plane holds {percent(min(shares))} % at the step it holds "
-        f"least of and {percent(sum(shares) / len(shares))} % in the mean; the rest leads out of the picture."
+        f"Of the weights' squared distance from the start, the plane holds {percent(sum(shares) / len(shares))} % in "
+        f"the mean of the steps and {percent(min(shares))} % at the least; the rest leads out of the picture."
     )
 
 
@@ -57,6 +57,6 @@ def _rough(found: dict[str, Any]) -> str:
         return ""
     times = rough["quantized"] / rough["float"]
     return (
-        f"Along step {cut['step']}, rounding takes the loss off a smooth curve by {rough['quantized']:.2g} from place to "
-        f"place, {times:.2g} times as far as without it."
+        f"Along step {cut['step']}, rounding takes the loss off a smooth curve by {rough['quantized']:.2g} from place "
+        f"to place, {times:.2g} times as far as without it."
     )
