@@ -41,21 +41,21 @@ from edgegd.recipe.load import load_recipe
 RECIPE = "streets/yolo26n"
 BASE = [
     "model.imgsz=128",
-    "data.train_images=64",
+    "data.train_images=16",
     "data.val_images=60",
     "quant.refine=none",
     "train.batch=8",
     "train.warmup_epochs=0",
     "train.lrf=1",
     "train.probe_every=0",
+    *(f"train.{name}=0" for name in ("fliplr", "scale", "translate", "hsv_h", "hsv_s", "hsv_v")),
 ]
-STILL = {"fliplr": 0.0, "scale": 0.0, "translate": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
-"""No augmentation: every epoch sees the same pixels."""
+"""Sixteen images without augmentation: every epoch sees the same pixels, so that losses of epochs can be compared."""
 
 RATES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 RUNS: dict[str, dict[str, dict[str, Any]]] = {
     "optimizers": {
-        f"{name} {rate:g}": {**settings, "lr0": rate, "epochs": 5}
+        f"{name} {rate:g}": {**settings, "lr0": rate, "epochs": 20}
         for name, settings in {
             "AdamW": {"optimizer": "AdamW"},
             "SGD, momentum 0.9": {"optimizer": "SGD"},
@@ -64,25 +64,21 @@ RUNS: dict[str, dict[str, dict[str, Any]]] = {
         for rate in RATES
     },
     "batches": {
-        f"{batch} images": {"optimizer": "SGD", "momentum": 0.0, "lr0": 1e-3, "epochs": 6, "batch": batch}
-        for batch in (64, 8, 1)
+        f"{batch} images": {"optimizer": "SGD", "momentum": 0.0, "lr0": 1e-3, "epochs": 20, "batch": batch}
+        for batch in (16, 4, 1)
     },
-    "ranges": {"AdamW": {"lr0": 1e-4, "epochs": 6, "probe_every": 1, "oscillation": "track"}},
-    "validation": {"AdamW": {"lr0": 3e-4, "epochs": 24, **STILL}},
+    "ranges": {"AdamW": {"lr0": 1e-4, "epochs": 24, "probe_every": 1, "oscillation": "track"}},
+    "validation": {"AdamW": {"lr0": 3e-4, "epochs": 30}},
 }
-FEW = 16
-"""Training images of the runs of `validation`: few enough to be learned by heart."""
 
 
 class Run:
     """One descent in a run folder that is calibrated; `result` is what its JSON keeps."""
 
-    def __init__(self, folder: RunFolder, overrides: dict[str, Any], scratch: Path, *, few: bool = False) -> None:
+    def __init__(self, folder: RunFolder, overrides: dict[str, Any], scratch: Path) -> None:
         self.folder, self.scratch = folder, scratch
         self.settings = dataclasses.replace(folder.recipe.train, **overrides)
         self.dataset = stored_dataset(folder)
-        if few:
-            self.dataset = dataclasses.replace(self.dataset, train_images=self.dataset.train_images[:FEW])
         self.student = quantized_model(folder, "ptq")
         seed_everything(self.settings.seed)
         prepare_loss(self.student.model, hyperparameters(self.settings, folder.recipe.model.size))
@@ -103,7 +99,7 @@ class Run:
     def validate(self) -> float:
         """mAP50-95 of the validation images, and their mean loss as the training has it."""
         losses = []
-        batches = self.batches("val", batch=20, **STILL)
+        batches = self.batches("val", batch=20)
         with untouched(self.student), torch.no_grad():
             self.student.train()
             for batch in batches.epoch(1):
@@ -207,7 +203,7 @@ def main() -> None:
                 continue
             start = time.process_time()
             with tempfile.TemporaryDirectory() as scratch:
-                run = Run(folder, overrides, Path(scratch), few=question == "validation")
+                run = Run(folder, overrides, Path(scratch))
                 rows = run.descend(validated=question == "validation")
             entry = {"run": name, "recipe": RECIPE, "overrides": BASE, "settings": overrides, **basic(rows)}
             if question == "ranges":
