@@ -49,16 +49,16 @@ def batches_table() -> str:
         spread = f"{last.std():.2f}" if len(last) > 1 else "-"
         took = f"{run['cpu_s']:.0f}"
         rows.append([name, str(len(run["loss"])), f"{epochs[0]:.2f}", f"{epochs[-1]:.2f}", spread, took])
-    headers = ["batch", "steps", "loss, epoch 1", "loss, epoch 20", "spread of its steps", "CPU s"]
+    headers = ["batch", "steps", "loss, epoch 1", "loss, last epoch", "spread of its steps", "CPU s"]
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
 def rates_line() -> str:
     """AdamW's losses at the rates of the picture."""
     found = runs("optimizers")
-    losses = {rate: by_epoch(found[f"AdamW {rate:g}"]) for rate in (1e-6, 1e-4, 1e-2)}
+    losses = {rate: by_epoch(found[f"AdamW {rate:g}"]) for rate in (1e-5, 1e-4, 1e-2)}
     return (
-        f"At 1e-6 the loss goes from {losses[1e-6][0]:.2f} in the first epoch to {losses[1e-6][-1]:.2f} in the last, "
+        f"At 1e-5 the loss goes from {losses[1e-5][0]:.2f} in the first epoch to {losses[1e-5][-1]:.2f} in the last, "
         f"at 1e-4 from {losses[1e-4][0]:.2f} to {losses[1e-4][-1]:.2f}, at 1e-2 from {losses[1e-2][0]:.2f} to "
         f"{losses[1e-2][-1]:.2f}."
     )
