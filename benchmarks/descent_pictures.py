@@ -64,7 +64,7 @@ def draw_rates(figure: Figure) -> None:
     for rate, color in ((1e-5, GREEN), (1e-4, BLUE), (1e-3, ORANGE), (1e-2, "tab:red")):
         losses = by_epoch(found[f"AdamW {rate:g}"])
         axis.plot(range(1, len(losses) + 1), losses, ".-", color=color, label=f"{rate:g}")
-    axis.set(xlabel="epoch (2 steps)", ylabel="mean loss of the 16 images", yscale="log")
+    axis.set(xlabel="epoch (2 steps)", ylabel="mean loss of the 16 images")
     axis.legend(title="learning rate", fontsize=8)
 
 
@@ -77,7 +77,7 @@ def draw_optimizers(figure: Figure) -> None:
         rates = [run["settings"]["lr0"] for name, run in found.items() if name.startswith(f"{kind} ")]
         losses = [by_epoch(run)[-1] for name, run in found.items() if name.startswith(f"{kind} ")]
         axis.plot(rates, losses, ".-", color=color, label=kind)
-    axis.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="loss of the last epoch")
+    axis.set(xscale="log", xlabel="learning rate", ylabel="loss of the last epoch")
     axis.legend(fontsize=8)
 
 

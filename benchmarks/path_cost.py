@@ -2,7 +2,7 @@
 
     python benchmarks/path_cost.py RUN_DIR [--rows 10]
 
-RUN_DIR is a run folder that is calibrated. Seconds are processor time of one thread, which other programs do not change.
+RUN_DIR is a run folder that is calibrated. Seconds are processor time, which other programs hardly change.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from edgegd.descent.plane import Plane, State
+from edgegd.descent.random_state import capture_random_state, restore_random_state
 from edgegd.descent.schedule import learning_rate_factor, ranges_learn
 from edgegd.descent.telemetry import untouched
 from edgegd.descent.training import Training
@@ -45,21 +46,23 @@ class Surface:
     @torch.no_grad()
     def _loss(self, student: Student) -> float:
         own, self._training.student = self._training.student, student
-        generators = torch.get_rng_state()  # RT-DETR's denoising draws: the same noise at every place
+        generators = capture_random_state()  # RT-DETR's denoising draws: the same noise at every place
         try:
             return float(self._training.loss(self._batch)[0])
         finally:
             self._training.student = own
-            torch.set_rng_state(generators)
+            restore_random_state(*generators)
 
 
 @contextmanager
 def surface(training: Training, batch: dict[str, Any]) -> Iterator[Surface]:
     """A Surface; afterwards the student and all random generators are as they were."""
-    was_training = training.student.training
-    with untouched(training.student):
-        yield Surface(training, batch)
-    training.student.train(was_training)
+    student, was_training = training.student, training.student.training
+    try:
+        with untouched(student):
+            yield Surface(training, batch)
+    finally:
+        student.train(was_training)
 
 
 def over_plane(

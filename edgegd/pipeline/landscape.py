@@ -144,20 +144,10 @@ class _Landscape:
     def make(self) -> dict[str, Any]:
         """All of descent-landscape.json."""
         started = time.monotonic()
-        points: dict[str, State] = {"best": self.state("qat")}
-        path: dict[str, torch.Tensor] = {}
-        if self.folder.artifact(DESCENT_PATH).exists():
-            require_current(self.folder, DESCENT_PATH)
-            with as_made(self.folder, DESCENT_PATH):
-                stored = self._read(DESCENT_PATH)
-                points["last"] = {k.removeprefix("last/"): v for k, v in stored.items() if k.startswith("last/")}
-                path = {name: stored[f"path/{name}"] for name in ("steps", "weights", "average")}
-        else:
-            self.progress.note("this folder has no record of the path (an older edgegd): it is drawn without it")
-        with as_made(self.folder, DESCENT_PATH, QAT_STATE, PTQ_STATE):
-            plane = Plane(self.state("ptq"), points, list(filters_of(self.quantized.model)), self.settings.seed)
-            places = {"start": (0.0, 0.0)} | {name: plane.coordinates(state) for name, state in points.items()}
-            way = self._way(plane, path) if path else None
+        start, points, path = self._stored()
+        plane = Plane(start, points, list(filters_of(self.quantized.model)), self.settings.seed)
+        places = {"start": (0.0, 0.0)} | {name: plane.coordinates(state) for name, state in points.items()}
+        way = self._way(plane, path) if path else None
         for axis in plane.axes:
             if not axis.towards:
                 self.progress.note("the descent gives no second direction: a random one, filter-normalized, is taken")
@@ -173,7 +163,7 @@ class _Landscape:
             best = int(record["best_epoch"])
         found = {
             "schema": 1,
-            "title": "The mountain",
+            "title": "The mountain: the loss around the descent",
             "sentence": "",
             "images": self.images,
             "best_epoch": best,
@@ -188,6 +178,28 @@ class _Landscape:
         }
         found["sentence"] = sentence_of(found)
         return finite(found)  # type: ignore[no-any-return]
+
+    def _stored(self) -> tuple[State, dict[str, State], dict[str, torch.Tensor]]:
+        """The start, the other points by name, and the rows of the path, if this folder has one."""
+        points: dict[str, State] = {"best": self.state("qat")}
+        with as_made(self.folder, PTQ_STATE):
+            start = self.state("ptq")
+            _require_layout(start, points["best"])
+        if not self.folder.artifact(DESCENT_PATH).exists():
+            self.progress.note("this folder has no record of the path (an older edgegd): it is drawn without it")
+            return start, points, {}
+        require_current(self.folder, DESCENT_PATH)
+        with as_made(self.folder, DESCENT_PATH):
+            stored = self._read(DESCENT_PATH)
+            last = {name.removeprefix("last/"): value for name, value in stored.items() if name.startswith("last/")}
+            _require_layout(last, points["best"])
+            path = {name: stored[f"path/{name}"] for name in ("steps", "weights", "average")}
+            sampled = len(weight_sample(filters_of(self.quantized.model)).counts)
+            shapes = {name: tuple(rows.shape) for name, rows in path.items()}
+            rows = len(path["steps"])
+            if shapes != {"steps": (rows,), "weights": (rows, sampled), "average": (rows, sampled)} or not rows:
+                raise ValueError(f"rows of {shapes}, not of {sampled} weights")
+        return start, {**points, "last": last}, path
 
     def _announce(self, seconds: float) -> None:
         """How long it will take, from how long a place took."""
@@ -257,3 +269,10 @@ class _Landscape:
             return bool(json.loads(lines[step.number - 1])["loss"] == step.loss)
         except (OSError, ValueError, IndexError, KeyError, TypeError):
             return None
+
+
+def _require_layout(state: State, expected: State) -> None:
+    """ValueError where a state has not the tensors of the other one."""
+    shapes = [{name: tuple(value.shape) for name, value in one.items()} for one in (state, expected)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("its tensors are those of another model")

@@ -15,6 +15,8 @@ _COLORS = {"float": "tab:blue", "quantized": "tab:orange"}
 _NAMES = {"float": "in float", "quantized": "under fake quantization"}
 _MARKERS = {"start": ("o", "start"), "best": ("*", "best epoch"), "last": ("s", "last step")}
 _LEVELS = 14
+_MARKED = 64
+"""Points of a path: more would be a thick line."""
 
 
 def landscape_svg(found: dict[str, Any]) -> bytes:
@@ -69,7 +71,8 @@ def _draw_map(axis: Axes, found: dict[str, Any], surface: np.ndarray, scale: tup
     if way:
         for kind, style, label in (("weights", "-", "weights, step by step"), ("average", ":", "their average")):
             x, y = (100 * np.array(way[kind][name]) for name in "xy")
-            axis.plot(x, y, style, color="black", linewidth=1.0, marker=".", markersize=2, label=label)
+            marker = "." if len(x) <= _MARKED else ""
+            axis.plot(x, y, style, color="black", linewidth=1.0, marker=marker, markersize=2, label=label)
     for name, point in found["points"].items():
         marker, label = _MARKERS[name]
         place = (100 * point["x"], 100 * point["y"])

@@ -45,7 +45,8 @@ def run(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "run.json").write_text('{"schema": 1, "recipe": "mine", "target": null}')
     (folder / "recipe.yaml").write_text(
-        "version: 1\nmodel: {weights: a.pt}\ndata: {source: streets, path: set, train_images: 8, val_images: 4}\ntarget: {profile: x86-vnni}\n"
+        "version: 1\nmodel: {weights: a.pt}\ndata: {source: streets, path: set, train_images: 8, val_images: 4}\n"
+        "target: {profile: x86-vnni}\n"
     )
     lines = "".join(json.dumps(row) + "\n" for row in rows())
     (folder / "descent.jsonl").write_text(lines + '{"step": 4, "lo')

@@ -102,6 +102,26 @@ def test_a_damaged_path(edgegd_command: Command, run_copy: Path) -> None:
     assert outcome.code == 53 and "is not as stage qat left it" in outcome.err
 
 
+@pytest.mark.parametrize("wrong", ["rows", "last"])
+def test_a_path_of_another_model_under_a_manifest_that_agrees(
+    edgegd_command: Command, run_copy: Path, wrong: str
+) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    path, manifest = run_copy / "descent-path.safetensors", run_copy / "manifests/qat.json"
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    name = "path/weights" if wrong == "rows" else next(name for name in tensors if name.startswith("last/model."))
+    tensors[name] = tensors[name][:, :-1].contiguous() if wrong == "rows" else tensors[name][:-1].contiguous()
+    save_file(tensors, path, metadata)
+    data = json.loads(manifest.read_text())
+    data["outputs"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(data))
+    outcome = edgegd_command("descent", "landscape", run_copy, *SMALL)
+    assert outcome.code == 53 and "descent-path.safetensors does not hold what its stage writes" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
