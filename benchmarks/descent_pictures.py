@@ -135,7 +135,8 @@ def draw_mountain(figure: Figure) -> None:
         axis.set(title={"float": "in float", "quantized": "under fake quantization"}[form])
         axis.set_xlabel("towards the best epoch, % of every filter")
     maps[0].set_ylabel("towards the last step, across, %")
-    maps[0].legend(fontsize=8)
+    handles, labels = maps[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, loc="outside upper center", ncols=3)
     figure.colorbar(image, ax=maps, label=f"loss of {found['images']} images")
 
 

@@ -43,7 +43,8 @@ def landscape_figure(found: dict[str, Any]) -> Figure:
         axis.set_title(_NAMES[form])
         axis.set_xlabel(_axis_name(found, 0))
     maps[0].set_ylabel(_axis_name(found, 1))
-    maps[0].legend(fontsize=7, loc="best", framealpha=0.8)
+    handles, labels = maps[0].get_legend_handles_labels()
+    above.legend(handles, labels, fontsize=7, loc="outside upper center", ncols=len(labels))
     above.colorbar(image, ax=maps, label=f"loss of {found['images']} images")
     _draw_cut(below.subplots(), found["cut"])
     return figure
