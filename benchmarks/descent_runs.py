@@ -63,7 +63,13 @@ RUNS: dict[str, dict[str, dict[str, Any]]] = {
         for rate in RATES
     },
     "batches": {
-        f"{batch} images": {"optimizer": "SGD", "momentum": 0.0, "lr0": 1e-3, "epochs": 12, "batch": batch}
+        f"{batch} image{'s' if batch > 1 else ''}": {
+            "optimizer": "SGD",
+            "momentum": 0.0,
+            "lr0": 1e-3,
+            "epochs": 12,
+            "batch": batch,
+        }
         for batch in (16, 4, 1)
     },
     "ranges": {"AdamW": {"lr0": 1e-4, "epochs": 16, "probe_every": 1, "oscillation": "track"}},
