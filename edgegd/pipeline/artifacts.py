@@ -49,6 +49,10 @@ DESCENT = Artifact("descent.json", "qat")
 DESCENT_STEPS = Artifact("descent.jsonl", "qat")
 DESCENT_PATH = Artifact("descent-path.safetensors", "qat")
 """The last weights and ranges of the descent, and a sample of its weights on their way."""
+CONTROL_GRAPH = Artifact("control.onnx", "control")
+"""The float model after the steps of QAT in float, where train.control asks for it."""
+CONTROL = Artifact("control.json", "control")
+CONTROL_STEPS = Artifact("control.jsonl", "control")
 PORTABLE = {variant: Artifact(f"{variant}.onnx", "export") for variant in VARIANTS}
 EDGE = {variant: Artifact(edge_file(PORTABLE[variant]), "export") for variant in QUANTIZED}
 ADAPTED_GRAPH = Artifact("adapted.onnx", "export")
