@@ -10,7 +10,11 @@ from edgegd.cli.landscape import landscape
 
 @click.group()
 def descent() -> None:
-    """Look into a run's gradient descent: what it did, why, and what to change."""
+    """Look into a run's gradient descent: what it did, why, and what to change.
+
+    \b
+    edgegd descent landscape runs/try1
+    """
 
 
 COMMANDS: tuple[click.Command, ...] = (landscape, export)
