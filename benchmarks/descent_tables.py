@@ -71,7 +71,7 @@ def groups_line() -> str:
     times = gradient["weights"] / gradient["scales"]
     return (
         f"In the run of AdamW at 1e-4 the median norm of the weights' gradient was {gradient['weights']:.3g}, that of "
-        f"the ranges' scales {gradient['scales']:.2g}: {times:,.0f} times less."
+        f"the ranges' scales {gradient['scales']:.2g}: about {float(f'{times:.1g}'):,.0f} times less."
     )
 
 
@@ -114,6 +114,21 @@ def mountain_line() -> str:
     return str(landscape()["sentence"])
 
 
+def cut_line() -> str:
+    """What the parabola promised of the step, and what came."""
+    cut = landscape()["cut"]
+    _, slope, bend = cut["step_length"]["parabola"]
+    gained = {}
+    for form, losses in cut["losses"].items():
+        before, after = np.interp((0, 1), cut["t"], np.array(losses, dtype=float))
+        gained[form] = before - after
+    return (
+        f"Here it promises {-(slope + bend):.3f} less of the loss. In float {gained['float']:.3f} came, under fake "
+        f"quantization {gained['quantized']:.3f}, of which a place beside it would make something else: the slope it "
+        "starts with is the straight-through one, which is not that of either curve."
+    )
+
+
 def _wrapped(line: Callable[[], str]) -> Callable[[], str]:
     return lambda: textwrap.fill(line(), 128, break_long_words=False, break_on_hyphens=False)
 
@@ -127,5 +142,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "ranges": _wrapped(ranges_line),
     "validation": _wrapped(validation_line),
     "mountain": _wrapped(mountain_line),
+    "cut": _wrapped(cut_line),
 }
 """What benchmarks/doc_tables.py writes between the markers of docs/descent.md."""
