@@ -123,9 +123,9 @@ def cut_line() -> str:
         before, after = np.interp((0, 1), cut["t"], np.array(losses, dtype=float))
         gained[form] = before - after
     return (
-        f"Here it promises {-(slope + bend):.3f} less of the loss. In float {gained['float']:.3f} came, under fake "
-        f"quantization {gained['quantized']:.3f}, of which a place beside it would make something else: the slope it "
-        "starts with is the straight-through one, which is not that of either curve."
+        f"Here it promises {-(slope + bend):.3f} less of the loss; {gained['float']:.3f} came in float and "
+        f"{gained['quantized']:.3f} under fake quantization, where the next place says something else. The slope at its "
+        "start is the straight-through one, which is not that of either curve."
     )
 
 
