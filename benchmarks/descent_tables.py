@@ -124,8 +124,8 @@ def cut_line() -> str:
         gained[form] = before - after
     return (
         f"Here it promises {-(slope + bend):.3f} less of the loss; {gained['float']:.3f} came in float and "
-        f"{gained['quantized']:.3f} under fake quantization, where the next place says something else. The slope at its "
-        "start is the straight-through one, which is not that of either curve."
+        f"{gained['quantized']:.3f} under fake quantization, where the next place says something else. The slope at "
+        "its start is the straight-through one, which is not that of either curve."
     )
 
 

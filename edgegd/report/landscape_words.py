@@ -55,8 +55,8 @@ def _rough(found: dict[str, Any]) -> str:
     rough = cut["roughness"]
     if None in rough.values() or not rough["float"]:
         return ""
-    times = rough["quantized"] / rough["float"]
+    times = float(f"{rough['quantized'] / rough['float']:.2g}")
     return (
         f"Along step {cut['step']}, rounding takes the loss off a smooth curve by {rough['quantized']:.2g} from place "
-        f"to place, {times:.2g} times as far as without it."
+        f"to place, {times:,g} times as far as without it."
     )
