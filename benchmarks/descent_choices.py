@@ -3,10 +3,11 @@
     python benchmarks/descent_choices.py bccd --weights MY.pt --data MY/bccd [--only tied --seeds 0 1]
     python benchmarks/descent_choices.py coco-yolo11n --weights MY.pt --data coco128.yaml
 
-Every choice is the set's recipe, at a rate of 1e-4, with one change, trained through the same loop from the same calibrated and refined
-model; mAP is that of the fake-quantized model in torch, as everywhere in the descent, with the paired difference of the
-best and the last epoch to the model before the first step (bootstrap over images). `float` takes the same steps without
-quantization. Runs are kept in benchmarks/results/descent_choices.json; one that is there is not run again.
+Every choice is the set's recipe, at a rate of 1e-4, with one change, trained through the same loop from the same
+calibrated and refined model; mAP is that of the fake-quantized model in torch, as everywhere in the descent, with the
+paired difference of the best and the last epoch to the model before the first step (bootstrap over images). `float`
+takes the same steps without quantization. Runs are kept in benchmarks/results/descent_choices.json; one that is there
+is not run again.
 """
 
 from __future__ import annotations
