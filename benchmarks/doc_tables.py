@@ -1,4 +1,4 @@
-"""Writes the tables of docs/results.md and docs/design.md, and the README's lines of result, from committed results.
+"""Writes the tables of docs/results.md, docs/design.md and docs/descent.md, and the README's lines of result.
 
 python benchmarks/doc_tables.py
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import descent_tables
 import gate_error_rates
 from cost_tables import arm_table, passes_table
 from interleaved import median_ms, ratio, ratio_of_launches
@@ -360,6 +361,7 @@ PAGES: dict[Path, Tables] = {
     README: {"result": result_lines},
     RESULTS: TABLES,
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
+    ROOT / "docs/descent.md": descent_tables.TABLES,
 }
 
 

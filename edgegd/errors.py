@@ -142,7 +142,8 @@ class MissingArtifactError(EdgegdError, exit_code=53):
 
 
 class MissingExtraError(EdgegdError, exit_code=54):
-    """A command needs packages of an extra (`edgegd[train]`, `edgegd[lab]`, `edgegd[image]`) that is not installed."""
+    """A command needs packages of an extra (`edgegd[train]`, `edgegd[lab]`, `edgegd[image]`), or of a tracker,
+    that is not installed."""
 
 
 class FileAccessError(EdgegdError, exit_code=55):
@@ -303,6 +304,10 @@ class EmulationError(EdgegdError, exit_code=64):
 
 class TrainingCheckpointError(EdgegdError, exit_code=65):
     """The checkpoint of an interrupted training is damaged, of another version, or holds values that are not finite."""
+
+
+class LandscapeError(EdgegdError, exit_code=76):
+    """A picture of a descent's loss was asked for of more images than the data set has, or at a step that never was."""
 
 
 class ActivationError(EdgegdError, exit_code=66):

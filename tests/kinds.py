@@ -15,6 +15,8 @@ FILES = {
         "descent/test_checkpoint.py",
         "descent/test_distillation.py",
         "descent/test_fine_tune.py",
+        "descent/test_landscape.py",
+        "descent/test_path.py",
         "descent/test_ranges.py",
         "descent/test_resume.py",
         "end_to_end/test_families.py",

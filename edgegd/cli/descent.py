@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from edgegd.cli.descent_export import export
+from edgegd.cli.landscape import landscape
 from edgegd.cli.watch import watch
 
 
@@ -13,9 +15,10 @@ def descent() -> None:
 
     \b
     edgegd descent watch runs/try1
+    edgegd descent landscape runs/try1
     """
 
 
-COMMANDS: tuple[click.Command, ...] = (watch,)
+COMMANDS: tuple[click.Command, ...] = (watch, landscape, export)
 for command in COMMANDS:
     descent.add_command(command)

@@ -53,6 +53,10 @@ class MovingAverage:
         for parameter in parameters:
             parameter.copy_(self._average[self._index[id(parameter)]])
 
+    def of(self, parameter: nn.Parameter) -> torch.Tensor:
+        """The average of one of the student's parameters; not to be written to."""
+        return self._average[self._index[id(parameter)]]
+
     @torch.no_grad()
     def distance(self) -> float:
         """How far the parameters are from their average, as a share of the average's norm."""

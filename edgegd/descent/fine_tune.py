@@ -8,7 +8,7 @@ import time
 
 from torch import nn
 
-from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
+from edgegd.descent.checkpoint import Checkpoint
 from edgegd.descent.listener import Listener, Storage
 from edgegd.descent.record import Descent, Epoch, StepLog
 from edgegd.descent.schedule import learning_rate_factor, ranges_learn
@@ -42,7 +42,7 @@ def fine_tune(
     if distils and teacher is None:
         raise ValueError("distillation needs a teacher")
     distiller = Distiller(teacher, student, settings.distill) if distils and teacher is not None else None
-    loop = _Loop(Training(student, settings, distiller), batches, listener, storage.file)
+    loop = _Loop(Training(student, settings, distiller), batches, listener, storage)
     with contextlib.ExitStack() as stack:
         if distiller:
             stack.enter_context(distiller)
@@ -50,6 +50,8 @@ def fine_tune(
             loop.restore(storage.resume)
         if storage.log:
             loop.log = stack.enter_context(contextlib.closing(StepLog(storage.log, loop.training.step)))
+        if storage.path:
+            storage.path.begin(student.model, loop.training.average, loop.steps, loop.training.step)
         if not storage.resume:
             loop.start()
         for number in range(len(loop.training.epochs) + 1, settings.epochs + 1):
@@ -60,10 +62,9 @@ def fine_tune(
 class _Loop:
     """The epochs over a Training, with its checkpoints."""
 
-    def __init__(
-        self, training: Training, batches: EpochBatches, listener: Listener, file: CheckpointFile | None
-    ) -> None:
-        self.training, self.batches, self.listener, self.file = training, batches, listener, file
+    def __init__(self, training: Training, batches: EpochBatches, listener: Listener, storage: Storage) -> None:
+        self.training, self.batches, self.listener = training, batches, listener
+        self.file, self.path = storage.file, storage.path
         self.log: StepLog | None = None
         settings = training.settings
         self.per_epoch = len(batches)
@@ -85,6 +86,8 @@ class _Loop:
             student.load_state_dict(dict(checkpoint.tensors["best"]))
             self.listener.keep(checkpoint.record["best_epoch"])
             training.restore(checkpoint)
+            if self.path:
+                self.path.restore(checkpoint.tensors.get("path", {}))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             if self.file is None:
                 raise
@@ -114,6 +117,8 @@ class _Loop:
                 seconds = {"data": data_s, **telemetry["seconds"]}
                 row = {"step": training.step, "epoch": number, **result, "lr": rates, **telemetry, "seconds": seconds}
                 self.log.write(row)
+            if self.path:
+                self.path.take(training.step)
             text = f"epoch {number}/{epochs} loss {result['loss']:.3f} lr {rates['weights']:.1e}"
             self.listener.on_step(training.step, self.steps, text)
             if self.file and time.monotonic() - self.saved_at >= 60 * training.settings.checkpoint_minutes:
@@ -164,7 +169,10 @@ class _Loop:
 
     def _save(self) -> None:
         if self.file:
-            self.file.write(self.training.checkpoint())
+            checkpoint = self.training.checkpoint()
+            if self.path:
+                checkpoint = Checkpoint({**checkpoint.tensors, "path": self.path.tensors()}, checkpoint.record)
+            self.file.write(checkpoint)
             self.saved_at = time.monotonic()
 
     def descent(self) -> Descent:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
+from edgegd.descent.path import PathRecord
 from edgegd.descent.record import Epoch
 
 
@@ -48,8 +49,9 @@ class Functions:
 @dataclass(frozen=True)
 class Storage:
     """What a descent leaves on the disk: `file` takes checkpoints, `resume` is one to go on from, `log` a file for
-    a line per step."""
+    a line per step, `path` takes a sample of its weights on their way."""
 
     file: CheckpointFile | None = None
     resume: Checkpoint | None = None
     log: Path | None = None
+    path: PathRecord | None = None

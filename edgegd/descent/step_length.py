@@ -23,12 +23,14 @@ class StepLength:
     """`alpha`, its standard deviation from the noise of the batch, and what they are called.
 
     `kind` is `undershooting`, `at the minimum`, `overshooting`, `beyond` (the loss is higher than before), or `uphill`
-    where the step does not go down from its start, so that there is no alpha.
+    where the step does not go down from its start, so that there is no alpha. `parabola` holds a, b and c of the fit;
+    None where a loss or a slope is not finite.
     """
 
     alpha: float | None
     deviation: float | None
     kind: str
+    parabola: tuple[float, float, float] | None = None
 
 
 def step_length(
@@ -50,9 +52,10 @@ def step_length(
     weights = 1 / np.array([of_loss, of_loss, of_slope, of_slope], dtype=np.float64)
     scale = weights.max()
     fit, *_ = np.linalg.lstsq(rows * (weights / scale)[:, None], values * weights / scale, rcond=None)
-    start, end = float(fit[1]), float(fit[1] + 2 * fit[2])
+    parabola = float(fit[0]), float(fit[1]), float(fit[2])
+    start, end = parabola[1], parabola[1] + 2 * parabola[2]
     if start >= 0:
-        return StepLength(None, None, "uphill")
+        return StepLength(None, None, "uphill", parabola)
     alpha = -end / start
     deviation = None
     if known:
@@ -60,7 +63,7 @@ def step_length(
         # alpha = -(b + 2c) / b, so its derivatives by b and c are 2c / b^2 and -2 / b.
         by = np.array([0.0, 2 * fit[2] / start**2, -2 / start])
         deviation = math.sqrt(float(by @ covariance @ by))
-    return StepLength(alpha, deviation, kind_of(alpha))
+    return StepLength(alpha, deviation, kind_of(alpha), parabola)
 
 
 def kind_of(alpha: float) -> str:

@@ -169,6 +169,7 @@ class Probe:
                 # The losses of the parabola that the slopes alone describe: they then decide nothing.
                 losses = (0.0, (slopes[0] + slopes[1]) / 2)
                 result[name] = asdict(step_length(losses, slopes)) | {"slopes": list(slopes)}
+                del result[name]["parabola"]
         return result
 
     def _slopes(self, gradients: Sequence[torch.Tensor], steps: Sequence[torch.Tensor]) -> Iterator[float]:

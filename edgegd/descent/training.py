@@ -61,11 +61,8 @@ class Training:
         """
         clock = Clock()
         set_learning_rates(self.optimizer, learning_rate_factor)
-        batch = {
-            k: v.to(self.device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()
-        }
-        batch["img"] = batch["img"].float() / 255
-        loss, parts = self._loss(batch)
+        batch = self.ready(batch)
+        loss, parts = self.loss(batch)
         clock.lap("forward")
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
@@ -103,9 +100,17 @@ class Training:
         return result
 
     def _probe(self, batch: dict[str, Any], loss: torch.Tensor) -> Probe:
-        return Probe(self.student, self.optimizer, batch, float(loss.detach()), lambda part: self._loss(part)[0])
+        return Probe(self.student, self.optimizer, batch, float(loss.detach()), lambda part: self.loss(part)[0])
 
-    def _loss(self, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def ready(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A batch as the loader gives it, on the device, its images float32 in 0..1."""
+        batch = {
+            k: v.to(self.device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()
+        }
+        return batch | {"img": batch["img"].float() / 255}
+
+    def loss(self, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """What the descent makes smaller, per image of a batch that is `ready`, and its detached parts by name."""
         labels = self.settings.distill.labels or self.distiller is None
         with torch.autocast(self.device.type, self.half, enabled=self.settings.amp):
             predictions = predict(self.student, batch, labels=labels)

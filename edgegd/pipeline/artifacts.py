@@ -51,6 +51,8 @@ DESCENT = Artifact("descent.json", "qat")
 DESCENT_STEPS = Artifact("descent.jsonl", "qat")
 QAT_CHECKPOINT = Artifact("qat-checkpoint.safetensors", "qat")
 """There while QAT runs, and after it failed or was killed."""
+DESCENT_PATH = Artifact("descent-path.safetensors", "qat")
+"""The last weights and ranges of the descent, and a sample of its weights on their way."""
 CONTROL_GRAPH = Artifact("control.onnx", "control")
 """The float model after the steps of QAT in float, where train.control asks for it."""
 CONTROL = Artifact("control.json", "control")
@@ -70,6 +72,8 @@ REPORT_PAGE = Artifact("report.html", "report")
 REPORT_DATA = Artifact("report-data.json", "report")
 ANALYSES = ("lr-range", "compare", "landscape")
 """What commands find about a descent: descent-NAME.json, and where there is a picture descent-NAME.svg."""
+LANDSCAPE = Artifact("descent-landscape.json", "descent landscape")
+LANDSCAPE_PICTURE = Artifact("descent-landscape.svg", "descent landscape")
 
 
 def of_target(kind: str, target: str, stage: str) -> Artifact:

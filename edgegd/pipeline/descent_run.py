@@ -14,6 +14,7 @@ from edgegd.data.view import ultralytics_yaml
 from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
 from edgegd.descent.fine_tune import fine_tune
 from edgegd.descent.listener import Storage
+from edgegd.descent.path import PathRecord, path_bytes
 from edgegd.descent.random_state import seed_everything
 from edgegd.descent.record import Descent, Epoch
 from edgegd.detectors.batches import TrainingBatches, hyperparameters
@@ -40,7 +41,8 @@ class DescentKind:
 
     `result`, `record` and `steps` are there when it is done; `last_good` (the best model so far) and `checkpoint` (from
     which a killed descent goes on) while it runs and after it failed. `start` names the model before the first step,
-    `how` how it is evaluated, `rate` the recipe key of the learning rate.
+    `how` how it is evaluated, `rate` the recipe key of the learning rate. `path` takes the last weights and a sample of
+    those on the way; empty: nothing is recorded of it.
     """
 
     result: str
@@ -51,6 +53,7 @@ class DescentKind:
     start: str
     how: str
     rate: str
+    path: str = ""
 
 
 def descend(
@@ -65,7 +68,7 @@ def descend(
     teacher: Callable[[], nn.Module],
     before_validation: Callable[[], object] | None = None,
 ) -> Descent:
-    """Trains `student`, on `settings.device`, and writes `kind.result` (the best epoch's), `kind.record`, `kind.steps`.
+    """Trains `student`, on `settings.device`, and writes `kind.result` (the best epoch's) and the others of `kind`.
 
     `keep()` stores the student as it is then as `kind.last_good`. `identity` is plain data on what else decides the
     result beside code, machine, settings and data set. `teacher()` makes the deployed float model that the student
@@ -94,6 +97,7 @@ def descend(
     batches = TrainingBatches(view, dataset.names, settings, size, dataset.channels, unlabelled=distils)
     require_as_recorded(folder, "train", batches.loaded, unlabelled=distils)
 
+    path = PathRecord() if kind.path else None
     listener = _StageListener(folder, progress, student, settings.epochs, kind, keep, before_validation)
     try:
         descent = fine_tune(
@@ -102,7 +106,7 @@ def descend(
             settings,
             listener,
             teacher=teacher() if distils else None,
-            storage=Storage(file, resume, folder.artifact(kind.steps)),
+            storage=Storage(file, resume, folder.artifact(kind.steps), path),
         )
     except NaNLossError as error:
         kept = f"the best model so far is kept in {folder.artifact(kind.last_good)}"
@@ -111,6 +115,8 @@ def descend(
         ) from error
     if descent.unrecorded:
         progress.note(f"the training goes on to its end, but {descent.unrecorded}")
+    if path:
+        folder.write(kind.path, path_bytes(student, path))
     folder.write(kind.result, folder.artifact(kind.last_good).read_bytes())
     folder.write_json(kind.record, dataclasses.asdict(descent))
     folder.artifact(kind.last_good).unlink()

@@ -24,6 +24,7 @@ from edgegd.data.view import ultralytics_yaml
 from edgegd.descent.checkpoint import CheckpointFile
 from edgegd.descent.fine_tune import fine_tune
 from edgegd.descent.listener import Storage
+from edgegd.descent.path import PathRecord
 from edgegd.descent.random_state import seed_everything
 from edgegd.detectors.batches import TrainingBatches
 from edgegd.detectors.student import FloatStudent, Student
@@ -58,6 +59,7 @@ CASES = {
 def descend(student: Student, teacher: Any, view: Path, settings: TrainSection, folder: Path) -> None:
     """The whole descent, or the rest of it, in `folder`; mAP is a number that depends on all that is averaged."""
     seed_everything(settings.seed)
+    path = PathRecord()
     file = CheckpointFile(folder / "checkpoint.safetensors", {"settings": dataclasses.asdict(settings)})
     resume, changes = file.read()
     assert not changes
@@ -73,8 +75,9 @@ def descend(student: Student, teacher: Any, view: Path, settings: TrainSection, 
             evaluate, lambda epoch: safetensors.torch.save_file(student.state_dict(), folder / "best.safetensors")
         ),
         teacher=teacher,
-        storage=Storage(file, resume, folder / "steps.jsonl"),
+        storage=Storage(file, resume, folder / "steps.jsonl", path),
     )
+    safetensors.torch.save_file(path.tensors(), folder / "path.safetensors")
     (folder / "descent.json").write_text(json.dumps(dataclasses.asdict(descent)))
 
 
@@ -127,5 +130,6 @@ def test_a_descent_killed_at_random_steps_is_the_uninterrupted_one(
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     assert untimed_rows(log) == untimed_rows(reference / "steps.jsonl")
     assert (folder / "descent.json").read_text() == (reference / "descent.json").read_text()
-    ours, theirs = (safetensors.torch.load_file(path / "best.safetensors") for path in (folder, reference))
-    assert ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    for name in ("best.safetensors", "path.safetensors"):
+        ours, theirs = (safetensors.torch.load_file(path / name) for path in (folder, reference))
+        assert ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())

@@ -120,13 +120,16 @@ def test_a_changed_label_reaches_everything_that_saw_it(
     assert again() == ["data", "float", "ptq"]
 
 
+MADE = ("qat.safetensors", "descent.json", "descent.jsonl", "descent-path.safetensors")
+
+
 def test_a_manifest_holds_the_hash_of_everything_read_and_made(finished_run: Path) -> None:
     def sha(name: str) -> str:
         return hashlib.sha256((finished_run / name).read_bytes()).hexdigest()
 
     manifest = json.loads((finished_run / "manifests/qat.json").read_text())
     assert manifest["stage"] == "qat" and manifest["schema"] == 1
-    assert manifest["outputs"] == {name: sha(name) for name in ("qat.safetensors", "descent.json", "descent.jsonl")}
+    assert manifest["outputs"] == {name: sha(name) for name in MADE}
     assert manifest["inputs"]["artifacts"] == {
         name: sha(name) for name in ("data.json", "float.pt", "plan.json", "ptq.safetensors")
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgegd.pipeline.artifacts import (
     DATA,
     DESCENT,
+    DESCENT_PATH,
     DESCENT_STEPS,
     FLOAT_MODEL,
     PLAN,
@@ -34,6 +35,7 @@ QAT_DESCENT = DescentKind(
     start="calibrated",
     how="under fake quantization",
     rate="train.lr0",
+    path=DESCENT_PATH,
 )
 
 
@@ -66,7 +68,7 @@ STAGE = Stage(
     "qat",
     "gradient descent under fake quantization",
     (DATA, FLOAT_MODEL, PLAN, PTQ_STATE),
-    (QAT_STATE, DESCENT, DESCENT_STEPS),
+    (QAT_STATE, DESCENT, DESCENT_STEPS, DESCENT_PATH),
     ("model.imgsz", "model.end2end", "quant.weight_scales", *DESCENT_KEYS, "accuracy"),
     run_qat,
     reads_also=adapted_reads,
