@@ -33,7 +33,7 @@ from edgegd.latency.measuring.launch import deliver, run_launch
 from edgegd.latency.measuring.record import Block, Design, Launch
 from edgegd.latency.measuring.recording import DESIGN, load_measurement
 from edgegd.latency.statistics.sequential_test import LARGEST_MARGIN, GateRule
-from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate
 from edgegd.pipeline.gate_request import (
     GateRequest,
     Reference,
@@ -48,6 +48,7 @@ from edgegd.report.latency_table import gates_markdown
 from edgegd.safe_outputs import own_folder, refuse_link
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.registry import find_target
+from edgegd.verdict import Verdict, worst
 from edgegd.verify.static_gate import facts_of, static_facts, static_gate
 
 RESULT, MARKDOWN = "gate.json", "gate.md"

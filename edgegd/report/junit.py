@@ -14,9 +14,10 @@ from xml.etree import ElementTree
 
 from edgegd.atomic_files import write_atomically
 from edgegd.foreign_text import one_line, printable
-from edgegd.latency.statistics.verdict import StaticGate, Verdict
+from edgegd.latency.statistics.verdict import StaticGate
 from edgegd.report.device import codes_sentence
 from edgegd.report.latency_table import Gate, describe, gates_table
+from edgegd.verdict import Verdict
 
 _ELEMENTS = {Verdict.REGRESSED: "failure", Verdict.INCONCLUSIVE: "failure", Verdict.INVALID: "error"}
 

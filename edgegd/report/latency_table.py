@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from edgegd.foreign_text import cell
 from edgegd.latency.measuring.result import LatencyResult
-from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate
 from edgegd.report.table import table
+from edgegd.verdict import Verdict, worst
 
 Gate = RelativeGate | AbsoluteGate | StaticGate
 _RELATIVE = [
