@@ -38,7 +38,7 @@ class AccuracyResult:
 
     A class is its id: those that share a name are `NAME (class ID)` here. One without labelled boxes has None for both
     values and does not enter the mean. `matches` are what intervals and differences of mAP are made from
-    (edgegd.accuracy.bootstrap).
+    (edgegd.accuracy.bootstrap), `detections` what was found, an entry for each image.
     """
 
     map50_95: float
@@ -47,9 +47,10 @@ class AccuracyResult:
     images: int
     boxes: int
     matches: Matches = field(repr=False, compare=False)
+    detections: tuple[Detections, ...] = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result without its matches as plain dicts and numbers, ready for `json.dumps`."""
+        """The result without its matches and detections as plain dicts and numbers, ready for `json.dumps`."""
         return {
             "map50_95": self.map50_95,
             "map50": self.map50,
@@ -85,7 +86,7 @@ def evaluate(
     return score(detections, ground_truth, max_det=max_det)
 
 
-def score(detections: list[Detections], ground_truth: GroundTruth, *, max_det: int = 300) -> AccuracyResult:
+def score(detections: Sequence[Detections], ground_truth: GroundTruth, *, max_det: int = 300) -> AccuracyResult:
     """The accuracy of detections that were made elsewhere, one entry for each image of the ground truth, in its order.
 
     Raises:
@@ -115,6 +116,7 @@ def score(detections: list[Detections], ground_truth: GroundTruth, *, max_det: i
         images=len(ground_truth.image_paths),
         boxes=ground_truth.box_count,
         matches=matches_of(evaluation),
+        detections=tuple(detections),
     )
 
 
@@ -204,7 +206,7 @@ def evaluate_outputs(
     return score(detections, ground_truth, max_det=max_det)
 
 
-def _coco_evaluation(ground_truth: GroundTruth, detections: list[Detections], max_det: int) -> Any:
+def _coco_evaluation(ground_truth: GroundTruth, detections: Sequence[Detections], max_det: int) -> Any:
     """pycocotools' COCOeval, evaluated and accumulated, for area range `all` and `max_det`."""
     try:
         from pycocotools.coco import COCO
@@ -240,7 +242,7 @@ def _truth_annotations(ground_truth: GroundTruth) -> Iterator[dict[str, Any]]:
             yield _annotation(number, image, class_id, box)
 
 
-def _found_annotations(detections: list[Detections]) -> Iterator[dict[str, Any]]:
+def _found_annotations(detections: Sequence[Detections]) -> Iterator[dict[str, Any]]:
     number = 0
     for image, found in enumerate(detections):
         rows = zip(found.xyxy.tolist(), found.class_ids.tolist(), found.scores.tolist(), strict=True)

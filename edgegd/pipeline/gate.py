@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from edgegd.accuracy.gate import AccuracyGate
 from edgegd.atomic_files import write_atomically
 from edgegd.device.answers import by_name, many, number, or_none, problem_of, record, text, whole
 from edgegd.errors import (
@@ -62,18 +63,19 @@ _ERRORS: Mapping[Verdict, type[EdgegdError]] = {
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """Every gate of a candidate: without timing, and by target; `run` is None where nothing was timed."""
+    """Every gate of a candidate: without timing, by target, of accuracy; `run` is None where nothing was timed."""
 
     candidate: str
     baseline: str
     static: StaticGate | None
     run: GateRun | None
+    accuracy: AccuracyGate | None = None
 
     @property
-    def gates(self) -> tuple[RelativeGate | AbsoluteGate | StaticGate, ...]:
+    def gates(self) -> tuple[RelativeGate | AbsoluteGate | StaticGate | AccuracyGate, ...]:
         """All that have an answer, those with a time first."""
         timed = (*self.run.relative, *self.run.absolute) if self.run else ()
-        return (*timed, *((self.static,) if self.static else ()))
+        return (*timed, *(one for one in (self.static, self.accuracy) if one))
 
     @property
     def verdict(self) -> Verdict:
@@ -111,6 +113,7 @@ class GateOutcome:
             "baseline": self.baseline,
             **{key: timed[key] for key in ("relative", "absolute", "errors")},
             "static": self.static.to_json() if self.static else None,
+            "accuracy": self.accuracy.to_json() if self.accuracy else None,
         }
 
 
@@ -134,7 +137,7 @@ def gate(
     outcome = GateOutcome(name, request.baseline, _without_time(against, file) if request.static else None, None)
     own_folder(folder)
     if not targets:
-        _store(folder, outcome, None, {})
+        store_outcome(folder, outcome, None, {})
         return outcome
     with ExitStack() as stack:
         found = [stack.enter_context(closing(find_target(name))) for name in dict.fromkeys(targets)]
@@ -144,7 +147,7 @@ def gate(
     if len(found) == 1 and run.errors:
         raise next(iter(run.errors.values()))
     outcome = GateOutcome(name, request.baseline, outcome.static, run)
-    _store(folder, outcome, asked, calibrations)
+    store_outcome(folder, outcome, asked, calibrations)
     if against.baseline is not None:
         remember(against.baseline, run)
     return outcome
@@ -253,7 +256,10 @@ def _peak_bytes(models: Mapping[str, Path]) -> dict[str, int]:
     return {name: worker["peak_bytes"] for name, worker in launch.workers.items()}
 
 
-def _store(folder: Path, outcome: GateOutcome, asked: Question | None, calibrations: Mapping[str, Calibration]) -> None:
+def store_outcome(
+    folder: Path, outcome: GateOutcome, asked: Question | None, calibrations: Mapping[str, Calibration]
+) -> None:
+    """Writes the answers into their folder; `asked` is None where nothing was timed."""
     measurements = outcome.run.measurements if outcome.run else {}
     stored = {
         "schema": SCHEMA,
