@@ -41,9 +41,10 @@ class AccuracyGate:
     """A candidate against a reference on the same images; mAPs and their differences are of mAP50-95, in 0..1.
 
     `difference` is candidate minus reference, `low` and `high` its one-sided bounds at `alpha` each (None: too few
-    images). `detectable` is the least loss that such a gate on so many images calls REGRESSED with 95 % probability,
+    images). `detectable` is the least loss that a gate on so many images calls REGRESSED with 95 % probability,
     `pass_probability` that of a PASS for an equal model, and `images_needed` how many images would pass an equal model
-    with 95 % probability (None where nothing varied, or the margin is 0). A kind of damage that befalls less than
+    with 95 % probability (None where nothing varied, or the margin is 0): all of pairs whose difference varies from
+    image to image as much as this one's. A kind of damage that befalls less than
     `unseen_share` of all images may be on none of these.
     """
 

@@ -180,6 +180,7 @@ def gate(
         from edgegd.atomic_files import write_atomically
         from edgegd.pipeline.gate import new_folder
         from edgegd.pipeline.gate_request import GateRequest
+        from edgegd.report.accuracy_gate import method
         from edgegd.report.junit import write_junit
         from edgegd.report.latency_table import gates_markdown, gates_table
         from edgegd.safe_outputs import check_outputs, is_gate_markdown, is_junit
@@ -218,6 +219,8 @@ def gate(
         click.echo(json_text(outcome.to_json() | {"folder": str(folder)}))
         context.exit(outcome.exit_code)
     click.echo(f"{gates_table(outcome.gates)}\n")
+    if outcome.accuracy:
+        click.echo(f"{method(outcome.accuracy)}\n")
     for name, error in (outcome.run.errors if outcome.run else {}).items():
         click.echo(f"- INVALID: {name}: {error.message()}")
     click.echo(f"{outcome.verdict.value}  ({folder})")

@@ -157,6 +157,7 @@ def _rare_classes(own: MeasuredImages) -> list[str]:
 
 def _is_optimistic(run: RunFolder) -> bool:
     """Whether the epoch of QAT was chosen on the images that are measured here."""
+    run.require(DESCENT)
     with as_made(run, DATA, DESCENT):
         data, descent = run.read_json(DATA), run.read_json(DESCENT)
         return bool(descent["best_epoch"] > 0 and not data.get("test_images") and not data.get("held_out_images"))

@@ -34,11 +34,11 @@ def row(gate: AccuracyGate) -> list[str]:
 
 
 def method(gate: AccuracyGate) -> str:
-    """How to read the table, in two sentences and one on what no bound knows."""
-    share = f"{100 * (1 - gate.alpha):g} %"
+    """How to read the table, and what no bound knows."""
     return (
-        f"In brackets: bounds at {share} each, by a bootstrap over images that both models share, so that PASS and "
-        f"REGRESSED are each wrong in at most {100 * gate.alpha:g} of 100 gates. *detectable*: the least loss that is "
-        "flagged with 95 % probability; *equal passes*: the probability that an equal model passes. Damage to fewer "
-        f"than {100 * gate.unseen_share:.1f} % of all images may be on none of these."
+        f"In brackets: bounds at {100 * (1 - gate.alpha):g} % each, by a bootstrap over the images, which both models "
+        f"share: PASS and REGRESSED are each wrong in at most {100 * gate.alpha:g} of 100 gates. *detectable*: the "
+        "least loss that is flagged with 95 % probability; *equal passes*: the probability that an equal model passes. "
+        f"Damage of a kind that befalls less than {100 * gate.unseen_share:.1f} % of all images may be on none of "
+        "these."
     )
