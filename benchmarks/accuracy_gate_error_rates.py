@@ -44,7 +44,7 @@ from edgegd.verify.exact_session import load_exact
 
 MARGIN = 0.005
 DRAWS = 200
-LEAST_SCORE = 0.01  # of detections that are kept: those below it hardly move a mAP, and take most of the time
+LEAST_SCORE = 0.05  # of detections that are kept: those below it move a mAP little, and take most of the time
 METHODS = ("gate", "percentile", "bca")
 
 
@@ -59,16 +59,18 @@ class Row:
 
 
 ROWS = (
-    *(Row("made-up, 3 classes", "weaker", images, 300) for images in (6, 10, 20, 50)),
+    Row("made-up, 3 classes", "weaker", 6, 300),
     Row("streets", "fp32 > ptq", 30, 200),
     Row("bccd", "fp32 > ptq", 30, 200),
     Row("streets", "fp32 > coarse", 30, 200),
-    Row("streets", "fp32 > coarse", 100, 200),
-    Row("bccd", "mixed qat seed 0, qat seed 1", 87, 200),
-    Row("streets", "mixed fp32, ptq", 100, 200),
-    Row("streets", "dropped 0.02", 100, 200),
-    Row("streets", "failing 0.01", 100, 200),
-    Row("made-up, 80 classes", "weaker", 100, 150),
+    Row("bccd", "mixed qat seed 0, qat seed 1", 30, 200),
+    Row("streets", "dropped 0.02", 30, 200),
+    Row("streets", "failing 0.01", 30, 200),
+    Row("made-up, 3 classes", "weaker", 20, 300),
+    Row("streets", "fp32 > coarse", 100, 100),
+    Row("made-up, 80 classes", "weaker", 60, 100),
+    Row("bccd", "fp32 > ptq", 87, 100),
+    Row("made-up, 3 classes", "weaker", 10, 300),
 )
 
 

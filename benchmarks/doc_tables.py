@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import accuracy_gate_error_rates
 import gate_error_rates
 from cost_tables import arm_table, passes_table
 from interleaved import median_ms, ratio, ratio_of_launches
@@ -26,6 +27,7 @@ from edgegd.pipeline.beside import BESIDE
 from edgegd.report.markdown import summary_table
 
 README, RESULTS, DESIGN = ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/design.md"
+GATE = ROOT / "docs/gate.md"
 RESULT_FILES = ROOT / "benchmarks/results"
 FLOAT_FILES = ("ultralytics-fp32", "edgegd silu fp32")
 OPTIMIZED, UNOPTIMIZED = "onnxruntime optimized", "onnxruntime unoptimized"
@@ -226,6 +228,11 @@ def gate_table() -> str:
     return _measured_on(entry) + gate_error_rates.table(entry["rows"], "github")
 
 
+def accuracy_gate_table() -> str:
+    """One row per population and pair: how often the accuracy gate's bounds are wrong, and what it says."""
+    return accuracy_gate_error_rates.table(ResultFile("accuracy_gate_error_rates").entries, "github")
+
+
 def loss_table() -> str:
     """One row per set, profile and part that is quantized alone."""
     lines = [
@@ -359,6 +366,7 @@ TABLES: Tables = {
 PAGES: dict[Path, Tables] = {
     README: {"result": result_lines},
     RESULTS: TABLES,
+    GATE: {"accuracy gate": accuracy_gate_table},
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
 }
 
