@@ -24,6 +24,7 @@ FALSE_PER_IMAGE = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """The points of a free-response curve, those of the LUNA16 challenge (Setio et al. 2017, Medical Image Analysis 42)."""
 RESAMPLES = 1000
 Interval = tuple[float, float] | None
+Weights = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -88,23 +89,17 @@ def curve_of(found: FoundBoxes, least_score: float) -> Curve:
     return Curve(found.scores[last], true, last + 1 - true, len(found.box_of), least_score)
 
 
-def rates_at(found: FoundBoxes, threshold: float, *, resamples: int = RESAMPLES, seed: int = SEED) -> Rates:
-    """What a model does at a threshold, with intervals."""
+def draw_weights(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> Weights:
+    """(resamples, images) float64: how often each image is drawn; all rates of a comparison take the same."""
+    return draw_images(images, resamples, seed).astype(np.float64)
+
+
+def rates_at(found: FoundBoxes, threshold: float, weights: Weights) -> Rates:
+    """What a model does at a threshold, with intervals from draws of images (edgegd.accuracy.bootstrap)."""
     above = found.scores > threshold
-    count = int(np.count_nonzero(above))
-    true, boxes = int(np.count_nonzero(found.true & above)), len(found.box_of)
-    hits, detected, labelled = (
-        np.bincount(images, minlength=found.images)
-        for images in (found.detected_in[found.true & above], found.detected_in[above], found.box_in)
-    )
-    with_boxes, intervals = int(np.count_nonzero(labelled)), {}
-    enough = with_boxes >= FEWEST_IMAGES
-    weights = draw_images(found.images, resamples, seed) if enough else np.zeros((0, found.images), np.int64)
-    for name, parts, wholes in (("precision", hits, detected), ("recall", hits, labelled)):
-        whole = weights @ wholes
-        drawn = np.divide(weights @ parts, whole, out=np.full(len(weights), np.nan), where=whole > 0)
-        known = enough and not np.isnan(drawn).all()
-        intervals[name] = one_sided_bounds(drawn, (1 - LEVEL) / 2, with_boxes) if known else None
+    count, boxes = int(np.count_nonzero(above)), len(found.box_of)
+    true = int(np.count_nonzero(found.true & above))
+    precision, recall = _drawn_rates(found, threshold, weights)
     return Rates(
         threshold=threshold,
         detections=count,
@@ -114,9 +109,42 @@ def rates_at(found: FoundBoxes, threshold: float, *, resamples: int = RESAMPLES,
         recall=true / boxes if boxes else None,
         f1=2 * true / (count + boxes) if count + boxes else None,
         false_per_image=(count - true) / found.images,
-        precision_interval=intervals["precision"],
-        recall_interval=intervals["recall"],
+        precision_interval=_interval(precision, found),
+        recall_interval=_interval(recall, found),
     )
+
+
+def difference_intervals(
+    model: FoundBoxes, reference: FoundBoxes, thresholds: tuple[float, float], weights: Weights
+) -> dict[str, Interval]:
+    """Intervals of the model's `precision` and `recall` minus the reference's, at a threshold each, on equal draws."""
+    own, other = (
+        _drawn_rates(found, threshold, weights) for found, threshold in zip((model, reference), thresholds, strict=True)
+    )
+    return {
+        name: _interval(one - two, model) for name, one, two in zip(("precision", "recall"), own, other, strict=True)
+    }
+
+
+def _drawn_rates(
+    found: FoundBoxes, threshold: float, weights: Weights
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Precision and recall (R,) of each draw; NaN where it has no detection, or no box."""
+    above = found.scores > threshold
+    hits, detected, labelled = (
+        weights @ np.bincount(images, minlength=found.images)
+        for images in (found.detected_in[found.true & above], found.detected_in[above], found.box_in)
+    )
+    nothing = np.full(len(weights), np.nan)
+    precision = np.divide(hits, detected, out=nothing.copy(), where=detected > 0)
+    return precision, np.divide(hits, labelled, out=nothing, where=labelled > 0)
+
+
+def _interval(drawn: NDArray[np.float64], found: FoundBoxes) -> Interval:
+    labelled = len(np.unique(found.box_in))
+    if labelled < FEWEST_IMAGES or np.isnan(drawn).all():
+        return None
+    return one_sided_bounds(drawn, (1 - LEVEL) / 2, labelled)
 
 
 def keeping_precision(curve: Curve, precision: float | None) -> float | None:
@@ -136,15 +164,18 @@ def best_f1(curve: Curve) -> float | None:
     return curve.threshold(int(np.argmax(curve.f1))) if len(curve.scores) and curve.true[-1] else None
 
 
-def free_response(found: FoundBoxes, curve: Curve, points: Sequence[float] = FALSE_PER_IMAGE) -> list[dict[str, Any]]:
+def free_response(
+    found: FoundBoxes, curve: Curve, weights: Weights, points: Sequence[float] = FALSE_PER_IMAGE
+) -> list[dict[str, Any]]:
     """The sensitivity at up to so many false detections per image, with the threshold and the interval of each point.
 
-    None where not even the highest score keeps below it. `reached` is the number of false detections that there are.
+    None where even the highest score is beyond it. `reached` is the number of false detections per image that there are
+    at the threshold.
     """
     rows = []
     for point in points:
         good = np.flatnonzero(curve.false <= point * found.images)
-        rates = rates_at(found, curve.threshold(int(good[-1]))) if len(good) else None
+        rates = rates_at(found, curve.threshold(int(good[-1])), weights) if len(good) else None
         rows.append(
             {
                 "false_per_image": point,

@@ -75,7 +75,8 @@ class GateOutcome:
     def gates(self) -> tuple[RelativeGate | AbsoluteGate | StaticGate | AccuracyGate, ...]:
         """All that have an answer, those with a time first."""
         timed = (*self.run.relative, *self.run.absolute) if self.run else ()
-        return (*timed, *(one for one in (self.static, self.accuracy) if one))
+        static = (self.static,) if self.static else ()
+        return (*timed, *static, *((self.accuracy,) if self.accuracy else ()))
 
     @property
     def verdict(self) -> Verdict:

@@ -21,10 +21,11 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
 
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, under `profiles` that of
     `verify --profile P` by profile, under `devices` the proofs of `edgegd prove` by target, under `beside` what
-    `latency --beside` stored by target, under `tuning` a list of tune-TARGET.json; where activations were swapped,
-    under `swap` that of activation (as `choice`) and of the adaptation. `target` is the run's choice of a target
-    profile (edgegd.pipeline.target_profile). mAPs are in 0..1, times in ms; `intervals`, `differences` and `bootstrap`
-    of mAP are as in accuracy.json, and `ship` says which of PTQ and QAT to ship (edgegd.report.ship).
+    `latency --beside` stored by target, under `operating_point` what `edgegd operating-point` found or None, under
+    `tuning` a list of tune-TARGET.json; where activations were swapped, under `swap` that of activation (as `choice`)
+    and of the adaptation. `target` is the run's choice of a target profile (edgegd.pipeline.target_profile). mAPs are
+    in 0..1, times in ms; `intervals`, `differences` and `bootstrap` of mAP are as in accuracy.json, and `ship` says
+    which of PTQ and QAT to ship (edgegd.report.ship).
     `selection` says where epochs were chosen: `shared` (on the images that report), `test` (on validation images; those
     of test report) or `holdout` (on training images held out).
     """
@@ -57,6 +58,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
         "latency": {name: latency["models"][name] for name in (*VARIANTS, *EDGE.values())},
         "edge": verify["edge"],
         "beside": stages["beside"],
+        "operating_point": stages["operating_point"],
         "latency_conditions": {
             "stable": latency["stable"],
             "faults": latency["faults"],

@@ -20,6 +20,7 @@ from edgegd.pipeline.artifacts import (
     as_made,
 )
 from edgegd.pipeline.beside_latency import stored_beside
+from edgegd.pipeline.operating_point import stored_operating_point
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
@@ -58,6 +59,7 @@ def _write_report(folder: RunFolder) -> None:
             stages["devices"][proof["target"]] = proof
     stages["tuning"] = [folder.read_json(artifact) for artifact in tunings(folder)]
     stages["beside"] = stored_beside(folder)
+    stages["operating_point"] = stored_operating_point(folder)
     if _swap_reads(folder):
         stages["swap"] = {
             "choice": folder.read_json(ACTIVATION),
@@ -84,6 +86,7 @@ def _report_sources(folder: RunFolder) -> Any:
         "profiles": verified_profiles(folder),
         "devices": {artifact: sha256_of(folder.artifact(artifact)) for artifact in proofs(folder)},
         "beside": stored_beside(folder),
+        "operating_point": stored_operating_point(folder),
         "target": folder.target.to_json(),
         "tunings": {name: sha256_of(folder.artifact(name)) for name in tunings(folder)},
     }

@@ -1,0 +1,48 @@
+"""`edgegd operating-point`: which score threshold keeps what the float model did?"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import click
+
+from edgegd.cli.json_output import json_text
+from edgegd.cli.numbers import FiniteFloat
+from edgegd.variants import QUANTIZED
+
+
+@click.command("operating-point")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option(
+    "--conf",
+    type=FiniteFloat(0, 1),
+    default=0.25,
+    show_default=True,
+    help="The score threshold at which the float model is used.",
+)
+@click.option(
+    "--variant", type=click.Choice(QUANTIZED), help="Which model.  [default: the one that the report says to ship]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print operating-point.json.")
+def operating_point(run_dir: Path, conf: float, variant: str | None, as_json: bool) -> None:
+    """Find the score thresholds at which the INT8 model keeps FP32's precision or recall, by class.
+
+    From what `edgegd accuracy` kept; no model runs. Precision and recall at your threshold, FP32 and INT8 side by side;
+    thresholds that keep FP32's precision, its recall, or have the best F1; how scores shifted; a free-response curve;
+    mAP by object size. It is stored in the run folder, and `edgegd report` shows it.
+
+    \b
+    edgegd operating-point runs/try1
+    edgegd operating-point runs/try1 --conf 0.4 --variant ptq --json
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        from edgegd.pipeline.operating_point import operating_point as find
+        from edgegd.pipeline.run_folder import RunFolder
+        from edgegd.report.operating_point import operating_tables
+
+        folder = RunFolder.open_existing(run_dir)
+        with folder.locked():
+            result = find(folder, variant or "", conf)
+    click.echo(json_text(result) if as_json else operating_tables(result))
