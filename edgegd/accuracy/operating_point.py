@@ -85,7 +85,7 @@ class Curve:
 def curve_of(found: FoundBoxes, least_score: float) -> Curve:
     """The counts of a model; `least_score` is that below which detections were not kept."""
     last = np.flatnonzero(np.diff(found.scores, append=-np.inf))  # of equal scores the last
-    true = np.cumsum(found.true)[last]
+    true = np.cumsum(found.true, dtype=np.int64)[last]
     return Curve(found.scores[last], true, last + 1 - true, len(found.box_of), least_score)
 
 
@@ -149,13 +149,13 @@ def _interval(drawn: NDArray[np.float64], found: FoundBoxes) -> Interval:
 
 def keeping_precision(curve: Curve, precision: float | None) -> float | None:
     """The least threshold at which the precision is at least this one; None where it never is."""
-    good = [] if precision is None else np.flatnonzero(curve.precision >= precision)
+    good = np.flatnonzero(curve.precision >= (np.inf if precision is None else precision))
     return curve.threshold(int(good[-1])) if len(good) else None
 
 
 def keeping_recall(curve: Curve, recall: float | None) -> float | None:
-    """The greatest threshold at which the recall is at least this one; None where it never is."""
-    good = [] if not recall else np.flatnonzero(curve.recall >= recall)
+    """The greatest threshold at which the recall is at least this one; None where it never is, or for 0."""
+    good = np.flatnonzero(curve.recall >= (recall or np.inf))
     return curve.threshold(int(good[0])) if len(good) else None
 
 

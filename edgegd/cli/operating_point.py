@@ -25,8 +25,22 @@ from edgegd.variants import QUANTIZED
 @click.option(
     "--variant", type=click.Choice(QUANTIZED), help="Which model.  [default: the one that the report says to ship]"
 )
+@click.option(
+    "--embed",
+    type=click.Path(path_type=Path),
+    help="Also write a copy of the model's edge file that carries its thresholds in the metadata: one file to ship.",
+)
+@click.option(
+    "--keep",
+    type=click.Choice(("precision", "recall", "f1")),
+    default="recall",
+    show_default=True,
+    help="With --embed: what of FP32 the thresholds keep; f1 is the model's own best.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print operating-point.json.")
-def operating_point(run_dir: Path, conf: float, variant: str | None, as_json: bool) -> None:
+def operating_point(
+    run_dir: Path, conf: float, variant: str | None, embed: Path | None, keep: str, as_json: bool
+) -> None:
     """Find the score thresholds at which the INT8 model keeps FP32's precision or recall, by class.
 
     From what `edgegd accuracy` kept; no model runs. Precision and recall at your threshold, FP32 and INT8 side by side;
@@ -36,13 +50,18 @@ def operating_point(run_dir: Path, conf: float, variant: str | None, as_json: bo
     \b
     edgegd operating-point runs/try1
     edgegd operating-point runs/try1 --conf 0.4 --variant ptq --json
+    edgegd operating-point runs/try1 --embed ship/detector.onnx    # for Detector(path, conf="recommended")
     """
     with contextlib.redirect_stdout(sys.stderr):
-        from edgegd.pipeline.operating_point import operating_point as find
+        from edgegd.pipeline import operating_point as points
         from edgegd.pipeline.run_folder import RunFolder
         from edgegd.report.operating_point import operating_tables
+        from edgegd.safe_outputs import check_outputs
 
         folder = RunFolder.open_existing(run_dir)
+        check_outputs({"--embed": (embed, lambda head: False)}, [])
         with folder.locked():
-            result = find(folder, variant or "", conf)
+            result = points.operating_point(folder, variant or "", conf)
+            if embed:
+                points.embed(folder, result, keep, embed)
     click.echo(json_text(result) if as_json else operating_tables(result))

@@ -36,13 +36,14 @@ _HASH_DIGITS = 16
 def store_measured(folder: RunFolder, truth: GroundTruth, results: Mapping[str, AccuracyResult]) -> None:
     """Writes detections.safetensors from the results of the run's models on the images of `truth`."""
     settings, contents = folder.recipe.accuracy, stored_contents(folder)
+    height, width = folder.recipe.model.size
     sizes = [(contents[image].height, contents[image].width) for image in truth.image_paths]
     measured = MeasuredImages(
         truth,
         np.array(sizes, np.int32).reshape(-1, 2),
         tuple(map(hash_of_image, truth.image_paths)),
         {variant: result.detections for variant, result in results.items()},
-        {variant: tuple(folder.recipe.model.size) for variant in results},
+        {variant: (height, width) for variant in results},
         settings.conf,
         settings.iou,
         settings.max_det,

@@ -5,6 +5,7 @@ It is made from what stage `accuracy` kept (edgegd.pipeline.measured); no model 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from edgegd.accuracy.found_boxes import IOU, FoundBoxes, found_boxes
@@ -21,12 +22,14 @@ from edgegd.accuracy.operating_point import (
     rates_at,
     score_shift,
 )
+from edgegd.atomic_files import write_atomically
 from edgegd.errors import RecipeError
-from edgegd.pipeline.artifacts import DETECTIONS, OPERATING_POINT, as_made
+from edgegd.pipeline.artifacts import DETECTIONS, EDGE, OPERATING_POINT, as_made
 from edgegd.pipeline.measured import stored_measured
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.shipped import variant_to_ship
 from edgegd.report.operating_point import operating_sentence
+from edgegd.runtime.recommended import METADATA_KEY, metadata_text
 
 REFERENCE = "fp32"
 _SCHEMA = 1
@@ -76,6 +79,32 @@ def operating_point(folder: RunFolder, variant: str = "", conf: float = 0.25) ->
     result["sentence"] = operating_sentence(result)
     folder.write_json(OPERATING_POINT, result)
     return result
+
+
+def embed(folder: RunFolder, result: dict[str, Any], keeping: str, out: Path) -> None:
+    """Writes a copy of the model's edge file with its thresholds in the metadata (edgegd.runtime.recommended).
+
+    `keeping` is precision, recall (FP32's at its threshold) or f1. Raises RecipeError where no threshold keeps it.
+    """
+    import onnx
+
+    from edgegd.export.load_onnx import load_onnx
+
+    thresholds = {
+        one["name"]: one["keeping"][keeping]["threshold"] if one["keeping"][keeping] else None
+        for one in result["classes"]
+    }
+    overall = thresholds.pop("")
+    if overall is None:
+        raise RecipeError(
+            f"No threshold of {result['model']} keeps the {keeping} of {result['reference']}.",
+            mend="choose another --keep, or another --conf",
+        )
+    model = load_onnx(folder.require(EDGE[result["model"]]))
+    keys = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**keys, METADATA_KEY: metadata_text(keeping, overall, thresholds)})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, model.SerializeToString())
 
 
 def stored_operating_point(folder: RunFolder) -> dict[str, Any] | None:

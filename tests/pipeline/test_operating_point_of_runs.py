@@ -62,6 +62,23 @@ def test_thresholds_that_cannot_be(played: Path, edgegd_command: Command) -> Non
     assert result["classes"][0]["keeping"]["precision"] is None
 
 
+def test_the_thresholds_travel_with_a_copy_of_the_edge_file(
+    run_copy: Path, tmp_path: Path, edgegd_command: Command
+) -> None:
+    from edgegd.runtime import Detector
+
+    before, shipped = (run_copy / "qat.edge.onnx").read_bytes(), tmp_path / "ship/detector.onnx"
+    arguments = ("operating-point", run_copy, "--variant", "qat", "--conf", "0.01", "--keep", "f1", "--json")
+    outcome = edgegd_command(*arguments, "--embed", shipped)
+    kept = json.loads(outcome.out)["classes"][0]["keeping"]["f1"]
+    if kept is None:  # the model of random weights found no box at all
+        assert outcome.code == 10 and not shipped.exists()
+    else:
+        assert Detector(shipped, conf="recommended").conf == kept["threshold"]
+        assert edgegd_command(*arguments, "--embed", shipped).code == 56  # a file that is there is not replaced
+    assert (run_copy / "qat.edge.onnx").read_bytes() == before
+
+
 def test_the_report_shows_it_until_the_run_has_other_detections(run_copy: Path, edgegd_command: Command) -> None:
     assert edgegd_command("report", run_copy).code == 0
     assert "## Operating point" not in (run_copy / "report.md").read_text()
