@@ -43,6 +43,7 @@ from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stored import measured_truth, stored_dataset
 from edgegd.plan.profiles import INTEGER
+from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.recipe.load import load_recipe
 from edgegd.recipe.training import TrainSection
@@ -53,13 +54,15 @@ class Choice:
     """One change of the recipe: overrides, and what no override says.
 
     `first` are the overrides of a training that goes before, `simulated` how BatchNorm is simulated, `relative` that
-    lr0 is a fraction of each layer's mean quantization step, `is_float` that nothing is quantized.
+    lr0 is a fraction of each layer's mean quantization step, `on_codes` that weights begin on their codes, whose scales
+    are kept, as refined weights of 7 bits do, `is_float` that nothing is quantized.
     """
 
     overrides: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
     simulated: str = ""
     relative: bool = False
+    on_codes: bool = False
     is_float: bool = False
 
 
@@ -68,7 +71,9 @@ _UNLABELLED = ("train.distill.head=1", "train.distill.labels=false")
 CHOICES = {
     "recipe": Choice(),
     "float": Choice(is_float=True),
-    "started from ranges alone refined": Choice(("quant.refine=none",)),
+    "not refined": Choice(("quant.refine=none",)),
+    "weights start on their codes": Choice(on_codes=True),
+    "weights fixed, biases and ranges learn": Choice(("train.lr0=0", "train.bias_lr=1e-4")),
     "ranges fixed": Choice(("train.range_lr=0",)),
     "ranges alone": Choice(_ALONE),
     "ranges first, one epoch": Choice(("train.epochs=2",), first=(*_ALONE, "train.epochs=1")),
@@ -105,6 +110,17 @@ def relative_optimizer(student: Any, settings: TrainSection) -> torch.optim.Opti
     return torch.optim.AdamW([*groups, *layers], betas=(settings.momentum, 0.999), fused=True)
 
 
+@torch.no_grad()
+def start_on_codes(quantized: QuantizedModel) -> None:
+    """Moves every integer layer's weights to the values of their codes, and keeps their scales."""
+    for op in quantized.plan.ops:
+        if op.weight and op.decision == INTEGER:
+            module, quantizer = quantized.model.get_submodule(op.weight), quantized.weight_quantizer(op)
+            source = quantized.range_of(quantized.plan.groups[op.inputs[0]])
+            module.weight.copy_(quantizer(module.weight))
+            quantizer.keep(quantizer.scale, module.bias, source.scale)
+
+
 class Run:
     """One training of one choice, from the calibrated model in a run folder."""
 
@@ -113,6 +129,8 @@ class Run:
         self.truth = measured_truth(folder)
         self.found: list[AccuracyResult] = []
         self.student: Any = FloatStudent(float_model(folder)) if choice.is_float else quantized_model(folder, "ptq")
+        if choice.on_codes:
+            start_on_codes(self.student)
         if choice.simulated:
             raw = open_checkpoint(folder.artifact("float.pt")).float()
             simulate(self.student.model, raw, live=choice.simulated == "live")

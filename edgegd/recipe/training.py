@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from edgegd.limits import LARGEST_SEED, THREADS
 from edgegd.recipe.device import canonical_device
@@ -108,6 +108,10 @@ class TrainSection:
         minimum=0,
         maximum=1_000_000,
     )
+    control: bool = option(
+        False,
+        "also train the float model for the same steps, chosen in the same way: what it gains, QAT did not earn",
+    )
     checkpoint_minutes: float = option(
         5.0, "minutes between checkpoints within an epoch; 0: after every step", minimum=0
     )
@@ -118,3 +122,7 @@ class TrainSection:
     hsv_h: float = option(0.015, "random shift of hue", minimum=0, maximum=1)
     hsv_s: float = option(0.4, "random shift of saturation", minimum=0, maximum=1)
     hsv_v: float = option(0.3, "random shift of value", minimum=0, maximum=1)
+
+
+DESCENT_KEYS = tuple(f"train.{one.name}" for one in fields(TrainSection) if one.name != "control")
+"""The keys of `train` that a descent depends on."""

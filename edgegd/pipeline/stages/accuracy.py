@@ -7,22 +7,22 @@ import dataclasses
 from edgegd.accuracy.bootstrap import compare
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
 from edgegd.accuracy.ground_truth import GroundTruth
-from edgegd.pipeline.artifacts import ACCURACY, DATA, DETECTIONS, PORTABLE
+from edgegd.pipeline.artifacts import ACCURACY, CONTROL_GRAPH, DATA, DETECTIONS, PORTABLE, Artifact
 from edgegd.pipeline.measured import store_measured
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Stage
 from edgegd.pipeline.stored import measured_truth
 from edgegd.progress import Progress
-from edgegd.variants import VARIANTS
 from edgegd.verify.exact_session import load_exact
 from edgegd.verify.proof import proof_here
 
 _ACCURACY_THREADS = 2
 _DIFFERENCES = (("qat", "ptq"), ("ptq", "fp32"), ("qat", "fp32"))  # of mAP, the first minus the second
+_OF_CONTROL = (("qat", "control"), ("control", "fp32"))
 
 
 def run_accuracy(folder: RunFolder, progress: Progress) -> None:
-    """mAP of the three files in onnxruntime's exact sessions (edgegd.verify.exact_session) on the validation images.
+    """mAP of the files in onnxruntime's exact sessions (edgegd.verify.exact_session) on the images that report.
 
     accuracy.json holds for each file what AccuracyResult.to_dict says and its `intervals`, and the `differences` of the
     files and `bootstrap` as edgegd.accuracy.bootstrap's Comparison.to_dict says. detections.safetensors holds what all
@@ -31,7 +31,8 @@ def run_accuracy(folder: RunFolder, progress: Progress) -> None:
     truth = measured_truth(folder)
     results = measured_variants(folder, truth, progress)
     progress.update(0, 1, "intervals of mAP")
-    compared = compare({variant: result.matches for variant, result in results.items()}, _DIFFERENCES).to_dict()
+    pairs = (*_DIFFERENCES, *(_OF_CONTROL if "control" in results else ()))
+    compared = compare({variant: result.matches for variant, result in results.items()}, pairs).to_dict()
     intervals = compared.pop("intervals")
     of_files = {variant: result.to_dict() | {"intervals": intervals[variant]} for variant, result in results.items()}
     proof = dataclasses.asdict(proof_here(folder.recipe.target.profile))
@@ -40,11 +41,12 @@ def run_accuracy(folder: RunFolder, progress: Progress) -> None:
 
 
 def measured_variants(folder: RunFolder, truth: GroundTruth, progress: Progress) -> dict[str, AccuracyResult]:
-    """mAP of fp32.onnx, ptq.onnx and qat.onnx by variant, and what intervals and differences are made from."""
+    """mAP of fp32.onnx, ptq.onnx, qat.onnx and, where there is one, control.onnx by variant, with what intervals and
+    differences are made from."""
     settings = folder.recipe.accuracy
 
-    def measured(variant: str) -> AccuracyResult:
-        path = folder.require(PORTABLE[variant])
+    def measured(variant: str, name: Artifact) -> AccuracyResult:
+        path = folder.require(name)
         return evaluate_onnx(
             path,
             truth,
@@ -55,7 +57,12 @@ def measured_variants(folder: RunFolder, truth: GroundTruth, progress: Progress)
             progress=lambda done, total: progress.update(done, total, f"mAP of {variant}"),
         )
 
-    return {variant: measured(variant) for variant in VARIANTS}
+    files = PORTABLE | ({"control": CONTROL_GRAPH} if folder.recipe.train.control else {})
+    return {variant: measured(variant, name) for variant, name in files.items()}
+
+
+def _control(folder: RunFolder) -> tuple[Artifact, ...]:
+    return (CONTROL_GRAPH,) if folder.recipe.train.control else ()
 
 
 STAGE = Stage(
@@ -65,4 +72,5 @@ STAGE = Stage(
     (ACCURACY, DETECTIONS),
     ("accuracy",),
     run_accuracy,
+    reads_also=_control,
 )
