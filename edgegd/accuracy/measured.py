@@ -85,6 +85,8 @@ class MeasuredImages:
             rows = zip(found, scores, ids, strict=True)
             detections[model] = tuple(Detections(xyxy, of, kinds, names) for xyxy, of, kinds in rows)
             input_sizes[model] = (int(height), int(width))
+            if min(input_sizes[model]) < 1:
+                raise ValueError(f"an input of {height} x {width} pixels")
         return cls(
             GroundTruth(images, tuple(boxes), tuple(class_ids), names),
             sizes,

@@ -28,6 +28,7 @@ from edgegd.pipeline.artifacts import DATA, DETECTIONS, as_made
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import require_current
 from edgegd.pipeline.stored import stored_contents
+from edgegd.variants import VARIANTS
 
 _KEY, _SCHEMA = "edgegd", 1
 _HASH_DIGITS = 16
@@ -65,7 +66,10 @@ def stored_measured(folder: RunFolder) -> MeasuredImages:
             raise ValueError(str(error)) from error
         if fields["schema"] != _SCHEMA:
             raise ValueError(f"schema {fields['schema']}")
-        return MeasuredImages.from_arrays(arrays, fields)
+        measured = MeasuredImages.from_arrays(arrays, fields)
+        if not set(VARIANTS) <= set(measured.detections):
+            raise ValueError(f"detections of {', '.join(map(one_line, measured.detections))} alone")
+        return measured
 
 
 def require_unchanged(folder: RunFolder, measured: MeasuredImages) -> int:

@@ -79,6 +79,7 @@ def poisoned(values: np.ndarray) -> np.ndarray:
         field("sha256", lambda names: names[1:]),
         field("names", lambda names: names[:1]),
         field("input_sizes", lambda sizes: sizes | {"qat": [64, 64]}),
+        field("input_sizes", lambda sizes: sizes | {"ptq": [0, 64]}),
     ],
 )
 def test_what_no_measurement_makes_is_refused(measured: MeasuredImages, spoil: Any) -> None:

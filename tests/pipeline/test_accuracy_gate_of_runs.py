@@ -120,16 +120,25 @@ def forge(run: Path, images: list[Path]) -> None:
     finish(RunFolder.open_existing(run))
 
 
-def exchange(run: Path, images: list[Path]) -> None:
-    """The arrays of one detection fewer."""
+def rewrite(run: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+    """The file with other arrays or fields, and a manifest that knows it."""
     import safetensors.numpy
     from safetensors import safe_open
 
     with safe_open(run / DETECTIONS, framework="np") as file:
         metadata, arrays = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    arrays["qat.scores"] = arrays["qat.scores"][1:]
-    (run / DETECTIONS).write_bytes(safetensors.numpy.save(arrays, metadata))
+    fields = json.loads(metadata["edgegd"])
+    change(arrays, fields)
+    (run / DETECTIONS).write_bytes(safetensors.numpy.save(arrays, {"edgegd": json.dumps(fields)}))
     finish(RunFolder.open_existing(run))
+
+
+def leave_out_a_score(run: Path, images: list[Path]) -> None:
+    rewrite(run, lambda arrays, fields: arrays.update({"qat.scores": arrays["qat.scores"][1:]}))
+
+
+def leave_out_a_model(run: Path, images: list[Path]) -> None:
+    rewrite(run, lambda arrays, fields: fields["input_sizes"].pop("qat"))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +149,8 @@ def exchange(run: Path, images: list[Path]) -> None:
         (forget, "detections.safetensors does not exist yet"),
         (shorten, "detections.safetensors is not as stage accuracy left it"),
         (forge, "does not hold what its stage writes"),
-        (exchange, "does not hold what its stage writes"),
+        (leave_out_a_score, "does not hold what its stage writes"),
+        (leave_out_a_model, "does not hold what its stage writes"),
     ],
 )
 def test_what_changed_since_is_named(
