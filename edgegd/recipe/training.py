@@ -67,7 +67,11 @@ class TrainSection:
         "AdamW, Adam, SGD, or MuSGD as Ultralytics trains with; SGD is plain with momentum 0",
         choices=("AdamW", "Adam", "SGD", "MuSGD"),
     )
-    lr0: float = option(1e-4, "peak learning rate of the weights", minimum=0)
+    lr0: float = option(
+        2e-5,
+        "peak learning rate of the weights; where more training in float would still gain, 1e-4 gains more",
+        minimum=0,
+    )
     bias_lr: float | None = option(None, "peak learning rate of the biases; null: lr0", minimum=0)
     range_lr: float = option(
         1e-3,
