@@ -33,7 +33,7 @@ from result_file import ResultFile
 from tabulate import tabulate
 
 from edgegd.accuracy.evaluate import evaluate_onnx, score
-from edgegd.accuracy.gate import ALPHA, BOUND_ALPHA, FEWEST_IMAGES, accuracy_gate, sampled_maps, verdict_of
+from edgegd.accuracy.gate import ALPHA, BOUND_ALPHA, FEWEST_IMAGES, accuracy_gate, hidden_loss, sampled_maps, verdict_of
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.accuracy.matches import ClassMatches, Matches
 from edgegd.accuracy.measured import MeasuredImages
@@ -157,13 +157,15 @@ def count(row: Row, pair: Population) -> dict[str, Any]:
         sampled = sampled_maps(candidate, reference, DRAWS, number)
         differences = sampled[0] - sampled[1]
         labelled = candidate.labelled_images
-        bounds["gate"].append(one_sided_bounds(differences[1:], BOUND_ALPHA, labelled))
+        low, high = one_sided_bounds(differences[1:], BOUND_ALPHA, labelled)
+        hidden = hidden_loss(low, high, 1 - ALPHA ** (1 / row.images), float(sampled[1][0]))
+        bounds["gate"].append((low - hidden, high))
         bounds["expanded"].append(one_sided_bounds(differences[1:], ALPHA, labelled))
         bounds["percentile"].append(tuple(np.nanpercentile(differences[1:], [100 * ALPHA, 100 - 100 * ALPHA])))
         if made_up:
             bounds["bca"].append(_bca(candidate, reference, differences))
-        low, high = bounds["gate"][-1] if labelled >= FEWEST_IMAGES else (None, None)
-        verdicts.append(verdict_of(low, high, MARGIN))
+        enough = labelled >= FEWEST_IMAGES
+        verdicts.append(verdict_of(low, high, MARGIN, hidden) if enough else Verdict.INCONCLUSIVE)
     shares = {
         method: {
             "false_pass": float(np.mean([low > truth for low, _ in found])),

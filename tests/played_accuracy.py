@@ -12,7 +12,7 @@ from edgegd.accuracy.evaluate import score
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.data.contents import ImageContent, hash_of_boxes
 from edgegd.data.labels import label_path
-from edgegd.pipeline.artifacts import DATA, DESCENT, DETECTIONS
+from edgegd.pipeline.artifacts import DATA, DESCENT, DETECTIONS, PORTABLE
 from edgegd.pipeline.measured import store_measured
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.recipe.build import build
@@ -44,7 +44,10 @@ def play_run(
     best_epoch: int = 1,
     accuracy: Mapping[str, float] | None = None,
 ) -> RunFolder:
-    """A run folder whose models find all boxes but those of the first `missed` images; `accuracy` are its settings."""
+    """A run folder whose models find all boxes but those of the first `missed` images; `accuracy` are its settings.
+
+    Models that miss as many are one file.
+    """
     values = {
         "target": {"profile": "x86-vnni"},
         "model": {"imgsz": 64},
@@ -71,6 +74,8 @@ def play_run(
         },
     )
     run.write_json(DESCENT, {"best_epoch": best_epoch})
+    for variant, count in missed.items():
+        run.write(PORTABLE[variant], b"a model that misses %d" % count)
     results = {variant: score(found_in(truth, count), truth) for variant, count in missed.items()}
     store_measured(run, truth, results)
     finish(run)

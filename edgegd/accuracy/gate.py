@@ -5,6 +5,9 @@ sided bounds of the true difference, each wrong with probability alpha (edgegd.a
 lower bound to be above minus the margin, REGRESSED the upper bound to be below it: so either claim is wrong in at most
 alpha of the gates, whatever the true difference is, and most often where it is the margin itself.
 
+Where no image differs at all, no draw does, and the bounds are 0: then a PASS needs so many images that damage to the
+`unseen_share` below would stay within the margin even if it were total, unless both models are one file.
+
 What no bound can know is damage to images like none of those measured. Of a kind that befalls one image in k, none is
 among n images with probability (1 - 1 / k)^n; `unseen_share` is the largest 1 / k for which that is more than alpha.
 benchmarks/accuracy_gate_error_rates.py counts both errors, on made-up and on real pairs of models.
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import ceil
+from math import ceil, log
 from statistics import NormalDist
 from typing import Any
 
@@ -45,7 +48,7 @@ class AccuracyGate:
     `difference` is candidate minus reference, `low` and `high` its one-sided bounds at `alpha` each (None: too few
     images). `detectable` is the least loss that a gate on so many images calls REGRESSED with 95 % probability,
     `pass_probability` that of a PASS for an equal model, and `images_needed` how many images would pass an equal model
-    with 95 % probability (None where nothing varied, or the margin is 0): all of pairs whose difference varies from
+    with 95 % probability (None where the margin is 0): all of pairs whose difference varies from
     image to image as much as this one's. A kind of damage that befalls less than
     `unseen_share` of all images may be on none of these.
     """
@@ -80,12 +83,13 @@ def accuracy_gate(
     *,
     names: tuple[str, str] = ("candidate", "reference"),
     notes: Sequence[str] = (),
+    same_file: bool = False,
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> AccuracyGate:
     """Judges a candidate; `margin` is in 0..1 (0.005: half a point), `names` are the models', `notes` end the reason.
 
-    With a margin of 0 only a model that is shown to be better passes, or one that is equal in every draw. Raises
+    `same_file` says that both are one model. With a margin of 0 only a model that is shown to be better passes. Raises
     ValueError for a negative margin, and where both were not measured on the same labelled boxes.
     """
     if not margin >= 0:
@@ -96,10 +100,11 @@ def accuracy_gate(
     enough = labelled >= FEWEST_IMAGES
     low, high = one_sided_bounds(differences[1:], BOUND_ALPHA, labelled) if enough else (None, None)
     error = standard_error(differences[1:], labelled) if labelled > 1 else 0.0
-    verdict = verdict_of(low, high, margin)
+    unseen_share = 1 - ALPHA ** (1 / candidate.images)
+    verdict = verdict_of(low, high, margin, 0.0 if same_file else hidden_loss(low, high, unseen_share, float(other)))
     reason = _reason(verdict, differences[0], low, high, margin, labelled)
     quantile = student_quantile(1 - BOUND_ALPHA, max(labelled, FEWEST_IMAGES) - 1)
-    needed = _images_needed(error, quantile, margin, labelled)
+    needed = _images_needed(error, quantile, margin, labelled, float(other))
     if verdict is Verdict.INCONCLUSIVE:
         reason += _more_images(needed, labelled)
     return AccuracyGate(
@@ -119,7 +124,7 @@ def accuracy_gate(
         detectable=margin + (quantile + _NORMAL.inv_cdf(_FOUND)) * error if enough else None,
         pass_probability=_pass_probability(error, quantile, margin) if enough else None,
         images_needed=needed,
-        unseen_share=1 - ALPHA ** (1 / candidate.images),
+        unseen_share=unseen_share,
     )
 
 
@@ -132,11 +137,16 @@ def sampled_maps(
     return mean_precisions(candidate, weights).map50_95, mean_precisions(reference, weights).map50_95
 
 
-def verdict_of(low: float | None, high: float | None, margin: float) -> Verdict:
-    """What the bounds of a difference bear out; None stands for too few images. Equal models differ by exactly 0."""
+def hidden_loss(low: float | None, high: float | None, unseen_share: float, reference_map: float) -> float:
+    """What could be lost on images like none measured, where no draw says anything of it: 0 where draws differ."""
+    return unseen_share * reference_map if low is not None and low == high else 0.0
+
+
+def verdict_of(low: float | None, high: float | None, margin: float, hidden: float = 0.0) -> Verdict:
+    """What the bounds of a difference bear out, less a `hidden` loss; None stands for too few images."""
     if low is None or high is None:
         return Verdict.INCONCLUSIVE
-    if low > -margin or low == high == 0:
+    if low - hidden > -margin or low == high == hidden == 0:
         return Verdict.PASS
     return Verdict.REGRESSED if high < -margin else Verdict.INCONCLUSIVE
 
@@ -169,10 +179,13 @@ def _pass_probability(error: float, quantile: float, margin: float) -> float:
     return 1.0 if error == 0 else _NORMAL.cdf(margin / error - quantile)
 
 
-def _images_needed(error: float, quantile: float, margin: float, labelled: int) -> int | None:
-    """From the variance per image: that of the difference falls with the number of images."""
-    if error == 0 or margin == 0:
+def _images_needed(error: float, quantile: float, margin: float, labelled: int, reference_map: float) -> int | None:
+    """From the variance per image, which falls with their number; without any, from `hidden_loss`."""
+    if margin == 0:
         return None
+    if error == 0:
+        most = max(reference_map, 1e-9)
+        return FEWEST_IMAGES if margin >= most else max(FEWEST_IMAGES, ceil(log(ALPHA) / log(1 - margin / most)))
     wanted = labelled * ((quantile + _NORMAL.inv_cdf(_FOUND)) * error / margin) ** 2
     return max(FEWEST_IMAGES, ceil(wanted))
 

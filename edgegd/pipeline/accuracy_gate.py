@@ -16,10 +16,10 @@ from edgegd.accuracy.gate import FEWEST_IMAGES, accuracy_gate
 from edgegd.accuracy.measured import MeasuredImages
 from edgegd.errors import BaselineShapeError
 from edgegd.foreign_text import one_line
-from edgegd.pipeline.artifacts import DATA, DESCENT, as_made
+from edgegd.pipeline.artifacts import DATA, DESCENT, PORTABLE, as_made
 from edgegd.pipeline.gate import GateOutcome, store_outcome
 from edgegd.pipeline.measured import require_unchanged, stored_measured
-from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.shipped import variant_to_ship
 from edgegd.safe_outputs import own_folder
 
@@ -58,7 +58,7 @@ def gate_accuracy(request: AccuracyRequest, folder: Path) -> GateOutcome:
     if absent:
         notes.append(f"{absent} of the images are not here any more: what was measured of them counts.")
     if request.against is None:
-        other, reference, baseline = own, "fp32", f"{request.run}: fp32"
+        stored, other, reference, baseline = run, own, "fp32", f"{request.run}: fp32"
     else:
         stored = RunFolder.open_existing(request.against)
         other = stored_measured(stored)
@@ -72,11 +72,18 @@ def gate_accuracy(request: AccuracyRequest, folder: Path) -> GateOutcome:
         request.margin_points / 100,
         names=(one_line(candidate), one_line(baseline)),
         notes=notes,
+        same_file=_file_hash(run, variant) == _file_hash(stored, reference),
     )
     outcome = GateOutcome(candidate, baseline, None, None, judged)
     own_folder(folder)
     store_outcome(folder, outcome, None, {})
     return outcome
+
+
+def _file_hash(run: RunFolder, variant: str) -> str:
+    """Of a model's file; of one that is not there any more its own name, which is equal to no other's."""
+    file = run.artifact(PORTABLE[variant])
+    return sha256_of(file) if file.is_file() else f"{run.path} {variant}"
 
 
 def require_comparable(own: MeasuredImages, other: MeasuredImages, run: Path, against: Path) -> None:

@@ -31,14 +31,16 @@ def pair(images: int, lost: int, won: int = 0) -> tuple[Matches, Matches]:
 @pytest.mark.parametrize(
     ("images", "lost", "won", "margin", "verdict"),
     [
-        (100, 0, 0, 0.005, Verdict.PASS),
+        (100, 0, 0, 0.005, Verdict.INCONCLUSIVE),  # 3 % of all images could be lost
+        (700, 0, 0, 0.005, Verdict.PASS),
+        (100, 0, 0, 0.04, Verdict.PASS),
         (100, 30, 0, 0.005, Verdict.REGRESSED),
         (100, 30, 0, 0.45, Verdict.PASS),
         (100, 5, 5, 0.005, Verdict.INCONCLUSIVE),
         (100, 5, 5, 0.2, Verdict.PASS),
         (100, 0, 30, 0.0, Verdict.PASS),
         (100, 5, 5, 0.0, Verdict.INCONCLUSIVE),
-        (100, 0, 0, 0.0, Verdict.PASS),
+        (100, 0, 0, 0.0, Verdict.INCONCLUSIVE),
         (FEWEST_IMAGES, 10, 0, 0.005, Verdict.REGRESSED),
         (FEWEST_IMAGES - 1, 10, 0, 0.005, Verdict.INCONCLUSIVE),
         (FEWEST_IMAGES - 1, 0, 0, 0.005, Verdict.INCONCLUSIVE),
@@ -55,6 +57,13 @@ def test_verdicts(images: int, lost: int, won: int, margin: float, verdict: Verd
     assert json.loads(json.dumps(gate.to_json()))["verdict"] == verdict.value
 
 
+def test_one_file_passes_whatever_the_margin_and_others_say_what_they_need() -> None:
+    assert accuracy_gate(*pair(30, 0), 0.0, same_file=True).verdict is Verdict.PASS
+    gate = accuracy_gate(*pair(30, 0), 0.005)
+    assert gate.images_needed == 598 and "about 598 such images" in gate.reason  # 0.995 ** 598 = 0.05
+    assert accuracy_gate(*pair(598, 0), 0.005).verdict is Verdict.PASS
+
+
 def test_few_images_say_how_many_are_needed() -> None:
     gate = accuracy_gate(*pair(12, 2, 2), 0.05)
     assert f"Only 12 images have labelled boxes, and from fewer than {FEWEST_IMAGES} nothing is claimed." in gate.reason
@@ -63,7 +72,8 @@ def test_few_images_say_how_many_are_needed() -> None:
     assert gate.images_needed == pytest.approx((0.60 * (1.85 + 1.64) / 0.05) ** 2, rel=0.15)
     assert gate.detectable is None and gate.pass_probability is None
     alone = accuracy_gate(*pair(1, 0), 0.005)
-    assert "Only 1 image has labelled boxes" in alone.reason and f"At least {FEWEST_IMAGES} are needed" in alone.reason
+    assert "Only 1 image has labelled boxes" in alone.reason and alone.images_needed == 598
+    assert f"At least {FEWEST_IMAGES} are needed" in accuracy_gate(*pair(1, 0), 0.0).reason
 
 
 def test_notes_end_the_reason_and_names_are_those_given() -> None:

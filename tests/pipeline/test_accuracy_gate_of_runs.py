@@ -56,6 +56,15 @@ def test_equal_models_pass_and_a_loss_is_found(run: Path, edgegd_command: Comman
         gate_accuracy(AccuracyRequest(run=run, margin_points=0.5, variant="ptq"), run / "gates/x").require_pass()
 
 
+def test_other_files_that_detect_the_same_on_few_images_may_differ_on_others(
+    run: Path, edgegd_command: Command
+) -> None:
+    (run / "qat.onnx").write_bytes(b"another model")
+    code, found = gated(edgegd_command, run)
+    assert (code, found["accuracy"]["difference"], found["accuracy"]["images_needed"]) == (91, 0.0, 598)
+    assert gated(edgegd_command, run, "--accuracy-margin", "10")[0] == 0  # 7.2 % of all images could be lost
+
+
 def test_the_margin_is_the_recipes_or_the_options(run: Path, edgegd_command: Command) -> None:
     assert gated(edgegd_command, run, "--variant", "ptq", "--accuracy-margin", "70")[0] == 0
     recipe = run / "recipe.yaml"
