@@ -60,6 +60,7 @@ def test_verdicts(images: int, lost: int, won: int, margin: float, verdict: Verd
 def test_one_file_passes_whatever_the_margin_and_others_say_what_they_need() -> None:
     assert accuracy_gate(*pair(30, 0), 0.0, same_file=True).verdict is Verdict.PASS
     gate = accuracy_gate(*pair(30, 0), 0.005)
+    assert gate.detectable is None and gate.pass_probability == 0.0  # no draw says what is seen
     assert gate.images_needed == 598 and "about 598 such images" in gate.reason  # 0.995 ** 598 = 0.05
     assert accuracy_gate(*pair(598, 0), 0.005).verdict is Verdict.PASS
 
