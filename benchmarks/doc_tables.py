@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import accuracy_gate_error_rates
 import descent_tables
 import gate_error_rates
 from cost_tables import arm_table, passes_table
@@ -27,6 +28,7 @@ from edgegd.pipeline.beside import BESIDE
 from edgegd.report.markdown import summary_table
 
 README, RESULTS, DESIGN = ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/design.md"
+GATE = ROOT / "docs/gate.md"
 RESULT_FILES = ROOT / "benchmarks/results"
 FLOAT_FILES = ("ultralytics-fp32", "edgegd silu fp32")
 OPTIMIZED, UNOPTIMIZED = "onnxruntime optimized", "onnxruntime unoptimized"
@@ -227,6 +229,11 @@ def gate_table() -> str:
     return _measured_on(entry) + gate_error_rates.table(entry["rows"], "github")
 
 
+def accuracy_gate_table() -> str:
+    """One row per population and pair: how often the accuracy gate's bounds are wrong, and what it says."""
+    return accuracy_gate_error_rates.table(ResultFile("accuracy_gate_error_rates").entries, "github")
+
+
 def loss_table() -> str:
     """One row per set, profile and part that is quantized alone."""
     lines = [
@@ -360,6 +367,7 @@ TABLES: Tables = {
 PAGES: dict[Path, Tables] = {
     README: {"result": result_lines},
     RESULTS: TABLES,
+    GATE: {"accuracy gate": accuracy_gate_table},
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
     ROOT / "docs/descent.md": descent_tables.TABLES,
 }

@@ -232,7 +232,8 @@ class EmulatedTargetError(EdgegdError, exit_code=89):
 
 
 class RegressedError(EdgegdError, exit_code=90):
-    """A gate's verdict is REGRESSED: slower than the margin allows, or worse in a fact that needs no timing."""
+    """A gate's verdict is REGRESSED: slower or less accurate than the margin allows, or worse in a fact that needs no
+    timing."""
 
 
 class InconclusiveError(EdgegdError, exit_code=91):
@@ -244,7 +245,8 @@ class InvalidMeasurementError(EdgegdError, exit_code=92):
 
 
 class BaselineShapeError(EdgegdError, exit_code=93):
-    """A candidate's inputs or outputs are not the baseline's; the message says what differs and which file to gate."""
+    """A candidate's inputs or outputs are not the baseline's, or both were not measured on the same images, labels and
+    classes; the message says what differs and what to gate."""
 
 
 class BaselineNotFoundError(EdgegdError, exit_code=94):

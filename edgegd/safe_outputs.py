@@ -32,7 +32,7 @@ def is_junit(head: bytes) -> bool:
 
 def is_gate_markdown(head: bytes) -> bool:
     """Whether a file's first bytes are those of a gate's Markdown."""
-    return head.startswith(b"## Latency gate: ")
+    return head.startswith((b"## Latency gate: ", b"## Accuracy gate: "))
 
 
 def open_descriptor(path: Path, flags: int) -> int:

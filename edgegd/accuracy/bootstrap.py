@@ -97,10 +97,8 @@ def compare(
 
     Raises ValueError where the models were not measured on the same labelled boxes.
     """
+    require_same_truth(models)
     first = next(iter(models.values()))
-    for name, matches in models.items():
-        if not _same_truth(first, matches):
-            raise ValueError(f"{name} was measured on other images than {next(iter(models))}")
     weights = draw_images(first.images, resamples, seed)
     own = np.ones((1, first.images), np.int64)
     sampled = {name: mean_precisions(matches, np.concatenate([own, weights])) for name, matches in models.items()}
@@ -114,6 +112,14 @@ def compare(
         seed=seed,
         level=level,
     )
+
+
+def require_same_truth(models: Mapping[str, Matches]) -> None:
+    """ValueError where the models were not measured on the same labelled boxes."""
+    first = next(iter(models.values()))
+    for name, matches in models.items():
+        if not _same_truth(first, matches):
+            raise ValueError(f"{name} was measured on other images than {next(iter(models))}")
 
 
 def draw_images(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> NDArray[np.int64]:

@@ -38,7 +38,7 @@ class AccuracyResult:
 
     A class is its id: those that share a name are `NAME (class ID)` here. One without labelled boxes has None for both
     values and does not enter the mean. `matches` are what intervals and differences of mAP are made from
-    (edgegd.accuracy.bootstrap).
+    (edgegd.accuracy.bootstrap), `detections` what was found, an entry for each image.
     """
 
     map50_95: float
@@ -47,9 +47,10 @@ class AccuracyResult:
     images: int
     boxes: int
     matches: Matches = field(repr=False, compare=False)
+    detections: tuple[Detections, ...] = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result without its matches as plain dicts and numbers, ready for `json.dumps`."""
+        """The result without its matches and detections as plain dicts and numbers, ready for `json.dumps`."""
         return {
             "map50_95": self.map50_95,
             "map50": self.map50,
@@ -85,7 +86,7 @@ def evaluate(
     return score(detections, ground_truth, max_det=max_det)
 
 
-def score(detections: list[Detections], ground_truth: GroundTruth, *, max_det: int = 300) -> AccuracyResult:
+def score(detections: Sequence[Detections], ground_truth: GroundTruth, *, max_det: int = 300) -> AccuracyResult:
     """The accuracy of detections that were made elsewhere, one entry for each image of the ground truth, in its order.
 
     Raises:
@@ -96,7 +97,7 @@ def score(detections: list[Detections], ground_truth: GroundTruth, *, max_det: i
             f"none of the {len(ground_truth.image_paths)} images has a labelled box: there is nothing to measure",
             mend="check the label files' folder: the image folder's path with `images` replaced by `labels`",
         )
-    evaluation = _coco_evaluation(ground_truth, detections, max_det)
+    evaluation = evaluated_by_coco(ground_truth, detections, max_det)
     # (T, R, K, 1, 1) -> (K, T, R): classes, 10 IoU thresholds, 101 recall levels
     precision = np.ascontiguousarray(evaluation.eval["precision"][:, :, :, 0, 0].transpose(2, 0, 1))
     of_ids: list[dict[str, float | None]] = []
@@ -115,6 +116,7 @@ def score(detections: list[Detections], ground_truth: GroundTruth, *, max_det: i
         images=len(ground_truth.image_paths),
         boxes=ground_truth.box_count,
         matches=matches_of(evaluation),
+        detections=tuple(detections),
     )
 
 
@@ -204,8 +206,18 @@ def evaluate_outputs(
     return score(detections, ground_truth, max_det=max_det)
 
 
-def _coco_evaluation(ground_truth: GroundTruth, detections: list[Detections], max_det: int) -> Any:
-    """pycocotools' COCOeval, evaluated and accumulated, for area range `all` and `max_det`."""
+def evaluated_by_coco(
+    ground_truth: GroundTruth,
+    detections: Sequence[Detections],
+    max_det: int,
+    *,
+    area: tuple[float, float] | None = None,
+    scales: NDArray[np.float64] | None = None,
+) -> Any:
+    """pycocotools' COCOeval, evaluated and accumulated, for `max_det` and one area range, that of all areas by default.
+
+    `area` is (from, to) in square pixels of the images after they were scaled by `scales` (I,).
+    """
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -218,38 +230,39 @@ def _coco_evaluation(ground_truth: GroundTruth, detections: list[Detections], ma
         "images": [{"id": index} for index in range(len(ground_truth.image_paths))],
         "categories": [{"id": index} for index in range(len(ground_truth.names))],
     }
-    truth.dataset = {**header, "annotations": list(_truth_annotations(ground_truth))}
-    found.dataset = {**header, "annotations": list(_found_annotations(detections))}
+    squares = np.ones(len(ground_truth.image_paths)) if scales is None else scales**2
+    truth.dataset = {**header, "annotations": list(_truth_annotations(ground_truth, squares.tolist()))}
+    found.dataset = {**header, "annotations": list(_found_annotations(detections, squares.tolist()))}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth.createIndex()
         found.createIndex()
         evaluation = COCOeval(truth, found, "bbox")
         evaluation.params.maxDets = [max_det]
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [area or evaluation.params.areaRng[0]], ["all"]
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation
 
 
-def _truth_annotations(ground_truth: GroundTruth) -> Iterator[dict[str, Any]]:
-    rows = zip(ground_truth.boxes, ground_truth.class_ids, strict=True)
+def _truth_annotations(ground_truth: GroundTruth, squares: list[float]) -> Iterator[dict[str, Any]]:
+    rows = zip(ground_truth.boxes, ground_truth.class_ids, squares, strict=True)
     number = 0
-    for image, (boxes, class_ids) in enumerate(rows):
+    for image, (boxes, class_ids, square) in enumerate(rows):
         for box, class_id in zip(boxes.tolist(), class_ids.tolist(), strict=True):
             number += 1
-            yield _annotation(number, image, class_id, box)
+            yield _annotation(number, image, class_id, box, square)
 
 
-def _found_annotations(detections: list[Detections]) -> Iterator[dict[str, Any]]:
+def _found_annotations(detections: Sequence[Detections], squares: list[float]) -> Iterator[dict[str, Any]]:
     number = 0
-    for image, found in enumerate(detections):
+    for image, (found, square) in enumerate(zip(detections, squares, strict=True)):
         rows = zip(found.xyxy.tolist(), found.class_ids.tolist(), found.scores.tolist(), strict=True)
         for box, class_id, score in rows:
             number += 1
-            yield {**_annotation(number, image, class_id, box), "score": score}
+            yield {**_annotation(number, image, class_id, box, square), "score": score}
 
 
-def _annotation(number: int, image: int, class_id: int, box: list[float]) -> dict[str, Any]:
+def _annotation(number: int, image: int, class_id: int, box: list[float], square: float) -> dict[str, Any]:
     """A COCO annotation; `number` counts from 1, because pycocotools takes the id 0 for "not matched"."""
     x1, y1, x2, y2 = box
     width, height = x2 - x1, y2 - y1
@@ -258,6 +271,6 @@ def _annotation(number: int, image: int, class_id: int, box: list[float]) -> dic
         "image_id": image,
         "category_id": class_id,
         "bbox": [x1, y1, width, height],
-        "area": width * height,
+        "area": width * height * square,
         "iscrowd": 0,
     }

@@ -20,6 +20,7 @@ from edgegd.cli.explain import explain
 from edgegd.cli.gate import gate
 from edgegd.cli.json_output import json_text
 from edgegd.cli.latency import latency
+from edgegd.cli.operating_point import operating_point
 from edgegd.cli.output_stream import OutputStream
 from edgegd.cli.predict import predict
 from edgegd.cli.prove import prove
@@ -60,6 +61,7 @@ for command in (
     latency,
     prove,
     gate,
+    operating_point,
     baseline,
     descent,
     search,

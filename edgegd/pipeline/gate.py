@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from edgegd.accuracy.gate import AccuracyGate
 from edgegd.atomic_files import write_atomically
 from edgegd.device.answers import by_name, many, number, or_none, problem_of, record, text, whole
 from edgegd.errors import (
@@ -33,7 +34,7 @@ from edgegd.latency.measuring.launch import deliver, run_launch
 from edgegd.latency.measuring.record import Block, Design, Launch
 from edgegd.latency.measuring.recording import DESIGN, load_measurement
 from edgegd.latency.statistics.sequential_test import LARGEST_MARGIN, GateRule
-from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate
 from edgegd.pipeline.gate_request import (
     GateRequest,
     Reference,
@@ -48,6 +49,7 @@ from edgegd.report.latency_table import gates_markdown
 from edgegd.safe_outputs import own_folder, refuse_link
 from edgegd.targets.local import LocalTarget
 from edgegd.targets.registry import find_target
+from edgegd.verdict import Verdict, worst
 from edgegd.verify.static_gate import facts_of, static_facts, static_gate
 
 RESULT, MARKDOWN = "gate.json", "gate.md"
@@ -61,18 +63,20 @@ _ERRORS: Mapping[Verdict, type[EdgegdError]] = {
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """Every gate of a candidate: without timing, and by target; `run` is None where nothing was timed."""
+    """Every gate of a candidate: without timing, by target, of accuracy; `run` is None where nothing was timed."""
 
     candidate: str
     baseline: str
     static: StaticGate | None
     run: GateRun | None
+    accuracy: AccuracyGate | None = None
 
     @property
-    def gates(self) -> tuple[RelativeGate | AbsoluteGate | StaticGate, ...]:
+    def gates(self) -> tuple[RelativeGate | AbsoluteGate | StaticGate | AccuracyGate, ...]:
         """All that have an answer, those with a time first."""
         timed = (*self.run.relative, *self.run.absolute) if self.run else ()
-        return (*timed, *((self.static,) if self.static else ()))
+        static = (self.static,) if self.static else ()
+        return (*timed, *static, *((self.accuracy,) if self.accuracy else ()))
 
     @property
     def verdict(self) -> Verdict:
@@ -110,6 +114,7 @@ class GateOutcome:
             "baseline": self.baseline,
             **{key: timed[key] for key in ("relative", "absolute", "errors")},
             "static": self.static.to_json() if self.static else None,
+            "accuracy": self.accuracy.to_json() if self.accuracy else None,
         }
 
 
@@ -133,7 +138,7 @@ def gate(
     outcome = GateOutcome(name, request.baseline, _without_time(against, file) if request.static else None, None)
     own_folder(folder)
     if not targets:
-        _store(folder, outcome, None, {})
+        store_outcome(folder, outcome, None, {})
         return outcome
     with ExitStack() as stack:
         found = [stack.enter_context(closing(find_target(name))) for name in dict.fromkeys(targets)]
@@ -143,7 +148,7 @@ def gate(
     if len(found) == 1 and run.errors:
         raise next(iter(run.errors.values()))
     outcome = GateOutcome(name, request.baseline, outcome.static, run)
-    _store(folder, outcome, asked, calibrations)
+    store_outcome(folder, outcome, asked, calibrations)
     if against.baseline is not None:
         remember(against.baseline, run)
     return outcome
@@ -252,7 +257,10 @@ def _peak_bytes(models: Mapping[str, Path]) -> dict[str, int]:
     return {name: worker["peak_bytes"] for name, worker in launch.workers.items()}
 
 
-def _store(folder: Path, outcome: GateOutcome, asked: Question | None, calibrations: Mapping[str, Calibration]) -> None:
+def store_outcome(
+    folder: Path, outcome: GateOutcome, asked: Question | None, calibrations: Mapping[str, Calibration]
+) -> None:
+    """Writes the answers into their folder; `asked` is None where nothing was timed."""
     measurements = outcome.run.measurements if outcome.run else {}
     stored = {
         "schema": SCHEMA,

@@ -230,7 +230,7 @@ class LatencySection:
 
 @dataclass(frozen=True)
 class GateSection:
-    """`gate`: when a candidate counts as slower than its baseline. Threads and spinning are those of `latency`."""
+    """`gate`: when a candidate counts as slower, or less accurate. Threads and spinning are those of `latency`."""
 
     baseline: str = option("", "name of a baseline (`edgegd baseline set`); empty: `edgegd gate --baseline` says it")
     margin: float = option(0.03, "how much slower a candidate may be and still pass", minimum=0, maximum=100)
@@ -255,6 +255,9 @@ class GateSection:
     )
     limit_quantile: float = option(
         0.95, "of the single inferences, which must stay below limit_ms", minimum=0.5, maximum=0.999
+    )
+    accuracy_margin: float = option(
+        0.5, "points of mAP50-95 that a candidate may lose and still pass an accuracy gate", minimum=0, maximum=100
     )
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from edgegd.accuracy.gate import AccuracyGate
 from edgegd.atomic_files import write_atomically
 from edgegd.foreign_text import one_line, printable
-from edgegd.latency.statistics.verdict import StaticGate, Verdict
+from edgegd.latency.statistics.verdict import StaticGate
 from edgegd.report.device import codes_sentence
 from edgegd.report.latency_table import Gate, describe, gates_table
+from edgegd.verdict import Verdict
 
 _ELEMENTS = {Verdict.REGRESSED: "failure", Verdict.INCONCLUSIVE: "failure", Verdict.INVALID: "error"}
 
@@ -30,10 +32,8 @@ def junit_xml(gates: Sequence[Gate], suite: str = "edgegd gate") -> bytes:
     """
     cases = []
     for gate in gates:
-        without_timing = isinstance(gate, StaticGate)
-        case = ElementTree.Element(
-            "testcase", classname=f"edgegd.{'static' if without_timing else 'latency'}", name=one_line(describe(gate))
-        )
+        kind = {StaticGate: "static", AccuracyGate: "accuracy"}.get(type(gate), "latency")
+        case = ElementTree.Element("testcase", classname=f"edgegd.{kind}", name=one_line(describe(gate)))
         text = printable(gates_table([gate]))
         if gate.verdict is Verdict.PASS:
             ElementTree.SubElement(case, "system-out").text = text

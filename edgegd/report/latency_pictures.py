@@ -21,8 +21,9 @@ from matplotlib.ticker import MaxNLocator
 from edgegd.atomic_files import replaced_atomically
 from edgegd.foreign_text import one_line, printable
 from edgegd.latency.measuring.record import Block, Measurement
-from edgegd.latency.statistics.verdict import RelativeGate, Verdict
+from edgegd.latency.statistics.verdict import RelativeGate
 from edgegd.report.latency_table import change
+from edgegd.verdict import Verdict
 
 VERDICT_COLORS = {
     Verdict.PASS: "tab:green",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from edgegd.accuracy.gate import AccuracyGate
 from edgegd.foreign_text import cell
 from edgegd.latency.measuring.result import LatencyResult
-from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate, Verdict, worst
+from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, StaticGate
+from edgegd.report.accuracy_gate import HEADERS, method, row
 from edgegd.report.table import table
+from edgegd.verdict import Verdict, worst
 
-Gate = RelativeGate | AbsoluteGate | StaticGate
+Gate = RelativeGate | AbsoluteGate | StaticGate | AccuracyGate
 _RELATIVE = [
     "verdict",
     "target",
@@ -26,7 +29,8 @@ _ABSOLUTE = ["verdict", "target", "model", "quantile", "ms", "limit ms", "sample
 
 
 def gates_table(gates: Sequence[Gate], style: str = "simple") -> str:
-    """The gates as tables, a line each, and below them why a gate did not pass; `style` is one of tabulate's.
+    """The gates as tables, a line each, and below them why a gate did not pass, or what an accuracy gate rests on;
+    `style` is one of tabulate's.
 
     A change of latency is in per cent of the reference's, with its one-sided bounds in brackets; `detectable` is the
     smallest that the gate flags with 95 % probability. Of a gate without timing only the facts that failed are shown,
@@ -40,17 +44,19 @@ def gates_table(gates: Sequence[Gate], style: str = "simple") -> str:
     if absolute:
         parts.append(table([_absolute_row(gate) for gate in absolute], _ABSOLUTE, style))
     parts += [_static_part(gate, style) for gate in gates if isinstance(gate, StaticGate)]
+    if accuracy := [gate for gate in gates if isinstance(gate, AccuracyGate)]:
+        parts.append(table([row(gate) for gate in accuracy], HEADERS, style))
     reasons = [
         cell(f"- {gate.verdict.value}: {describe(gate)}: {gate.reason}", style)
         for gate in gates
-        if not isinstance(gate, StaticGate) and gate.verdict is not Verdict.PASS
+        if isinstance(gate, AccuracyGate) or (not isinstance(gate, StaticGate) and gate.verdict is not Verdict.PASS)
     ]
     if reasons:
         parts.append("\n".join(reasons))
     return "\n\n".join(parts)
 
 
-def gates_markdown(gates: Sequence[Gate], title: str = "Latency gate") -> str:
+def gates_markdown(gates: Sequence[Gate]) -> str:
     """The same for a pull request: a heading with the verdict of all gates together, then the tables.
 
     Raises ValueError where there is no gate.
@@ -58,6 +64,7 @@ def gates_markdown(gates: Sequence[Gate], title: str = "Latency gate") -> str:
     if not gates:
         raise ValueError("no gate to show")
     overall = worst([gate.verdict for gate in gates])
+    title = "Accuracy gate" if all(isinstance(gate, AccuracyGate) for gate in gates) else "Latency gate"
     lines = [f"## {title}: {overall.value}", "", gates_table(gates, "github"), ""]
     if any(isinstance(gate, RelativeGate) for gate in gates):
         alphas = " / ".join(sorted({f"{gate.alpha:g}" for gate in gates if isinstance(gate, RelativeGate)}))
@@ -67,6 +74,7 @@ def gates_markdown(gates: Sequence[Gate], title: str = "Latency gate") -> str:
             "more. *detectable*: flagged with 95 % probability on this device.",
             "",
         ]
+    lines += [line for gate in gates if isinstance(gate, AccuracyGate) for line in (method(gate), "")]
     return "\n".join(lines)
 
 
@@ -76,6 +84,8 @@ def describe(gate: Gate) -> str:
         return f"{gate.model} against {gate.reference} on {gate.target}"
     if isinstance(gate, AbsoluteGate):
         return f"{gate.model} {_quantile(gate)} under {gate.limit_ms:g} ms on {gate.target}"
+    if isinstance(gate, AccuracyGate):
+        return f"mAP50-95 of {gate.model} against {gate.reference}"
     return f"{gate.model} against {gate.reference} without timing"
 
 

@@ -19,6 +19,7 @@ from edgegd.errors import OutputContractError
 from edgegd.runtime.contract import INPUT_NAME, OUTPUT_NAME, ModelContract
 from edgegd.runtime.decode import decode_end2end, decode_queries, decode_raw
 from edgegd.runtime.letterbox import LetterboxGeometry, PixelInput, preprocess
+from edgegd.runtime.recommended import conf_of
 from edgegd.runtime.session import read_contract
 from edgegd.runtime.tuned import open_session, read_tuned, setting_of
 
@@ -127,7 +128,8 @@ def warn_of_saturation(path: str | Path, contract: ModelContract) -> None:
 class Detector:
     """An edgegd ONNX model, portable or edge, in onnxruntime, called with one image at a time, from one thread.
 
-    `conf`, `iou`, `max_det`, `multi_label` and `clip` are those of `detections_from_output`. `threads` is a number, a
+    `conf`, `iou`, `max_det`, `multi_label` and `clip` are those of `detections_from_output`; `conf` "recommended" is
+    the threshold that the file carries (`runtime/recommended.py`). `threads` is a number, a
     ThreadSetting, or "tuned": what `edgegd latency tune` found best for latency on this machine (`runtime/tuned.py`);
     where it names cores, the calling thread is bound to them too, for good. `spinning` None lets several threads spin
     while an inference runs, without which they gain little; between inferences none ever does. `session` is one of this
@@ -138,14 +140,15 @@ class Detector:
     Raises (on construction):
         OnnxUnreadableError, MetadataError, OutputContractError: see `load_model`.
         TuningError: there are no tuned threads for this machine, or it has not their cores.
-        ValueError: `threads` is none of these, or `spinning` is given beside a setting.
+        MetadataError: also, the file recommends no threshold.
+        ValueError: `threads` or `conf` is none of these, or `spinning` is given beside a setting.
     """
 
     def __init__(
         self,
         path: str | Path,
         *,
-        conf: float = 0.25,
+        conf: float | str = 0.25,
         iou: float = 0.7,
         max_det: int = 300,
         threads: int | str | ThreadSetting = 1,
@@ -160,7 +163,8 @@ class Detector:
         if session is None:
             warn_of_saturation(path, self.contract)
             bind(self.threads.cores)
-        self.conf, self.iou, self.max_det, self.multi_label, self.clip = conf, iou, max_det, multi_label, clip
+        self.conf = conf_of(conf, self.session, path)
+        self.iou, self.max_det, self.multi_label, self.clip = iou, max_det, multi_label, clip
         takes_pixels = self.contract.preprocessing.takes_pixels
         self._pixels = PixelInput(self.contract.preprocessing) if takes_pixels else None
 

@@ -14,7 +14,8 @@ from typing import Any
 from edgegd.device.fingerprint import fingerprint
 from edgegd.export.load_onnx import load_onnx
 from edgegd.latency.baseline.baseline import Baseline
-from edgegd.latency.statistics.verdict import StaticFinding, StaticGate, Verdict
+from edgegd.latency.statistics.verdict import StaticFinding, StaticGate
+from edgegd.verdict import Verdict
 from edgegd.verify.optimized_graph import FLOAT_CONVOLUTIONS, INTEGER_CONVOLUTIONS, element_types, load_with_graph
 
 BYTES_GROWTH = 0.02  # of the file: names and metadata may differ, weights of another type may not

@@ -27,7 +27,7 @@ Command = Callable[..., Any]
         ("run", "{recipe}", "--run-dir", "{run}"),
         ("explain", "{run}"),
         ("predict", "{run}/qat.onnx", "{image}"),
-        *((stage, "{run}") for stage in STAGES if stage not in ("data", "activation", "adapt", "search")),
+        *((stage, "{run}") for stage in STAGES if stage not in ("data", "activation", "adapt", "control", "search")),
     ],
     ids=lambda arguments: " ".join(arguments[:2]),
 )

@@ -13,7 +13,8 @@ from scipy import stats
 
 from edgegd.latency.gate.absolute import absolute_gate, bounds_ms, least_inferences, samples_ms
 from edgegd.latency.measuring.record import Block, Design, Launch, Measurement, ModelFile
-from edgegd.latency.statistics.verdict import AbsoluteGate, Verdict
+from edgegd.latency.statistics.verdict import AbsoluteGate
+from edgegd.verdict import Verdict
 
 Samples = NDArray[np.float64]
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from edgegd.latency.gate.calibration import Calibration, detectable, pass_probability
 from edgegd.latency.gate.relative import GateRule, adjust, holm, refusal, relative_gate
 from edgegd.latency.measuring.record import Measurement
-from edgegd.latency.statistics.verdict import Look, RelativeGate, Verdict
+from edgegd.latency.statistics.verdict import Look, RelativeGate
+from edgegd.verdict import Verdict
 
 RULE = GateRule()
 SLOW = np.log1p(0.05) + np.linspace(-0.002, 0.002, 8)

@@ -10,7 +10,8 @@ import pytest
 from edgegd.latency.gate.relative import adjust
 from edgegd.latency.statistics import sequential_test as looks
 from edgegd.latency.statistics.sequential_test import GateRule, decide, outcomes
-from edgegd.latency.statistics.verdict import RelativeGate, Verdict
+from edgegd.latency.statistics.verdict import RelativeGate
+from edgegd.verdict import Verdict
 
 DRAWS = 5000
 SLOWDOWNS = (-0.05, 0.0, 0.02, 0.03, 0.04, 0.05, 0.10)

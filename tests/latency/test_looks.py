@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgegd.latency.statistics.sequential_test import Decision, GateRule, decide, outcomes
-from edgegd.latency.statistics.verdict import Verdict
+from edgegd.verdict import Verdict
 
 RULE = GateRule()
 CODES = {Verdict.REGRESSED: 1, Verdict.PASS: -1, Verdict.INCONCLUSIVE: 0}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from edgegd.latency.measuring.record import Block, Design, Measurement, ModelFile
-from edgegd.latency.statistics.verdict import AbsoluteGate, Look, RelativeGate, StaticFinding, StaticGate, Verdict
+from edgegd.latency.statistics.verdict import AbsoluteGate, Look, RelativeGate, StaticFinding, StaticGate
 from edgegd.report.latency_table import Gate
+from edgegd.verdict import Verdict
 
 LOOKS = (Look(8, 0.004, 0.2, 0.03), Look(15, 0.006, 0.00012, 0.93))
 

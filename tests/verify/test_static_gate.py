@@ -12,7 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgegd.latency.baseline.baseline import Baseline
-from edgegd.latency.statistics.verdict import StaticGate, Verdict
+from edgegd.latency.statistics.verdict import StaticGate
+from edgegd.verdict import Verdict
 from edgegd.verify.optimized_graph import element_types, load_with_graph
 from edgegd.verify.static_gate import facts_of, static_facts, static_gate
 

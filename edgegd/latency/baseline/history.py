@@ -19,9 +19,9 @@ from edgegd.device.answers import HOUR_NS, number, or_none, problem_of
 from edgegd.errors import BaselineDamagedError, NoSpaceError
 from edgegd.json_files import JsonProblem, load_json, read_lines
 from edgegd.latency.baseline.baseline import Baseline
-from edgegd.latency.statistics.verdict import Verdict
 from edgegd.limits import JSON_BYTES
 from edgegd.safe_outputs import open_descriptor, require_appendable
+from edgegd.verdict import Verdict
 
 HISTORY = "history.jsonl"
 _MS = or_none(number(1e-6, HOUR_NS / 1e6))

@@ -28,7 +28,8 @@ from scipy import stats
 from edgegd.latency.measuring.record import Measurement
 from edgegd.latency.measuring.validity import unsound
 from edgegd.latency.statistics.sequential_test import GateRule
-from edgegd.latency.statistics.verdict import AbsoluteGate, Verdict
+from edgegd.latency.statistics.verdict import AbsoluteGate
+from edgegd.verdict import Verdict
 
 
 def absolute_gate(

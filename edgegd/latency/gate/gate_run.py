@@ -17,8 +17,9 @@ from edgegd.latency.measuring.parallel import on_each
 from edgegd.latency.measuring.record import Design, Measurement
 from edgegd.latency.measuring.validity import unsound
 from edgegd.latency.statistics.sequential_test import GateRule
-from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate, Verdict, worst
+from edgegd.latency.statistics.verdict import AbsoluteGate, RelativeGate
 from edgegd.targets.base import Target, require_real
+from edgegd.verdict import Verdict, worst
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 

@@ -12,7 +12,8 @@ from edgegd.latency.gate.calibration import Calibration, detectable, pass_probab
 from edgegd.latency.measuring.record import Measurement
 from edgegd.latency.measuring.validity import unsound
 from edgegd.latency.statistics.sequential_test import Decision, GateRule, decide, slowdown
-from edgegd.latency.statistics.verdict import RelativeGate, Verdict
+from edgegd.latency.statistics.verdict import RelativeGate
+from edgegd.verdict import Verdict
 
 OTHER_CPU = 0.1  # cores that others take: worth a word to who asks why nothing could be decided
 

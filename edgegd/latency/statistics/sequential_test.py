@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgegd.latency.statistics.signed_rank import hodges_lehmann, lower_bound, p_faster, p_slower, upper_bound
-from edgegd.latency.statistics.verdict import Look, Verdict
+from edgegd.latency.statistics.verdict import Look
+from edgegd.verdict import Verdict
 
 LARGEST_MARGIN = 100  # a hundred times slower, as in a recipe
 

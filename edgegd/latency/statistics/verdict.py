@@ -1,19 +1,11 @@
-"""What a gate answers: one of four verdicts, and everything that the answer rests on."""
+"""What a gate of latency answers: a verdict, and everything that the answer rests on."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from enum import Enum
 from typing import Any
 
-
-class Verdict(str, Enum):
-    """PASS and REGRESSED are claims with a known error rate; INCONCLUSIVE says the data bear neither out."""
-
-    PASS = "PASS"
-    REGRESSED = "REGRESSED"
-    INCONCLUSIVE = "INCONCLUSIVE"
-    INVALID = "INVALID"
+from edgegd.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -106,9 +98,3 @@ class StaticGate:
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dict of every field."""
         return asdict(self) | {"verdict": self.verdict.value}
-
-
-def worst(verdicts: list[Verdict]) -> Verdict:
-    """The verdict of several: REGRESSED if any is, else INVALID, else INCONCLUSIVE, else PASS."""
-    order = (Verdict.REGRESSED, Verdict.INVALID, Verdict.INCONCLUSIVE, Verdict.PASS)
-    return next(verdict for verdict in order if verdict in verdicts)

@@ -6,7 +6,9 @@ import dataclasses
 
 from edgegd.accuracy.bootstrap import compare
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
-from edgegd.pipeline.artifacts import ACCURACY, CONTROL_GRAPH, DATA, PORTABLE, Artifact
+from edgegd.accuracy.ground_truth import GroundTruth
+from edgegd.pipeline.artifacts import ACCURACY, CONTROL_GRAPH, DATA, DETECTIONS, PORTABLE, Artifact
+from edgegd.pipeline.measured import store_measured
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Stage
 from edgegd.pipeline.stored import measured_truth
@@ -23,22 +25,25 @@ def run_accuracy(folder: RunFolder, progress: Progress) -> None:
     """mAP of the files in onnxruntime's exact sessions (edgegd.verify.exact_session) on the images that report.
 
     accuracy.json holds for each file what AccuracyResult.to_dict says and its `intervals`, and the `differences` of the
-    files and `bootstrap` as edgegd.accuracy.bootstrap's Comparison.to_dict says.
+    files and `bootstrap` as edgegd.accuracy.bootstrap's Comparison.to_dict says. detections.safetensors holds what all
+    of it is made from (edgegd.pipeline.measured).
     """
-    results = measured_variants(folder, progress)
+    truth = measured_truth(folder)
+    results = measured_variants(folder, truth, progress)
     progress.update(0, 1, "intervals of mAP")
     pairs = (*_DIFFERENCES, *(_OF_CONTROL if "control" in results else ()))
     compared = compare({variant: result.matches for variant, result in results.items()}, pairs).to_dict()
     intervals = compared.pop("intervals")
     of_files = {variant: result.to_dict() | {"intervals": intervals[variant]} for variant, result in results.items()}
     proof = dataclasses.asdict(proof_here(folder.recipe.target.profile))
+    store_measured(folder, truth, results)
     folder.write_json(ACCURACY, of_files | compared | {"proof": proof})
 
 
-def measured_variants(folder: RunFolder, progress: Progress) -> dict[str, AccuracyResult]:
+def measured_variants(folder: RunFolder, truth: GroundTruth, progress: Progress) -> dict[str, AccuracyResult]:
     """mAP of fp32.onnx, ptq.onnx, qat.onnx and, where there is one, control.onnx by variant, with what intervals and
     differences are made from."""
-    settings, truth = folder.recipe.accuracy, measured_truth(folder)
+    settings = folder.recipe.accuracy
 
     def measured(variant: str, name: Artifact) -> AccuracyResult:
         path = folder.require(name)
@@ -64,7 +69,7 @@ STAGE = Stage(
     "accuracy",
     "mAP in onnxruntime",
     (DATA, *PORTABLE.values()),
-    (ACCURACY,),
+    (ACCURACY, DETECTIONS),
     ("accuracy",),
     run_accuracy,
     reads_also=_control,

@@ -148,10 +148,11 @@ def _evaluate(folder: RunFolder, name: str, contract: ModelContract, progress: P
 
 @lru_cache(maxsize=1)  # several runtimes are measured in one run of the command, under the folder's lock
 def _our_results(folder: RunFolder) -> dict[str, AccuracyResult]:
-    """FP32, PTQ and QAT as stage `accuracy` measures them, whose matches are not stored."""
+    """FP32, PTQ and QAT as stage `accuracy` measures them; what it stored may be of earlier files."""
     from edgegd.pipeline.stages.accuracy import measured_variants
+    from edgegd.pipeline.stored import measured_truth
 
-    return measured_variants(folder, Silent())
+    return measured_variants(folder, measured_truth(folder), Silent())
 
 
 def _stage(name: str) -> Stage:

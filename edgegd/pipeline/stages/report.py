@@ -25,6 +25,7 @@ from edgegd.pipeline.artifacts import (
     as_made,
 )
 from edgegd.pipeline.beside_latency import stored_beside
+from edgegd.pipeline.operating_point import stored_operating_point
 from edgegd.pipeline.report_page import analysis_files, shown
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, sources_hash
@@ -68,6 +69,7 @@ def _write_report(folder: RunFolder) -> None:
     if folder.artifact(PASSES).exists():
         with as_made(folder, PASSES):
             stages["passes"] = folder.read_json(PASSES)["qat"]
+    stages["operating_point"] = stored_operating_point(folder)
     if _swap_reads(folder):
         stages["swap"] = {
             "choice": folder.read_json(ACTIVATION),
@@ -98,6 +100,7 @@ def _report_sources(folder: RunFolder) -> Any:
         "profiles": verified_profiles(folder),
         "devices": {artifact: sha256_of(folder.artifact(artifact)) for artifact in proofs(folder)},
         "beside": stored_beside(folder),
+        "operating_point": stored_operating_point(folder),
         "target": folder.target.to_json(),
         "tunings": {name: sha256_of(folder.artifact(name)) for name in tunings(folder)},
         "also": {name: sha256_of(folder.artifact(name)) for name in (*_there(folder), *analysis_files(folder))},

@@ -20,6 +20,7 @@ from edgegd.report.sections import (
     devices,
     latency,
     machine,
+    operating_point,
     parity,
     passes,
     proof,
@@ -32,6 +33,7 @@ from edgegd.report.sections import (
 SECTIONS = (
     ship,
     classes,
+    operating_point,
     latency,
     devices,
     beside,
