@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import click
 
+from edgegd.cli.compare import compare
+from edgegd.cli.lr_range import lr_range
+
 
 @click.group()
 def descent() -> None:
     """Look into a run's gradient descent: what it did, why, and what to change."""
 
 
-COMMANDS: tuple[click.Command, ...] = ()
+COMMANDS: tuple[click.Command, ...] = (lr_range, compare)
 for command in COMMANDS:
     descent.add_command(command)

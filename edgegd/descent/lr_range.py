@@ -6,6 +6,9 @@ epoch), and without the differences between batches, which are larger than what 
 
 One group learns, the others are frozen: with the others at the recipe's rates, a curve would show their gain and their
 damage as well, at the lowest rates too. So a curve says nothing of how the groups act together.
+
+Where to look is found first, by rates that rise from far below any use, two a decade, until the loss diverges; the test
+proper takes the decades below that.
 """
 
 from __future__ import annotations
@@ -28,6 +31,10 @@ from edgegd.recipe.training import TrainSection
 GROUPS = ("weights", "biases", "scales", "zero_points")
 DIVERGED = 0.5
 """A test ends where the loss has risen by this share of the loss at the start."""
+SEARCHED = (1e-7, 1e3)
+DECADES, PER_DECADE = 3.5, 6
+STEPS = max(math.ceil(DECADES * PER_DECADE), 2 * round(math.log10(SEARCHED[1] / SEARCHED[0]))) + 1
+"""The most steps of a curve; it needs one batch more."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,14 @@ def rates_between(low: float, high: float, per_decade: int) -> tuple[float, ...]
     """Rates that rise by one factor, `per_decade` of them in a decade, from `low` to at least `high`."""
     count = math.ceil(round(math.log10(high / low) * per_decade, 9))
     return tuple(low * 10 ** (number / per_decade) for number in range(count + 1))
+
+
+def rates_to_test(search: Curve) -> tuple[float, ...]:
+    """The rates of a group's test: up to where a curve over `SEARCHED` diverged, or to its end."""
+    highest = search.rates[-1] if search.rates else SEARCHED[0]
+    if search.end == "not finite":
+        highest *= 10**0.5  # the curve ends with the last loss that was finite
+    return rates_between(highest / 10**DECADES, highest, PER_DECADE)
 
 
 def batches_in_order(batches: EpochBatches, count: int) -> Iterator[dict[str, Any]]:

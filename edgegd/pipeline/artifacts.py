@@ -58,6 +58,10 @@ ACCURACY = Artifact("accuracy.json", "accuracy")
 LATENCY = Artifact("latency.json", "latency")
 REPORT = Artifact("report.json", "report")
 REPORT_TEXT = Artifact("report.md", "report")
+LR_RANGE = Artifact("descent-lr-range.json", "descent lr-range")
+LR_RANGE_PICTURE = Artifact("descent-lr-range.svg", "descent lr-range")
+COMPARE = Artifact("descent-compare.json", "descent compare")
+COMPARE_PICTURE = Artifact("descent-compare.svg", "descent compare")
 
 
 def of_target(kind: str, target: str, stage: str) -> Artifact:

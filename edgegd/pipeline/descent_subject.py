@@ -57,7 +57,9 @@ class DescentSubject:
         """The images on which epochs are compared, as they are, in batches of the recipe's size."""
         dataset = stored_dataset(self.folder)
         chosen = replace(dataset, train_images=dataset.selection_images, unlabelled_images=())
-        plain = replace(self.settings, mosaic=0.0, fliplr=0.0, scale=0.0, translate=0.0, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0)
+        plain = replace(
+            self.settings, mosaic=0.0, fliplr=0.0, scale=0.0, translate=0.0, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0
+        )
         return self._batches(chosen, plain, "held-out", unlabelled=False)
 
     def _batches(self, dataset: Dataset, settings: TrainSection, name: str, *, unlabelled: bool) -> TrainingBatches:

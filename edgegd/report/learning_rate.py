@@ -1,0 +1,173 @@
+"""Which learning rate a range test speaks for, and why.
+
+The curves of all seeds are smoothed together over the logarithm of the rate (a Gaussian kernel, Nadaraya 1964); the
+errors are those of the kernel's mean. Read from the smoothed curve: the `valley` (where the loss was lowest), the
+`steepest` place before it (where it fell fastest per decade), and the `divergence` (from where on it stays above its
+start by more than its error).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH = 0.15
+"""Of the kernel, in decades."""
+SURE = 2.0
+"""A gain or a loss counts from so many standard errors on."""
+BELOW_DIVERGENCE = 10.0
+"""Where no rate gained anything, the suggestion is the rate of the divergence over this."""
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """A group's curve over all seeds: change of the loss, and its standard error, at each rate."""
+
+    rates: tuple[float, ...]
+    changes: tuple[float, ...]
+    errors: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A rate and the reason for it in a sentence; None where the curves speak for none. `rule` is `valley`, `steepest`,
+    `below divergence` or `none`; the three places are None where the curve has none."""
+
+    rate: float | None
+    rule: str
+    reason: str
+    steepest: float | None
+    valley: float | None
+    divergence: float | None
+    gain: float
+    error: float
+
+
+def smoothed(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Smoothed:
+    """From (rates, changes) of each seed; ValueError without a value that is finite."""
+    points = [(r, c) for rates, changes in curves for r, c in zip(rates, changes, strict=True) if math.isfinite(c)]
+    if not points:
+        raise ValueError("curves without a value")
+    values = np.array(points, dtype=np.float64)
+    places, changes = np.log10(values[:, 0]), values[:, 1]
+    grid = np.unique(values[:, 0])
+    means, errors = [], []
+    for place in np.log10(grid):
+        weights = np.exp(-0.5 * ((places - place) / WIDTH) ** 2)
+        weights /= weights.sum()
+        mean = float(weights @ changes)
+        count = 1 / float(weights @ weights)  # as many values as would give the mean this error, weighing alike
+        spread = float(weights @ (changes - mean) ** 2) * count / max(count - 1, 1e-9)
+        means.append(mean)
+        errors.append(math.sqrt(spread / count))
+    return Smoothed(tuple(map(float, grid)), tuple(means), tuple(errors))
+
+
+def suggest(curve: Smoothed, ends: Sequence[str]) -> Suggestion:
+    """The suggestion of one group's curve; `ends` say why the seeds' curves ended (edgegd.descent.lr_range.Curve)."""
+    changes, errors = np.array(curve.changes), np.array(curve.errors)
+    lowest = int(changes.argmin())
+    gain, error = -float(changes[lowest]), float(errors[lowest])
+    divergence = _divergence(curve, changes, errors, ends)
+    steepest, valley = None, None
+    if gain > SURE * error and gain > 0:
+        valley = curve.rates[lowest]
+        steepest = _steepest(curve, changes, lowest)
+    return _chosen(curve, steepest, valley, divergence, gain, error)
+
+
+def _divergence(curve: Smoothed, changes: Numbers, errors: Numbers, ends: Sequence[str]) -> float | None:
+    above = changes > SURE * errors
+    if not above.size or not above[-1]:
+        return curve.rates[-1] if any(ends) else None
+    below = np.flatnonzero(~above)
+    return curve.rates[int(below[-1]) + 1] if below.size else curve.rates[0]
+
+
+def _steepest(curve: Smoothed, changes: Numbers, lowest: int) -> float:
+    if lowest == 0:
+        return curve.rates[0]
+    slopes = np.diff(changes[: lowest + 1]) / np.diff(np.log10(np.array(curve.rates[: lowest + 1])))
+    at = int(slopes.argmin())
+    return float(math.sqrt(curve.rates[at] * curve.rates[at + 1]))
+
+
+def _chosen(
+    curve: Smoothed,
+    steepest: float | None,
+    valley: float | None,
+    divergence: float | None,
+    gain: float,
+    error: float,
+) -> Suggestion:
+    measured = f"the loss fell by {gain:.3g} +- {error:.2g}"
+    if valley is not None and steepest is not None:
+        rate, rule = valley, "valley"
+        reason = f"the lowest place of the curve: {measured} there; it fell fastest at {steepest:.2g}"
+        reason += f", and diverges from {divergence:.2g} on" if divergence else ""
+    elif divergence is not None:
+        rate, rule = divergence / BELOW_DIVERGENCE, "below divergence"
+        reason = (
+            f"no rate lowered the loss by more than {SURE:g} standard errors; this is {BELOW_DIVERGENCE:g} times below "
+            f"{divergence:.2g}, from where on it rises"
+        )
+    else:
+        reason = f"from {curve.rates[0]:.2g} to {curve.rates[-1]:.2g} the loss changed by no more than its noise"
+        return Suggestion(None, "none", reason, None, None, None, gain, error)
+    return Suggestion(rate, rule, reason, steepest, valley, divergence, gain, error)
+
+
+def keys_of(suggestions: dict[str, Suggestion]) -> dict[str, float]:
+    """Recipe keys and the rates suggested for them. Scales and zero points share a key: the lower rate counts."""
+    found = {
+        "train.lr0": suggestions.get("weights"),
+        "train.bias_lr": suggestions.get("biases"),
+    }
+    keys = {key: one.rate for key, one in found.items() if one and one.rate}
+    ranges = [suggestions[group].rate for group in ("scales", "zero_points") if group in suggestions]
+    known = [rate for rate in ranges if rate]
+    return keys | ({"train.range_lr": min(known)} if known else {})
+
+
+def sentence(suggestions: dict[str, Suggestion], recipe: dict[str, float]) -> str:
+    """What the curves support: the weights' suggestion beside the recipe's rate, and what is known of the others."""
+    parts = []
+    for group, one in suggestions.items():
+        title = group.replace("_", " ")
+        if one.rate is None:
+            parts.append(f"For {title} no rate is suggested: {one.reason}.")
+        else:
+            times = one.rate / recipe[group] if recipe[group] else math.inf
+            beside = f"{times:.2g} times the recipe's" if math.isfinite(times) else "the recipe has 0"
+            parts.append(f"For {title} {one.rate:.2g} is suggested ({beside}): {one.reason}.")
+    return " ".join(parts)
+
+
+def rows(suggestions: dict[str, Any], recipe: dict[str, float]) -> list[list[str]]:
+    """A line per group for a table: the recipe's rate, the suggestion and its rule, and the places of the curve."""
+    return [
+        [
+            group.replace("_", " "),
+            _shown(recipe[group]),
+            _shown(one["rate"]),
+            one["rule"],
+            _shown(one["steepest"]),
+            _shown(one["valley"]),
+            _shown(one["divergence"]),
+            f"{one['gain']:+.3f} +- {one['error']:.3f}",
+        ]
+        for group, one in suggestions.items()
+    ]
+
+
+HEADERS = ["group", "recipe's rate", "suggested", "by", "steepest", "valley", "diverges from", "lowest: loss fell by"]
+
+
+def _shown(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.2g}"
