@@ -2,25 +2,27 @@
 
     python benchmarks/lr_range.py --bccd-weights MY.pt --bccd-data MY/bccd [--streets-data DIR] [--imgsz 160]
 
-Each set: the command's own test on the weights, with three seeds, and trainings of the recipe at seven rates (half
-decades around the recipe's), with three seeds each. Trainings are short (--epochs) and judged by the loss, and the mAP,
-of the images on which epochs are compared. What is in benchmarks/results/lr_range.json is not measured again.
+Each set: the command's own test on the weights, with three seeds, and short trainings of the recipe at seven rates,
+half decades apart, with up to three seeds. They are judged by the loss of the images on which epochs are compared: mAP
+differs by less than its noise there. What is in benchmarks/results/lr_range.json is not measured again; seeds are
+measured one after the other, so that a benchmark that is stopped has whole grids.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("YOLO_VERBOSE", "false")
 
 import torch
+from lr_range_table import HEADERS, rows
 from result_file import ResultFile
 
 from edgegd.cli.progress import TerminalProgress
@@ -29,9 +31,11 @@ from edgegd.descent.held_out import mean_loss
 from edgegd.descent.listener import Functions
 from edgegd.descent.taken_back import taken_back
 from edgegd.pipeline.descent_subject import DescentSubject, opened_subject
+from edgegd.pipeline.lr_range import lr_range
 from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.recipe.load import load_recipe
+from edgegd.report.table import table
 
 SEEDS = (0, 1, 2)
 FAST = ("quant.calibration_images=32", "quant.refine=none")
@@ -49,9 +53,8 @@ class Case:
 CASES = {"streets": Case("streets/yolo26n", 2), "bccd": Case("bccd/yolo26n", 3)}
 
 
-@contextmanager
-def subject_of(name: str, arguments: argparse.Namespace) -> Iterator[DescentSubject]:
-    """The calibrated model of a set, made where it is not there yet."""
+def folder_of(name: str, arguments: argparse.Namespace) -> RunFolder:
+    """A run folder of a set with its calibrated model, made where it is not there yet."""
     overrides = [f"model.imgsz={arguments.imgsz}", *FAST]
     if name == "bccd":
         overrides += [f"model.weights={arguments.bccd_weights}", f"data.path={arguments.bccd_data}"]
@@ -61,39 +64,55 @@ def subject_of(name: str, arguments: argparse.Namespace) -> Iterator[DescentSubj
     folder = RunFolder.create(arguments.work / f"{name}-{arguments.imgsz}", load_recipe(recipe, overrides), recipe)
     with TerminalProgress() as progress:
         run_stages(folder, ["data", "float", "ptq"], progress)
-    with opened_subject(folder) as subject:
-        yield subject
+    return folder
 
 
 def short_training(subject: DescentSubject, rate: float, seed: int, epochs: int) -> dict[str, Any]:
-    """The recipe's training at one rate: loss of the held-out images before it and after it, and mAP after it."""
+    """The recipe's training at one rate: the held-out loss of its averaged model, per image."""
     settings = replace(subject.settings, lr0=rate, seed=seed, epochs=epochs)
-    student, held_out = subject.student, subject.held_out_batches()
-    losses: list[float] = []
-    maps: list[float] = []
+    held_out = subject.held_out_batches()
+    losses = iter([0.0] * epochs)  # before the first epoch, and after every one but the last
+    found: list[float] = []
 
     def evaluate() -> float:
-        if not losses or len(losses) == epochs:
-            losses.append(mean_loss(student, held_out, subject.settings, subject.distiller))
-            if len(losses) > 1:
-                maps.append(subject.map50_95())
-        else:
-            losses.append(0.0)  # epochs in between are not asked for
+        if next(losses, None) is None:
+            found.append(mean_loss(subject.student, held_out, subject.settings, subject.distiller))
         return 0.0
 
     start = time.process_time()
-    with taken_back(student):
-        fine_tune(student, subject.training_batches(seed), settings, Functions(evaluate))
-    return {
-        "start": losses[0],
-        "loss": losses[-1],
-        "map50_95": maps[-1],
-        "cpu_s": round(time.process_time() - start, 1),
-    }
+    with taken_back(subject.student):
+        fine_tune(subject.student, subject.training_batches(seed), settings, Functions(evaluate))
+    return {"loss": found[-1], "cpu_s": round(time.process_time() - start, 1)}
+
+
+def measure(name: str, seed: int, results: ResultFile, arguments: argparse.Namespace) -> None:
+    """What is missing of a set: the range test and the loss at the start (with the first seed), trainings of a seed."""
+    case, where = CASES[name], {"set": name, "imgsz": arguments.imgsz}
+    folder = folder_of(name, arguments)
+    if not found_in(results, {"kind": "range", **where}):
+        begun = time.process_time()
+        with TerminalProgress() as progress:
+            tested = lr_range(folder, progress, groups=("weights",), seeds=len(SEEDS))
+        results.add({"kind": "range", **where, **tested, "cpu_s": round(time.process_time() - begun, 1)})
+    with opened_subject(folder) as subject:
+        if not found_in(results, {"kind": "start", **where}):
+            held_out = subject.held_out_batches()
+            loss = mean_loss(subject.student, held_out, subject.settings, subject.distiller)
+            results.add({"kind": "start", **where, "loss": loss, "images": len(held_out.loaded)})
+        for rate in case.rates:
+            key = {"kind": "training", **where, "rate": rate, "seed": seed, "epochs": case.epochs}
+            if not found_in(results, key):
+                results.add(key | short_training(subject, rate, seed, case.epochs))
+                print(key, results.entries[-1]["loss"], file=sys.stderr, flush=True)
+
+
+def found_in(results: ResultFile, key: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries that have all of a key."""
+    return [entry for entry in results.entries if key.items() <= entry.items()]
 
 
 def main() -> None:
-    """Measures what is missing."""
+    """Measures what is missing, a seed after the other, and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
     option("--bccd-weights", default="", help="without it, only streets is measured")
@@ -105,18 +124,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     results = ResultFile("lr_range", arguments.result)
-    for name, case in CASES.items():
-        if name == "bccd" and not arguments.bccd_weights:
-            continue
-        with subject_of(name, arguments) as subject:
-            for seed in SEEDS:
-                for rate in case.rates:
-                    key = {"kind": "training", "set": name, "imgsz": arguments.imgsz, "rate": rate, "seed": seed}
-                    key |= {"epochs": case.epochs}
-                    if not [e for e in results.entries if key.items() <= e.items()]:
-                        found = short_training(subject, rate, seed, case.epochs)
-                        results.add(key | found)
-                        print(key, found, flush=True)
+    for seed in SEEDS:
+        for name in CASES:
+            if name != "bccd" or arguments.bccd_weights:
+                measure(name, seed, results, arguments)
+    print(table(rows(results.entries), HEADERS))
 
 
 if __name__ == "__main__":

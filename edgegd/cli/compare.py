@@ -103,8 +103,8 @@ def compare(
 ) -> None:
     """Train the calibrated model with several optimizers and batches: same start, same images in the same order.
 
-    Weights and biases learn; ranges stay as calibrated. Says which ends lowest by the loss of held-out images, and which
-    cannot be told apart from it. Needs the stage ptq; whatever the run did after it stays as it is. Writes
+    Weights and biases learn; ranges stay as calibrated. Says which ends lowest by the loss of held-out images, and
+    which cannot be told apart from it. Needs the stage ptq; whatever the run did after it stays as it is. Writes
     descent-compare.json and descent-compare.svg into the run folder.
 
     \b

@@ -56,9 +56,11 @@ class Contender:
 
 @dataclass
 class Trace:
-    """One training, seen at its start and at most POINTS times: after so many `images`, in so many `seconds` of training
-    alone, the loss of held-out images was `losses`. `steps` has the length of the step before each of these moments.
-    `diverged` ends it: the loss or a gradient was not finite."""
+    """One training, seen at its start and at most POINTS times.
+
+    After so many `images`, in so many `seconds` of training alone, the loss of held-out images was `losses`; `steps`
+    has the length of the step before each of these moments. `diverged` ends it: a loss or a gradient was not finite.
+    """
 
     seed: int
     images: list[int] = field(default_factory=list)

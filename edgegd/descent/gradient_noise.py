@@ -31,15 +31,15 @@ def gradient_noise(training: Training, batches: Iterable[dict[str, Any]]) -> Gra
     """
     with untouched(training.student):
         training.student.train()
-        size, count, squares, total = 0, 0, 0.0, []
+        size, count, squares = 0, 0, 0.0
+        total: list[torch.Tensor] = []
         for batch in batches:
             size = size or len(batch["img"])
             if len(batch["img"]) != size:
                 continue
             training.accumulated_gradient([batch])
-            gradients = [
-                p.grad.detach() / training.scaler.get_scale() for p in training.parameters if p.grad is not None
-            ]
+            found = [p.grad for p in training.parameters if p.grad is not None]
+            gradients = [gradient.detach() / training.scaler.get_scale() for gradient in found]
             squares += float(_square(gradients))
             total = [a + b for a, b in zip(total, gradients, strict=True)] if total else gradients
             count += 1

@@ -95,7 +95,7 @@ class _Comparison:
             "epochs": self.settings.epochs,
             "seeds": self.seeds,
             "held_out_images": self.judged_images,
-            "start": {"loss": start, "map50_95": start_map, "noise": noise and dataclasses.asdict(noise)},
+            "start": {"loss": start, "map50_95": start_map, "noise": dataclasses.asdict(noise) if noise else None},
             "contenders": contenders,
         }
         return finite(result)  # type: ignore[no-any-return]
@@ -160,7 +160,7 @@ class _Comparison:
         )
         if not trace.diverged:
             noise = self._noise(seed)
-            trace.noise = noise and dataclasses.asdict(noise)
+            trace.noise = dataclasses.asdict(noise) if noise else None
             trace.map50_95 = subject.map50_95()
         return trace
 

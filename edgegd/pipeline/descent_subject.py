@@ -27,6 +27,8 @@ from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.recipe.training import TrainSection
 
+_AUGMENTATIONS = ("mosaic", "fliplr", "scale", "translate", "hsv_h", "hsv_s", "hsv_v")
+
 
 @dataclass(frozen=True)
 class DescentSubject:
@@ -57,9 +59,7 @@ class DescentSubject:
         """The images on which epochs are compared, as they are, in batches of the recipe's size."""
         dataset = stored_dataset(self.folder)
         chosen = replace(dataset, train_images=dataset.selection_images, unlabelled_images=())
-        plain = replace(
-            self.settings, mosaic=0.0, fliplr=0.0, scale=0.0, translate=0.0, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0
-        )
+        plain = replace(self.settings, **dict.fromkeys(_AUGMENTATIONS, 0.0))
         return self._batches(chosen, plain, "held-out", unlabelled=False)
 
     def _batches(self, dataset: Dataset, settings: TrainSection, name: str, *, unlabelled: bool) -> TrainingBatches:

@@ -84,7 +84,8 @@ def suggested_rates(
 def _curves(
     subject: DescentSubject, settings: TrainSection, groups: tuple[str, ...], seeds: int, progress: Progress
 ) -> list[Curve]:
-    tests, curves, total = _Tests(subject, settings, groups), [], seeds * len(groups)
+    tests, total = _Tests(subject, settings, groups), seeds * len(groups)
+    curves: list[Curve] = []
     for number in range(seeds):
         seed = settings.seed + number
         batches = subject.training_batches(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -11,7 +12,7 @@ from matplotlib.text import Text
 
 from edgegd.foreign_text import printable
 
-_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "edgegd"}
+_SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "edgegd"}
 
 
 def svg_bytes(figure: Figure) -> bytes:
