@@ -54,8 +54,9 @@ def shown(number: float) -> str:
     text = f"{number:.1e}"
     if not 1e-6 <= abs(number) < 1e6:
         return text
-    mantissa, _, exponent = text.partition("e")
-    return f"{float(text):.{max(0, 1 - int(exponent))}f}".rstrip("0").rstrip(".") if mantissa else text
+    places = max(0, 1 - int(text.partition("e")[2]))
+    written = f"{float(text):.{places}f}"
+    return written.rstrip("0").rstrip(".") if places else written
 
 
 def _read(path: Path) -> tuple[str, Recipe]:
@@ -70,7 +71,11 @@ def _read(path: Path) -> tuple[str, Recipe]:
 
 def _with_number(text: str, key: str, number: float, path: Path) -> str:
     *sections, leaf = key.split(".")
-    node = compose(text)
+    node: yaml.Node | None
+    try:
+        node = compose(text)
+    except YamlProblem as problem:  # another value was an alias of the one that was changed
+        raise _refused(path, str(problem)) from problem
     for depth, section in enumerate(sections):
         below = _value(node, section)
         if below is None:
@@ -108,7 +113,8 @@ def _added(text: str, node: yaml.Node | None, lines: list[str], path: Path) -> s
     rows = text.splitlines(keepends=True)
     if not rows[last].endswith("\n"):
         rows[last] += "\n"
-    rows.insert(last + 1, "".join(f"{' ' * first.column}{line}\n" for line in lines))
+    end = "\r\n" if rows[last].endswith("\r\n") else "\n"
+    rows.insert(last + 1, "".join(f"{' ' * first.column}{line}{end}" for line in lines))
     return "".join(rows)
 
 

@@ -4,6 +4,11 @@ The curves of all seeds are smoothed together over the logarithm of the rate (a 
 errors are those of the kernel's mean. Read from the smoothed curve: the `valley` (where the loss was lowest), the
 `steepest` place before it (where it fell fastest per decade), and the `divergence` (from where on it stays above its
 start by more than its error).
+
+Suggested is half the valley. To second order the loss changes with the rate r by -a r + b r^2: that is lowest at
+a / 2b, and falls fastest per decade at a / 4b. Noise moves the valley less than it moves the steepest place of the
+curve itself. For gradient descent on a parabola of curvature h, whose rates diverge from 2 / h on, it is about 1 / h,
+the best.
 """
 
 from __future__ import annotations
@@ -15,11 +20,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student_t
 
 WIDTH = 0.15
 """Of the kernel, in decades."""
-SURE = 2.0
-"""A gain or a loss counts from so many standard errors on."""
+LEVEL = 0.05
+"""How often noise alone may look like a rise, and like a fall, of the loss."""
+PLACES = 10
+"""Places of a curve that lie apart, more or less: the lowest of them is looked at."""
 BELOW_DIVERGENCE = 10.0
 """Where no rate gained anything, the suggestion is the rate of the divergence over this."""
 Numbers = NDArray[np.float64]
@@ -27,17 +35,30 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Smoothed:
-    """A group's curve over all seeds: change of the loss, and its standard error, at each rate."""
+    """A group's curve over all seeds: at each rate the change of the loss, its standard error, and of how many values.
+
+    `counts` are effective ones: of so many values that weigh alike the mean would have this error.
+    """
 
     rates: tuple[float, ...]
     changes: tuple[float, ...]
     errors: tuple[float, ...]
+    counts: tuple[float, ...]
+
+    def beyond_noise(self, comparisons: int) -> Numbers:
+        """The change from which on each place counts, where as many places are looked at (Student's t, Bonferroni)."""
+        freedom = np.maximum(np.array(self.counts) - 1, 1e-3)
+        limits: Numbers = student_t.ppf(1 - LEVEL / comparisons, freedom) * np.array(self.errors)
+        return limits
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A rate and the reason for it in a sentence; None where the curves speak for none. `rule` is `valley`, `steepest`,
-    `below divergence` or `none`; the three places are None where the curve has none."""
+    """A rate and the reason for it in a sentence; None where the curves speak for none.
+
+    `rule` is `half the valley`, `below divergence` or `none`; the three places are None where the curve has none. At
+    its lowest place the loss had fallen by `gain`, with standard error `error`.
+    """
 
     rate: float | None
     rule: str
@@ -57,33 +78,34 @@ def smoothed(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Smoot
     values = np.array(points, dtype=np.float64)
     places, changes = np.log10(values[:, 0]), values[:, 1]
     grid = np.unique(values[:, 0])
-    means, errors = [], []
+    means, errors, counts = [], [], []
     for place in np.log10(grid):
         weights = np.exp(-0.5 * ((places - place) / WIDTH) ** 2)
         weights /= weights.sum()
         mean = float(weights @ changes)
-        count = 1 / float(weights @ weights)  # as many values as would give the mean this error, weighing alike
+        count = 1 / float(weights @ weights)
         spread = float(weights @ (changes - mean) ** 2) * count / max(count - 1, 1e-9)
         means.append(mean)
         errors.append(math.sqrt(spread / count))
-    return Smoothed(tuple(map(float, grid)), tuple(means), tuple(errors))
+        counts.append(count)
+    return Smoothed(tuple(map(float, grid)), tuple(means), tuple(errors), tuple(counts))
 
 
 def suggest(curve: Smoothed, ends: Sequence[str]) -> Suggestion:
     """The suggestion of one group's curve; `ends` say why the seeds' curves ended (edgegd.descent.lr_range.Curve)."""
-    changes, errors = np.array(curve.changes), np.array(curve.errors)
+    changes = np.array(curve.changes)
     lowest = int(changes.argmin())
-    gain, error = -float(changes[lowest]), float(errors[lowest])
-    divergence = _divergence(curve, changes, errors, ends)
+    gain, error = -float(changes[lowest]), curve.errors[lowest]
+    divergence = _divergence(curve, changes, ends)
     steepest, valley = None, None
-    if gain > SURE * error and gain > 0:
+    if gain > max(float(curve.beyond_noise(PLACES)[lowest]), 0.0):
         valley = curve.rates[lowest]
         steepest = _steepest(curve, changes, lowest)
     return _chosen(curve, steepest, valley, divergence, gain, error)
 
 
-def _divergence(curve: Smoothed, changes: Numbers, errors: Numbers, ends: Sequence[str]) -> float | None:
-    above = changes > SURE * errors
+def _divergence(curve: Smoothed, changes: Numbers, ends: Sequence[str]) -> float | None:
+    above = changes > np.maximum(curve.beyond_noise(1), 0.0)
     if not above.size or not above[-1]:
         return curve.rates[-1] if any(ends) else None
     below = np.flatnonzero(~above)
@@ -108,14 +130,14 @@ def _chosen(
 ) -> Suggestion:
     measured = f"the loss fell by {gain:.3g} +- {error:.2g}"
     if valley is not None and steepest is not None:
-        rate, rule = valley, "valley"
-        reason = f"the lowest place of the curve: {measured} there; it fell fastest at {steepest:.2g}"
-        reason += f", and diverges from {divergence:.2g} on" if divergence else ""
+        rate, rule = valley / 2, "half the valley"
+        reason = f"half of {valley:.2g}, where {measured}; it fell fastest at {steepest:.2g}"
+        reason += f" and rises from {divergence:.2g} on" if divergence else ""
     elif divergence is not None:
         rate, rule = divergence / BELOW_DIVERGENCE, "below divergence"
         reason = (
-            f"no rate lowered the loss by more than {SURE:g} standard errors; this is {BELOW_DIVERGENCE:g} times below "
-            f"{divergence:.2g}, from where on it rises"
+            f"no rate lowered the loss beyond its noise; this is {BELOW_DIVERGENCE:g} times below {divergence:.2g}, "
+            "from where on it rises"
         )
     else:
         reason = f"from {curve.rates[0]:.2g} to {curve.rates[-1]:.2g} the loss changed by no more than its noise"
