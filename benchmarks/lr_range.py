@@ -115,7 +115,8 @@ def main() -> None:
     """Measures what is missing, a seed after the other, and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
-    option("--bccd-weights", default="", help="without it, only streets is measured")
+    option("--sets", nargs="+", choices=list(CASES), default=list(CASES))
+    option("--bccd-weights", default="")
     option("--bccd-data", default="datasets/bccd")
     option("--streets-data", default="")
     option("--imgsz", type=int, default=160)
@@ -125,9 +126,8 @@ def main() -> None:
     torch.set_num_threads(1)
     results = ResultFile("lr_range", arguments.result)
     for seed in SEEDS:
-        for name in CASES:
-            if name != "bccd" or arguments.bccd_weights:
-                measure(name, seed, results, arguments)
+        for name in arguments.sets:
+            measure(name, seed, results, arguments)
     print(table(rows(results.entries), HEADERS))
 
 

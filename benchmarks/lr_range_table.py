@@ -9,6 +9,7 @@ from statistics import mean
 from typing import Any
 
 from edgegd.report.comparison import different
+from edgegd.report.learning_rate import smoothed, suggest
 
 HEADERS = [
     "set",
@@ -38,12 +39,13 @@ def rows(entries: Sequence[Entry]) -> list[list[str]]:
             if rate != best and not different(values[rate], values[best], max(len(grid) - 1, 1))
         ]
         each = [f"{min(grid, key=lambda rate, seed=seed: grid[rate][seed]):g}" for seed in seeds]
-        suggestion = test["suggestions"]["weights"]
-        rate = suggestion["rate"]
+        curves = test["curves"]
+        suggestion = suggest(smoothed([(c["rates"], c["changes"]) for c in curves]), [c["end"] for c in curves])
+        rate = suggestion.rate
         factor = "-" if rate is None else f"{math.exp(abs(math.log(rate / best))):.1f}"
         shown = "-" if rate is None else f"{rate:.2g}"
         told = "one seed cannot tell" if len(seeds) < 2 else ", ".join(alike) or "none"
-        lines.append([test["set"], shown, suggestion["rule"], f"{best:g}", factor, told, ", ".join(each)])
+        lines.append([test["set"], shown, suggestion.rule, f"{best:g}", factor, told, ", ".join(each)])
     return lines
 
 

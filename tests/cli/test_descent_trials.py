@@ -1,4 +1,4 @@
-"""`edgegd descent lr-range` and `compare` on a finished run. Oracles: the folder's bytes before, and what is printed."""
+"""`edgegd descent lr-range` and `compare` on a finished run. Oracles: the folder's bytes before, what is printed."""
 
 from __future__ import annotations
 
