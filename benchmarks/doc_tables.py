@@ -14,6 +14,7 @@ from statistics import mean
 from typing import Any
 
 import gate_error_rates
+import lr_range_table
 from cost_tables import arm_table, passes_table
 from interleaved import median_ms, ratio, ratio_of_launches
 from latency_vs_peers import EDGE_FILES, edge_ratio, openvino_ratio
@@ -26,6 +27,7 @@ from edgegd.pipeline.beside import BESIDE
 from edgegd.report.markdown import summary_table
 
 README, RESULTS, DESIGN = ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/design.md"
+TELEMETRY = ROOT / "docs/telemetry.md"
 RESULT_FILES = ROOT / "benchmarks/results"
 FLOAT_FILES = ("ultralytics-fp32", "edgegd silu fp32")
 OPTIMIZED, UNOPTIMIZED = "onnxruntime optimized", "onnxruntime unoptimized"
@@ -278,6 +280,12 @@ def refinements_table() -> str:
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
+def learning_rates_table() -> str:
+    """One row per set: what a range test suggests beside the best of a grid of short trainings."""
+    lines = lr_range_table.rows(ResultFile("lr_range").entries)
+    return tabulate(lines, lr_range_table.HEADERS, tablefmt="github", disable_numparse=True)
+
+
 def result_lines() -> str:
     """The README's three lines of result: the demo, the speed beside Ultralytics' own INT8, and equal codes."""
     return "\n".join(f"- {line}" for line in (_demo_line(), _speed_line(), _codes_line()))
@@ -334,6 +342,7 @@ PAGES: dict[Path, Tables] = {
     README: {"result": result_lines},
     RESULTS: TABLES,
     DESIGN: {"loss": loss_table, "refinements": refinements_table},
+    TELEMETRY: {"learning rates": learning_rates_table},
 }
 
 

@@ -80,7 +80,7 @@ class _Comparison:
             )
         with taken_back(self.subject.student):
             start_map = self.subject.map50_95()
-        images = len(self.subject.training_batches(self.train.seed).loaded)
+        images = self.subject.training_images()
         noise = self._noise_at_start()
         contenders = [
             {"optimizer": name, "batch": batch, "rate": rate, "rate_from": source}

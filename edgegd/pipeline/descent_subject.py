@@ -12,7 +12,7 @@ from edgegd.accuracy.evaluate import score
 from edgegd.data.dataset import Dataset
 from edgegd.data.view import ultralytics_yaml
 from edgegd.descent.device import require_device
-from edgegd.descent.random_state import seed_everything
+from edgegd.descent.random_state import capture_random_state, restore_random_state, seed_everything
 from edgegd.detectors.batches import TrainingBatches, hyperparameters
 from edgegd.detectors.distillation import Distiller
 from edgegd.detectors.losses import prepare_loss
@@ -26,8 +26,6 @@ from edgegd.pipeline.stored import adapted_reads, selection_truth, stored_datase
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.consistent_ranges import settle_ranges
 from edgegd.recipe.training import TrainSection
-
-_AUGMENTATIONS = ("mosaic", "fliplr", "scale", "translate", "hsv_h", "hsv_s", "hsv_v")
 
 
 @dataclass(frozen=True)
@@ -48,18 +46,24 @@ class DescentSubject:
 
         Image by image their order and augmentation are the seed's, whatever the size of a batch.
         """
-        settings = replace(self.settings, seed=seed, batch=batch or self.settings.batch)
+        settings = replace(self.settings, seed=seed, batch=batch or self.settings.batch, workers=0)
         batches = self._batches(stored_dataset(self.folder), settings, "train", unlabelled=settings.distill.asks)
         require_as_recorded(
             self.folder, "train", batches.loaded, unlabelled=settings.distill.asks, view=self.views / "train"
         )
         return batches
 
+    def training_images(self) -> int:
+        """How many images an epoch has."""
+        dataset = stored_dataset(self.folder)
+        return len(dataset.train_images) + (len(dataset.unlabelled_images) if self.settings.distill.asks else 0)
+
     def held_out_batches(self) -> TrainingBatches:
         """The images on which epochs are compared, as they are, in batches of the recipe's size."""
         dataset = stored_dataset(self.folder)
         chosen = replace(dataset, train_images=dataset.selection_images, unlabelled_images=())
-        plain = replace(self.settings, **dict.fromkeys(_AUGMENTATIONS, 0.0))
+        settings = replace(self.settings, workers=0, mosaic=0.0, fliplr=0.0, scale=0.0, translate=0.0)
+        plain = replace(settings, hsv_h=0.0, hsv_s=0.0, hsv_v=0.0)
         return self._batches(chosen, plain, "held-out", unlabelled=False)
 
     def _batches(self, dataset: Dataset, settings: TrainSection, name: str, *, unlabelled: bool) -> TrainingBatches:
@@ -89,9 +93,10 @@ def opened_subject(folder: RunFolder) -> Iterator[DescentSubject]:
     for artifact in (DATA, FLOAT_MODEL, PLAN, PTQ_STATE, *adapted_reads(folder)):
         require_current(folder, artifact)
     student = quantized_model(folder, "ptq").to(settings.device)
-    seed_everything(settings.seed)
     prepare_loss(student.model, hyperparameters(settings, folder.recipe.model.size))
     with ExitStack() as stack:
+        stack.callback(restore_random_state, *capture_random_state())
+        seed_everything(settings.seed)
         views = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgegd-")))
         distiller = None
         if settings.distill.asks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,12 +44,15 @@ def lr_range(
         recipe = recipe_rates(subject.settings)
         smooth = {group: smoothed([(c.rates, c.changes) for c in curves if c.group == group]) for group in chosen}
         suggestions = {g: suggest(smooth[g], [c.end for c in curves if c.group == g]) for g in chosen}
+        images, batch = subject.training_images(), subject.settings.batch
+        epochs = math.ceil((max(len(curve.rates) for curve in curves) + 1) / math.ceil(images / batch))
         result = {
             "schema": 1,
             "title": "Learning rate range test",
-            "sentence": sentence(suggestions, recipe),
+            "sentence": sentence(suggestions, recipe, epochs),
             "optimizer": subject.settings.optimizer,
-            "batch": subject.settings.batch,
+            "batch": batch,
+            "epochs": epochs,
             "seeds": [subject.settings.seed + number for number in range(seeds)],
             "recipe": {group: recipe[group] for group in chosen},
             "curves": [dataclasses.asdict(curve) for curve in curves],

@@ -157,8 +157,8 @@ def keys_of(suggestions: dict[str, Suggestion]) -> dict[str, float]:
     return keys | ({"train.range_lr": min(known)} if known else {})
 
 
-def sentence(suggestions: dict[str, Suggestion], recipe: dict[str, float]) -> str:
-    """What the curves support: the weights' suggestion beside the recipe's rate, and what is known of the others."""
+def sentence(suggestions: dict[str, Suggestion], recipe: dict[str, float], epochs: int = 1) -> str:
+    """What the curves support: each group's suggestion beside the recipe's rate; `epochs` are those of a curve."""
     parts = []
     for group, one in suggestions.items():
         title = group.replace("_", " ")
@@ -168,6 +168,8 @@ def sentence(suggestions: dict[str, Suggestion], recipe: dict[str, float]) -> st
             times = one.rate / recipe[group] if recipe[group] else math.inf
             beside = f"{times:.2g} times the recipe's" if math.isfinite(times) else "the recipe has 0"
             parts.append(f"For {title} {one.rate:.2g} is suggested ({beside}): {one.reason}.")
+    if epochs > 1:
+        parts.append(f"A curve sees every image up to {epochs} times: part of what it gains may be memory.")
     return " ".join(parts)
 
 

@@ -145,7 +145,12 @@ def test_batches_go_on_with_the_next_epoch(batches: Any) -> None:
 def test_a_model_without_a_finite_loss_is_told(calibrated: Any, batches: Any) -> None:
     student = calibrated()
     loss = student.model.loss
-    student.model.loss = lambda batch, predictions: [part * math.nan for part in loss(batch, predictions)]
+
+    def poisoned(batch: Any, predictions: Any) -> Any:
+        losses, parts = loss(batch, predictions)
+        return losses * math.nan, parts
+
+    student.model.loss = poisoned
     before = everything(student)
     with pytest.raises(NaNLossError, match="batch 1 is nan before the first step") as caught:
         starts(student, batches)

@@ -96,6 +96,7 @@ def test_the_sentence_and_the_table_name_the_recipes_rate() -> None:
     none = Suggestion(None, "none", "nothing changed", None, None, None, 0.0, 1.0)
     said = sentence({"weights": one, "zero_points": none}, {"weights": (one.rate or 0) / 2, "zero_points": 0.1})
     assert "2 times the recipe's" in said and "For zero points no rate is suggested: nothing changed." in said
+    assert "memory" not in said and "3 times" in sentence({"weights": one}, {"weights": 0.1}, 3)
     assert "the recipe has 0" in sentence({"weights": one}, {"weights": 0.0})
     (line,) = rows({"weights": vars(one)}, {"weights": 5e-5})
     assert line[:4] == ["weights", "5e-05", f"{one.rate:.2g}", "half the valley"]
