@@ -3,10 +3,11 @@
 The curves of all seeds are smoothed together over the logarithm of the rate (a Gaussian kernel, Nadaraya 1964); the
 errors are those of the kernel's mean. Read from the smoothed curve: the `valley` (where the loss was lowest), the
 `steepest` place before it (where it fell fastest per decade), and the `divergence` (from where on it stays above its
-start by more than its error).
+start, if it rises beyond its noise at all).
 
-Suggested is half the valley. To second order the loss changes with the rate r by -a r + b r^2: that is lowest at
-a / 2b, and falls fastest per decade at a / 4b. Noise moves the valley less than it moves the steepest place of the
+Suggested is half the valley, or, where no fall is beyond its noise, a quarter of the divergence. To second order the
+loss changes with the rate r by -a r + b r^2: that is lowest at a / 2b, is back at its start at a / b, and falls fastest
+per decade at a / 4b, which is both of these. Noise moves the valley less than it moves the steepest place of the
 curve itself. For gradient descent on a parabola of curvature h, whose rates diverge from 2 / h on, it is about 1 / h,
 the best.
 """
@@ -28,7 +29,7 @@ LEVEL = 0.05
 """How often noise alone may look like a rise, and like a fall, of the loss."""
 PLACES = 10
 """Places of a curve that lie apart, more or less: the lowest of them is looked at."""
-BELOW_DIVERGENCE = 10.0
+BELOW_DIVERGENCE = 4.0
 """Where no rate gained anything, the suggestion is the rate of the divergence over this."""
 Numbers = NDArray[np.float64]
 
@@ -105,11 +106,11 @@ def suggest(curve: Smoothed, ends: Sequence[str]) -> Suggestion:
 
 
 def _divergence(curve: Smoothed, changes: Numbers, ends: Sequence[str]) -> float | None:
-    above = changes > np.maximum(curve.beyond_noise(1), 0.0)
-    if not above.size or not above[-1]:
+    has_risen = any(ends) or bool((changes > np.maximum(curve.beyond_noise(PLACES), 0.0)).any())
+    if not has_risen or changes[-1] <= 0:
         return curve.rates[-1] if any(ends) else None
-    below = np.flatnonzero(~above)
-    return curve.rates[int(below[-1]) + 1] if below.size else curve.rates[0]
+    fallen = np.flatnonzero(changes <= 0)
+    return curve.rates[int(fallen[-1]) + 1] if fallen.size else curve.rates[0]
 
 
 def _steepest(curve: Smoothed, changes: Numbers, lowest: int) -> float:

@@ -40,14 +40,14 @@ def test_the_best_rate_of_a_parabola_is_met_and_its_divergence_is_found(curvatur
     assert found.rule == "half the valley" and found.rate is not None and found.divergence is not None
     # Without noise 1 / curvature is the best rate, and from 2 / curvature on it diverges; noise wants a lower one.
     assert 0.2 < found.rate * curvature < 1
-    assert 2 < found.divergence * curvature < 2 * 3
+    assert 1.9 < found.divergence * curvature < 2.5
     assert found.steepest is not None and found.valley is not None
     assert found.steepest < found.valley < found.divergence
 
 
 def test_rates_that_are_all_too_high_are_told() -> None:
     found = suggestion(1.0, rates=[rate for rate in RATES if rate > 5])
-    assert found.rule == "below divergence" and found.rate == pytest.approx(found.divergence / 10)
+    assert found.rule == "below divergence" and found.rate == pytest.approx(found.divergence / 4)
     assert found.divergence == pytest.approx(min(rate for rate in RATES if rate > 5))
 
 
