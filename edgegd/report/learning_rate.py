@@ -5,11 +5,11 @@ errors are those of the kernel's mean. Read from the smoothed curve: the `valley
 `steepest` place before it (where it fell fastest per decade), and the `divergence` (from where on it stays above its
 start, if it rises beyond its noise at all).
 
-Suggested is half the valley, or, where no fall is beyond its noise, a quarter of the divergence. To second order the
-loss changes with the rate r by -a r + b r^2: that is lowest at a / 2b, is back at its start at a / b, and falls fastest
-per decade at a / 4b, which is both of these. Noise moves the valley less than it moves the steepest place of the
-curve itself. For gradient descent on a parabola of curvature h, whose rates diverge from 2 / h on, it is about 1 / h,
-the best.
+Suggested is the geometric mean of half the valley and a quarter of the divergence, or the one that there is. To second
+order the loss changes with the rate r by -a r + b r^2: that is lowest at a / 2b, is back at its start at a / b, and
+falls fastest per decade at a / 4b, which both are readings of. Noise moves them less than it moves the steepest place
+of the curve itself. For gradient descent on a parabola of curvature h, whose rates diverge from 2 / h on, it is a third
+to a half of 1 / h, the best.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEVEL = 0.05
 PLACES = 10
 """Places of a curve that lie apart, more or less: the lowest of them is looked at."""
 BELOW_DIVERGENCE = 4.0
-"""Where no rate gained anything, the suggestion is the rate of the divergence over this."""
+BOTH = "valley and divergence"
 Numbers = NDArray[np.float64]
 
 
@@ -57,8 +57,8 @@ class Smoothed:
 class Suggestion:
     """A rate and the reason for it in a sentence; None where the curves speak for none.
 
-    `rule` is `half the valley`, `below divergence` or `none`; the three places are None where the curve has none. At
-    its lowest place the loss had fallen by `gain`, with standard error `error`.
+    `rule` says which places it is read from: BOTH, `valley`, `divergence` or `none`; the three places are None where
+    the curve has none. At its lowest place the loss had fallen by `gain`, with standard error `error`.
     """
 
     rate: float | None
@@ -129,21 +129,21 @@ def _chosen(
     gain: float,
     error: float,
 ) -> Suggestion:
-    measured = f"the loss fell by {gain:.3g} +- {error:.2g}"
-    if valley is not None and steepest is not None:
-        rate, rule = valley / 2, "half the valley"
-        reason = f"half of {valley:.2g}, where {measured}; it fell fastest at {steepest:.2g}"
-        reason += f" and rises from {divergence:.2g} on" if divergence else ""
-    elif divergence is not None:
-        rate, rule = divergence / BELOW_DIVERGENCE, "below divergence"
-        reason = (
-            f"no rate lowered the loss beyond its noise; this is {BELOW_DIVERGENCE:g} times below {divergence:.2g}, "
-            "from where on it rises"
-        )
+    readings, said = [], []
+    if valley is not None:
+        readings.append(valley / 2)
+        said.append(f"the loss was lowest at {valley:.2g} ({gain:.3g} +- {error:.2g} below its start)")
     else:
+        said.append("no rate lowered the loss beyond its noise")
+    if divergence is not None:
+        readings.append(divergence / BELOW_DIVERGENCE)
+        said.append(f"from {divergence:.2g} on it stays above its start")
+    if not readings:
         reason = f"from {curve.rates[0]:.2g} to {curve.rates[-1]:.2g} the loss changed by no more than its noise"
         return Suggestion(None, "none", reason, None, None, None, gain, error)
-    return Suggestion(rate, rule, reason, steepest, valley, divergence, gain, error)
+    rate = math.exp(sum(map(math.log, readings)) / len(readings))
+    rule = BOTH if len(readings) == 2 else "valley" if valley is not None else "divergence"
+    return Suggestion(rate, rule, ", ".join(said), steepest, valley, divergence, gain, error)
 
 
 def keys_of(suggestions: dict[str, Suggestion]) -> dict[str, float]:

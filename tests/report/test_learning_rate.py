@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from edgegd.report.learning_rate import Suggestion, keys_of, rows, sentence, smoothed, suggest
+from edgegd.report.learning_rate import BOTH, Suggestion, keys_of, rows, sentence, smoothed, suggest
 from edgegd.report.lr_range_picture import lr_range_svg
 
 RATES = tuple(10 ** (number / 6) for number in range(-30, 13))
@@ -37,7 +37,7 @@ def suggestion(curvature: float, noise: float = 0.0, rates: Sequence[float] = RA
 @pytest.mark.parametrize("noise", [0.0, 0.03])
 def test_the_best_rate_of_a_parabola_is_met_and_its_divergence_is_found(curvature: float, noise: float) -> None:
     found = suggestion(curvature, noise)
-    assert found.rule == "half the valley" and found.rate is not None and found.divergence is not None
+    assert found.rule == BOTH and found.rate is not None and found.divergence is not None
     # Without noise 1 / curvature is the best rate, and from 2 / curvature on it diverges; noise wants a lower one.
     assert 0.2 < found.rate * curvature < 1
     assert 1.9 < found.divergence * curvature < 2.5
@@ -47,7 +47,7 @@ def test_the_best_rate_of_a_parabola_is_met_and_its_divergence_is_found(curvatur
 
 def test_rates_that_are_all_too_high_are_told() -> None:
     found = suggestion(1.0, rates=[rate for rate in RATES if rate > 5])
-    assert found.rule == "below divergence" and found.rate == pytest.approx(found.divergence / 4)
+    assert found.rule == "divergence" and found.rate == pytest.approx(found.divergence / 4)
     assert found.divergence == pytest.approx(min(rate for rate in RATES if rate > 5))
 
 
@@ -62,7 +62,7 @@ def test_noise_speaks_for_no_rate() -> None:
 
 def test_a_curve_that_only_falls_has_no_divergence() -> None:
     found = suggestion(1.0, rates=[rate for rate in RATES if rate < 0.1])
-    assert found.divergence is None and found.rule == "half the valley"
+    assert found.divergence is None and found.rule == "valley" and found.rate == pytest.approx((found.valley or 0) / 2)
 
 
 def test_a_smoothed_curve_is_a_weighted_mean_with_its_error() -> None:
@@ -99,7 +99,7 @@ def test_the_sentence_and_the_table_name_the_recipes_rate() -> None:
     assert "memory" not in said and "3 times" in sentence({"weights": one}, {"weights": 0.1}, 3)
     assert "the recipe has 0" in sentence({"weights": one}, {"weights": 0.0})
     (line,) = rows({"weights": vars(one)}, {"weights": 5e-5})
-    assert line[:4] == ["weights", "5e-05", f"{one.rate:.2g}", "half the valley"]
+    assert line[:4] == ["weights", "5e-05", f"{one.rate:.2g}", BOTH]
 
 
 def test_the_picture_is_text_and_the_same_each_time() -> None:
