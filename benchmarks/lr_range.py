@@ -50,7 +50,7 @@ class Case:
     rates: tuple[float, ...] = (3.2e-6, 1e-5, 3.2e-5, 1e-4, 3.2e-4, 1e-3, 3.2e-3)
 
 
-CASES = {"streets": Case("streets/yolo26n", 2), "bccd": Case("bccd/yolo26n", 3)}
+CASES = {"streets": Case("streets/yolo26n", 2), "bccd": Case("bccd/yolo26n", 2)}
 
 
 def folder_of(name: str, arguments: argparse.Namespace) -> RunFolder:
@@ -111,18 +111,23 @@ def found_in(results: ResultFile, key: dict[str, Any]) -> list[dict[str, Any]]:
     return [entry for entry in results.entries if key.items() <= entry.items()]
 
 
-def main() -> None:
-    """Measures what is missing, a seed after the other, and prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(text: str, imgsz: int) -> argparse.ArgumentParser:
+    """The options of a benchmark of descents on these sets."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     option = parser.add_argument
     option("--sets", nargs="+", choices=list(CASES), default=list(CASES))
     option("--bccd-weights", default="")
     option("--bccd-data", default="datasets/bccd")
     option("--streets-data", default="")
-    option("--imgsz", type=int, default=160)
-    option("--work", type=Path, default=Path("runs/lr_range"))
+    option("--imgsz", type=int, default=imgsz)
+    option("--work", type=Path, default=Path("runs/descents"))
     option("--result", type=Path)
-    arguments = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Measures what is missing, a seed after the other, and prints a table."""
+    arguments = options(__doc__ or "", imgsz=160).parse_args()
     torch.set_num_threads(1)
     results = ResultFile("lr_range", arguments.result)
     for seed in SEEDS:

@@ -57,7 +57,7 @@ def test_everything_is_as_before(kind: str, calibrated: Any, swapped: Any, batch
         "end2end": lambda: calibrated("small-end2end", True),
         "swapped": swapped,
     }[kind]
-    student = make()
+    student = make().eval()
     next(student.parameters()).grad = torch.ones_like(next(student.parameters()))
     before = everything(student)
     at_start = starts(student, batches)
@@ -71,7 +71,7 @@ def test_everything_is_as_before(kind: str, calibrated: Any, swapped: Any, batch
 
 
 def test_everything_is_as_before_where_it_fails(calibrated: Any, batches: Any) -> None:
-    student = calibrated()
+    student = calibrated().eval()
     before = everything(student)
     with pytest.raises(KeyError), taken_back(student):
         student.train()
