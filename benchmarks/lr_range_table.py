@@ -40,7 +40,7 @@ def rows(entries: Sequence[Entry]) -> list[list[str]]:
         ]
         each = [f"{min(grid, key=lambda rate, seed=seed: grid[rate][seed]):g}" for seed in seeds]
         curves = test["curves"]
-        suggestion = suggest(smoothed([(c["rates"], c["changes"]) for c in curves]), [c["end"] for c in curves])
+        suggestion = suggest(smoothed([(c["rates"], c["changes"]) for c in curves]), [test["searched"]["weights"]])
         rate = suggestion.rate
         factor = "-" if rate is None else f"{math.exp(abs(math.log(rate / best))):.1f}"
         shown = "-" if rate is None else f"{rate:.2g}"

@@ -40,10 +40,10 @@ def lr_range(
     """
     with folder.locked(), opened_subject(folder) as subject:
         chosen = groups or groups_that_learn(subject.student)
-        curves = _curves(subject, subject.settings, chosen, seeds, progress)
+        curves, searched = _curves(subject, subject.settings, chosen, seeds, progress)
         recipe = recipe_rates(subject.settings)
         smooth = {group: smoothed([(c.rates, c.changes) for c in curves if c.group == group]) for group in chosen}
-        suggestions = {g: suggest(smooth[g], [c.end for c in curves if c.group == g]) for g in chosen}
+        suggestions = {g: suggest(smooth[g], [searched[g]]) for g in chosen}
         images, batch = subject.training_images(), subject.settings.batch
         epochs = math.ceil((max(len(curve.rates) for curve in curves) + 1) / math.ceil(images / batch))
         result = {
@@ -55,6 +55,7 @@ def lr_range(
             "epochs": epochs,
             "seeds": [subject.settings.seed + number for number in range(seeds)],
             "recipe": {group: recipe[group] for group in chosen},
+            "searched": searched,
             "curves": [dataclasses.asdict(curve) for curve in curves],
             "smoothed": {group: dataclasses.asdict(curve) for group, curve in smooth.items()},
             "suggestions": {group: dataclasses.asdict(one) for group, one in suggestions.items()},
@@ -80,14 +81,16 @@ def suggested_rates(
     starts = losses_at_start(subject.student, batches, subject.settings, subject.distiller, STEPS + 1)
     for number, (name, settings) in enumerate(sections.items()):
         progress.update(number, len(sections), f"range test of {name}")
-        curves = _Tests(subject, settings, ("weights",)).curves(settings.seed, batches, starts)
-        found[name] = suggest(smoothed([(c.rates, c.changes) for c in curves]), [c.end for c in curves])
+        tests = _Tests(subject, settings, ("weights",))
+        (curve,) = tests.curves(settings.seed, batches, starts)
+        found[name] = suggest(smoothed([(curve.rates, curve.changes)]), [tests.searched["weights"]])
     return found
 
 
 def _curves(
     subject: DescentSubject, settings: TrainSection, groups: tuple[str, ...], seeds: int, progress: Progress
-) -> list[Curve]:
+) -> tuple[list[Curve], dict[str, str]]:
+    """The curves, and by group why the search for its rates ended (`Curve.end`)."""
     tests, total = _Tests(subject, settings, groups), seeds * len(groups)
     curves: list[Curve] = []
     for number in range(seeds):
@@ -98,7 +101,7 @@ def _curves(
         for curve in tests.curves(seed, batches, starts):
             curves.append(curve)
             progress.update(len(curves), total, f"range test, seed {seed}: {curve.group}")
-    return curves
+    return curves, tests.searched
 
 
 @dataclass
@@ -109,14 +112,14 @@ class _Tests:
     settings: TrainSection
     groups: tuple[str, ...]
     rates: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    searched: dict[str, str] = field(default_factory=dict)
 
     def curves(self, seed: int, batches: EpochBatches, starts: Sequence[float]) -> Iterator[Curve]:
         """The curve of each group with one seed."""
         for group in self.groups:
             if group not in self.rates:
-                self.rates[group] = rates_to_test(
-                    self._curve(group, rates_between(*SEARCHED, 2), seed, batches, starts)
-                )
+                search = self._curve(group, rates_between(*SEARCHED, 2), seed, batches, starts)
+                self.rates[group], self.searched[group] = rates_to_test(search), search.end
             yield self._curve(group, self.rates[group], seed, batches, starts)
 
     def _curve(

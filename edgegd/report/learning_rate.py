@@ -92,8 +92,12 @@ def smoothed(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Smoot
     return Smoothed(tuple(map(float, grid)), tuple(means), tuple(errors), tuple(counts))
 
 
-def suggest(curve: Smoothed, ends: Sequence[str]) -> Suggestion:
-    """The suggestion of one group's curve; `ends` say why the seeds' curves ended (edgegd.descent.lr_range.Curve)."""
+def suggest(curve: Smoothed, ends: Sequence[str] = ()) -> Suggestion:
+    """The suggestion of one group's curve.
+
+    `ends` say why curves of its rates ended (edgegd.descent.lr_range.Curve): where one is not empty, the highest rate is
+    known to diverge, whatever the noise.
+    """
     changes = np.array(curve.changes)
     lowest = int(changes.argmin())
     gain, error = -float(changes[lowest]), curve.errors[lowest]
