@@ -95,8 +95,8 @@ def smoothed(curves: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Smoot
 def suggest(curve: Smoothed, ends: Sequence[str] = ()) -> Suggestion:
     """The suggestion of one group's curve.
 
-    `ends` say why curves of its rates ended (edgegd.descent.lr_range.Curve): where one is not empty, the highest rate is
-    known to diverge, whatever the noise.
+    `ends` say why curves of its rates ended (edgegd.descent.lr_range.Curve): where one is not empty, the highest rate
+    is known to diverge, whatever the noise.
     """
     changes = np.array(curve.changes)
     lowest = int(changes.argmin())
