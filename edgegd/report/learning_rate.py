@@ -5,11 +5,11 @@ errors are those of the kernel's mean. Read from the smoothed curve: the `valley
 `steepest` place before it (where it fell fastest per decade), and the `divergence` (from where on it stays above its
 start, if it rises beyond its noise at all).
 
-Suggested is the geometric mean of half the valley and a quarter of the divergence, or the one that there is. To second
-order the loss changes with the rate r by -a r + b r^2: that is lowest at a / 2b, is back at its start at a / b, and
-falls fastest per decade at a / 4b, which both are readings of. Noise moves them less than it moves the steepest place
-of the curve itself. For gradient descent on a parabola of curvature h, whose rates diverge from 2 / h on, it is a third
-to a half of 1 / h, the best.
+Suggested is the geometric mean of the valley and of half the divergence, or the one that there is. To second order the
+loss changes with the rate r by -a r + b r^2: that is back at its start at a / b and lowest at a / 2b, which both are
+readings of. It falls fastest per decade at half of that, which is about the mean rate of a training with this peak,
+because the schedule's cosine has half of its peak as its mean. For gradient descent on a parabola of curvature h, whose
+rates diverge from 2 / h on, the suggestion is about 1 / h, the best.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LEVEL = 0.05
 """How often noise alone may look like a rise, and like a fall, of the loss."""
 PLACES = 10
 """Places of a curve that lie apart, more or less: the lowest of them is looked at."""
-BELOW_DIVERGENCE = 4.0
+BELOW_DIVERGENCE = 2.0
 BOTH = "valley and divergence"
 Numbers = NDArray[np.float64]
 
@@ -135,7 +135,7 @@ def _chosen(
 ) -> Suggestion:
     readings, said = [], []
     if valley is not None:
-        readings.append(valley / 2)
+        readings.append(valley)
         said.append(f"the loss was lowest at {valley:.2g} ({gain:.3g} +- {error:.2g} below its start)")
     else:
         said.append("no rate lowered the loss beyond its noise")

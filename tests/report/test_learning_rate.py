@@ -39,7 +39,7 @@ def test_the_best_rate_of_a_parabola_is_met_and_its_divergence_is_found(curvatur
     found = suggestion(curvature, noise)
     assert found.rule == BOTH and found.rate is not None and found.divergence is not None
     # Without noise 1 / curvature is the best rate, and from 2 / curvature on it diverges; noise wants a lower one.
-    assert 0.2 < found.rate * curvature < 1
+    assert 0.5 < found.rate * curvature < 1.2
     assert 1.9 < found.divergence * curvature < 2.5
     assert found.steepest is not None and found.valley is not None
     assert found.steepest < found.valley < found.divergence
@@ -47,7 +47,7 @@ def test_the_best_rate_of_a_parabola_is_met_and_its_divergence_is_found(curvatur
 
 def test_rates_that_are_all_too_high_are_told() -> None:
     found = suggestion(1.0, rates=[rate for rate in RATES if rate > 5])
-    assert found.rule == "divergence" and found.rate == pytest.approx(found.divergence / 4)
+    assert found.rule == "divergence" and found.rate == pytest.approx(found.divergence / 2)
     assert found.divergence == pytest.approx(min(rate for rate in RATES if rate > 5))
 
 
@@ -62,7 +62,7 @@ def test_noise_speaks_for_no_rate() -> None:
 
 def test_a_curve_that_only_falls_has_no_divergence() -> None:
     found = suggestion(1.0, rates=[rate for rate in RATES if rate < 0.1])
-    assert found.divergence is None and found.rule == "valley" and found.rate == pytest.approx((found.valley or 0) / 2)
+    assert found.divergence is None and found.rule == "valley" and found.rate == pytest.approx(found.valley)
 
 
 def test_a_smoothed_curve_is_a_weighted_mean_with_its_error() -> None:
