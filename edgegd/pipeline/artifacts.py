@@ -47,6 +47,10 @@ PTQ_STATE = Artifact("ptq.safetensors", "ptq")
 QAT_STATE = Artifact("qat.safetensors", "qat")
 DESCENT = Artifact("descent.json", "qat")
 DESCENT_STEPS = Artifact("descent.jsonl", "qat")
+CONTROL_GRAPH = Artifact("control.onnx", "control")
+"""The float model after the steps of QAT in float, where train.control asks for it."""
+CONTROL = Artifact("control.json", "control")
+CONTROL_STEPS = Artifact("control.jsonl", "control")
 PORTABLE = {variant: Artifact(f"{variant}.onnx", "export") for variant in VARIANTS}
 EDGE = {variant: Artifact(edge_file(PORTABLE[variant]), "export") for variant in QUANTIZED}
 ADAPTED_GRAPH = Artifact("adapted.onnx", "export")
