@@ -10,7 +10,11 @@ from edgegd.cli.lr_range import lr_range
 
 @click.group()
 def descent() -> None:
-    """Look into a run's gradient descent: what it did, why, and what to change."""
+    """Look into a run's gradient descent: what it did, why, and what to change.
+
+    \b
+    edgegd descent lr-range runs/try1
+    """
 
 
 COMMANDS: tuple[click.Command, ...] = (lr_range, compare)
