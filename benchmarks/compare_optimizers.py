@@ -2,8 +2,7 @@
 
     python benchmarks/compare_optimizers.py --bccd-weights MY.pt --bccd-data MY/bccd [--streets-data DIR] [--imgsz 128]
 
-One entry a set in benchmarks/results/compare_optimizers.json; a set that is there is not measured again. The table
-is in docs/telemetry.md.
+One entry a set in benchmarks/results/compare_optimizers.json; a set that is there is not measured again.
 """
 
 from __future__ import annotations
