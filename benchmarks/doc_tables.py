@@ -24,6 +24,8 @@ from result_file import ROOT, ResultFile, cpu_and_profile
 from tabulate import tabulate
 
 from edgegd.pipeline.beside import BESIDE
+from edgegd.report.comparison import HEADERS as COMPARISON_HEADERS
+from edgegd.report.comparison import rows as comparison_rows
 from edgegd.report.markdown import summary_table
 
 README, RESULTS, DESIGN = ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/design.md"
@@ -312,6 +314,13 @@ def learning_rates_table() -> str:
     return tabulate(lines, lr_range_table.HEADERS, tablefmt="github", disable_numparse=True)
 
 
+def optimizers_table() -> str:
+    """One row per set and optimizer: what a comparison at an equal budget found."""
+    entries = ResultFile("compare_optimizers").entries
+    lines = [[entry["set"], *row] for entry in entries for row in comparison_rows(entry["contenders"])]
+    return tabulate(lines, ["set", *COMPARISON_HEADERS], tablefmt="github", disable_numparse=True)
+
+
 def result_lines() -> str:
     """The README's three lines of result: the demo, the speed beside Ultralytics' own INT8, and equal codes."""
     return "\n".join(f"- {line}" for line in (_demo_line(), _speed_line(), _codes_line()))
@@ -368,7 +377,7 @@ PAGES: dict[Path, Tables] = {
     README: {"result": result_lines},
     RESULTS: TABLES,
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
-    TELEMETRY: {"learning rates": learning_rates_table},
+    TELEMETRY: {"learning rates": learning_rates_table, "optimizers": optimizers_table},
 }
 
 
