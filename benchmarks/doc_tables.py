@@ -16,6 +16,7 @@ from typing import Any
 import accuracy_gate_error_rates
 import descent_tables
 import gate_error_rates
+import lr_range_table
 from cost_tables import arm_table, passes_table
 from interleaved import median_ms, ratio, ratio_of_launches
 from latency_vs_peers import EDGE_FILES, edge_ratio, openvino_ratio
@@ -25,10 +26,13 @@ from result_file import ROOT, ResultFile, cpu_and_profile
 from tabulate import tabulate
 
 from edgegd.pipeline.beside import BESIDE
+from edgegd.report.comparison import HEADERS as COMPARISON_HEADERS
+from edgegd.report.comparison import rows as comparison_rows
 from edgegd.report.markdown import summary_table
 
 README, RESULTS, DESIGN = ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/design.md"
 GATE = ROOT / "docs/gate.md"
+TELEMETRY = ROOT / "docs/telemetry.md"
 RESULT_FILES = ROOT / "benchmarks/results"
 FLOAT_FILES = ("ultralytics-fp32", "edgegd silu fp32")
 OPTIMIZED, UNOPTIMIZED = "onnxruntime optimized", "onnxruntime unoptimized"
@@ -312,6 +316,19 @@ def refinements_table() -> str:
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
+def learning_rates_table() -> str:
+    """One row per set: what a range test suggests beside the best of a grid of short trainings."""
+    lines = lr_range_table.rows(ResultFile("lr_range").entries)
+    return tabulate(lines, lr_range_table.HEADERS, tablefmt="github", disable_numparse=True)
+
+
+def optimizers_table() -> str:
+    """One row per set and optimizer: what a comparison at an equal budget found."""
+    entries = ResultFile("compare_optimizers").entries
+    lines = [[entry["set"], *row] for entry in entries for row in comparison_rows(entry["contenders"])]
+    return tabulate(lines, ["set", *COMPARISON_HEADERS], tablefmt="github", disable_numparse=True)
+
+
 def result_lines() -> str:
     """The README's three lines of result: the demo, the speed beside Ultralytics' own INT8, and equal codes."""
     return "\n".join(f"- {line}" for line in (_demo_line(), _speed_line(), _codes_line()))
@@ -370,6 +387,7 @@ PAGES: dict[Path, Tables] = {
     GATE: {"accuracy gate": accuracy_gate_table},
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
     ROOT / "docs/descent.md": descent_tables.TABLES,
+    TELEMETRY: {"learning rates": learning_rates_table, "optimizers": optimizers_table},
 }
 
 

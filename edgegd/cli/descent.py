@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from edgegd.cli.compare import compare
 from edgegd.cli.descent_export import export
 from edgegd.cli.landscape import landscape
+from edgegd.cli.lr_range import lr_range
 from edgegd.cli.watch import watch
 
 
@@ -15,10 +17,10 @@ def descent() -> None:
 
     \b
     edgegd descent watch runs/try1
-    edgegd descent landscape runs/try1
+    edgegd descent lr-range runs/try1
     """
 
 
-COMMANDS: tuple[click.Command, ...] = (watch, landscape, export)
+COMMANDS: tuple[click.Command, ...] = (watch, lr_range, compare, landscape, export)
 for command in COMMANDS:
     descent.add_command(command)

@@ -31,7 +31,7 @@ class Surface:
     """The loss of one batch at any state, by form: that of the descent's own training, distillation included."""
 
     def __init__(self, training: Training, batch: dict[str, Any]) -> None:
-        self._training, self._batch = training, training.ready(batch)
+        self._training, self._batch = training, training.prepared(batch)
         quantized = training.student
         self._students: dict[str, Student] = {"float": FloatStudent(quantized.model), "quantized": quantized}
 
@@ -48,7 +48,7 @@ class Surface:
         own, self._training.student = self._training.student, student
         generators = capture_random_state()  # RT-DETR's denoising draws: the same noise at every place
         try:
-            return float(self._training.loss(self._batch)[0])
+            return float(self._training.loss_of(self._batch)[0])
         finally:
             self._training.student = own
             restore_random_state(*generators)

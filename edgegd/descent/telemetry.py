@@ -35,7 +35,7 @@ LossOf = Callable[[Batch], torch.Tensor]
 
 
 class Clock:
-    """Seconds and resident memory of the parts of a step, in the order in which they end."""
+    """Seconds and resident memory of the parts of a step; a part that comes several times adds up."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -45,7 +45,7 @@ class Clock:
     def lap(self, part: str) -> None:
         """The part ends now. On a GPU, which works behind, its time may count for a later part."""
         now = time.perf_counter()
-        self.seconds[part] = round(now - self._last, 5)
+        self.seconds[part] = round(self.seconds.get(part, 0.0) + now - self._last, 5)
         self._last = now
         if (memory := resident_mb()) is not None:
             self.memory_mb[part] = memory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,28 +52,34 @@ class Training:
         self.best_epoch, self.best_map50_95, self.start_map50_95 = 0, -math.inf, math.nan
 
     def take_step(
-        self, batch: dict[str, Any], learning_rate_factor: float, progress: float, *, probed: bool = False
+        self,
+        batch: dict[str, Any] | Sequence[dict[str, Any]],
+        learning_rate_factor: float,
+        progress: float,
+        *,
+        probed: bool = False,
     ) -> dict[str, float]:
         """One step on one batch: the loss per image as `loss`, and its parts. `telemetry` has what else is known of it.
 
-        A loss, or the norm of its gradient, that is not finite changes no weight and is returned as the loss.
-        Under float16 a few such gradients are usual, and the scaler's business, until its scale is down to 1.
+        Several batches are one whose gradient is accumulated, so that no more than one of them is in memory at a time
+        (`accumulated_gradient`). A loss, or the norm of its gradient, that is not finite changes no weight and is
+        returned as the loss. Under float16 a few such gradients are usual, and the scaler's business, until its scale
+        is down to 1. Raises ValueError for no batch, or where several are to be probed.
         """
         clock = Clock()
         set_learning_rates(self.optimizer, learning_rate_factor)
-        batch = self.ready(batch)
-        loss, parts = self.loss(batch)
-        clock.lap("forward")
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        several = [batch] if isinstance(batch, dict) else batch
+        if probed and len(several) > 1:
+            raise ValueError("a probe looks at one batch")
+        loss, parts = self.accumulated_gradient(several, clock)
         self.scaler.unscale_(self.optimizer)
         clock.lap("backward")
         norms = group_norms(self.optimizer)
-        probe = self._probe(batch, loss) if probed else None
+        probe = self._probe(self.prepared(several[0]), loss) if probed else None
         clock.skip()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.grad_clip or math.inf)
         # One transfer from the device for everything that is read.
-        read = [loss.detach(), norm, *norms.values(), *(part.to(loss) for part in parts.values())]
+        read = [loss, norm, *norms.values(), *(part.to(loss) for part in parts.values())]
         total, norm_value, *rest = torch.stack(read).tolist()
         gradient = dict(zip(norms, rest, strict=False))
         result = {"loss": total} | dict(zip(parts, rest[len(norms) :], strict=True))
@@ -99,18 +105,48 @@ class Training:
             self.telemetry["detail"] = probe.measure(self.average)
         return result
 
-    def _probe(self, batch: dict[str, Any], loss: torch.Tensor) -> Probe:
-        return Probe(self.student, self.optimizer, batch, float(loss.detach()), lambda part: self.loss(part)[0])
+    def accumulated_gradient(
+        self, batches: Sequence[dict[str, Any]], clock: Clock | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Leaves the gradient of the loss per image over all batches in the parameters, scaled by `scaler`.
 
-    def ready(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """A batch as the loader gives it, on the device, its images float32 in 0..1."""
-        batch = {
+        Returns that loss and its parts, detached. Each batch counts by its images. That is the gradient of one batch of
+        all images where the loss is a mean over images, as distillation's is; a family's criterion that divides by the
+        matched boxes of a batch (Ultralytics', torchvision's) divides by those of each batch here, and live BatchNorm
+        sees each batch by itself. Raises ValueError without a batch.
+        """
+        images = sum(len(batch["img"]) for batch in batches)
+        if not images:
+            raise ValueError("no image to take a step on")
+        clock = clock or Clock()
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, torch.Tensor] = {}
+        for batch in batches:
+            share = len(batch["img"]) / images
+            loss, parts = self.loss_of(self.prepared(batch))
+            clock.lap("forward")
+            self.scaler.scale(loss * share).backward()
+            for name, value in {"loss": loss, **parts}.items():
+                sums[name] = sums.get(name, 0.0) + value.detach() * share  # type: ignore[arg-type]
+            clock.lap("backward")
+        return sums.pop("loss"), sums
+
+    def prepared(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A batch on the training's device, its images as the model takes them: float32 (N, C, H, W) in 0..1."""
+        moved = {
             k: v.to(self.device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()
         }
-        return batch | {"img": batch["img"].float() / 255}
+        moved["img"] = moved["img"].float() / 255
+        return moved
 
-    def loss(self, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """What the descent makes smaller, per image of a batch that is `ready`, and its detached parts by name."""
+    def _probe(self, batch: dict[str, Any], loss: torch.Tensor) -> Probe:
+        return Probe(self.student, self.optimizer, batch, float(loss.detach()), lambda part: self.loss_of(part)[0])
+
+    def loss_of(self, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss per image of a `prepared` batch, with the student in training mode, and its parts by name.
+
+        Of labels, of the teacher, or of both, as the settings say. It is a scalar to be differentiated.
+        """
         labels = self.settings.distill.labels or self.distiller is None
         with torch.autocast(self.device.type, self.half, enabled=self.settings.amp):
             predictions = predict(self.student, batch, labels=labels)

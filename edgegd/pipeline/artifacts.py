@@ -76,6 +76,10 @@ ANALYSES = ("lr-range", "compare", "landscape")
 """What commands find about a descent: descent-NAME.json, and where there is a picture descent-NAME.svg."""
 LANDSCAPE = Artifact("descent-landscape.json", "descent landscape")
 LANDSCAPE_PICTURE = Artifact("descent-landscape.svg", "descent landscape")
+LR_RANGE = Artifact("descent-lr-range.json", "descent lr-range")
+LR_RANGE_PICTURE = Artifact("descent-lr-range.svg", "descent lr-range")
+COMPARE = Artifact("descent-compare.json", "descent compare")
+COMPARE_PICTURE = Artifact("descent-compare.svg", "descent compare")
 
 
 def of_target(kind: str, target: str, stage: str) -> Artifact:

@@ -13,14 +13,20 @@ from edgegd.pipeline.stored import stored_contents, stored_dataset
 
 
 def require_as_recorded(
-    folder: RunFolder, split: str, loaded: Sequence[Mapping[str, Any]], *, unlabelled: bool = False
+    folder: RunFolder,
+    split: str,
+    loaded: Sequence[Mapping[str, Any]],
+    *,
+    unlabelled: bool = False,
+    view: Path | None = None,
 ) -> None:
     """Compares the labels of Ultralytics' loader for `split` (train, val) with data.json and the label files.
 
-    With `unlabelled`, the unlabelled images must be among those loaded, and have no labels. Raises the errors of
+    With `unlabelled`, the unlabelled images must be among those loaded, and have no labels. `view` is the folder of
+    links through which they were loaded, where it is not the run's own. Raises the errors of
     edgegd.data.contents.require_loaded and require_loaded_without_boxes, which name the file that differs.
     """
-    dataset, view = stored_dataset(folder), folder.artifact("view").absolute()
+    dataset, view = stored_dataset(folder), (view or folder.artifact("view")).absolute()
 
     def by_link(name: str, images: tuple[Path, ...]) -> dict[str, Path]:
         return dict(zip(view.joinpath(name).read_text(encoding="utf-8").splitlines(), images, strict=True))

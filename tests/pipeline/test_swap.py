@@ -33,7 +33,9 @@ def relu_run(tiny_recipe: Path, edgegd_command: Command, tmp_path_factory: pytes
     outcome = edgegd_command("run", tiny_recipe, "--run-dir", folder, "--json", *RELU)
     assert outcome.code == 0, outcome.err
     stages = json.loads(outcome.out)["stages"]
-    assert list(stages) == [name for name in STAGES if name not in ("search", "control")] and set(stages.values()) == {"ran"}
+    assert list(stages) == [name for name in STAGES if name not in ("search", "control")] and set(stages.values()) == {
+        "ran"
+    }
     return folder
 
 
