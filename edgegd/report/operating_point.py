@@ -40,10 +40,11 @@ def operating_blocks(result: Mapping[str, Any]) -> list[Block]:
         _free_response(result, model),
         _sizes(result, model),
         Paragraph(
-            f"A detection is true that overlaps a labelled box by IoU {result['iou']:g}. In brackets: 95 % intervals by a "
-            "bootstrap over images, none with fewer than 20 that have labels; of differences both models are on the same "
-            "images. Thresholds were found on the images that are shown, so what they keep is optimistic. Sizes are in "
-            f"pixels of the network's input ({height} x {width}): small below 32 x 32, large from 96 x 96."
+            f"A detection is true that overlaps a labelled box by IoU {result['iou']:g}. In brackets: 95 % intervals "
+            "by a bootstrap over images, none with fewer than 20 that have labels; of differences both models are on "
+            "the same images. Thresholds were found on the images that are shown, so what they keep is optimistic. "
+            f"Sizes are in pixels of the network's input ({height} x {width}): small below 32 x 32, large from "
+            "96 x 96."
         ),
     ]
 
