@@ -108,6 +108,10 @@ class _Loop:
             result = training.take_step(batch, self._rate(training.step), progress, probed=probed)
             rates = {group["name"]: group["lr"] for group in training.optimizer.param_groups}
             if not math.isfinite(result["loss"]):
+                if self.log:
+                    self.log.write(
+                        {"step": training.step + 1, "epoch": number, "loss": None, "not_finite": True, "lr": rates}
+                    )
                 raise _nan_loss(result["loss"], training.step + 1, self.steps, number, rates["weights"])
             if self.log:
                 telemetry = training.telemetry
