@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from typing import Any
 
 from torch import nn
 
@@ -108,22 +109,24 @@ class _Loop:
             result = training.take_step(batch, self._rate(training.step), progress, probed=probed)
             rates = {group["name"]: group["lr"] for group in training.optimizer.param_groups}
             if not math.isfinite(result["loss"]):
-                if self.log:
-                    self.log.write(
-                        {"step": training.step + 1, "epoch": number, "loss": None, "not_finite": True, "lr": rates}
-                    )
+                self._record({"step": training.step + 1, "epoch": number, "loss": None, "lr": rates})
                 raise _nan_loss(result["loss"], training.step + 1, self.steps, number, rates["weights"])
-            if self.log:
-                telemetry = training.telemetry
-                seconds = {"data": data_s, **telemetry["seconds"]}
-                row = {"step": training.step, "epoch": number, **result, "lr": rates, **telemetry, "seconds": seconds}
-                self.log.write(row)
+            telemetry = training.telemetry
+            seconds = {"data": data_s, **telemetry["seconds"]}
+            self._record(
+                {"step": training.step, "epoch": number, **result, "lr": rates, **telemetry, "seconds": seconds}
+            )
             text = f"epoch {number}/{epochs} loss {result['loss']:.3f} lr {rates['weights']:.1e}"
             self.listener.on_step(training.step, self.steps, text)
             if self.file and time.monotonic() - self.saved_at >= 60 * training.settings.checkpoint_minutes:
                 self._save()
             waited = time.perf_counter()
         self.listener.on_epoch(self._finish_epoch(number))
+
+    def _record(self, row: dict[str, Any]) -> None:
+        if self.log:
+            self.log.write(row)
+            self.listener.on_row(row)
 
     def _is_probed(self, step: int) -> bool:
         """Whether the step after so many is looked at closely: the first at the full rate, and from it every N-th."""

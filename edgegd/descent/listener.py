@@ -26,19 +26,25 @@ class Listener(Protocol):
     def on_step(self, step: int, steps: int, text: str) -> None:
         """A step was taken, `step` (from 1) of `steps`."""
 
+    def on_row(self, row: dict[str, Any]) -> None:
+        """A line of the log, also that of a step that was not taken because its loss is not finite; only to be read."""
+
     def on_epoch(self, row: Epoch) -> None:
         """An epoch was finished and evaluated."""
 
 
 @dataclass(frozen=True)
 class Functions:
-    """A Listener made of functions; it does nothing at the start and after epochs."""
+    """A Listener made of functions; it does nothing at the start, with lines and after epochs."""
 
     evaluate: Callable[[], float]
     keep: Callable[[int], Any] = lambda epoch: None
     on_step: Callable[[int, int, str], Any] = lambda step, steps, text: None
 
     def on_start(self, map50_95: float) -> None:
+        """Nothing."""
+
+    def on_row(self, row: dict[str, Any]) -> None:
         """Nothing."""
 
     def on_epoch(self, row: Epoch) -> None:

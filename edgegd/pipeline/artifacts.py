@@ -40,6 +40,8 @@ ACTIVATION = Artifact("activation.json", "activation")
 ADAPTED_MODEL = Artifact("adapted.pt", "adapt")
 ADAPTATION = Artifact("adaptation.json", "adapt")
 ADAPTATION_STEPS = Artifact("adaptation.jsonl", "adapt")
+ADAPTATION_CHECKPOINT = Artifact("adapt-checkpoint.safetensors", "adapt")
+"""There while the adaptation runs, and after it failed or was killed."""
 PRECISION = Artifact("precision.json", "search")
 PLAN = Artifact("plan.json", "ptq")
 CALIBRATION = Artifact("calibration.json", "ptq")
@@ -47,6 +49,8 @@ PTQ_STATE = Artifact("ptq.safetensors", "ptq")
 QAT_STATE = Artifact("qat.safetensors", "qat")
 DESCENT = Artifact("descent.json", "qat")
 DESCENT_STEPS = Artifact("descent.jsonl", "qat")
+QAT_CHECKPOINT = Artifact("qat-checkpoint.safetensors", "qat")
+"""There while QAT runs, and after it failed or was killed."""
 PORTABLE = {variant: Artifact(f"{variant}.onnx", "export") for variant in VARIANTS}
 EDGE = {variant: Artifact(edge_file(PORTABLE[variant]), "export") for variant in QUANTIZED}
 ADAPTED_GRAPH = Artifact("adapted.onnx", "export")

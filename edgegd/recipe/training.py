@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgegd.limits import LARGEST_SEED, THREADS
 from edgegd.recipe.device import canonical_device
@@ -118,3 +118,21 @@ class TrainSection:
     hsv_h: float = option(0.015, "random shift of hue", minimum=0, maximum=1)
     hsv_s: float = option(0.4, "random shift of saturation", minimum=0, maximum=1)
     hsv_v: float = option(0.3, "random shift of value", minimum=0, maximum=1)
+
+
+def adaptation_settings(train: TrainSection) -> TrainSection:
+    """The settings of the adaptation as those of any descent: `train` with the keys of `train.adapt` in their places.
+
+    There are no ranges and no codes, so what is about them is off; biases learn at the rate of the weights.
+    """
+    adapt = train.adapt
+    return replace(
+        train,
+        epochs=adapt.epochs,
+        lr0=adapt.lr0,
+        bias_lr=None,
+        warmup_epochs=adapt.warmup_epochs,
+        distill=adapt.distill,
+        freeze_ranges_epochs=0,
+        oscillation="off",
+    )

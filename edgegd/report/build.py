@@ -21,8 +21,9 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
 
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, under `profiles` that of
     `verify --profile P` by profile, under `devices` the proofs of `edgegd prove` by target, under `beside` what
-    `latency --beside` stored by target, under `tuning` a list of tune-TARGET.json; where activations were swapped,
-    under `swap` that of activation (as `choice`) and of the adaptation. `target` is the run's choice of a target
+    `latency --beside` stored by target, under `tuning` a list of tune-TARGET.json, under `diagnosis` the findings on
+    its descents (edgegd.report.diagnosis); where activations were swapped, under `swap` that of activation (as
+    `choice`) and of the adaptation. `target` is the run's choice of a target
     profile (edgegd.pipeline.target_profile). mAPs are in 0..1, times in ms; `intervals`, `differences` and `bootstrap`
     of mAP are as in accuracy.json, and `ship` says which of PTQ and QAT to ship (edgegd.report.ship).
     `selection` says where epochs were chosen: `shared` (on the images that report), `test` (on validation images; those
@@ -66,6 +67,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
         },
         "devices": stages["devices"],
         "descent": stages["descent"],
+        "diagnosis": stages["diagnosis"],
         "tuning": stages["tuning"],
         "refinement": stages["calibration"].get("refinement"),
         "weakest_ranges": [{"group": group, **ranges[group]} for group in weakest],

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from edgegd.pipeline.artifacts import DATA, DESCENT, DESCENT_STEPS, FLOAT_MODEL, PLAN, PTQ_STATE, QAT_STATE
+from edgegd.pipeline.artifacts import (
+    DATA,
+    DESCENT,
+    DESCENT_STEPS,
+    FLOAT_MODEL,
+    PLAN,
+    PTQ_STATE,
+    QAT_CHECKPOINT,
+    QAT_STATE,
+)
 from edgegd.pipeline.descent_run import DescentKind, descend
 from edgegd.pipeline.models import (
     float_model,
@@ -20,7 +29,7 @@ QAT_DESCENT = DescentKind(
     record=DESCENT,
     steps=DESCENT_STEPS,
     last_good="qat-last-good.safetensors",
-    checkpoint="qat-checkpoint.safetensors",
+    checkpoint=QAT_CHECKPOINT,
     start="calibrated",
     how="under fake quantization",
     rate="train.lr0",

@@ -9,9 +9,11 @@ from edgegd.pipeline.artifacts import (
     ACCURACY,
     ACTIVATION,
     ADAPTATION,
+    ADAPTATION_STEPS,
     CALIBRATION,
     DATA,
     DESCENT,
+    DESCENT_STEPS,
     LATENCY,
     REPORT,
     REPORT_TEXT,
@@ -20,6 +22,7 @@ from edgegd.pipeline.artifacts import (
     as_made,
 )
 from edgegd.pipeline.beside_latency import stored_beside
+from edgegd.pipeline.diagnosis import findings
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
@@ -58,6 +61,7 @@ def _write_report(folder: RunFolder) -> None:
             stages["devices"][proof["target"]] = proof
     stages["tuning"] = [folder.read_json(artifact) for artifact in tunings(folder)]
     stages["beside"] = stored_beside(folder)
+    stages["diagnosis"] = findings(folder)
     if _swap_reads(folder):
         stages["swap"] = {
             "choice": folder.read_json(ACTIVATION),
@@ -74,7 +78,7 @@ def proofs(folder: RunFolder) -> list[Artifact]:
 
 
 def _swap_reads(folder: RunFolder) -> tuple[Artifact, ...]:
-    return (ACTIVATION, ADAPTATION) if adapted_reads(folder) else ()
+    return (ACTIVATION, ADAPTATION, ADAPTATION_STEPS) if adapted_reads(folder) else ()
 
 
 def _report_sources(folder: RunFolder) -> Any:
@@ -92,7 +96,7 @@ def _report_sources(folder: RunFolder) -> Any:
 STAGE = Stage(
     "report",
     "report.json and report.md",
-    tuple(_REPORTED.values()),
+    (*_REPORTED.values(), DESCENT_STEPS),
     (REPORT, REPORT_TEXT),
     tuple(field.name for field in dataclasses.fields(Recipe)),
     run_report,

@@ -9,6 +9,7 @@ from edgegd.report.sections import (
     classes,
     descent,
     devices,
+    diagnosis,
     parity,
     proof,
     ranges,
@@ -17,4 +18,17 @@ from edgegd.report.sections import (
     threads,
 )
 
-SECTIONS = (ship, devices, beside, classes, activation_swap, descent, parity, proof, threads, refinement, ranges)
+SECTIONS = (
+    ship,
+    devices,
+    beside,
+    classes,
+    activation_swap,
+    descent,
+    diagnosis,
+    parity,
+    proof,
+    threads,
+    refinement,
+    ranges,
+)

@@ -1,0 +1,117 @@
+"""Rules about the course of loss and mAP over the whole descent: plateau, convergence, overfitting, a small set."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from edgegd.report.diagnosis.facts import Facts, difference
+from edgegd.report.diagnosis.rule import Finding, points, rounded, share
+
+HIGH = 0.5
+"""A rate is high while it is at least this share of its peak. A cosine is high in the first half of its steps."""
+LONG = 0.75
+"""The share of all steps with a high rate from which on it is the rate that keeps the loss from falling."""
+FLAT = 0.01
+"""The loss has stopped where it falls by less than this share from a quarter of the steps to the next."""
+STOPPED = 2.0
+"""Or by less than so many standard errors."""
+SAME_MAP = 0.005
+"""mAP50-95: less is within what two evaluations of equally good models differ by."""
+ANNEALED = 0.1
+"""The share of its peak that the rate has fallen to at the end of a descent that could settle."""
+FALLEN = 0.03
+"""The share by which the training loss must have fallen since the best epoch."""
+LOST = 0.01
+"""mAP50-95 lost since the best epoch."""
+LOST_SHARE = 0.05
+"""And the share of the best mAP50-95 that it must be."""
+PASSES = 30
+"""Times that each image is seen: the project's longest recipe has 20."""
+SMALL = 100
+"""Images of a set that is small: the smallest set of a shipped recipe has 205."""
+
+
+def plateau(facts: Facts) -> Finding | None:
+    """The loss stopped falling while the rate was still high."""
+    losses, rates = facts.losses, [row["lr"]["weights"] for row in facts.steps]
+    if not facts.whole or len(losses) < 24 or not facts.maps or max(rates) <= 0:
+        return None
+    high = sum(rate >= HIGH * max(rates) for rate in rates) / len(rates)
+    half = len(losses) // 2
+    quarter = half // 2
+    last = difference(losses[half:-quarter], losses[-quarter:])
+    gained = max(facts.maps[len(facts.maps) // 2 :]) - max(facts.maps[: len(facts.maps) // 2])
+    if high < LONG or (last.share < -FLAT and last.errors < -STOPPED) or gained >= SAME_MAP:
+        return None
+    return Finding(
+        f"The loss stands still at {last.after:.3g} since the middle of the steps, and mAP50-95 with it, at a rate that "
+        f"was high on {share(high)} of the steps.",
+        {"loss_before": last.before, "loss_after": last.after, "map50_95_gained": gained, "high_rate": high},
+        f"over the last half of the steps the loss falls by less than {share(FLAT)} or {STOPPED:g} standard errors and "
+        f"mAP50-95 gains less than {100 * SAME_MAP:g} points, while the rate is at least {share(HIGH)} of its peak on "
+        f"{share(LONG)} of the steps",
+        f"Let the rate fall: train.lrf {min(facts.settings['lrf'], 0.01):g}; or stop after {max(len(facts.epochs) // 2, 1)} epochs "
+        f"({facts.key('epochs')}).",
+    )
+
+
+def converged(facts: Facts) -> Finding | None:
+    """The rate has fallen, and loss and mAP have come to rest at or above where they started."""
+    losses, maps, rates = facts.losses, facts.maps, [row["lr"]["weights"] for row in facts.steps]
+    if not facts.whole or len(losses) < 16 or len(maps) < 3 or max(rates) <= 0:
+        return None
+    quarter = len(losses) // 4
+    last = difference(losses[-2 * quarter : -quarter], losses[-quarter:])
+    rested = abs(last.share) < FLAT or abs(last.errors) < STOPPED
+    drift = max(maps) - maps[-1]
+    fallen = rates[-1] / max(rates)
+    if not rested or fallen > ANNEALED or drift >= SAME_MAP or maps[-1] < maps[0] - SAME_MAP:
+        return None
+    return Finding(
+        f"The descent converged: the loss came to rest at {last.after:.3g} as the rate fell, and mAP50-95 ended at "
+        f"{points(maps[-1])}, from {points(maps[0])}.",
+        {"loss_before": last.before, "loss_after": last.after, "map50_95": maps[-1], "map50_95_start": maps[0]},
+        f"over the last half of the steps the loss changes by less than {share(FLAT)} or {STOPPED:g} standard errors, "
+        f"the rate falls to {share(ANNEALED)} of its peak, mAP50-95 ends within {100 * SAME_MAP:g} points of its best "
+        "and not below its start",
+        "Nothing.",
+    )
+
+
+def overfitting(facts: Facts) -> Finding | None:
+    """The training loss goes on falling after the best epoch, and mAP falls."""
+    maps, epochs = facts.maps, facts.epochs
+    if len(maps) < 5:
+        return None
+    best = max(range(len(maps)), key=maps.__getitem__)
+    tail = max(len(epochs) // 4, 1)
+    if best > len(epochs) - tail:
+        return None
+    lost = maps[best] - fmean(maps[-tail:])
+    at_best, at_end = epochs[max(best, 1) - 1]["loss"], fmean(epoch["loss"] for epoch in epochs[-tail:])
+    fallen = 1 - at_end / at_best
+    if lost <= max(LOST, LOST_SHARE * maps[best]) or fallen <= FALLEN:
+        return None
+    return Finding(
+        f"The model overfits: after epoch {best} the training loss fell on from {at_best:.3g} to {at_end:.3g}, and "
+        f"mAP50-95 fell from {points(maps[best])} to {points(fmean(maps[-tail:]))}.",
+        {"best_epoch": best, "loss_at_best": at_best, "loss_at_end": at_end, "map50_95_lost": lost},
+        f"since the best epoch the loss has fallen by more than {share(FALLEN)}, and mAP50-95 by more than "
+        f"{100 * LOST:g} points and {share(LOST_SHARE)}",
+        f"Lower {facts.key('epochs')} to {max(best, 1)}, take more images, or more augmentation (train.scale, "
+        f"train.translate, train.hsv_v); {facts.key('lr0')} {rounded(facts.settings['lr0'] / 3):g} would fit them less.",
+    )
+
+
+def set_too_small(facts: Facts) -> Finding | None:
+    """Few images are seen again and again."""
+    passes = facts.settings["epochs"]
+    if facts.images > SMALL or passes <= PASSES:
+        return None
+    return Finding(
+        f"The set is too small for the steps: each of its {facts.images} images is seen {passes} times.",
+        {"images": facts.images, "passes": passes, "steps": facts.planned},
+        f"at most {SMALL} images, each seen more than {PASSES} times",
+        f"Take more images, or lower {facts.key('epochs')} to {PASSES}; images without labels can teach by distillation "
+        "(data.unlabelled_images, train.distill.head).",
+    )

@@ -1,0 +1,136 @@
+"""Rules about the learning rate: the descent broke down, its steps are too long, too short, or cut."""
+
+from __future__ import annotations
+
+from statistics import median, quantiles
+
+from edgegd.report.diagnosis.facts import Difference, Facts, difference
+from edgegd.report.diagnosis.rule import Finding, rounded, share
+
+DIVERGED = 2.0
+"""The loss of the last steps over that of the first ones. Batches of healthy runs differ by a fifth at most."""
+WINDOW = 5
+"""Steps whose median loss is compared: one odd batch, or two, must not decide."""
+TOO_MANY_CODES = 0.15
+"""The share of a typical layer's codes that one step changes: healthy runs have 0.02 at their full rate."""
+OVERSHOOTING = 0.2
+"""The median length of steps: from here on they end behind the minimum of their own batch (step_length.py)."""
+RISEN = 4.0
+"""Standard errors by which the loss has risen."""
+TOO_FEW_CODES = 5e-4
+"""The share of a typical layer's codes that a step changes at its largest: 1/40 of what healthy runs have."""
+SHORT = -0.8
+"""The median length of steps: the slope has hardly changed along them."""
+NOT_MOVED = 0.005
+"""mAP50-95: less is within what two evaluations of equally good models differ by."""
+SURE = 2.33
+"""Standard errors of a one-sided test at 1 %."""
+USUAL_CODES = 0.02
+"""What a step of healthy runs changes at the full rate, towards which a rate is suggested."""
+
+
+def diverged(facts: Facts) -> Finding | None:
+    """The loss is not finite any more, or has multiplied."""
+    losses = facts.losses
+    if broken := facts.broken:
+        at_once = broken["step"] <= 2
+        cause = (
+            f"The rate had hardly begun to act: check the labels and {'train.amp' if facts.settings['amp'] else 'model.weights'}"
+            if at_once
+            else _lower(facts, 10)
+        )
+        return Finding(
+            f"The descent broke down: the loss or its gradient was not finite at step {broken['step']} of "
+            f"{facts.planned}.",
+            {"step": broken["step"], "last_losses": losses[-3:], "lr": broken["lr"]["weights"]},
+            "every loss is finite",
+            f"{cause}.",
+        )
+    if len(losses) < 2 * WINDOW:
+        return None
+    first, last = median(losses[:WINDOW]), median(losses[-WINDOW:])
+    if last <= DIVERGED * first:
+        return None
+    return Finding(
+        f"The descent diverged: the loss rose from {first:.3g} to {last:.3g}.",
+        {"first_loss": first, "last_loss": last, "steps": len(losses)},
+        f"the median of the last {WINDOW} steps is more than {DIVERGED:g} times that of the first {WINDOW}",
+        f"{_lower(facts, 10)}.",
+    )
+
+
+def too_high(facts: Facts) -> Finding | None:
+    """Steps overshoot, change many codes at once, or make the loss rise."""
+    codes, alphas = facts.codes_changed(), facts.alphas()
+    evidence, passed = {}, []
+    if codes and max(codes) > TOO_MANY_CODES:
+        evidence["codes_changed"] = max(codes)
+        passed.append(f"one step changed {share(max(codes))} of the codes of a typical layer")
+    if len(alphas) >= 3 and median(alphas) > OVERSHOOTING:
+        evidence["alpha"] = median(alphas)
+        passed.append(f"the steps looked at passed the minimum of their batch (median alpha {median(alphas):.2f})")
+    risen = _risen(facts)
+    if risen and risen.errors > RISEN:
+        evidence |= {"loss_before": risen.before, "loss_after": risen.after, "standard_errors": risen.errors}
+        passed.append(f"the loss rose from {risen.before:.3g} to {risen.after:.3g} at the full rate")
+    if len(passed) < 2:
+        return None
+    factor = max(codes) / USUAL_CODES if codes else 10.0
+    return Finding(
+        f"The learning rate is too high: {'; '.join(passed)}.",
+        evidence,
+        f"two of: more than {share(TOO_MANY_CODES)} of codes changed in a step; median alpha above {OVERSHOOTING}; "
+        f"loss risen by {RISEN:g} standard errors",
+        f"{_lower(facts, max(factor, 3.0))}.",
+    )
+
+
+def _risen(facts: Facts) -> Difference | None:
+    warm = facts.full_rate[: max(len(facts.full_rate) // 2, WINDOW)]
+    first = [row["loss"] for row in facts.steps if row["step"] <= max(WINDOW, facts.planned // 20)]
+    after = [row["loss"] for row in warm if row["step"] > max(WINDOW, facts.planned // 20)]
+    return difference(first, after) if min(len(first), len(after)) >= WINDOW else None
+
+
+def too_low(facts: Facts) -> Finding | None:
+    """Steps change next to no code, and neither has the mAP moved."""
+    codes, alphas, maps = facts.codes_changed(), facts.alphas(), facts.maps
+    if not facts.ended or not codes or not alphas or max(codes) >= TOO_FEW_CODES or median(alphas) > SHORT:
+        return None
+    moved = max((abs(value - maps[0]) for value in maps), default=0.0)
+    if moved >= NOT_MOVED:
+        return None
+    factor = min(USUAL_CODES / max(max(codes), 1e-6), 100.0)
+    return Finding(
+        f"The learning rate is too low: no step looked at changed more than {share(max(codes))} of the codes of a "
+        f"typical layer, every step ended far before the minimum of its batch, and mAP50-95 has not moved.",
+        {"codes_changed": max(codes), "alpha": median(alphas), "map50_95_moved": moved},
+        f"less than {share(TOO_FEW_CODES)} of codes changed, median alpha below {SHORT}, mAP50-95 within "
+        f"{100 * NOT_MOVED:g} points of its start",
+        f"Raise {facts.key('lr0')}, for example to {rounded(facts.settings['lr0'] * factor):g}.",
+    )
+
+
+def clipped(facts: Facts) -> Finding | None:
+    """The gradient is cut on most steps."""
+    steps = [row for row in facts.full_rate if "clipped" in row]
+    if len(steps) < 2 * WINDOW:
+        return None
+    part = sum(row["clipped"] for row in steps) / len(steps)
+    sure = part - SURE * (part * (1 - part) / len(steps)) ** 0.5 - 0.5 / len(steps)
+    if sure <= 0.5:
+        return None
+    norms = [row["gradient"]["all"] for row in steps if row["gradient"]["all"] is not None]
+    most = quantiles(norms, n=10)[-1] if len(norms) > 1 else norms[0]
+    limit = facts.settings["grad_clip"]
+    return Finding(
+        f"The gradient was clipped on {share(part)} of the steps: train.grad_clip {limit:g} decides their length, "
+        "more than the gradient does.",
+        {"clipped": part, "steps": len(steps), "median_norm": median(norms), "grad_clip": limit},
+        "more than half of the steps, at 1 % error",
+        f"Raise train.grad_clip to {float(f'{most:.2g}'):g} (a tenth of the gradients is longer), or look for why they are that long.",
+    )
+
+
+def _lower(facts: Facts, factor: float) -> str:
+    return f"Lower {facts.key('lr0')}, for example from {facts.settings['lr0']:g} to {rounded(facts.settings['lr0'] / factor):g}"
