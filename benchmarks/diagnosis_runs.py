@@ -1,6 +1,6 @@
 """The real runs on which the rules of the diagnosis are proven: healthy ones, and each condition made on purpose.
 
-A condition is a set of recipe overrides, on driving scenes (96 images, 128 px, 24 steps unless it says otherwise) or
+A condition is a set of recipe overrides, on driving scenes (64 images, 96 px, 24 steps of 8 images unless it says otherwise) or
 blood cells, and sometimes a damage to the float checkpoint. Runs go through the command line.
 """
 
@@ -28,9 +28,9 @@ from edgegd.pipeline.artifacts import PTQ_STATE
 STREETS, BCCD = "streets/yolo26n", "bccd/yolo26n"
 SHIPPED = Path(__file__).resolve().parents[1] / "models/streets-yolo26n-320.pt"
 KEPT = ("descent.jsonl", "descent.json", "adaptation.jsonl", "adaptation.json", "recipe.yaml", "run.json", "data.json")
-_FAST = {"quant.refine": "none", "quant.calibration_images": 16, "train.probe_every": 4, "target.profile": "x86-vnni"}
+_FAST = {"quant.refine": "none", "quant.calibration_images": 16, "train.probe_every": 6, "target.profile": "x86-vnni"}
 _BASE: dict[str, dict[str, Any]] = {
-    STREETS: {"data.train_images": 96, "data.val_images": 48, "model.imgsz": 128, "train.epochs": 4},
+    STREETS: {"data.train_images": 64, "data.val_images": 32, "model.imgsz": 96, "train.batch": 8, "train.epochs": 3},
     BCCD: {"model.imgsz": 160, "train.epochs": 3, "accuracy.images": 40},
 }
 _STILL = {f"train.{key}": 0 for key in ("fliplr", "scale", "translate", "hsv_h", "hsv_s", "hsv_v")}
@@ -43,6 +43,13 @@ def dead_channels(model: Any) -> None:
         half = len(layer.bn.weight) // 2
         layer.bn.weight[:half] = 0
         layer.bn.bias[:half] = -12.0  # where SiLU and its slope are nearly 0
+
+
+def large_channels(model: Any) -> None:
+    """An eighth of one layer's channels are far larger than the others."""
+    layer = model.get_submodule("model.16.cv1")
+    with torch.no_grad():
+        layer.bn.bias[::8] = 50.0
 
 
 def exploding_layer(model: Any) -> None:
@@ -69,14 +76,18 @@ CONDITIONS = (
     Condition("rate x 1000", "diverged", {"train.lr0": 0.05}),
     Condition("rate x 30", "rate-too-high", {"train.lr0": 1.5e-3}),
     Condition("rate / 300", "rate-too-low", {"train.lr0": 1.7e-7, "train.range_lr": 3e-6}),
-    Condition("constant rate, long", "plateau", {"train.lr0": 3e-4, "train.lrf": 1.0, "train.epochs": 12}),
-    Condition("long, annealed", "converged", {"train.epochs": 12}),
+    Condition("constant rate, long", "plateau", {"train.lr0": 3e-4, "train.lrf": 1.0, "train.epochs": 6}),
+    Condition("long, annealed", "converged", {"train.epochs": 6}),
     Condition(
         "few images, rate x 10",
         "overfitting",
-        {"data.train_images": 16, "train.epochs": 40, "train.lr0": 5e-4, **_STILL},
+        {"data.train_images": 16, "train.epochs": 20, "train.lr0": 5e-4, **_STILL},
     ),
-    Condition("8 images, 60 epochs", "set-too-small", {"data.train_images": 8, "train.epochs": 60, "train.batch": 8}),
+    Condition(
+        "8 images, 32 epochs",
+        "set-too-small",
+        {"data.train_images": 8, "train.epochs": 32, "accuracy.images": 16},
+    ),
     Condition("rate of ranges x 300", "ranges-collapsed", {"train.range_lr": 0.3}),
     Condition(
         "rate of ranges x 30, constant",
@@ -85,6 +96,12 @@ CONDITIONS = (
     ),
     Condition("one layer explodes", "gradient-dominated", {}, damage=exploding_layer),
     Condition("dead channels", "dead-channels", {}, damage=dead_channels),
+    Condition(
+        "ranges cut at 98 %, a few large channels",
+        "saturated-channels",
+        {"quant.observer": "percentile", "quant.percentile": 98.0},
+        damage=large_channels,
+    ),
     Condition("weights swing", "oscillating", {"train.oscillation": "track", "train.lr0": 2e-4, "train.lrf": 1.0}),
     Condition("clip at 1", "clipped", {"train.grad_clip": 1.0}),
 )
@@ -117,7 +134,7 @@ def run(condition: Condition, seed: int, work: Path, bccd: Sequence[str]) -> Pat
 
     Runs of one seed whose models are calibrated alike start from copies of one calibrated folder.
     """
-    folder = work / f"{re.sub('[^a-z0-9]+', '-', condition.name.lower())}-{seed}"
+    folder = folder_of(condition, seed, work)
     if (folder / "stderr").exists():
         return folder
     overrides = overrides_of(condition, seed, work, bccd)
@@ -135,6 +152,11 @@ def run(condition: Condition, seed: int, work: Path, bccd: Sequence[str]) -> Pat
             shutil.rmtree(path)
     (folder / "stderr").write_text(said)
     return folder
+
+
+def folder_of(condition: Condition, seed: int, work: Path) -> Path:
+    """Where the run is."""
+    return work / f"{re.sub('[^a-z0-9]+', '-', condition.name.lower())}-{seed}"
 
 
 def command(recipe: str, folder: Path, overrides: dict[str, Any], until: str) -> str:

@@ -30,7 +30,7 @@ from edgegd.report.diagnosis.text import Diagnosis
 
 
 @dataclass(frozen=True)
-class _Kept:
+class Kept:
     """Where a descent's facts are; `stage` names it."""
 
     stage: str
@@ -40,8 +40,8 @@ class _Kept:
 
 
 DESCENTS = (
-    _Kept("adapt", ADAPTATION_STEPS, ADAPTATION, ADAPTATION_CHECKPOINT),
-    _Kept("qat", DESCENT_STEPS, DESCENT, QAT_CHECKPOINT),
+    Kept("adapt", ADAPTATION_STEPS, ADAPTATION, ADAPTATION_CHECKPOINT),
+    Kept("qat", DESCENT_STEPS, DESCENT, QAT_CHECKPOINT),
 )
 
 
@@ -61,19 +61,18 @@ def findings(folder: RunFolder) -> list[dict[str, Any]]:
     return [{"descent": one.stage} | finding for one in diagnose_folder(folder) for finding in one.findings]
 
 
-def _diagnosed(folder: RunFolder, kept: _Kept) -> Diagnosis:
-    read = [kept.steps, DATA]
-    if not folder.artifact(kept.checkpoint).exists() and folder.artifact(kept.record).exists():
-        read.append(kept.record)
-    with as_made(folder, *read):
-        facts = _facts(folder, kept, ended=kept.record in read)
+def _diagnosed(folder: RunFolder, kept: Kept) -> Diagnosis:
+    with as_made(folder, kept.steps, DATA, *([kept.record] if _ended(folder, kept) else [])):
+        facts = facts_of(folder, kept)
         telemetry = not facts.steps or any("gradient" in row for row in facts.steps)
         return Diagnosis(
             kept.stage, len(facts.steps), facts.planned, facts.ended, telemetry, facts.unrecorded, diagnose(facts)
         )
 
 
-def _facts(folder: RunFolder, kept: _Kept, *, ended: bool) -> Facts:
+def facts_of(folder: RunFolder, kept: Kept) -> Facts:
+    """What the folder holds of a descent. Raises whatever reading files that nobody has checked raises."""
+    ended = _ended(folder, kept)
     rows = list(read_rows(folder.artifact(kept.steps)))
     record = folder.read_json(kept.record) if ended else _in_checkpoint(folder.artifact(kept.checkpoint))
     adaptation = kept.stage == "adapt"
@@ -85,6 +84,11 @@ def _facts(folder: RunFolder, kept: _Kept, *, ended: bool) -> Facts:
         ended=ended,
         unrecorded=str(record.get("unrecorded", "")),
     )
+
+
+def _ended(folder: RunFolder, kept: Kept) -> bool:
+    # A checkpoint is there until the end; beside it, a record is that of an earlier training.
+    return folder.artifact(kept.record).exists() and not folder.artifact(kept.checkpoint).exists()
 
 
 def before_the_first_step(folder: RunFolder, *, adaptation: bool) -> Facts:

@@ -22,7 +22,8 @@ RULES = (
     Rule("ranges-collapsed", PROBLEM, ranges.collapsed, early=True),
     Rule("ranges-moving", NOTE, ranges.moving),
     Rule("gradient-dominated", PROBLEM, layers.gradient_dominated),
-    Rule("channels", NOTE, layers.channels),
+    Rule("dead-channels", NOTE, layers.dead_channels),
+    Rule("saturated-channels", NOTE, layers.saturated_channels),
     Rule("oscillating", NOTE, layers.oscillating),
     Rule("converged", GOOD, course.converged),
 )

@@ -44,14 +44,14 @@ def plateau(facts: Facts) -> Finding | None:
     if high < LONG or (last.share < -FLAT and last.errors < -STOPPED) or gained >= SAME_MAP:
         return None
     return Finding(
-        f"The loss stands still at {last.after:.3g} since the middle of the steps, and mAP50-95 with it, at a rate that "
-        f"was high on {share(high)} of the steps.",
+        f"The loss stands still at {last.after:.3g} since the middle of the steps, and mAP50-95 with it, at a rate "
+        f"that was high on {share(high)} of the steps.",
         {"loss_before": last.before, "loss_after": last.after, "map50_95_gained": gained, "high_rate": high},
         f"over the last half of the steps the loss falls by less than {share(FLAT)} or {STOPPED:g} standard errors and "
         f"mAP50-95 gains less than {100 * SAME_MAP:g} points, while the rate is at least {share(HIGH)} of its peak on "
         f"{share(LONG)} of the steps",
-        f"Let the rate fall: train.lrf {min(facts.settings['lrf'], 0.01):g}; or stop after {max(len(facts.epochs) // 2, 1)} epochs "
-        f"({facts.key('epochs')}).",
+        f"Let the rate fall (train.lrf {min(facts.settings['lrf'], 0.01):g}), or stop earlier "
+        f"({facts.key('epochs')} {max(len(facts.epochs) // 2, 1)}).",
     )
 
 
@@ -98,8 +98,9 @@ def overfitting(facts: Facts) -> Finding | None:
         {"best_epoch": best, "loss_at_best": at_best, "loss_at_end": at_end, "map50_95_lost": lost},
         f"since the best epoch the loss has fallen by more than {share(FALLEN)}, and mAP50-95 by more than "
         f"{100 * LOST:g} points and {share(LOST_SHARE)}",
-        f"Lower {facts.key('epochs')} to {max(best, 1)}, take more images, or more augmentation (train.scale, "
-        f"train.translate, train.hsv_v); {facts.key('lr0')} {rounded(facts.settings['lr0'] / 3):g} would fit them less.",
+        f"Lower {facts.key('epochs')} to {max(best, 1)} or {facts.key('lr0')} to "
+        f"{rounded(facts.settings['lr0'] / 3):g}, take more images, or change them more (train.scale, train.translate, "
+        "train.hsv_v).",
     )
 
 
@@ -112,6 +113,6 @@ def set_too_small(facts: Facts) -> Finding | None:
         f"The set is too small for the steps: each of its {facts.images} images is seen {passes} times.",
         {"images": facts.images, "passes": passes, "steps": facts.planned},
         f"at most {SMALL} images, each seen more than {PASSES} times",
-        f"Take more images, or lower {facts.key('epochs')} to {PASSES}; images without labels can teach by distillation "
-        "(data.unlabelled_images, train.distill.head).",
+        f"Take more images, or lower {facts.key('epochs')} to {PASSES}; images without labels can teach too "
+        "(data.unlabelled_images with train.distill.head).",
     )

@@ -15,6 +15,15 @@ CHANNELS = 0.25
 OSCILLATING = 0.02
 """The share of all weights that swing between two codes."""
 
+_MEND_DEAD = (
+    "Start from another checkpoint (model.weights): such a channel hardly ever learns again, and costs as much time as "
+    "any other."
+)
+_MEND_SATURATED = (
+    "Calibrate ranges that hold all values (quant.observer minmax, or a higher quant.percentile), or keep the layer in "
+    "float (quant.float)."
+)
+
 
 def gradient_dominated(facts: Facts) -> Finding | None:
     """Most of the gradient is one layer's."""
@@ -34,30 +43,32 @@ def gradient_dominated(facts: Facts) -> Finding | None:
     )
 
 
-def channels(facts: Facts) -> Finding | None:
-    """Channels give one code only, or lie outside their range."""
-    found = {}
-    for group, seen in facts.ranges().items():
-        for what in ("dead", "saturated"):
-            parts = [row[what] for _, row in seen if what in row]
-            if parts and min(parts) > CHANNELS:
-                found[group, what] = min(parts)
+def dead_channels(facts: Facts) -> Finding | None:
+    """Channels give one code, whatever the image."""
+    return _channels(facts, "dead", "give one code, whatever the image", _MEND_DEAD)
+
+
+def saturated_channels(facts: Facts) -> Finding | None:
+    """Channels lie outside their range."""
+    return _channels(facts, "saturated", "have more than half of their values outside the range", _MEND_SATURATED)
+
+
+def _channels(facts: Facts, what: str, how: str, change: str) -> Finding | None:
+    shares = {
+        group: min(row[what] for _, row in seen)
+        for group, seen in facts.ranges().items()
+        if all(what in r for _, r in seen)
+    }
+    found = {group: part for group, part in shares.items() if part > CHANNELS}
     if not found:
         return None
-    (group, what), part = max(found.items(), key=lambda item: item[1])
-    how = "give one code whatever the image" if what == "dead" else "have more than half of their values outside"
+    worst = max(found, key=found.__getitem__)
     return Finding(
-        f"{share(part)} of the channels of {group} are {what}: they {how}. So it is in {len({g for g, _ in found})} "
-        f"tensor{'s' if len(found) > 1 else ''}.",
-        {"tensor": group, "what": what, "share": part, "tensors": sorted({group for group, _ in found})[:10]},
+        f"{share(found[worst])} of the channels of {worst} are {what}: they {how}. "
+        f"{len(found)} of {len(shares)} tensors have more than {share(CHANNELS)} of such channels.",
+        {"tensor": worst, "share": found[worst], "tensors": len(found), "of": len(shares)},
         f"more than {share(CHANNELS)} of a tensor's channels in every step looked at",
-        "Look at the float model's layer: "
-        + (
-            "a dead channel never learns again"
-            if what == "dead"
-            else "calibrate with quant.observer minmax, or keep the layer in float (quant.float)"
-        )
-        + ".",
+        change,
     )
 
 

@@ -58,11 +58,12 @@ def moving(facts: Facts) -> Finding | None:
             early.append(abs(math.log(middle / scales[0][1])))
     if not moved or median(moved) <= MOVING:
         return None
+    slower = facts.settings["range_lr"] * MOVING / median(moved) / 3
     return Finding(
         f"The ranges were still moving at the end: in the last half of the steps a typical scale changed by "
         f"{share(math.expm1(median(moved)))}, in the half before by {share(math.expm1(median(early)))}.",
         {"last_half": median(moved), "first_half": median(early), "scales": len(moved)},
         f"the median change of scales in the last half of their steps (as logarithm) is above {MOVING:g}",
-        f"Lower train.range_lr, for example to {rounded(facts.settings['range_lr'] * MOVING / median(moved) / 3):g}, or let "
-        "it fall (train.lrf 0.01) and freeze ranges earlier (train.freeze_ranges_epochs).",
+        f"Lower train.range_lr, for example to {rounded(slower):g}, or let it fall (train.lrf 0.01) and freeze ranges "
+        "earlier (train.freeze_ranges_epochs).",
     )

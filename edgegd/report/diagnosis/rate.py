@@ -34,17 +34,15 @@ def diverged(facts: Facts) -> Finding | None:
     losses = facts.losses
     if broken := facts.broken:
         at_once = broken["step"] <= 2
-        cause = (
-            f"The rate had hardly begun to act: check the labels and {'train.amp' if facts.settings['amp'] else 'model.weights'}"
-            if at_once
-            else _lower(facts, 10)
+        change = (
+            "The rate has hardly acted yet: look at the float model (model.weights), at the labels, and at train.amp."
         )
         return Finding(
             f"The descent broke down: the loss or its gradient was not finite at step {broken['step']} of "
             f"{facts.planned}.",
             {"step": broken["step"], "last_losses": losses[-3:], "lr": broken["lr"]["weights"]},
             "every loss is finite",
-            f"{cause}.",
+            change if at_once else _lower(facts, 10),
         )
     if len(losses) < 2 * WINDOW:
         return None
@@ -55,7 +53,7 @@ def diverged(facts: Facts) -> Finding | None:
         f"The descent diverged: the loss rose from {first:.3g} to {last:.3g}.",
         {"first_loss": first, "last_loss": last, "steps": len(losses)},
         f"the median of the last {WINDOW} steps is more than {DIVERGED:g} times that of the first {WINDOW}",
-        f"{_lower(facts, 10)}.",
+        _lower(facts, 10),
     )
 
 
@@ -81,7 +79,7 @@ def too_high(facts: Facts) -> Finding | None:
         evidence,
         f"two of: more than {share(TOO_MANY_CODES)} of codes changed in a step; median alpha above {OVERSHOOTING}; "
         f"loss risen by {RISEN:g} standard errors",
-        f"{_lower(facts, max(factor, 3.0))}.",
+        _lower(facts, max(factor, 3.0)),
     )
 
 
@@ -128,9 +126,11 @@ def clipped(facts: Facts) -> Finding | None:
         "more than the gradient does.",
         {"clipped": part, "steps": len(steps), "median_norm": median(norms), "grad_clip": limit},
         "more than half of the steps, at 1 % error",
-        f"Raise train.grad_clip to {float(f'{most:.2g}'):g} (a tenth of the gradients is longer), or look for why they are that long.",
+        f"Raise train.grad_clip to {float(f'{most:.2g}'):g}, above which a tenth of the gradients is, or find out why they "
+        "are that long.",
     )
 
 
 def _lower(facts: Facts, factor: float) -> str:
-    return f"Lower {facts.key('lr0')}, for example from {facts.settings['lr0']:g} to {rounded(facts.settings['lr0'] / factor):g}"
+    rate = facts.settings["lr0"]
+    return f"Lower {facts.key('lr0')}, for example from {rate:g} to {rounded(rate / factor):g}."

@@ -1,0 +1,105 @@
+"""Do the rules of the diagnosis (docs/diagnosis.md) find what was done to a descent, and nothing in healthy ones?
+
+    OMP_NUM_THREADS=1 python benchmarks/diagnosis.py --bccd MY/bccd --weights MY-bccd-yolo26n.pt
+    python benchmarks/diagnosis.py --again
+
+Real short runs (benchmarks/diagnosis_runs.py), each condition with four seeds. Thresholds were chosen on the runs of
+seed 0; the table counts the others. A run that is there is not made again; --again applies the rules anew to what the
+runs have recorded. Writes benchmarks/results/diagnosis.json, and prints the table that docs/diagnosis.md shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from diagnosis_runs import CONDITIONS, Condition, folder_of, run
+from result_file import ResultFile
+from tabulate import tabulate
+
+from edgegd.pipeline.diagnosis import DESCENTS, facts_of
+from edgegd.pipeline.run_folder import RunFolder
+from edgegd.report.diagnosis import RULES, diagnose
+from edgegd.report.diagnosis.facts import Facts, layer_shares
+
+CHOSEN_ON = 0
+"""The seed whose runs thresholds were chosen on."""
+SEEDS = (0, 1, 2, 3)
+
+
+def main() -> None:
+    """Makes the runs that are missing, applies the rules, writes and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/diagnosis"))
+    parser.add_argument("--bccd", default="datasets/bccd", help="the folder of BCCD's images")
+    parser.add_argument("--weights", default="", help="a checkpoint with BCCD's classes")
+    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
+    parser.add_argument("--only", default="", help="conditions whose name contains this")
+    parser.add_argument("--again", action="store_true", help="make no run")
+    arguments = parser.parse_args()
+    results = ResultFile("diagnosis")
+    for seed in map(int, arguments.seeds.split(",")):
+        for condition in (one for one in CONDITIONS if arguments.only in one.name):
+            if not arguments.again:
+                run(condition, seed, arguments.work, (arguments.weights, arguments.bccd))
+            folder = folder_of(condition, seed, arguments.work)
+            if (folder / "stderr").exists():
+                record(results, condition, seed, folder)
+    print(table(results.entries, "simple"))
+
+
+def record(results: ResultFile, condition: Condition, seed: int, folder: Path) -> None:
+    """Stores what the rules find in a run, in the place of what they found before."""
+    facts = facts_of(RunFolder.open_existing(folder), DESCENTS[-1])
+    key = {"condition": condition.name, "seed": seed}
+    values = {"rule": condition.rule, "digest": digest(facts), "findings": diagnose(facts)}
+    values["live"] = [line for line in (folder / "stderr").read_text().splitlines() if line.startswith("step ")]
+    if results.find(**key):
+        results.amend(key, values)
+    else:
+        results.add(key | values)
+
+
+def digest(facts: Facts) -> dict[str, Any]:
+    """What thresholds are compared with: enough to see how far a run is from each."""
+    eighth = max(len(facts.losses) // 8, 1)
+    ranges = [row for _, detail in facts.details[-1:] for row in detail["ranges"].values()]
+    return {
+        "steps": len(facts.losses),
+        "broken_at": facts.broken["step"] if facts.broken else None,
+        "losses": [rounded(fmean(facts.losses[i : i + eighth])) for i in range(0, len(facts.losses), eighth)],
+        "maps": list(map(rounded, facts.maps)),
+        "alphas": list(map(rounded, facts.alphas())),
+        "codes_changed": list(map(rounded, facts.codes_changed())),
+        "clipped": rounded(fmean(bool(row.get("clipped")) for row in facts.steps)) if facts.steps else None,
+        "median_norm": rounded(median(row["gradient"]["all"] for row in facts.steps)) if facts.steps else None,
+        "largest_layer": [rounded(max(layer_shares(detail))[0]) for _, detail in facts.details],
+        "outside": rounded(max((row["below"] + row["above"] for row in ranges), default=0)),
+        "least_used": rounded(min((row["used"] for row in ranges), default=0)),
+        "dead": rounded(max((row["dead"] for row in ranges), default=0)),
+        "saturated": rounded(max((row["saturated"] for row in ranges), default=0)),
+    }
+
+
+def rounded(value: float) -> float:
+    """Four digits that count."""
+    return float(f"{value:.4g}")
+
+
+def table(entries: Sequence[dict[str, Any]], style: str) -> str:
+    """A row per condition, a column per rule: in how many of its runs the rule found something, own rules in bold."""
+    names = [rule.name for rule in RULES]
+    lines = []
+    for condition in CONDITIONS:
+        runs = [e for e in entries if e["condition"] == condition.name and e["seed"] != CHOSEN_ON]
+        found = {name: sum(name in (f["rule"] for f in run["findings"]) for run in runs) for name in names}
+        cells = [f"**{n}**" if name == condition.rule else str(n or "") for name, n in found.items()]
+        lines.append([condition.name, len(runs), *cells])
+    return tabulate(lines, ["what was done", "runs", *names], tablefmt=style, disable_numparse=True)
+
+
+if __name__ == "__main__":
+    main()
