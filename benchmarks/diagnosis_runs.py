@@ -1,7 +1,7 @@
 """The real runs on which the rules of the diagnosis are proven: healthy ones, and each condition made on purpose.
 
-A condition is a set of recipe overrides, on driving scenes (64 images, 96 px, 24 steps of 8 images unless it says otherwise) or
-blood cells, and sometimes a damage to the float checkpoint. Runs go through the command line.
+A condition is a set of recipe overrides, on driving scenes (64 images, 96 px, 24 steps of 8 images unless it says
+otherwise) or blood cells, and sometimes a damage to the float checkpoint. Runs go through the command line.
 """
 
 from __future__ import annotations

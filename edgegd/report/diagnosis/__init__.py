@@ -9,33 +9,36 @@ from typing import Any
 
 from edgegd.report.diagnosis import course, layers, ranges, rate
 from edgegd.report.diagnosis.facts import Facts
-from edgegd.report.diagnosis.rule import GOOD, NOTE, PROBLEM, Rule
+from edgegd.report.diagnosis.rule import GOOD, KINDS, NOTE, PROBLEM, Rule
 
+_BROKEN = ("diverged",)
+_RANGES = ("diverged", "ranges-collapsed")
 RULES = (
     Rule("diverged", PROBLEM, rate.diverged, early=True),
-    Rule("rate-too-high", PROBLEM, rate.too_high, early=True),
+    Rule("rate-too-high", PROBLEM, rate.too_high, early=True, unless=_BROKEN),
     Rule("rate-too-low", PROBLEM, rate.too_low),
-    Rule("clipped", NOTE, rate.clipped, early=True),
-    Rule("plateau", NOTE, course.plateau),
-    Rule("overfitting", PROBLEM, course.overfitting),
+    Rule("clipped", NOTE, rate.clipped, early=True, unless=_BROKEN),
+    Rule("overfitting", PROBLEM, course.overfitting, unless=_BROKEN),
+    Rule("plateau", NOTE, course.plateau, unless=(*_BROKEN, "rate-too-low", "overfitting")),
     Rule("set-too-small", NOTE, course.set_too_small, early=True),
-    Rule("ranges-collapsed", PROBLEM, ranges.collapsed, early=True),
-    Rule("ranges-moving", NOTE, ranges.moving),
-    Rule("gradient-dominated", PROBLEM, layers.gradient_dominated),
-    Rule("dead-channels", NOTE, layers.dead_channels),
-    Rule("saturated-channels", NOTE, layers.saturated_channels),
-    Rule("oscillating", NOTE, layers.oscillating),
+    Rule("ranges-collapsed", PROBLEM, ranges.collapsed, early=True, unless=_BROKEN),
+    Rule("ranges-moving", NOTE, ranges.moving, unless=_RANGES),
+    Rule("gradient-dominated", PROBLEM, layers.gradient_dominated, unless=_RANGES),
+    Rule("dead-channels", NOTE, layers.dead_channels, unless=_RANGES),
+    Rule("saturated-channels", NOTE, layers.saturated_channels, unless=_RANGES),
+    Rule("oscillating", NOTE, layers.oscillating, unless=_BROKEN),
     Rule("converged", GOOD, course.converged),
 )
-"""What is good is said only where nothing else was found that is a problem."""
+"""In an order in which what explains a finding comes before it; `converged` is said only where there is no problem."""
 
 
 def diagnose(facts: Facts, rules: tuple[Rule, ...] = RULES) -> list[dict[str, Any]]:
     """The findings of a descent, problems first: rule, kind, sentence, evidence, threshold, change."""
-    found: list[dict[str, Any]] = []
+    found: dict[str, dict[str, Any]] = {}
     for rule in rules:
-        if rule.kind == GOOD and any(row["kind"] == PROBLEM for row in found):
+        good_among_bad = rule.kind == GOOD and any(row["kind"] == PROBLEM for row in found.values())
+        if good_among_bad or not found.keys().isdisjoint(rule.unless):
             continue
         if finding := rule.look(facts):
-            found.append({"rule": rule.name, "kind": rule.kind} | vars(finding))
-    return sorted(found, key=lambda row: (PROBLEM, NOTE, GOOD).index(row["kind"]))
+            found[rule.name] = {"rule": rule.name, "kind": rule.kind} | vars(finding)
+    return sorted(found.values(), key=lambda row: KINDS.index(row["kind"]))

@@ -8,7 +8,7 @@ from edgegd.report.diagnosis.facts import Difference, Facts, difference
 from edgegd.report.diagnosis.rule import Finding, rounded, share
 
 DIVERGED = 2.0
-"""The loss of the last steps over that of the first ones. Batches of healthy runs differ by a fifth at most."""
+"""The loss of the last steps over that of the first ones. Batches of healthy runs differ by a third at most."""
 WINDOW = 5
 """Steps whose median loss is compared: one odd batch, or two, must not decide."""
 TOO_MANY_CODES = 0.15
@@ -46,13 +46,13 @@ def diverged(facts: Facts) -> Finding | None:
         )
     if len(losses) < 2 * WINDOW:
         return None
-    first, last = median(losses[:WINDOW]), median(losses[-WINDOW:])
+    first, last = min(losses[:WINDOW]), median(losses[-WINDOW:])
     if last <= DIVERGED * first:
         return None
     return Finding(
         f"The descent diverged: the loss rose from {first:.3g} to {last:.3g}.",
         {"first_loss": first, "last_loss": last, "steps": len(losses)},
-        f"the median of the last {WINDOW} steps is more than {DIVERGED:g} times that of the first {WINDOW}",
+        f"the median of the last {WINDOW} steps is more than {DIVERGED:g} times the smallest of the first {WINDOW}",
         _lower(facts, 10),
     )
 
@@ -126,8 +126,8 @@ def clipped(facts: Facts) -> Finding | None:
         "more than the gradient does.",
         {"clipped": part, "steps": len(steps), "median_norm": median(norms), "grad_clip": limit},
         "more than half of the steps, at 1 % error",
-        f"Raise train.grad_clip to {float(f'{most:.2g}'):g}, above which a tenth of the gradients is, or find out why they "
-        "are that long.",
+        f"Raise train.grad_clip to {float(f'{most:.2g}'):g}, above which a tenth of the gradients is, or find out why "
+        "they are that long.",
     )
 
 

@@ -28,13 +28,14 @@ class Rule:
     """One thing that can be said of a descent.
 
     `look(facts)` returns a finding or None. `early`: what it finds while steps are still taken is sure enough to be
-    said at once.
+    said at once. `unless` names rules that, where they found something, explain what this one would find.
     """
 
     name: str
     kind: str
     look: Callable[[Facts], Finding | None]
     early: bool = False
+    unless: tuple[str, ...] = ()
 
 
 def share(value: float) -> str:
