@@ -35,16 +35,14 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Functions:
-    """A Listener made of functions; it does nothing at the start, with lines and after epochs."""
+    """A Listener made of functions; it does nothing at the start and after epochs."""
 
     evaluate: Callable[[], float]
     keep: Callable[[int], Any] = lambda epoch: None
     on_step: Callable[[int, int, str], Any] = lambda step, steps, text: None
+    on_row: Callable[[dict[str, Any]], Any] = lambda row: None
 
     def on_start(self, map50_95: float) -> None:
-        """Nothing."""
-
-    def on_row(self, row: dict[str, Any]) -> None:
         """Nothing."""
 
     def on_epoch(self, row: Epoch) -> None:

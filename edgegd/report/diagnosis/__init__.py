@@ -12,7 +12,8 @@ from edgegd.report.diagnosis.facts import Facts
 from edgegd.report.diagnosis.rule import GOOD, KINDS, NOTE, PROBLEM, Rule
 
 _BROKEN = ("diverged",)
-_RANGES = ("diverged", "ranges-collapsed")
+_STEPS = ("diverged", "rate-too-high")
+_RANGES = (*_STEPS, "ranges-collapsed")
 RULES = (
     Rule("diverged", PROBLEM, rate.diverged, early=True),
     Rule("rate-too-high", PROBLEM, rate.too_high, early=True, unless=_BROKEN),
@@ -21,7 +22,7 @@ RULES = (
     Rule("overfitting", PROBLEM, course.overfitting, unless=_BROKEN),
     Rule("plateau", NOTE, course.plateau, unless=(*_BROKEN, "rate-too-low", "overfitting")),
     Rule("set-too-small", NOTE, course.set_too_small, early=True),
-    Rule("ranges-collapsed", PROBLEM, ranges.collapsed, early=True, unless=_BROKEN),
+    Rule("ranges-collapsed", PROBLEM, ranges.collapsed, early=True, unless=_STEPS),
     Rule("ranges-moving", NOTE, ranges.moving, unless=_RANGES),
     Rule("gradient-dominated", PROBLEM, layers.gradient_dominated, unless=_RANGES),
     Rule("dead-channels", NOTE, layers.dead_channels, unless=_RANGES),

@@ -15,8 +15,10 @@ TOO_MANY_CODES = 0.15
 """The share of a typical layer's codes that one step changes: healthy runs have 0.02 at their full rate."""
 OVERSHOOTING = 0.2
 """The median length of steps: from here on they end behind the minimum of their own batch (step_length.py)."""
-RISEN = 4.0
-"""Standard errors by which the loss has risen."""
+LOOKED_AT = 4
+"""Steps looked at, before their median counts: the length of a single one says little."""
+RISEN_SHARE, RISEN_ERRORS = 0.15, 5.0
+"""The share of the loss, and the standard errors, by which it has risen: batches of eight images differ by 0.1."""
 TOO_FEW_CODES = 5e-4
 """The share of a typical layer's codes that a step changes at its largest: 1/40 of what healthy runs have."""
 SHORT = -0.8
@@ -58,36 +60,36 @@ def diverged(facts: Facts) -> Finding | None:
 
 
 def too_high(facts: Facts) -> Finding | None:
-    """Steps overshoot, change many codes at once, or make the loss rise."""
-    codes, alphas = facts.codes_changed(), facts.alphas()
-    evidence, passed = {}, []
+    """One step changes many codes, steps overshoot, or the loss rises."""
+    codes, alphas, risen = facts.codes_changed(), facts.alphas(), _risen(facts)
+    evidence: dict[str, float] = {}
+    said = []
     if codes and max(codes) > TOO_MANY_CODES:
         evidence["codes_changed"] = max(codes)
-        passed.append(f"one step changed {share(max(codes))} of the codes of a typical layer")
-    if len(alphas) >= 3 and median(alphas) > OVERSHOOTING:
+        said.append(f"one step changed {share(max(codes))} of the integer codes of a typical layer")
+    if len(alphas) >= LOOKED_AT and median(alphas) > OVERSHOOTING:
         evidence["alpha"] = median(alphas)
-        passed.append(f"the steps looked at passed the minimum of their batch (median alpha {median(alphas):.2f})")
-    risen = _risen(facts)
-    if risen and risen.errors > RISEN:
+        said.append(f"the typical step passed the minimum of its batch (alpha {median(alphas):.2f})")
+    if risen and risen.errors > RISEN_ERRORS and risen.share > RISEN_SHARE:
         evidence |= {"loss_before": risen.before, "loss_after": risen.after, "standard_errors": risen.errors}
-        passed.append(f"the loss rose from {risen.before:.3g} to {risen.after:.3g} at the full rate")
-    if len(passed) < 2:
+        said.append(f"the loss rose from {risen.before:.3g} to {risen.after:.3g} once the rate was high")
+    if not said:
         return None
     factor = max(codes) / USUAL_CODES if codes else 10.0
     return Finding(
-        f"The learning rate is too high: {'; '.join(passed)}.",
+        f"The learning rate is too high: {'; '.join(said)}.",
         evidence,
-        f"two of: more than {share(TOO_MANY_CODES)} of codes changed in a step; median alpha above {OVERSHOOTING}; "
-        f"loss risen by {RISEN:g} standard errors",
+        f"a step changes more than {share(TOO_MANY_CODES)} of the codes, or the median alpha of {LOOKED_AT} steps or more "
+        f"is above {OVERSHOOTING:g}, or the loss rises by {share(RISEN_SHARE)} and {RISEN_ERRORS:g} standard errors",
         _lower(facts, max(factor, 3.0)),
     )
 
 
 def _risen(facts: Facts) -> Difference | None:
-    warm = facts.full_rate[: max(len(facts.full_rate) // 2, WINDOW)]
-    first = [row["loss"] for row in facts.steps if row["step"] <= max(WINDOW, facts.planned // 20)]
-    after = [row["loss"] for row in warm if row["step"] > max(WINDOW, facts.planned // 20)]
-    return difference(first, after) if min(len(first), len(after)) >= WINDOW else None
+    """The loss after the first steps, which have hardly moved the model, against theirs."""
+    few = max(WINDOW, facts.planned // 20)
+    first, after = facts.losses[:few], facts.losses[few : 4 * few]
+    return difference(first, after) if len(after) >= 2 * WINDOW else None
 
 
 def too_low(facts: Facts) -> Finding | None:
