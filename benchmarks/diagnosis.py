@@ -11,22 +11,21 @@ runs have recorded. Writes benchmarks/results/diagnosis.json, and prints the tab
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 from diagnosis_runs import CONDITIONS, Condition, folder_of, run
+from diagnosis_table import table
 from result_file import ResultFile
-from tabulate import tabulate
 
 from edgegd.pipeline.diagnosis import DESCENTS, facts_of
 from edgegd.pipeline.run_folder import RunFolder
-from edgegd.report.diagnosis import RULES, diagnose
+from edgegd.report.diagnosis import diagnose
 from edgegd.report.diagnosis.facts import Facts, layer_shares
+from edgegd.report.diagnosis.live import Watch
 
-CHOSEN_ON = 0
-"""The seed whose runs thresholds were chosen on."""
 SEEDS = (0, 1, 2, 3)
 
 
@@ -56,11 +55,20 @@ def record(results: ResultFile, condition: Condition, seed: int, folder: Path) -
     facts = facts_of(RunFolder.open_existing(folder), DESCENTS[-1])
     key = {"condition": condition.name, "seed": seed}
     values = {"rule": condition.rule, "digest": digest(facts), "findings": diagnose(facts)}
-    values["live"] = [line for line in (folder / "stderr").read_text().splitlines() if line.startswith("step ")]
+    values["live"] = said_live(facts)
     if results.find(**key):
         results.amend(key, values)
     else:
         results.add(key | values)
+
+
+def said_live(facts: Facts) -> list[str]:
+    """What is said while steps are taken."""
+    said: list[str] = []
+    watch = Watch(replace(facts, rows=[], epochs=[], start_map50_95=None, ended=False), said.append)
+    for row in facts.rows:
+        watch.see(row)
+    return said
 
 
 def digest(facts: Facts) -> dict[str, Any]:
@@ -87,18 +95,6 @@ def digest(facts: Facts) -> dict[str, Any]:
 def rounded(value: float) -> float:
     """Four digits that count."""
     return float(f"{value:.4g}")
-
-
-def table(entries: Sequence[dict[str, Any]], style: str) -> str:
-    """A row per condition, a column per rule: in how many of its runs the rule found something, own rules in bold."""
-    names = [rule.name for rule in RULES]
-    lines = []
-    for condition in CONDITIONS:
-        runs = [e for e in entries if e["condition"] == condition.name and e["seed"] != CHOSEN_ON]
-        found = {name: sum(name in (f["rule"] for f in run["findings"]) for run in runs) for name in names}
-        cells = [f"**{n}**" if name == condition.rule else str(n or "") for name, n in found.items()]
-        lines.append([condition.name, len(runs), *cells])
-    return tabulate(lines, ["what was done", "runs", *names], tablefmt=style, disable_numparse=True)
 
 
 if __name__ == "__main__":

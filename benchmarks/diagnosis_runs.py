@@ -1,6 +1,6 @@
 """The real runs on which the rules of the diagnosis are proven: healthy ones, and each condition made on purpose.
 
-A condition is a set of recipe overrides, on driving scenes (64 images, 96 px, 24 steps of 8 images unless it says
+A condition is a set of recipe overrides, on driving scenes (48 images, 96 px, 18 steps of 8 images unless it says
 otherwise) or blood cells, and sometimes a damage to the float checkpoint. Runs go through the command line.
 """
 
@@ -31,14 +31,14 @@ KEPT = ("descent.jsonl", "descent.json", "adaptation.jsonl", "adaptation.json", 
 _FAST = {"quant.refine": "none", "quant.calibration_images": 16, "train.probe_every": 6, "target.profile": "x86-vnni"}
 _BASE: dict[str, dict[str, Any]] = {
     STREETS: {
-        "data.train_images": 64,
-        "data.val_images": 32,
+        "data.train_images": 48,
+        "data.val_images": 24,
         "model.imgsz": 96,
         "train.batch": 8,
         "train.epochs": 3,
         "train.grad_clip": 40,  # of 8 images of 96 px it is three times as long as of the recipe's 16 of 320 px
     },
-    BCCD: {"model.imgsz": 128, "train.epochs": 2, "accuracy.images": 40},
+    BCCD: {"model.imgsz": 128, "train.epochs": 2, "accuracy.images": 24},
 }
 _STILL = {f"train.{key}": 0 for key in ("fliplr", "scale", "translate", "hsv_h", "hsv_s", "hsv_v")}
 
@@ -68,7 +68,7 @@ def exploding_layer(model: Any) -> None:
 
 @dataclass(frozen=True)
 class Condition:
-    """What was done, which rule must find it (none for healthy runs), and how the run differs from the recipe."""
+    """What was done, which rule must find it, and how the run differs from the recipe."""
 
     name: str
     rule: str
@@ -78,13 +78,12 @@ class Condition:
 
 
 CONDITIONS = (
-    Condition("healthy, streets", "", {}),
-    Condition("healthy, BCCD", "", {}, BCCD),
+    Condition("healthy, streets", "converged", {}),
+    Condition("healthy, BCCD", "converged", {}, BCCD),
     Condition("rate x 1000", "diverged", {"train.lr0": 0.05}),
     Condition("rate x 30", "rate-too-high", {"train.lr0": 1.5e-3}),
     Condition("rate / 300", "rate-too-low", {"train.lr0": 1.7e-7, "train.range_lr": 3e-6}),
     Condition("constant rate, long", "plateau", {"train.lr0": 3e-4, "train.lrf": 1.0, "train.epochs": 6}),
-    Condition("long, annealed", "converged", {"train.epochs": 6}),
     Condition(
         "few images, rate x 10",
         "overfitting",
@@ -93,7 +92,7 @@ CONDITIONS = (
     Condition(
         "8 images, 32 epochs",
         "set-too-small",
-        {"data.train_images": 8, "train.epochs": 32, "accuracy.images": 16},
+        {"data.train_images": 8, "train.epochs": 32, "accuracy.images": 8},
     ),
     Condition("rate of ranges x 300", "ranges-collapsed", {"train.range_lr": 0.3}),
     Condition(

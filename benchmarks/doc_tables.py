@@ -1,4 +1,4 @@
-"""Writes the tables of docs/results.md and docs/design.md, and the README's lines of result, from committed results.
+"""Writes the tables of docs/results.md, design.md and diagnosis.md, and the README's lines of result, from committed results.
 
 python benchmarks/doc_tables.py
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import gate_error_rates
 from cost_tables import arm_table, passes_table
+from diagnosis_table import diagnosis_table
 from interleaved import median_ms, ratio, ratio_of_launches
 from latency_vs_peers import EDGE_FILES, edge_ratio, openvino_ratio
 from pareto import points_of
@@ -25,7 +26,10 @@ from tabulate import tabulate
 from edgegd.pipeline.beside import BESIDE
 from edgegd.report.markdown import summary_table
 
-README, RESULTS, DESIGN = ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/design.md"
+README, RESULTS, DESIGN, DIAGNOSIS = (
+    ROOT / "README.md",
+    *(ROOT / f"docs/{name}.md" for name in ("results", "design", "diagnosis")),
+)
 RESULT_FILES = ROOT / "benchmarks/results"
 FLOAT_FILES = ("ultralytics-fp32", "edgegd silu fp32")
 OPTIMIZED, UNOPTIMIZED = "onnxruntime optimized", "onnxruntime unoptimized"
@@ -334,6 +338,7 @@ PAGES: dict[Path, Tables] = {
     README: {"result": result_lines},
     RESULTS: TABLES,
     DESIGN: {"loss": loss_table, "refinements": refinements_table},
+    DIAGNOSIS: {"diagnosis": diagnosis_table},
 }
 
 

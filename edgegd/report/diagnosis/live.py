@@ -52,5 +52,5 @@ class Watch:
     def _found(self) -> list[dict[str, Any]]:
         found = diagnose(replace(self._start, rows=[*self._first, *self._last]), self._rules)
         said = {finding["rule"] for finding in found}
-        self._rules = tuple(rule for rule in self._rules if rule.name not in said)
+        self._rules = tuple(rule for rule in self._rules if said.isdisjoint((rule.name, *rule.unless)))
         return found

@@ -79,8 +79,9 @@ def too_high(facts: Facts) -> Finding | None:
     return Finding(
         f"The learning rate is too high: {'; '.join(said)}.",
         evidence,
-        f"a step changes more than {share(TOO_MANY_CODES)} of the codes, or the median alpha of {LOOKED_AT} steps or more "
-        f"is above {OVERSHOOTING:g}, or the loss rises by {share(RISEN_SHARE)} and {RISEN_ERRORS:g} standard errors",
+        f"a step changes more than {share(TOO_MANY_CODES)} of the codes, or the median alpha of {LOOKED_AT} steps or "
+        f"more is above {OVERSHOOTING:g}, or the loss rises by more than {share(RISEN_SHARE)} and {RISEN_ERRORS:g} "
+        "standard errors",
         _lower(facts, max(factor, 3.0)),
     )
 
