@@ -1,4 +1,4 @@
-"""Writes the tables of docs/results.md, design.md and diagnosis.md, and the README's lines of result, from committed results.
+"""Writes the tables of docs/results.md, design.md and diagnosis.md, and the lines of result of README.md.
 
 python benchmarks/doc_tables.py
 """
