@@ -7,8 +7,10 @@ from statistics import median, quantiles
 from edgegd.report.diagnosis.facts import Difference, Facts, difference
 from edgegd.report.diagnosis.rule import Finding, rounded, share
 
-DIVERGED = 2.0
-"""The loss of the last steps over that of the first ones. Batches of healthy runs differ by a third at most."""
+DIVERGED = 1.6
+"""The largest median loss of a few steps over the smallest loss of the first ones: healthy runs have 1.15."""
+BACK = 1.3
+"""Below so many times the smallest loss of the first steps it has come back."""
 WINDOW = 5
 """Steps whose median loss is compared: one odd batch, or two, must not decide."""
 TOO_MANY_CODES = 0.15
@@ -49,12 +51,14 @@ def diverged(facts: Facts) -> Finding | None:
     if len(losses) < 2 * WINDOW:
         return None
     first, last = min(losses[:WINDOW]), median(losses[-WINDOW:])
-    if last <= DIVERGED * first:
+    worst = max(median(losses[end - WINDOW : end]) for end in range(WINDOW, len(losses) + 1))
+    if worst <= DIVERGED * first or last <= BACK * first:
         return None
     return Finding(
-        f"The descent diverged: the loss rose from {first:.3g} to {last:.3g}.",
-        {"first_loss": first, "last_loss": last, "steps": len(losses)},
-        f"the median of the last {WINDOW} steps is more than {DIVERGED:g} times the smallest of the first {WINDOW}",
+        f"The descent diverged: the loss rose from {first:.3g} to {worst:.3g}, and stands at {last:.3g}.",
+        {"first_loss": first, "worst_loss": worst, "last_loss": last, "steps": len(losses)},
+        f"the median of {WINDOW} steps is more than {DIVERGED:g} times the smallest of the first {WINDOW}, and that of "
+        f"the last ones still {BACK:g} times",
         _lower(facts, 10),
     )
 
