@@ -28,7 +28,13 @@ from edgegd.pipeline.artifacts import PTQ_STATE
 STREETS, BCCD = "streets/yolo26n", "bccd/yolo26n"
 SHIPPED = Path(__file__).resolve().parents[1] / "models/streets-yolo26n-320.pt"
 KEPT = ("descent.jsonl", "descent.json", "adaptation.jsonl", "adaptation.json", "recipe.yaml", "run.json", "data.json")
-_FAST = {"quant.refine": "none", "quant.calibration_images": 16, "train.probe_every": 6, "target.profile": "x86-vnni"}
+_FAST = {
+    "train.oscillation": "track",
+    "quant.refine": "none",
+    "quant.calibration_images": 16,
+    "train.probe_every": 6,
+    "target.profile": "x86-vnni",
+}
 _BASE: dict[str, dict[str, Any]] = {
     STREETS: {
         "data.train_images": 48,
@@ -108,7 +114,7 @@ CONDITIONS = (
         {"quant.observer": "percentile", "quant.percentile": 98.0},
         damage=large_channels,
     ),
-    Condition("weights swing", "oscillating", {"train.oscillation": "track", "train.lr0": 2e-4, "train.lrf": 1.0}),
+    Condition("weights swing", "oscillating", {"train.lr0": 2e-4, "train.lrf": 1.0}),
     Condition("clip at 1", "clipped", {"train.grad_clip": 1.0}),
 )
 

@@ -11,6 +11,9 @@ from typing import Any
 ADAPTED = ("epochs", "lr0", "warmup_epochs")
 """Keys that an adaptation has of its own, in `train.adapt`."""
 
+MOST_ERRORS = 1e6
+"""Standard errors between two means, at the most: JSON has no word for infinity."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -115,10 +118,11 @@ class Difference:
 
 
 def difference(before: Sequence[float], after: Sequence[float]) -> Difference:
-    """Welch's t of two samples of at least two values each; infinite where neither sample varies."""
+    """Welch's t of two samples of at least two values each, within +-MOST_ERRORS: samples may not vary at all."""
     low, high = fmean(before), fmean(after)
     error = (stdev(before) ** 2 / len(before) + stdev(after) ** 2 / len(after)) ** 0.5
-    return Difference(low, high, (high - low) / error if error else float("inf") * (high - low) if high != low else 0.0)
+    least = abs(high - low) / MOST_ERRORS
+    return Difference(low, high, (high - low) / max(error, least) if high != low else 0.0)
 
 
 def layer_shares(detail: Mapping[str, Any]) -> Iterator[tuple[float, str]]:

@@ -46,7 +46,7 @@ def diverged(facts: Facts) -> Finding | None:
             f"{facts.planned}.",
             {"step": broken["step"], "last_losses": losses[-3:], "lr": broken["lr"]["weights"]},
             "every loss is finite",
-            change if at_once else _lower(facts, 10),
+            change if at_once else _lower(facts, 10.0),
         )
     if len(losses) < 2 * WINDOW:
         return None
@@ -59,7 +59,7 @@ def diverged(facts: Facts) -> Finding | None:
         {"first_loss": first, "worst_loss": worst, "last_loss": last, "steps": len(losses)},
         f"the median of {WINDOW} steps is more than {DIVERGED:g} times the smallest of the first {WINDOW}, and that of "
         f"the last ones still {BACK:g} times",
-        _lower(facts, 10),
+        _lower(facts, 10.0),
     )
 
 
@@ -79,14 +79,13 @@ def too_high(facts: Facts) -> Finding | None:
         said.append(f"the loss rose from {risen.before:.3g} to {risen.after:.3g} once the rate was high")
     if not said:
         return None
-    factor = max(codes) / USUAL_CODES if codes else 10.0
     return Finding(
         f"The learning rate is too high: {'; '.join(said)}.",
         evidence,
         f"a step changes more than {share(TOO_MANY_CODES)} of the codes, or the median alpha of {LOOKED_AT} steps or "
         f"more is above {OVERSHOOTING:g}, or the loss rises by more than {share(RISEN_SHARE)} and {RISEN_ERRORS:g} "
         "standard errors",
-        _lower(facts, max(factor, 3.0)),
+        _lower(facts, 3.0),
     )
 
 
@@ -138,6 +137,8 @@ def clipped(facts: Facts) -> Finding | None:
     )
 
 
-def _lower(facts: Facts, factor: float) -> str:
-    rate = facts.settings["lr0"]
+def _lower(facts: Facts, least: float) -> str:
+    """To the rate at which steps change as many codes as in healthy runs, but by the factor `least` at least."""
+    codes, rate = facts.codes_changed(), facts.settings["lr0"]
+    factor = max(least, max(codes, default=0.0) / USUAL_CODES)
     return f"Lower {facts.key('lr0')}, for example from {rate:g} to {rounded(rate / factor):g}."
