@@ -65,11 +65,14 @@ def large_channels(model: Any) -> None:
         layer.bn.bias[::8] = 50.0
 
 
-def exploding_layer(model: Any) -> None:
-    """One layer's results are far larger than they were."""
-    layer = model.get_submodule("model.16.cv2")
+def lopsided_layers(model: Any) -> None:
+    """The results of one layer are 30 times as large, and the weights of the next as much smaller."""
     with torch.no_grad():
-        layer.bn.weight.mul_(30)
+        for head in ("cv2", "one2one_cv2"):
+            branch = model.get_submodule(f"model.23.{head}.0")
+            branch[0].bn.weight.mul_(30)
+            branch[0].bn.bias.mul_(30)
+            branch[1].conv.weight.div_(30)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ CONDITIONS = (
         "ranges-moving",
         {"train.range_lr": 0.03, "train.lrf": 1.0, "train.freeze_ranges_epochs": 0},
     ),
-    Condition("one layer explodes", "gradient-dominated", {}, damage=exploding_layer),
+    Condition("a layer with inputs x 30", "gradient-dominated", {}, damage=lopsided_layers),
     Condition("dead channels", "dead-channels", {}, damage=dead_channels),
     Condition(
         "ranges cut at 98 %, a few large channels",

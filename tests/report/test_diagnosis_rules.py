@@ -112,7 +112,7 @@ def test_overshooting_steps_are_a_rate_too_high_and_single_ones_are_not() -> Non
     assert found(facts(few)) == ["converged"]
 
 
-@pytest.mark.parametrize(("moved", "rules"), [(0.002, ["rate-too-low"]), (0.006, ["converged"])])
+@pytest.mark.parametrize(("moved", "rules"), [(0.002, ["rate-too-low"]), (0.012, ["converged"])])
 def test_a_rate_is_too_low_only_where_map_has_not_moved(moved: float, rules: list[str]) -> None:
     rows = healthy(STEPS)
     for row in rows:

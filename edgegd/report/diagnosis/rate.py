@@ -25,10 +25,12 @@ TOO_FEW_CODES = 5e-4
 """The share of a typical layer's codes that a step changes at its largest: 1/40 of what healthy runs have."""
 SHORT = -0.8
 """The median length of steps: the slope has hardly changed along them."""
-NOT_MOVED = 0.005
-"""mAP50-95: less is within what two evaluations of equally good models differ by."""
+NOT_MOVED = 0.01
+"""mAP50-95: less is within what equally good models differ by on few images."""
 SURE = 2.33
 """Standard errors of a one-sided test at 1 %."""
+FAR_ABOVE = 10.0
+"""Times the limit: gradients as long as that have another cause than the limit."""
 USUAL_CODES = 0.02
 """What a step of healthy runs changes at the full rate, towards which a rate is suggested."""
 
@@ -106,8 +108,8 @@ def too_low(facts: Facts) -> Finding | None:
         return None
     factor = min(USUAL_CODES / max(max(codes), 1e-6), 100.0)
     return Finding(
-        f"The learning rate is too low: no step looked at changed more than {share(max(codes))} of the codes of a "
-        f"typical layer, every step ended far before the minimum of its batch, and mAP50-95 has not moved.",
+        f"The learning rate is too low: steps changed {share(max(codes))} of the codes of a typical layer at most, they "
+        f"ended far before the minimum of their batch (median alpha {median(alphas):.2f}), and mAP50-95 has not moved.",
         {"codes_changed": max(codes), "alpha": median(alphas), "map50_95_moved": moved},
         f"less than {share(TOO_FEW_CODES)} of codes changed, median alpha below {SHORT}, mAP50-95 within "
         f"{100 * NOT_MOVED:g} points of its start",
@@ -127,13 +129,21 @@ def clipped(facts: Facts) -> Finding | None:
     norms = [row["gradient"]["all"] for row in steps if row["gradient"]["all"] is not None]
     most = quantiles(norms, n=10)[-1] if len(norms) > 1 else norms[0]
     limit = facts.settings["grad_clip"]
+    change = (
+        f"Raise train.grad_clip to {float(f'{most:.2g}'):g}, above which a tenth of the gradients is, or find out why "
+        "they are that long."
+    )
+    if median(norms) > FAR_ABOVE * limit:
+        change = (
+            f"Find out why gradients are {median(norms) / limit:.2g} times as long as train.grad_clip before you raise "
+            "it: look at the float model (model.weights) and at the labels."
+        )
     return Finding(
         f"The gradient was clipped on {share(part)} of the steps: train.grad_clip {limit:g} decides their length, "
         "more than the gradient does.",
         {"clipped": part, "steps": len(steps), "median_norm": median(norms), "grad_clip": limit},
         "more than half of the steps, at 1 % error",
-        f"Raise train.grad_clip to {float(f'{most:.2g}'):g}, above which a tenth of the gradients is, or find out why "
-        "they are that long.",
+        change,
     )
 
 
