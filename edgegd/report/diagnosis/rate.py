@@ -108,8 +108,9 @@ def too_low(facts: Facts) -> Finding | None:
         return None
     factor = min(USUAL_CODES / max(max(codes), 1e-6), 100.0)
     return Finding(
-        f"The learning rate is too low: steps changed {share(max(codes))} of the codes of a typical layer at most, they "
-        f"ended far before the minimum of their batch (median alpha {median(alphas):.2f}), and mAP50-95 has not moved.",
+        f"The learning rate is too low: steps changed {share(max(codes))} of the codes of a typical layer at most, "
+        f"they ended far before the minimum of their batch (median alpha {median(alphas):.2f}), and mAP50-95 has not "
+        "moved.",
         {"codes_changed": max(codes), "alpha": median(alphas), "map50_95_moved": moved},
         f"less than {share(TOO_FEW_CODES)} of codes changed, median alpha below {SHORT}, mAP50-95 within "
         f"{100 * NOT_MOVED:g} points of its start",
