@@ -14,8 +14,10 @@ FEW_CODES = 0.05
 """The share of the 256 codes that a tensor uses: healthy runs have 0.14 at least."""
 COLLAPSED = 0.05
 """The share of all ranges that must be so: a single narrow tensor is no accident of the descent."""
-MOVING = 0.05
-"""What a typical scale changes by in the last half of the steps in which ranges learn: healthy runs have 0.004."""
+MOVING = 0.01
+"""What a typical scale changes by in the last half of the steps in which ranges learn: healthy runs have 0.0001."""
+SLOWER = 0.5
+"""Where it changes by less than this share of what it did in the first half, it is coming to rest."""
 
 
 def collapsed(facts: Facts) -> Finding | None:
@@ -56,14 +58,15 @@ def moving(facts: Facts) -> Finding | None:
             middle = scales[len(scales) // 2][1]
             moved.append(abs(math.log(scales[-1][1] / middle)))
             early.append(abs(math.log(middle / scales[0][1])))
-    if not moved or median(moved) <= MOVING:
+    if not moved or median(moved) <= max(MOVING, SLOWER * median(early)):
         return None
-    slower = facts.settings["range_lr"] * MOVING / median(moved) / 3
+    slower = facts.settings["range_lr"] * MOVING / median(moved)
     return Finding(
         f"The ranges were still moving at the end: in the last half of the steps a typical scale changed by "
         f"{share(math.expm1(median(moved)))}, in the half before by {share(math.expm1(median(early)))}.",
         {"last_half": median(moved), "first_half": median(early), "scales": len(moved)},
-        f"the median change of scales in the last half of their steps (as logarithm) is above {MOVING:g}",
+        f"the median change of scales (of their logarithms) in the last half of the steps in which they learn is above "
+        f"{MOVING:g}, and above {SLOWER:g} times that of the first half",
         f"Lower train.range_lr, for example to {rounded(slower):g}, or let it fall (train.lrf 0.01) and freeze ranges "
         "earlier (train.freeze_ranges_epochs).",
     )
