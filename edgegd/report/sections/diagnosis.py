@@ -7,22 +7,17 @@ from typing import Any
 from edgegd.foreign_text import cell
 
 TITLE = "Diagnosis of the descent"
-_OF = {"adapt": "Adaptation: ", "qat": ""}
+NOTHING = "No rule found anything that would need a change."
+_OF = {"adapt": "The adaptation: ", "qat": ""}
 
 
 def text(report: dict[str, Any]) -> str:
     """One item per finding: what happened, what to change, and the limit that was passed."""
-    findings = report["diagnosis"]
-    if not findings:
-        return "No rule found anything that would need a change (docs/diagnosis.md lists the rules)."
-    lines = [
-        f"- **{finding['rule']}** ({finding['kind']}). {_OF.get(finding['descent'], '')}{finding['sentence']} "
-        f"{finding['change']} *Threshold: {finding['threshold']}.*"
-        for finding in findings
-    ]
-    return "\n".join(cell_but_stars(line) for line in lines)
+    return "\n".join(_item(finding) for finding in report["diagnosis"]) or NOTHING
 
 
-def cell_but_stars(line: str) -> str:
-    """The line without what Markdown would take for markup, but for its own stars."""
-    return cell(line, "github")
+def _item(finding: dict[str, Any]) -> str:
+    rule, sentence, change, threshold = (
+        cell(finding[key], "github") for key in ("rule", "sentence", "change", "threshold")
+    )
+    return f"- **{rule}** ({finding['kind']}). {_OF[finding['descent']]}{sentence} {change} Threshold: {threshold}."
