@@ -89,7 +89,7 @@ CONDITIONS = (
     Condition(
         "few images, rate x 10",
         "overfitting",
-        {"data.train_images": 16, "train.epochs": 20, "train.lr0": 5e-4, **_STILL},
+        {"data.train_images": 16, "train.epochs": 10, "train.lr0": 5e-4, **_STILL},
     ),
     Condition(
         "8 images, 32 epochs",
