@@ -17,7 +17,7 @@ TOO_MANY_CODES = 0.15
 """The share of a typical layer's codes that one step changes: healthy runs have 0.02 at their full rate."""
 OVERSHOOTING = 0.2
 """The median length of steps: from here on they end behind the minimum of their own batch (step_length.py)."""
-LOOKED_AT = 4
+LOOKED_AT = 6
 """Steps looked at, before their median counts: the length of a single one says little."""
 RISEN_SHARE, RISEN_ERRORS = 0.15, 5.0
 """The share of the loss, and the standard errors, by which it has risen: batches of eight images differ by 0.1."""
@@ -140,8 +140,8 @@ def clipped(facts: Facts) -> Finding | None:
             "it: look at the float model (model.weights) and at the labels."
         )
     return Finding(
-        f"The gradient was clipped on {share(part)} of the steps: train.grad_clip {limit:g} decides their length, "
-        "more than the gradient does.",
+        f"The gradient was clipped on {share(part)} of the steps, to train.grad_clip {limit:g}: so every batch weighs "
+        "alike, however much it has to say.",
         {"clipped": part, "steps": len(steps), "median_norm": median(norms), "grad_clip": limit},
         "more than half of the steps, at 1 % error",
         change,
