@@ -1,11 +1,12 @@
 """Do the rules of the diagnosis (docs/diagnosis.md) find what was done to a descent, and nothing in healthy ones?
 
     OMP_NUM_THREADS=1 python benchmarks/diagnosis.py --bccd MY/bccd --weights MY-bccd-yolo26n.pt
-    python benchmarks/diagnosis.py --again
+    python benchmarks/diagnosis.py --again --finished runs/demo runs/bccd-yolo26n
 
 Real short runs (benchmarks/diagnosis_runs.py), each condition with four seeds. Thresholds were chosen on the runs of
-seed 0; the table counts the others. A run that is there is not made again; --again applies the rules anew to what the
-runs have recorded. Writes benchmarks/results/diagnosis.json, and prints the table that docs/diagnosis.md shows.
+seed 0; the table counts the others. A run that is there is not made again; --again makes none and applies the rules
+anew to what the runs have recorded. --finished adds run folders of whole recipes, which count as healthy. Writes
+benchmarks/results/diagnosis.json, and prints the table that docs/diagnosis.md shows.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from diagnosis_runs import CONDITIONS, Condition, folder_of, run
+from diagnosis_runs import CONDITIONS, folder_of, run
 from diagnosis_table import table
 from result_file import ResultFile
 
@@ -27,6 +28,8 @@ from edgegd.report.diagnosis.facts import Facts, layer_shares
 from edgegd.report.diagnosis.live import Watch
 
 SEEDS = (0, 1, 2, 3)
+CHOSEN_ON = 0
+"""The seed whose runs thresholds were chosen on."""
 
 
 def main() -> None:
@@ -38,6 +41,7 @@ def main() -> None:
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
     parser.add_argument("--only", default="", help="conditions whose name contains this")
     parser.add_argument("--again", action="store_true", help="make no run")
+    parser.add_argument("--finished", type=Path, nargs="*", default=(), help="run folders of whole recipes")
     arguments = parser.parse_args()
     results = ResultFile("diagnosis")
     for seed in map(int, arguments.seeds.split(",")):
@@ -46,15 +50,20 @@ def main() -> None:
                 run(condition, seed, arguments.work, (arguments.weights, arguments.bccd))
             folder = folder_of(condition, seed, arguments.work)
             if (folder / "stderr").exists():
-                record(results, condition, seed, folder)
+                key = {"condition": condition.name, "seed": seed}
+                record(results, key, condition.rule, RunFolder.open_existing(folder), judged=seed != CHOSEN_ON)
+    for folder in map(RunFolder.open_existing, arguments.finished):
+        name = f"healthy, {folder.owner()} as it ships" + (
+            "" if folder.recipe.quant.refine == "auto" else ", unrefined"
+        )
+        record(results, {"condition": name, "seed": folder.recipe.train.seed}, "converged", folder, judged=True)
     print(table(results.entries, "simple"))
 
 
-def record(results: ResultFile, condition: Condition, seed: int, folder: Path) -> None:
+def record(results: ResultFile, key: dict[str, Any], rule: str, folder: RunFolder, *, judged: bool) -> None:
     """Stores what the rules find in a run, in the place of what they found before."""
-    facts = facts_of(RunFolder.open_existing(folder), DESCENTS[-1])
-    key = {"condition": condition.name, "seed": seed}
-    values = {"rule": condition.rule, "digest": digest(facts), "findings": diagnose(facts)}
+    facts = facts_of(folder, DESCENTS[-1])
+    values = {"rule": rule, "judged": judged, "digest": digest(facts), "findings": diagnose(facts)}
     values["live"] = said_live(facts)
     if results.find(**key):
         results.amend(key, values)
@@ -87,8 +96,8 @@ def digest(facts: Facts) -> dict[str, Any]:
         "largest_layer": [rounded(max(layer_shares(detail))[0]) for _, detail in facts.details],
         "outside": rounded(max((row["below"] + row["above"] for row in ranges), default=0)),
         "least_used": rounded(min((row["used"] for row in ranges), default=0)),
-        "dead": rounded(max((row["dead"] for row in ranges), default=0)),
-        "saturated": rounded(max((row["saturated"] for row in ranges), default=0)),
+        "dead": rounded(max((row.get("dead", 0.0) for row in ranges), default=0)),
+        "saturated": rounded(max((row.get("saturated", 0.0) for row in ranges), default=0)),
     }
 
 

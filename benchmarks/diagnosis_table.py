@@ -10,16 +10,16 @@ from tabulate import tabulate
 
 from edgegd.report.diagnosis import RULES
 
-CHOSEN_ON = 0
-"""The seed whose runs thresholds were chosen on; they are not counted."""
-
 
 def table(entries: Sequence[dict[str, Any]], style: str) -> str:
-    """A row per condition: its runs, in how many of them the rule made for it found it, and what else was found."""
+    """A row per condition: in how many of its runs the rule made for it found it, and what else was found.
+
+    Runs on which thresholds were chosen are left out.
+    """
     names = [rule.name for rule in RULES]
     lines = []
     for condition, rule in dict.fromkeys((entry["condition"], entry["rule"]) for entry in entries):
-        runs = [entry for entry in entries if entry["condition"] == condition and entry["seed"] != CHOSEN_ON]
+        runs = [entry for entry in entries if entry["condition"] == condition and entry["judged"]]
         if not runs:
             continue
         found = {name: sum(name in (finding["rule"] for finding in run["findings"]) for run in runs) for name in names}
