@@ -241,3 +241,10 @@ def test_the_difference_of_means_is_welchs() -> None:
     assert difference([1.0, 1.0], [1.0, 1.0]).errors == 0.0
     assert difference([1.0, 1.0], [2.0, 2.0]).errors == MOST_ERRORS
     assert difference([2.0, 2.0], [1.0, 1.0]).errors == -MOST_ERRORS
+
+
+@pytest.mark.parametrize(
+    ("maps", "rules"), [((0.392, 0.39, 0.392), ["rate-too-high"]), ((0.39, 0.39, 0.397), ["converged"])]
+)
+def test_a_descent_that_only_loses_is_a_rate_too_high(maps: Any, rules: list[str]) -> None:
+    assert found(facts(maps=maps)) == rules  # from 0.398
