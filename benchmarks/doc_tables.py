@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -250,6 +250,32 @@ def loss_table() -> str:
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
+def descent_choices_table() -> str:
+    """One row per set and choice of the descent: mAP50-95 in torch before, at best and last, means over seeds."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for entry in ResultFile("descent_choices").entries:
+        groups.setdefault((entry["set"], entry["choice"]), []).append(entry)
+    lines = [
+        [
+            *key,
+            len(runs),
+            *(f"{100 * mean(run[name] for run in runs):.2f}" for name in ("calibrated", "best", "last")),
+            *(_difference(runs, name) for name in ("best", "last")),
+        ]
+        for key, runs in sorted(groups.items(), key=lambda item: item[0][0])
+    ]
+    headers = ["set", "choice", "seeds", "start", "best", "last", "best - start, each seed", "last - start, each seed"]
+    return table(lines, headers)
+
+
+def _difference(runs: Sequence[Mapping[str, Any]], name: str) -> str:
+    """The paired differences to the start, with the interval where there is one run."""
+    found = [run.get(f"{name}_difference") or [run[name] - run["calibrated"]] for run in runs]
+    if len(found) == 1 and len(found[0]) == 3:
+        return "{:+.2f} [{:+.1f}, {:+.1f}]".format(*(100 * x for x in found[0]))
+    return " ".join(f"{100 * one[0]:+.2f}" for one in found)
+
+
 def refinements_table() -> str:
     """One row per set, profile and refinement: what it gains at the head and in mAP, and its seconds."""
     lines = [
@@ -337,8 +363,8 @@ TABLES: Tables = {
 PAGES: dict[Path, Tables] = {
     README: {"result": result_lines},
     RESULTS: TABLES,
-    DESIGN: {"loss": loss_table, "refinements": refinements_table},
     DIAGNOSIS: {"diagnosis": diagnosis_table},
+    DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
 }
 
 

@@ -51,6 +51,10 @@ DESCENT = Artifact("descent.json", "qat")
 DESCENT_STEPS = Artifact("descent.jsonl", "qat")
 QAT_CHECKPOINT = Artifact("qat-checkpoint.safetensors", "qat")
 """There while QAT runs, and after it failed or was killed."""
+CONTROL_GRAPH = Artifact("control.onnx", "control")
+"""The float model after the steps of QAT in float, where train.control asks for it."""
+CONTROL = Artifact("control.json", "control")
+CONTROL_STEPS = Artifact("control.jsonl", "control")
 PORTABLE = {variant: Artifact(f"{variant}.onnx", "export") for variant in VARIANTS}
 EDGE = {variant: Artifact(edge_file(PORTABLE[variant]), "export") for variant in QUANTIZED}
 ADAPTED_GRAPH = Artifact("adapted.onnx", "export")

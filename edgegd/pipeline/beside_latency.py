@@ -14,15 +14,15 @@ from edgegd.errors import EdgegdError
 from edgegd.latency.measuring.measure import measure
 from edgegd.latency.measuring.parallel import on_each
 from edgegd.latency.measuring.record import Block
-from edgegd.pipeline.artifacts import ACCURACY, DESCENT, EDGE, PORTABLE, Artifact, as_made, of_target
+from edgegd.pipeline.artifacts import ACCURACY, DESCENT, EDGE, PORTABLE, Artifact, of_target
 from edgegd.pipeline.beside import BESIDE, accuracy_artifact, model_artifact, require_packages, stage_name
 from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
+from edgegd.pipeline.shipped import variant_to_ship
 from edgegd.pipeline.stage import require_current
 from edgegd.pipeline.stages.latency import profile_of_machine
 from edgegd.progress import Progress
 from edgegd.report.beside import beside_rivals
-from edgegd.report.ship import ship
 from edgegd.safe_outputs import require_appendable
 from edgegd.targets.base import Target, require_real
 from edgegd.targets.registry import find_target
@@ -45,8 +45,7 @@ def beside_on(
     require_packages(names)
     for artifact in (ACCURACY, DESCENT, EDGE["qat"]):
         require_current(folder, artifact)
-    with as_made(folder, ACCURACY, DESCENT):
-        variant = ship(folder.read_json(ACCURACY), folder.read_json(DESCENT))["model"]
+    variant = variant_to_ship(folder)
     for name in targets:
         require_appendable(folder.artifact(_file(name)))
     with ExitStack() as stack:

@@ -35,7 +35,7 @@ from edgegd.report.words import percent
 from edgegd.runtime.detector import Detections
 
 # Of train: what a resumed training may change, and what is another training's (its result is in the identity).
-_NO_INFLUENCE = ("device", "workers", "checkpoint_minutes", "probe_every", "adapt")
+_NO_INFLUENCE = ("device", "workers", "checkpoint_minutes", "probe_every", "control", "adapt")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,10 @@ def _has_budget(recipe: Recipe) -> bool:
     return recipe.precision.has_budget
 
 
+def _has_control(recipe: Recipe) -> bool:
+    return recipe.train.control
+
+
 @dataclass(frozen=True)
 class StageEntry:
     """A stage: its name, the module below edgegd.pipeline.stages that holds it, the help text of its command (empty
@@ -76,6 +80,13 @@ STAGES: dict[str, StageEntry] = {
             "qat",
             "Fine-tune the calibrated model by gradient descent under fake quantization.",
             trains=True,
+        ),
+        StageEntry(
+            "control",
+            "control",
+            "Train the float model for the same steps as QAT, where the recipe's train.control asks for it.",
+            trains=True,
+            needed=_has_control,
         ),
         StageEntry(
             "export",

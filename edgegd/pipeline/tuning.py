@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from edgegd.device.profile import needed_profile
 from edgegd.device.threads import ThreadSetting
 from edgegd.errors import MissingArtifactError, OnnxUnreadableError
 from edgegd.foreign_text import one_line
-from edgegd.json_files import read_json
 from edgegd.latency.measuring.launch import model_file
 from edgegd.latency.measuring.tuning import QUESTIONS, Tuning, tune
-from edgegd.pipeline.artifacts import EDGE, PORTABLE, REPORT, Artifact, as_made, of_target
+from edgegd.pipeline.artifacts import EDGE, PORTABLE, Artifact, as_made, of_target
 from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.shipped import variant_to_ship
 from edgegd.progress import Progress
 from edgegd.runtime.tuned import METADATA_KEY, TunedThreads, metadata_text, read_tuned_file, store_tuned, tuned_file
 from edgegd.safe_outputs import refuse_link, require_appendable
@@ -61,15 +61,12 @@ def tunings(folder: RunFolder) -> tuple[Artifact, ...]:
 
 
 def tuned_model(folder: RunFolder, name: str | None) -> str:
-    """The file to tune: the one named, or the edge file of the model to ship, or without a report that of QAT.
+    """The file to tune: the one named, or the edge file of the model to ship, or without mAPs that of QAT.
 
     Raises OnnxUnreadableError where the run folder has no such file.
     """
     if name is None:
-        ship = "qat"
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            ship = read_json(folder.artifact(REPORT))["ship"]["model"]
-        edge = EDGE["ptq" if ship == "ptq" else "qat"]
+        edge = EDGE[variant_to_ship(folder)]
         folder.require(edge)
         name = edge
     if Path(name).name != name or not name.endswith(".onnx") or not folder.artifact(name).is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from edgegd.limits import LARGEST_SEED, THREADS
 from edgegd.recipe.device import canonical_device
@@ -67,7 +67,11 @@ class TrainSection:
         "AdamW, Adam, SGD, or MuSGD as Ultralytics trains with; SGD is plain with momentum 0",
         choices=("AdamW", "Adam", "SGD", "MuSGD"),
     )
-    lr0: float = option(1e-4, "peak learning rate of the weights", minimum=0)
+    lr0: float = option(
+        2e-5,
+        "peak learning rate of the weights; where more training in float would still gain, 1e-4 gains more",
+        minimum=0,
+    )
     bias_lr: float | None = option(None, "peak learning rate of the biases; null: lr0", minimum=0)
     range_lr: float = option(
         1e-3,
@@ -108,6 +112,10 @@ class TrainSection:
         minimum=0,
         maximum=1_000_000,
     )
+    control: bool = option(
+        False,
+        "also train the float model for the same steps, chosen in the same way: what it gains, QAT did not earn",
+    )
     checkpoint_minutes: float = option(
         5.0, "minutes between checkpoints within an epoch; 0: after every step", minimum=0
     )
@@ -118,6 +126,10 @@ class TrainSection:
     hsv_h: float = option(0.015, "random shift of hue", minimum=0, maximum=1)
     hsv_s: float = option(0.4, "random shift of saturation", minimum=0, maximum=1)
     hsv_v: float = option(0.3, "random shift of value", minimum=0, maximum=1)
+
+
+DESCENT_KEYS = tuple(f"train.{one.name}" for one in fields(TrainSection) if one.name != "control")
+"""The keys of `train` that a descent depends on."""
 
 
 def adaptation_settings(train: TrainSection) -> TrainSection:

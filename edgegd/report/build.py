@@ -26,6 +26,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
     `choice`) and of the adaptation. `target` is the run's choice of a target
     profile (edgegd.pipeline.target_profile). mAPs are in 0..1, times in ms; `intervals`, `differences` and `bootstrap`
     of mAP are as in accuracy.json, and `ship` says which of PTQ and QAT to ship (edgegd.report.ship).
+    `control` in `accuracy` and `differences` is the float model after the steps of QAT in float (train.control).
     `selection` says where epochs were chosen: `shared` (on the images that report), `test` (on validation images; those
     of test report) or `holdout` (on training images held out).
     """
@@ -40,7 +41,8 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
         "data": stages["data"]["check"] | {"names": stages["data"]["names"]},
         "accuracy": {
             variant: {key: accuracy[variant][key] for key in ("map50_95", "map50", "per_class", "images", "intervals")}
-            for variant in VARIANTS
+            for variant in (*VARIANTS, "control")
+            if variant in accuracy
         },
         "differences": accuracy["differences"],
         "bootstrap": accuracy["bootstrap"],

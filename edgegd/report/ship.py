@@ -16,7 +16,7 @@ from edgegd.report.table import table
 
 FEWEST_IMAGES = 20
 _MAPS = ("map50_95", "map50")
-_TITLES = {"fp32": "FP32", "ptq": "PTQ", "qat": "QAT"}
+_TITLES = {"fp32": "FP32", "ptq": "PTQ", "qat": "QAT", "control": "Float control"}
 _OPTIMISTIC = "The epoch of QAT was chosen on these same images, so the intervals are optimistic for QAT."
 _APART = "The epoch of QAT was chosen on other images than these."
 _AGAIN = "PTQ needs no labels and no training to be made again."
@@ -31,6 +31,8 @@ def ship(accuracy: dict[str, Any], descent: dict[str, Any], *, apart: bool = Fal
     `labelled_images` have a box. `optimistic_for_qat` says that QAT's epoch was chosen on these same images,
     `chosen_apart` that it was chosen on others. `vs_fp32`
     has for `ptq` and `qat` the `difference` to FP32, its `interval`, and whether they are `distinguishable`.
+    `earned`, where a float control was trained (train.control), has the `control`'s difference to FP32 and that of
+    `qat` to the control, likewise.
     """
     bootstrap, differences = accuracy["bootstrap"], accuracy["differences"]
     of_qat = differences["qat_vs_ptq"]["map50_95"]
@@ -47,11 +49,11 @@ def ship(accuracy: dict[str, Any], descent: dict[str, Any], *, apart: bool = Fal
         "labelled_images": bootstrap["labelled_images"],
         "optimistic_for_qat": descent["best_epoch"] > 0 and not apart,
         "chosen_apart": apart,
-        "vs_fp32": {
-            variant: {**of_pair, "distinguishable": enough and _lacks_zero(of_pair["interval"])}
-            for variant, of_pair in vs_fp32.items()
-        },
+        "vs_fp32": {variant: _told(of_pair, enough) for variant, of_pair in vs_fp32.items()},
     }
+    if "qat_vs_control" in differences:
+        pairs = {"control": "control_vs_fp32", "qat": "qat_vs_control"}
+        verdict["earned"] = {name: _told(differences[pair]["map50_95"], enough) for name, pair in pairs.items()}
     return verdict | {"why": _why(verdict)}
 
 
@@ -63,6 +65,7 @@ def ship_lines(verdict: dict[str, Any]) -> list[str]:
         *([_OPTIMISTIC] if verdict["optimistic_for_qat"] else []),
         *([_APART] if verdict["chosen_apart"] else []),
         *(_against_fp32(variant, verdict) for variant in models),
+        *_earned(verdict),
     ]
 
 
@@ -128,6 +131,25 @@ def _against_fp32(variant: str, verdict: dict[str, Any]) -> str:
         f"{_TITLES[variant]} {can} be distinguished from FP32 on these images: {value} points "
         f"({100 * verdict['level']:g} % interval {low} to {high})."
     )
+
+
+def _told(of_pair: dict[str, Any], enough: bool) -> dict[str, Any]:
+    return {**of_pair, "distinguishable": enough and _lacks_zero(of_pair["interval"])}
+
+
+def _earned(verdict: dict[str, Any]) -> list[str]:
+    """What the steps of QAT gain without quantization, and what is left for QAT."""
+    if "earned" not in verdict:
+        return []
+    control, qat = verdict["earned"]["control"], verdict["earned"]["qat"]
+    level = f"{100 * verdict['level']:g} % interval"
+    steps, low, high = signed_points([control["difference"], *control["interval"]])
+    rest, least, most = signed_points([qat["difference"], *qat["interval"]])
+    can = "can" if qat["distinguishable"] else "cannot"
+    return [
+        f"The same steps on the float model change FP32 by {steps} points ({level} {low} to {high}), and QAT {can} be "
+        f"distinguished from that control: {rest} points ({level} {least} to {most})."
+    ]
 
 
 def _points(value: float, interval: list[float]) -> str:

@@ -125,7 +125,7 @@ def test_a_checkpoint_of_other_settings_is_set_aside_and_the_change_named(
     assert outcome.code == 0, outcome.err
     assert (
         "training starts anew, its checkpoint (kept as qat-checkpoint-set-aside.safetensors) is of other inputs: "
-        "train.lr0 (was 0.0001, is 0.0002)\n"
+        "train.lr0 (was 2e-05, is 0.0002)\n"
     ) in outcome.err
     assert (run_copy / "qat-checkpoint-set-aside.safetensors").exists()
     assert (run_copy / "descent.jsonl").read_text().count("\n") == 4

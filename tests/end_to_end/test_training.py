@@ -91,3 +91,32 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_model(
     state = safetensors.torch.load(kept.read_bytes())
     assert len(state) > 300 and all(bool(torch.isfinite(value).all()) for value in state.values())
     assert (run_copy / "qat.safetensors").read_bytes() == finished
+
+
+def test_a_float_control_shows_what_quantization_did_not_earn(
+    edgegd_command: Command, tiny_recipe: Path, run_copy: Path
+) -> None:
+    import onnx
+
+    refused = edgegd_command("control", run_copy)
+    assert refused.code == 10 and "train.control true" in refused.err
+    qat = (run_copy / "qat.safetensors").read_bytes()
+    outcome = edgegd_command("run", tiny_recipe, "--run-dir", run_copy, "--set", "train.control=true", "--json")
+    assert outcome.code == 0, outcome.err
+    stages = json.loads(outcome.out)["stages"]
+    assert stages["control"] == stages["accuracy"] == "ran" and stages["qat"] == stages["export"] == "unchanged"
+    assert (run_copy / "qat.safetensors").read_bytes() == qat
+    control, report = (json.loads((run_copy / name).read_text()) for name in ("control.json", "report.json"))
+    qat_epochs = json.loads((run_copy / "descent.json").read_text())["epochs"]
+    assert [row["lr"] for row in control["epochs"]] == [row["lr"] for row in qat_epochs]
+    floats = [onnx.load(run_copy / name) for name in ("fp32.onnx", "control.onnx")]
+    assert not any(node.op_type == "QuantizeLinear" for node in floats[1].graph.node)
+    assert [node.op_type for node in floats[0].graph.node] == [node.op_type for node in floats[1].graph.node]
+    changed = floats[0].graph.initializer != floats[1].graph.initializer
+    assert changed == (control["best_epoch"] > 0)
+    accuracy, differences = report["accuracy"], report["differences"]
+    gain = accuracy["control"]["map50_95"] - accuracy["fp32"]["map50_95"]
+    assert differences["control_vs_fp32"]["map50_95"]["difference"] == pytest.approx(gain)
+    assert report["ship"]["earned"]["qat"]["interval"] == differences["qat_vs_control"]["map50_95"]["interval"]
+    text = (run_copy / "report.md").read_text()
+    assert "| Float control " in text and "The same steps on the float model change FP32 by" in text

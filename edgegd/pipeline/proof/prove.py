@@ -19,16 +19,16 @@ from edgegd.device.threads import ThreadSetting
 from edgegd.errors import AcceptanceError, MissingArtifactError, ParityError
 from edgegd.latency.measuring.endurance import measure_burst
 from edgegd.latency.measuring.measure import design_of, measure
-from edgegd.pipeline.artifacts import ACCURACY, DATA, DESCENT, EDGE, PORTABLE, Artifact, of_target
+from edgegd.pipeline.artifacts import ACCURACY, DATA, EDGE, PORTABLE, Artifact, of_target
 from edgegd.pipeline.proof.images import MEGABYTE, DeviceImages
 from edgegd.pipeline.proof.outputs import compute_outputs, map_here, map_of_outputs
 from edgegd.pipeline.proof.settings import judged, settings_of, timed
 from edgegd.pipeline.proof.unfinished import Unfinished
 from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.shipped import variant_to_ship
 from edgegd.pipeline.stage import code_version, require_current
 from edgegd.pipeline.stored import measured_truth
 from edgegd.progress import Progress
-from edgegd.report.ship import ship
 from edgegd.runtime.contract import ModelContract
 from edgegd.runtime.session import load_model
 from edgegd.safe_outputs import require_appendable
@@ -86,7 +86,7 @@ def prove(
     """
     artifact = proof_file(target.name)
     require_appendable(folder.artifact(artifact))
-    files = _files(folder, variant or _shipped(folder))
+    files = _files(folder, variant or variant_to_ship(folder))
     with closing(target.start_worker(WORKER_FILE)) as worker:
         machine = ask(worker, {"hello": PROTOCOL}, _ANSWER_S)["machine"]
     require_software(machine, target.name)
@@ -251,16 +251,6 @@ def _files(folder: RunFolder, variant: str) -> _Files:
     sha256 = {name: require_current(folder, artifact) for name, artifact in artifacts.items()}
     paths = {name: folder.artifact(artifact) for name, artifact in artifacts.items()}
     return _Files(variant, paths, sha256, {name: load_model(path)[1] for name, path in paths.items()})
-
-
-def _shipped(folder: RunFolder) -> str:
-    """The variant that the report says to ship; `qat` where mAP was not measured yet."""
-    try:
-        for artifact in (ACCURACY, DESCENT):
-            require_current(folder, artifact)
-    except MissingArtifactError:
-        return "qat"
-    return str(ship(folder.read_json(ACCURACY), folder.read_json(DESCENT))["model"])
 
 
 def _found(proof: Mapping[str, Any], edge: str) -> tuple[dict[str, float], dict[str, str]]:

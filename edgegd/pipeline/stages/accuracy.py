@@ -6,28 +6,29 @@ import dataclasses
 
 from edgegd.accuracy.bootstrap import compare
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate_onnx
-from edgegd.pipeline.artifacts import ACCURACY, DATA, PORTABLE
+from edgegd.pipeline.artifacts import ACCURACY, CONTROL_GRAPH, DATA, PORTABLE, Artifact
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Stage
 from edgegd.pipeline.stored import measured_truth
 from edgegd.progress import Progress
-from edgegd.variants import VARIANTS
 from edgegd.verify.exact_session import load_exact
 from edgegd.verify.proof import proof_here
 
 _ACCURACY_THREADS = 2
 _DIFFERENCES = (("qat", "ptq"), ("ptq", "fp32"), ("qat", "fp32"))  # of mAP, the first minus the second
+_OF_CONTROL = (("qat", "control"), ("control", "fp32"))
 
 
 def run_accuracy(folder: RunFolder, progress: Progress) -> None:
-    """mAP of the three files in onnxruntime's exact sessions (edgegd.verify.exact_session) on the validation images.
+    """mAP of the files in onnxruntime's exact sessions (edgegd.verify.exact_session) on the images that report.
 
     accuracy.json holds for each file what AccuracyResult.to_dict says and its `intervals`, and the `differences` of the
     files and `bootstrap` as edgegd.accuracy.bootstrap's Comparison.to_dict says.
     """
     results = measured_variants(folder, progress)
     progress.update(0, 1, "intervals of mAP")
-    compared = compare({variant: result.matches for variant, result in results.items()}, _DIFFERENCES).to_dict()
+    pairs = (*_DIFFERENCES, *(_OF_CONTROL if "control" in results else ()))
+    compared = compare({variant: result.matches for variant, result in results.items()}, pairs).to_dict()
     intervals = compared.pop("intervals")
     of_files = {variant: result.to_dict() | {"intervals": intervals[variant]} for variant, result in results.items()}
     proof = dataclasses.asdict(proof_here(folder.recipe.target.profile))
@@ -35,11 +36,12 @@ def run_accuracy(folder: RunFolder, progress: Progress) -> None:
 
 
 def measured_variants(folder: RunFolder, progress: Progress) -> dict[str, AccuracyResult]:
-    """mAP of fp32.onnx, ptq.onnx and qat.onnx by variant, and what intervals and differences are made from."""
+    """mAP of fp32.onnx, ptq.onnx, qat.onnx and, where there is one, control.onnx by variant, with what intervals and
+    differences are made from."""
     settings, truth = folder.recipe.accuracy, measured_truth(folder)
 
-    def measured(variant: str) -> AccuracyResult:
-        path = folder.require(PORTABLE[variant])
+    def measured(variant: str, name: Artifact) -> AccuracyResult:
+        path = folder.require(name)
         return evaluate_onnx(
             path,
             truth,
@@ -50,7 +52,20 @@ def measured_variants(folder: RunFolder, progress: Progress) -> dict[str, Accura
             progress=lambda done, total: progress.update(done, total, f"mAP of {variant}"),
         )
 
-    return {variant: measured(variant) for variant in VARIANTS}
+    files = PORTABLE | ({"control": CONTROL_GRAPH} if folder.recipe.train.control else {})
+    return {variant: measured(variant, name) for variant, name in files.items()}
 
 
-STAGE = Stage("accuracy", "mAP in onnxruntime", (DATA, *PORTABLE.values()), (ACCURACY,), ("accuracy",), run_accuracy)
+def _control(folder: RunFolder) -> tuple[Artifact, ...]:
+    return (CONTROL_GRAPH,) if folder.recipe.train.control else ()
+
+
+STAGE = Stage(
+    "accuracy",
+    "mAP in onnxruntime",
+    (DATA, *PORTABLE.values()),
+    (ACCURACY,),
+    ("accuracy",),
+    run_accuracy,
+    reads_also=_control,
+)

@@ -25,7 +25,7 @@ from edgegd.pipeline.models import float_model, require_swap, stored_swap
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage
 from edgegd.progress import Progress
-from edgegd.recipe.training import adaptation_settings
+from edgegd.recipe.training import DESCENT_KEYS, adaptation_settings
 
 ADAPTATION_DESCENT = DescentKind(
     result=ADAPTED_MODEL,
@@ -93,7 +93,7 @@ STAGE = Stage(
     "float training of the swapped model",
     (DATA, FLOAT_MODEL),
     (ADAPTED_MODEL, ADAPTATION, ADAPTATION_STEPS),
-    ("model.imgsz", "model.end2end", "quant.activation", "quant.activation_saving", "train", "accuracy"),
+    ("model.imgsz", "model.end2end", "quant.activation", "quant.activation_saving", *DESCENT_KEYS, "accuracy"),
     run_adapt,
     reads_also=_choice_reads,
 )

@@ -23,6 +23,7 @@ from edgegd.pipeline.stage import Stage
 from edgegd.pipeline.stored import adapted_reads
 from edgegd.progress import Progress
 from edgegd.quant.consistent_ranges import settle_ranges
+from edgegd.recipe.training import DESCENT_KEYS
 
 QAT_DESCENT = DescentKind(
     result=QAT_STATE,
@@ -66,7 +67,7 @@ STAGE = Stage(
     "gradient descent under fake quantization",
     (DATA, FLOAT_MODEL, PLAN, PTQ_STATE),
     (QAT_STATE, DESCENT, DESCENT_STEPS),
-    ("model.imgsz", "model.end2end", "quant.weight_scales", "train", "accuracy"),
+    ("model.imgsz", "model.end2end", "quant.weight_scales", *DESCENT_KEYS, "accuracy"),
     run_qat,
     reads_also=adapted_reads,
 )
