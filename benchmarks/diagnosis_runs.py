@@ -101,7 +101,7 @@ CONDITIONS = (
         "set-too-small",
         {"data.train_images": 8, "train.epochs": 32, "accuracy.images": 8},
     ),
-    Condition("rate of ranges x 300", "ranges-collapsed", {"train.range_lr": 0.3}),
+    Condition("rate of ranges x 300", "ranges-collapsed", {"train.range_lr": 0.3}, chosen_on=(0, 1, 2, 3)),
     Condition(
         "rate of ranges x 30, constant",
         "ranges-moving",

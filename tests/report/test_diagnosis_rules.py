@@ -249,3 +249,11 @@ def test_the_difference_of_means_is_welchs() -> None:
 )
 def test_a_descent_that_only_loses_is_a_rate_too_high(maps: Any, rules: list[str]) -> None:
     assert found(facts(maps=maps)) == rules  # from 0.398
+
+
+def test_what_collapsed_ranges_do_to_map_is_no_rate_too_high() -> None:
+    rows = healthy(STEPS)
+    for row in rows:
+        if "detail" in row:
+            next(iter(row["detail"]["ranges"].values()))["above"] = 0.4
+    assert found(facts(rows, maps=(0.392, 0.39, 0.392))) == ["ranges-collapsed"]
