@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/diagnosis.py --bccd MY/bccd --weights MY-bccd-yolo26n.pt
     python benchmarks/diagnosis.py --again --finished runs/demo runs/bccd-yolo26n
 
-Real short runs (benchmarks/diagnosis_runs.py), each condition with four seeds. Thresholds were chosen on the runs of
-seed 0; the table counts the others. A run that is there is not made again; --again makes none and applies the rules
-anew to what the runs have recorded. --finished adds run folders of whole recipes, which count as healthy. Writes
-benchmarks/results/diagnosis.json, and prints the table that docs/diagnosis.md shows.
+Real short runs (benchmarks/diagnosis_runs.py), each condition with several seeds. Thresholds were chosen on the runs of
+some, mostly seed 0; the table counts the others. A run that is there is not made again; --again makes none and applies
+the rules anew to what the runs have recorded. --finished adds run folders of whole recipes, which count as healthy.
+Writes benchmarks/results/diagnosis.json, and prints the table that docs/diagnosis.md shows.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ from edgegd.report.diagnosis import diagnose
 from edgegd.report.diagnosis.facts import Facts, layer_shares
 from edgegd.report.diagnosis.live import Watch
 
-SEEDS = (0, 1, 2, 3)
-CHOSEN_ON = 0
-"""The seed whose runs thresholds were chosen on."""
+JUDGES = 3
+"""Runs per condition that judge, beside those that thresholds were chosen on."""
 
 
 def main() -> None:
@@ -38,20 +37,25 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/diagnosis"))
     parser.add_argument("--bccd", default="datasets/bccd", help="the folder of BCCD's images")
     parser.add_argument("--weights", default="", help="a checkpoint with BCCD's classes")
-    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
     parser.add_argument("--only", default="", help="conditions whose name contains this")
     parser.add_argument("--again", action="store_true", help="make no run")
     parser.add_argument("--finished", type=Path, nargs="*", default=(), help="run folders of whole recipes")
     arguments = parser.parse_args()
     results = ResultFile("diagnosis")
-    for seed in map(int, arguments.seeds.split(",")):
-        for condition in (one for one in CONDITIONS if arguments.only in one.name):
+    for condition in (one for one in CONDITIONS if arguments.only in one.name):
+        for seed in range(len(condition.chosen_on) + JUDGES):
             if not arguments.again:
                 run(condition, seed, arguments.work, (arguments.weights, arguments.bccd))
             folder = folder_of(condition, seed, arguments.work)
             if (folder / "stderr").exists():
                 key = {"condition": condition.name, "seed": seed}
-                record(results, key, condition.rule, RunFolder.open_existing(folder), judged=seed != CHOSEN_ON)
+                record(
+                    results,
+                    key,
+                    condition.rule,
+                    RunFolder.open_existing(folder),
+                    judged=seed not in condition.chosen_on,
+                )
     for folder in map(RunFolder.open_existing, arguments.finished):
         name = f"healthy, {folder.owner()} as it ships" + (
             "" if folder.recipe.quant.refine == "auto" else ", unrefined"

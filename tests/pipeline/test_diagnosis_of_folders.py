@@ -87,7 +87,7 @@ def test_epochs_of_a_checkpoint_are_read(edgegd_command: Command, tmp_path: Path
     content = {"record": {"epochs": epochs, "start_map50_95": 0.39}}
     save_file({}, folder / "qat-checkpoint.safetensors", {"edgegd.descent": json.dumps(content)})
     (finding,) = diagnosed(edgegd_command, folder)["findings"]
-    assert finding["rule"] == "overfitting" and finding["evidence"]["best_epoch"] == 1
+    assert finding["rule"] == "overfitting" and finding["evidence"]["epoch"] == 1
 
 
 def test_lines_that_a_full_disk_has_cut_off(edgegd_command: Command, tmp_path: Path) -> None:

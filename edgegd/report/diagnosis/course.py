@@ -20,9 +20,7 @@ SAME_MAP = 0.005
 ANNEALED = 0.1
 """The share of its peak that the rate has fallen to at the end of a descent that could settle."""
 FALLEN = 0.15
-"""The share by which the training loss has fallen since the best epoch: in healthy runs by a few hundredths at most."""
-LOST, LOST_SHARE = 0.003, 0.03
-"""What mAP50-95 has lost since the best epoch, and the share of the best that it must be: one epoch differs so much."""
+"""The share by which the training loss has fallen since mAP was at its best: in healthy runs a few hundredths."""
 PASSES = 30
 """Times that each image is seen: the project's longest recipe has 20."""
 SMALL = 100
@@ -77,28 +75,25 @@ def converged(facts: Facts) -> Finding | None:
 
 
 def overfitting(facts: Facts) -> Finding | None:
-    """The training loss goes on falling after the best epoch, and mAP falls."""
-    maps, epochs = facts.maps, facts.epochs
-    if len(maps) < 5:
+    """The training loss goes on falling, and mAP does not rise any more."""
+    maps, epochs = facts.maps[1:], facts.epochs
+    if len(maps) < 4:
         return None
-    best = max(range(len(maps)), key=maps.__getitem__)
+    there = next(number for number, value in enumerate(maps, 1) if value > max(maps) - SAME_MAP)
     tail = max(len(epochs) // 4, 1)
-    if best > len(epochs) - tail:
+    before, after = epochs[there - 1]["loss"], fmean(epoch["loss"] for epoch in epochs[-tail:])
+    if there > len(epochs) - tail or after >= (1 - FALLEN) * before:
         return None
-    lost = maps[best] - fmean(maps[-tail:])
-    at_best, at_end = epochs[max(best, 1) - 1]["loss"], fmean(epoch["loss"] for epoch in epochs[-tail:])
-    fallen = 1 - at_end / at_best
-    if lost <= max(LOST, LOST_SHARE * maps[best]) or fallen <= FALLEN:
-        return None
+    last = fmean(maps[-tail:])
     return Finding(
-        f"The model overfits: after epoch {best} the training loss fell on from {at_best:.3g} to {at_end:.3g}, and "
-        f"mAP50-95 fell from {points(maps[best])} to {points(fmean(maps[-tail:]))}.",
-        {"best_epoch": best, "loss_at_best": at_best, "loss_at_end": at_end, "map50_95_lost": lost},
-        f"since the best epoch the loss has fallen by more than {share(FALLEN)}, and mAP50-95 by more than "
-        f"{100 * LOST:g} points and {share(LOST_SHARE)} of its best (mean of the last quarter of the epochs)",
-        f"Lower {facts.key('epochs')} to {max(best, 1)} or {facts.key('lr0')} to "
-        f"{rounded(facts.settings['lr0'] / 3):g}, take more images, or change them more (train.scale, train.translate, "
-        "train.hsv_v).",
+        f"The model overfits: after epoch {there} the training loss fell on from {before:.3g} to {after:.3g}, and "
+        f"mAP50-95 gained nothing by it ({points(maps[there - 1])} then, {points(last)} at the end).",
+        {"epoch": there, "loss_then": before, "loss_at_end": after, "map50_95_then": maps[there - 1]}
+        | {"map50_95_at_end": last},
+        f"the loss falls by more than {share(FALLEN)} after the first epoch within {100 * SAME_MAP:g} points of the "
+        "best mAP50-95 (to the mean of the last quarter of the epochs)",
+        f"Lower {facts.key('epochs')} to {there} or {facts.key('lr0')} to {rounded(facts.settings['lr0'] / 3):g}, take "
+        "more images, or change them more (train.scale, train.translate, train.hsv_v).",
     )
 
 

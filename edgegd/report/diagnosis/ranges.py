@@ -12,7 +12,7 @@ OUTSIDE = 0.3
 """The share of a tensor's values outside its range: healthy runs have 0.1 at most."""
 FEW_CODES = 0.05
 """The share of the 256 codes that a tensor uses: healthy runs have 0.14 at least."""
-COLLAPSED = 0.05
+COLLAPSED = 0.03
 """The share of all ranges that must be so: a single narrow tensor is no accident of the descent."""
 MOVING = 0.01
 """What a typical scale changes by in the last half of the steps in which ranges learn: healthy runs have 0.0001."""

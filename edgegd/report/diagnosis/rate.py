@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import median, quantiles
 
+from edgegd.report.diagnosis import ranges
 from edgegd.report.diagnosis.facts import Difference, Facts, difference
 from edgegd.report.diagnosis.rule import Finding, points, rounded, share
 
@@ -78,11 +79,12 @@ def too_high(facts: Facts) -> Finding | None:
     if len(alphas) >= LOOKED_AT and median(alphas) > OVERSHOOTING:
         evidence["alpha"] = median(alphas)
         said.append(f"the typical step passed the minimum of its batch (alpha {median(alphas):.2f})")
-    if risen and risen.errors > RISEN_ERRORS and risen.share > RISEN_SHARE:
+    by_ranges = ranges.collapsed(facts) is not None  # what they do to loss and mAP is not the rate's of the weights
+    if not by_ranges and risen and risen.errors > RISEN_ERRORS and risen.share > RISEN_SHARE:
         evidence |= {"loss_before": risen.before, "loss_after": risen.after, "standard_errors": risen.errors}
         said.append(f"the loss rose from {risen.before:.3g} to {risen.after:.3g} once the rate was high")
     maps = facts.maps
-    if len(maps) > 2 and max(maps[1:]) < maps[0] - BELOW:
+    if not by_ranges and len(maps) > 2 and max(maps[1:]) < maps[0] - BELOW:
         evidence |= {"map50_95_start": maps[0], "map50_95_best": max(maps[1:])}
         said.append(
             f"every epoch ended below the mAP50-95 before the first step, {points(maps[0])}, the best at "
