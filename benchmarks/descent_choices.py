@@ -3,10 +3,11 @@
     python benchmarks/descent_choices.py bccd --weights MY.pt --data MY/bccd [--only tied --seeds 0 1]
     python benchmarks/descent_choices.py coco-yolo11n --weights MY.pt --data coco128.yaml
 
-Every choice is the set's recipe with one change, trained through the same loop from the same calibrated and refined
-model; mAP is that of the fake-quantized model in torch, as everywhere in the descent, with the paired difference of the
-best and the last epoch to the model before the first step (bootstrap over images). `float` takes the same steps without
-quantization. Runs are kept in benchmarks/results/descent_choices.json; one that is there is not run again.
+Every choice is the set's recipe, at a rate of 1e-4, with one change, trained through the same loop from the same
+calibrated and refined model; mAP is that of the fake-quantized model in torch, as everywhere in the descent, with the
+paired difference of the best and the last epoch to the model before the first step (bootstrap over images). `float`
+takes the same steps without quantization. Runs are kept in benchmarks/results/descent_choices.json; one that is there
+is not run again.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Choice:
 _ALONE = ("train.lr0=0", "train.bias_lr=0", "train.freeze_ranges_epochs=0")
 _UNLABELLED = ("train.distill.head=1", "train.distill.labels=false")
 CHOICES = {
-    "recipe": Choice(),
+    "AdamW, 1e-4": Choice(),
     "float": Choice(is_float=True),
     "not refined": Choice(("quant.refine=none",)),
     "weights start on their codes": Choice(on_codes=True),
@@ -77,8 +78,8 @@ CHOICES = {
     "ranges fixed": Choice(("train.range_lr=0",)),
     "ranges alone": Choice(_ALONE),
     "ranges first, one epoch": Choice(("train.epochs=2",), first=(*_ALONE, "train.epochs=1")),
-    "learning rate / 5": Choice(("train.lr0=2e-5",)),
-    "learning rate x 5": Choice(("train.lr0=5e-4",)),
+    "AdamW, 2e-5": Choice(("train.lr0=2e-5",)),
+    "AdamW, 5e-4": Choice(("train.lr0=5e-4",)),
     "steps of 1 % of the layer's grid": Choice(("train.lr0=0.01", "train.bias_lr=1e-4"), relative=True),
     "SGD with momentum, 1e-3": Choice(("train.optimizer=SGD", "train.lr0=1e-3")),
     "SGD with momentum, 1e-4": Choice(("train.optimizer=SGD",)),
@@ -176,7 +177,7 @@ class Run:
 
 def run(name: str, weights: str, data: str, seed: int, choice: Choice, work: Path) -> dict[str, Any]:
     """Trains one choice; choices that share data and calibration share their run folder up to there."""
-    base = [f"model.weights={weights}", f"data.path={data}", f"train.seed={seed}"]
+    base = [f"model.weights={weights}", f"data.path={data}", f"train.seed={seed}", "train.lr0=1e-4"]
     calibrated = [*base, *(one for one in choice.overrides if one.startswith("quant."))]
     key = hashlib.sha256(repr((name, *calibrated)).encode()).hexdigest()[:12]
     path, recipe = work / key, SETS[name].recipe

@@ -265,7 +265,7 @@ def descent_choices_table() -> str:
         for key, runs in sorted(groups.items(), key=lambda item: item[0][0])
     ]
     headers = ["set", "choice", "seeds", "start", "best", "last", "best - start, each seed", "last - start, each seed"]
-    return table(lines, headers)
+    return tabulate(lines, headers, "github", disable_numparse=True)
 
 
 def _difference(runs: Sequence[Mapping[str, Any]], name: str) -> str:
