@@ -89,7 +89,12 @@ CONDITIONS = (
     Condition("rate x 1000", "diverged", {"train.lr0": 0.05}),
     Condition("rate x 30", "rate-too-high", {"train.lr0": 1.5e-3}),
     Condition("rate / 300", "rate-too-low", {"train.lr0": 1.7e-7, "train.range_lr": 3e-6}),
-    Condition("constant rate, long", "plateau", {"train.lr0": 3e-4, "train.lrf": 1.0, "train.epochs": 6}),
+    Condition(
+        "constant rate, long",
+        "plateau",
+        {"train.lr0": 3e-4, "train.lrf": 1.0, "train.epochs": 10},
+        chosen_on=(0, 1, 2, 3),
+    ),
     Condition(
         "few images, rate x 10",
         "overfitting",

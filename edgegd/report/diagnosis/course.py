@@ -13,8 +13,8 @@ LONG = 0.75
 """The share of all steps with a high rate from which on it is the rate that keeps the loss from falling."""
 FLAT = 0.01
 """The loss has stopped where it falls by less than this share from a quarter of the steps to the next."""
-STOPPED = 2.0
-"""Or by less than so many standard errors."""
+STOPPED, STANDS = 3.0, 2.0
+"""Or by less than so many standard errors of the losses (a plateau; at the end of one that converged, the second)."""
 SAME_MAP = 0.005
 """mAP50-95: less is within what two evaluations of equally good models differ by."""
 ANNEALED = 0.1
@@ -30,21 +30,32 @@ SMALL = 100
 def plateau(facts: Facts) -> Finding | None:
     """The loss stopped falling while the rate was still high."""
     losses, rates = facts.losses, [row["lr"]["weights"] for row in facts.steps]
-    if not facts.whole or len(losses) < 24 or not facts.maps or max(rates) <= 0:
+    if not facts.whole or len(losses) < 24 or len(facts.epochs) < 6 or max(rates) <= 0:
         return None
     high = sum(rate >= HIGH * max(rates) for rate in rates) / len(rates)
     half = len(losses) // 2
     quarter = half // 2
     last = difference(losses[half:-quarter], losses[-quarter:])
-    gained = max(facts.maps[len(facts.maps) // 2 :]) - max(facts.maps[: len(facts.maps) // 2])
-    if high < LONG or (last.share < -FLAT and last.errors < -STOPPED) or gained >= SAME_MAP:
+    maps = facts.maps[1:]
+    gained = difference(maps[: len(maps) // 2], maps[len(maps) // 2 :])
+    if (
+        high < LONG
+        or (last.share < -FLAT and last.errors < -STOPPED)
+        or (gained.after - gained.before > SAME_MAP and gained.errors > STANDS)
+    ):
         return None
     return Finding(
         f"The loss stands still at {last.after:.3g} since the middle of the steps, and mAP50-95 with it, at a rate "
         f"that was high on {share(high)} of the steps.",
-        {"loss_before": last.before, "loss_after": last.after, "map50_95_gained": gained, "high_rate": high},
+        {
+            "loss_before": last.before,
+            "loss_after": last.after,
+            "map50_95_gained": gained.after - gained.before,
+            "high_rate": high,
+        },
         f"over the last half of the steps the loss falls by less than {share(FLAT)} or {STOPPED:g} standard errors and "
-        f"mAP50-95 gains less than {100 * SAME_MAP:g} points, while the rate is at least {share(HIGH)} of its peak on "
+        f"mAP50-95 gains less than {100 * SAME_MAP:g} points or {STANDS:g} standard errors of epochs, while the "
+        f"rate is at least {share(HIGH)} of its peak on "
         f"{share(LONG)} of the steps",
         f"Let the rate fall (train.lrf {min(facts.settings['lrf'], 0.01):g}), or stop earlier "
         f"({facts.key('epochs')} {max(len(facts.epochs) // 2, 1)}).",
@@ -58,7 +69,7 @@ def converged(facts: Facts) -> Finding | None:
         return None
     quarter = len(losses) // 4
     last = difference(losses[-2 * quarter : -quarter], losses[-quarter:])
-    rested = abs(last.share) < FLAT or abs(last.errors) < STOPPED
+    rested = abs(last.share) < FLAT or abs(last.errors) < STANDS
     drift = max(maps) - maps[-1]
     fallen = rates[-1] / max(rates)
     if not rested or fallen > ANNEALED or drift >= SAME_MAP or maps[-1] < maps[0] - SAME_MAP:
@@ -67,7 +78,7 @@ def converged(facts: Facts) -> Finding | None:
         f"The descent converged: the loss came to rest at {last.after:.3g} as the rate fell, and mAP50-95 ended at "
         f"{points(maps[-1])}, from {points(maps[0])}.",
         {"loss_before": last.before, "loss_after": last.after, "map50_95": maps[-1], "map50_95_start": maps[0]},
-        f"over the last half of the steps the loss changes by less than {share(FLAT)} or {STOPPED:g} standard errors, "
+        f"over the last half of the steps the loss changes by less than {share(FLAT)} or {STANDS:g} standard errors, "
         f"the rate falls to {share(ANNEALED)} of its peak, mAP50-95 ends within {100 * SAME_MAP:g} points of its best "
         "and not below its start",
         "Nothing.",
