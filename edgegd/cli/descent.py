@@ -9,7 +9,11 @@ from edgegd.cli.descent_diagnose import diagnose
 
 @click.group()
 def descent() -> None:
-    """Look into a run's gradient descent: what it did, why, and what to change."""
+    """Look into a run's gradient descent: what it did, why, and what to change.
+
+    \b
+    edgegd descent diagnose runs/try1
+    """
 
 
 COMMANDS: tuple[click.Command, ...] = (diagnose,)
