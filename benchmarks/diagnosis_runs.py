@@ -86,7 +86,7 @@ class Condition:
 CONDITIONS = (
     Condition("healthy, streets", "converged", {}),
     Condition("healthy, BCCD", "converged", {}, BCCD),
-    Condition("rate x 1000", "diverged", {"train.lr0": 0.05}),
+    Condition("rate x 1000", "diverged", {"train.lr0": 0.05}, chosen_on=(0, 1)),
     Condition("rate x 30", "rate-too-high", {"train.lr0": 1.5e-3}),
     Condition("rate / 300", "rate-too-low", {"train.lr0": 1.7e-7, "train.range_lr": 3e-6}),
     Condition(

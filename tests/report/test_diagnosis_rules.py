@@ -131,7 +131,7 @@ def test_clipping_must_be_surely_on_most_steps(clipped: int, rules: list[str]) -
 
 
 def test_a_loss_that_stands_still_is_a_plateau_where_the_rate_stays_high() -> None:
-    rows, flat, rising = healthy(STEPS), (0.4, 0.41, 0.4, 0.41, 0.4, 0.41), (0.4, 0.41, 0.4, 0.42, 0.43, 0.42)
+    rows, flat, rising = healthy(STEPS), (0.4, 0.41, 0.4, 0.41, 0.4, 0.41), (0.4, 0.4, 0.4, 0.41, 0.42, 0.43)
     assert "plateau" not in found(facts(rows, flat))
     for row in rows:
         row["lr"]["weights"] = 1e-4

@@ -36,13 +36,9 @@ def plateau(facts: Facts) -> Finding | None:
     half = len(losses) // 2
     quarter = half // 2
     last = difference(losses[half:-quarter], losses[-quarter:])
-    maps = facts.maps[1:]
-    gained = difference(maps[: len(maps) // 2], maps[len(maps) // 2 :])
-    if (
-        high < LONG
-        or (last.share < -FLAT and last.errors < -STOPPED)
-        or (gained.after - gained.before > SAME_MAP and gained.errors > STANDS)
-    ):
+    maps = facts.maps[-(len(facts.epochs) // 2) :]
+    gained = fmean(maps[len(maps) // 2 :]) - fmean(maps[: len(maps) // 2])
+    if high < LONG or (last.share < -FLAT and last.errors < -STOPPED) or gained >= SAME_MAP:
         return None
     return Finding(
         f"The loss stands still at {last.after:.3g} since the middle of the steps, and mAP50-95 with it, at a rate "
@@ -50,11 +46,11 @@ def plateau(facts: Facts) -> Finding | None:
         {
             "loss_before": last.before,
             "loss_after": last.after,
-            "map50_95_gained": gained.after - gained.before,
+            "map50_95_gained": gained,
             "high_rate": high,
         },
         f"over the last half of the steps the loss falls by less than {share(FLAT)} or {STOPPED:g} standard errors and "
-        f"mAP50-95 gains less than {100 * SAME_MAP:g} points or {STANDS:g} standard errors of epochs, while the "
+        f"mAP50-95 gains less than {100 * SAME_MAP:g} points (means of epochs, half against half), while the "
         f"rate is at least {share(HIGH)} of its peak on "
         f"{share(LONG)} of the steps",
         f"Let the rate fall (train.lrf {min(facts.settings['lrf'], 0.01):g}), or stop earlier "
