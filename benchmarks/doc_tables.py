@@ -1,4 +1,4 @@
-"""Writes the tables of docs/results.md, docs/design.md and docs/descent.md, and the README's lines of result.
+"""Writes the tables of the pages of docs/ (PAGES below) and the README's lines of result.
 
 python benchmarks/doc_tables.py
 """
@@ -18,6 +18,7 @@ import descent_tables
 import gate_error_rates
 import lr_range_table
 from cost_tables import arm_table, passes_table
+from diagnosis_table import diagnosis_table
 from interleaved import median_ms, ratio, ratio_of_launches
 from latency_vs_peers import EDGE_FILES, edge_ratio, openvino_ratio
 from pareto import points_of
@@ -33,6 +34,7 @@ from edgegd.report.markdown import summary_table
 README, RESULTS, DESIGN = ROOT / "README.md", ROOT / "docs/results.md", ROOT / "docs/design.md"
 GATE = ROOT / "docs/gate.md"
 TELEMETRY = ROOT / "docs/telemetry.md"
+DIAGNOSIS = ROOT / "docs/diagnosis.md"
 RESULT_FILES = ROOT / "benchmarks/results"
 FLOAT_FILES = ("ultralytics-fp32", "edgegd silu fp32")
 OPTIMIZED, UNOPTIMIZED = "onnxruntime optimized", "onnxruntime unoptimized"
@@ -385,6 +387,7 @@ PAGES: dict[Path, Tables] = {
     README: {"result": result_lines},
     RESULTS: TABLES,
     GATE: {"accuracy gate": accuracy_gate_table},
+    DIAGNOSIS: {"diagnosis": diagnosis_table},
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
     ROOT / "docs/descent.md": descent_tables.TABLES,
     TELEMETRY: {"learning rates": learning_rates_table, "optimizers": optimizers_table},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgegd.cli.compare import compare
+from edgegd.cli.descent_diagnose import diagnose
 from edgegd.cli.descent_export import export
 from edgegd.cli.landscape import landscape
 from edgegd.cli.lr_range import lr_range
@@ -17,10 +18,10 @@ def descent() -> None:
 
     \b
     edgegd descent watch runs/try1
-    edgegd descent lr-range runs/try1
+    edgegd descent diagnose runs/try1
     """
 
 
-COMMANDS: tuple[click.Command, ...] = (watch, lr_range, compare, landscape, export)
+COMMANDS: tuple[click.Command, ...] = (watch, diagnose, lr_range, compare, landscape, export)
 for command in COMMANDS:
     descent.add_command(command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from typing import Any
 
 from torch import nn
 
@@ -111,12 +112,13 @@ class _Loop:
             result = training.take_step(batch, self._rate(training.step), progress, probed=probed)
             rates = {group["name"]: group["lr"] for group in training.optimizer.param_groups}
             if not math.isfinite(result["loss"]):
+                self._record({"step": training.step + 1, "epoch": number, "loss": None, "lr": rates})
                 raise _nan_loss(result["loss"], training.step + 1, self.steps, number, rates["weights"])
-            if self.log:
-                telemetry = training.telemetry
-                seconds = {"data": data_s, **telemetry["seconds"]}
-                row = {"step": training.step, "epoch": number, **result, "lr": rates, **telemetry, "seconds": seconds}
-                self.log.write(row)
+            telemetry = training.telemetry
+            seconds = {"data": data_s, **telemetry["seconds"]}
+            self._record(
+                {"step": training.step, "epoch": number, **result, "lr": rates, **telemetry, "seconds": seconds}
+            )
             if self.path:
                 self.path.take(training.step)
             text = f"epoch {number}/{epochs} loss {result['loss']:.3f} lr {rates['weights']:.1e}"
@@ -125,6 +127,11 @@ class _Loop:
                 self._save()
             waited = time.perf_counter()
         self.listener.on_epoch(self._finish_epoch(number))
+
+    def _record(self, row: dict[str, Any]) -> None:
+        if self.log:
+            self.log.write(row)
+            self.listener.on_row(row)
 
     def _is_probed(self, step: int) -> bool:
         """Whether the step after so many is looked at closely: the first at the full rate, and from it every N-th."""

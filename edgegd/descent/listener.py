@@ -27,6 +27,9 @@ class Listener(Protocol):
     def on_step(self, step: int, steps: int, text: str) -> None:
         """A step was taken, `step` (from 1) of `steps`."""
 
+    def on_row(self, row: dict[str, Any]) -> None:
+        """A line of the log, also that of a step that was not taken because its loss is not finite; only to be read."""
+
     def on_epoch(self, row: Epoch) -> None:
         """An epoch was finished and evaluated."""
 
@@ -38,6 +41,7 @@ class Functions:
     evaluate: Callable[[], float]
     keep: Callable[[int], Any] = lambda epoch: None
     on_step: Callable[[int, int, str], Any] = lambda step, steps, text: None
+    on_row: Callable[[dict[str, Any]], Any] = lambda row: None
 
     def on_start(self, map50_95: float) -> None:
         """Nothing."""

@@ -202,26 +202,31 @@ def finite(value: Any) -> Any:
 
 
 def looked_at(student: Student, images: torch.Tensor) -> dict[str, dict[str, float]]:
-    """By scale group: scale, zero point, shares of values `below` and `above` the range, and of codes `used`.
+    """By scale group: scale, zero point, shares of values `below` and `above` the range, of codes `used`, of channels.
 
     Of the activations of `images` (N, C, H, W); below the range of a ReLU's result is its own business, and no loss.
+    A channel is `dead` where all its values have one code, `saturated` where more than half of them are outside.
     """
     if not isinstance(student, QuantizedModel):
         return {}
     histograms: dict[str, torch.Tensor] = {}
-    outside: dict[str, list[float]] = {}
+    counts: dict[str, list[float]] = {}
 
     def look(address: str, x: torch.Tensor) -> None:
         group = student.plan.groups[address]
         quantizer = student.range_of(group)
         low, high = quantizer.bounds
         codes = torch.div(x.detach(), quantizer.scale).round_()
-        below, above, values = outside.setdefault(group, [0.0, 0.0, 0.0])
-        is_relu = quantizer.learns == "scale"
-        below += 0.0 if is_relu else float((codes < low).sum())
-        outside[group] = [below, above + float((codes > high).sum()), values + codes.numel()]
-        counts = torch.bincount(codes.clamp_(low, high).sub_(low).int().flatten(), minlength=high - low + 1)
-        histograms[group] = counts + histograms.get(group, 0)
+        others = [axis for axis in range(codes.ndim) if axis != 1]
+        above = (codes > high).sum(others)  # (C,)
+        below = torch.zeros_like(above) if quantizer.learns == "scale" else (codes < low).sum(others)  # a ReLU's result
+        codes.clamp_(low, high)
+        dead = codes.amin(others) == codes.amax(others)
+        saturated = 2 * (above + below) > codes.numel() // len(above)
+        found = [float(x.sum()) for x in (below, above, dead, saturated)] + [codes.numel(), len(above)]
+        counts[group] = [a + b for a, b in zip(counts.get(group, [0.0] * 6), found, strict=True)]
+        histogram = torch.bincount(codes.sub_(low).int().flatten(), minlength=high - low + 1)
+        histograms[group] = histogram + histograms.get(group, 0)
 
     with untouched(student), torch.no_grad():
         student.watch = look
@@ -230,7 +235,7 @@ def looked_at(student: Student, images: torch.Tensor) -> dict[str, dict[str, flo
         finally:
             student.watch = None
     rows = {}
-    for group, (below, above, values) in outside.items():
+    for group, (below, above, dead, saturated, values, channels) in counts.items():
         quantizer = student.range_of(group)
         rows[group] = {
             "scale": quantizer.scale_value,
@@ -238,6 +243,8 @@ def looked_at(student: Student, images: torch.Tensor) -> dict[str, dict[str, flo
             "below": below / values,
             "above": above / values,
             "used": float((histograms[group] > 0).float().mean()),
+            "dead": dead / channels,
+            "saturated": saturated / channels,
         }
     return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +22,16 @@ from edgegd.detectors.batches import TrainingBatches, hyperparameters
 from edgegd.detectors.losses import prepare_loss
 from edgegd.detectors.student import Student
 from edgegd.errors import NaNLossError
-from edgegd.pipeline.artifacts import DATA
+from edgegd.pipeline.artifacts import ADAPTATION_STEPS, DATA
 from edgegd.pipeline.as_recorded import require_as_recorded
+from edgegd.pipeline.diagnosis import read_rows
 from edgegd.pipeline.models import torch_detections
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stored import selection_truth, stored_dataset
 from edgegd.progress import Progress
 from edgegd.recipe.training import TrainSection
+from edgegd.report.diagnosis.facts import Facts
+from edgegd.report.diagnosis.live import Watch
 from edgegd.report.words import percent
 from edgegd.runtime.detector import Detections
 
@@ -98,7 +102,11 @@ def descend(
     require_as_recorded(folder, "train", batches.loaded, unlabelled=distils)
 
     path = PathRecord() if kind.path else None
-    listener = _StageListener(folder, progress, student, settings.epochs, kind, keep, before_validation)
+    log = folder.artifact(kind.steps)
+    start = Facts([], dataclasses.asdict(settings), len(batches.loaded), adaptation=kind.steps == ADAPTATION_STEPS)
+    done = itertools.islice(read_rows(log), resume.record["step"]) if resume and log.exists() else ()
+    watch = Watch(start, progress.note, done)
+    listener = _StageListener(folder, progress, student, settings.epochs, kind, keep, before_validation, watch)
     try:
         descent = fine_tune(
             student,
@@ -106,7 +114,7 @@ def descend(
             settings,
             listener,
             teacher=teacher() if distils else None,
-            storage=Storage(file, resume, folder.artifact(kind.steps), path),
+            storage=Storage(file, resume, log, path),
         )
     except NaNLossError as error:
         kept = f"the best model so far is kept in {folder.artifact(kind.last_good)}"
@@ -135,6 +143,7 @@ class _StageListener:
     kind: DescentKind
     store: Callable[[], None]
     before_validation: Callable[[], object] | None
+    watch: Watch
 
     def evaluate(self) -> float:
         """mAP50-95 of the student."""
@@ -159,6 +168,10 @@ class _StageListener:
     def on_step(self, step: int, steps: int, text: str) -> None:
         """The bar."""
         self.progress.update(step, steps, text)
+
+    def on_row(self, row: dict[str, Any]) -> None:
+        """What the diagnosis is sure of."""
+        self.watch.see(row)
 
     def on_epoch(self, row: Epoch) -> None:
         """One line per epoch."""

@@ -29,6 +29,7 @@ from edgegd.pipeline.artifacts import (
     Artifact,
     as_made,
 )
+from edgegd.pipeline.diagnosis import findings
 from edgegd.pipeline.registry import stages_of
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stored import adapted_reads
@@ -116,6 +117,8 @@ class PageSoFar:
             steps = self._readers[descent].update()
             report |= {"steps": steps, "descent": self._descent(descent) | report.get("descent", {})}
             report["analyses"] = analyses(folder)
+            if steps.rows:
+                report["diagnosis"] = findings(folder)
             return report, f"Stage {running}: {self._words(steps, descent) if descent == running else 'not finished'}."
         return report, f"Stage {running}: not finished."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from edgegd.limits import LARGEST_SEED, THREADS
 from edgegd.recipe.device import canonical_device
@@ -130,3 +130,21 @@ class TrainSection:
 
 DESCENT_KEYS = tuple(f"train.{one.name}" for one in fields(TrainSection) if one.name != "control")
 """The keys of `train` that a descent depends on."""
+
+
+def adaptation_settings(train: TrainSection) -> TrainSection:
+    """The settings of the adaptation as those of any descent: `train` with the keys of `train.adapt` in their places.
+
+    There are no ranges and no codes, so what is about them is off; biases learn at the rate of the weights.
+    """
+    adapt = train.adapt
+    return replace(
+        train,
+        epochs=adapt.epochs,
+        lr0=adapt.lr0,
+        bias_lr=None,
+        warmup_epochs=adapt.warmup_epochs,
+        distill=adapt.distill,
+        freeze_ranges_epochs=0,
+        oscillation="off",
+    )

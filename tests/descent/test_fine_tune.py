@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import dataclasses
+import json
 import math
 
 import pytest
@@ -10,6 +13,8 @@ import torch
 from descent_listener import scores_of
 
 from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.listener import Storage
+from edgegd.descent.record import StepLog
 from edgegd.descent.schedule import learning_rate_factor
 from edgegd.errors import NaNLossError
 from edgegd.recipe.training import TrainSection
@@ -105,3 +110,29 @@ def test_a_gradient_that_is_not_finite_stops_too(calibrated, batches, grad_clip)
     with pytest.raises(NaNLossError, match="step 1 of 2"):
         fine_tune(quantized, batches, settings, scores_of())
     assert all(torch.isfinite(p).all() for p in quantized.model.parameters())
+
+
+def test_the_step_that_was_not_taken_has_a_line_until_the_training_goes_on(calibrated, batches, tmp_path):
+    quantized, seen = calibrated(), []
+    loss, calls = quantized.model.loss, []
+
+    def poisoned(batch, predictions):
+        calls.append(1)
+        losses, parts = loss(batch, predictions)
+        return losses * (math.nan if len(calls) == 4 else 1.0), parts
+
+    quantized.model.loss = poisoned
+    log, settings = tmp_path / "steps.jsonl", TrainSection(epochs=3, probe_every=0)
+    listener = dataclasses.replace(scores_of(), on_row=seen.append)
+    with pytest.raises(NaNLossError):
+        fine_tune(quantized, batches, settings, listener, storage=Storage(log=log))
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert rows == seen and [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert [row["loss"] is None for row in rows] == [False, False, False, True] and rows[3].keys() == {
+        "step",
+        "epoch",
+        "loss",
+        "lr",
+    }
+    with contextlib.closing(StepLog(log, 2)):  # as a training does that goes on from a checkpoint after two steps
+        assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2]

@@ -132,6 +132,36 @@ def test_shares_of_ranges_are_counted_by_hand(calibrated: Any, batches: Any) -> 
         assert (rows[group]["scale"], rows[group]["zero_point"]) == (quantizer.scale_value, int(quantizer.zero_point))
 
 
+def test_dead_and_saturated_channels_are_counted_by_hand(calibrated: Any, batches: Any) -> None:
+    student = calibrated()
+    student.train()
+    name = _layers(student)[0]
+    layer, images = student.model.get_submodule(name), batches[0]["img"][:2].float() / 255
+    with torch.no_grad():
+        layer.weight[:3] = 0.0
+        layer.bias[:3] = 0.0
+    # Its result before SiLU, in a range so narrow that other channels lie outside.
+    group = student.plan.groups[f"{name}:conv2d:0"]
+    quantizer = student.range_of(group)
+    with torch.no_grad():
+        quantizer.log_scale.sub_(4.0)
+    student.update_ranges()
+    addresses = [address for address, of in student.plan.groups.items() if of == group]
+    values: list[torch.Tensor] = []
+    student.watch = lambda address, x: values.append(x.detach()) if address in addresses else None
+    student(images)
+    student.watch = None
+    dead, saturated, channels = 0, 0, 0
+    for x in values:
+        for channel in (x / quantizer.scale).round().add(int(quantizer.zero_point)).transpose(0, 1):
+            dead += len(channel.clamp(0, 255).unique()) == 1
+            saturated += float(((channel < 0) | (channel > 255)).float().mean()) > 0.5
+            channels += 1
+    row = looked_at(student, images)[group]
+    assert (row["dead"], row["saturated"]) == (dead / channels, saturated / channels)
+    assert dead >= 3 and 0 < saturated < channels
+
+
 def test_the_noise_scale_is_that_of_the_images_own_gradients(calibrated: Any, batches: Any) -> None:
     """Oracle: a loss that is a mean over images, whose two halves are equal; then one whose halves are opposite."""
     student = calibrated()

@@ -80,6 +80,7 @@ def test_fp32_stands_beside_every_number(finished_run: Path, report: dict[str, A
     ]
     for section in (*sections[:5], sections[8]):
         assert "FP32" in section
+    assert all(finding["sentence"] in sections[4] for finding in report["diagnosis"])
     for name in report["data"]["names"]:
         assert f"| {name} " in sections[2]
     fp32 = 100 * report["accuracy"]["fp32"]["map50_95"]
@@ -191,3 +192,21 @@ def test_maps_of_torch_and_onnxruntime_stand_side_by_side(report: dict[str, Any]
         "50.0 in torch under fake quantization, 49.7 in onnxruntime; they differ by 0.30 points, **more than"
         in to_markdown(changed)
     )
+
+
+def test_the_diagnosis_is_that_of_the_command(report: dict[str, Any], finished_run: Path, edgegd_command: Any) -> None:
+    (descent,) = json.loads(edgegd_command("descent", "diagnose", finished_run, "--json").out)["descents"]
+    assert report["diagnosis"] == [{"descent": "qat"} | finding for finding in descent["findings"]]
+    assert descent["ended"] and descent["telemetry"] and descent["steps"] == descent["planned"]
+
+
+def test_a_finding_says_what_to_change_and_names_of_others_are_text(report: dict[str, Any]) -> None:
+    from edgegd.report.blocks import as_text
+    from edgegd.report.sections.descent import blocks
+
+    finding = {"descent": "adapt", "rule": "clipped", "kind": "note", "evidence": {}, "threshold": "half"}
+    finding |= {"sentence": "Layer <b>|`x`\n# y is odd.", "change": "Raise train.grad_clip."}
+    line = as_text(blocks(report | {"diagnosis": [finding]}), "github").splitlines()[2]
+    assert line.startswith("| clipped (note, adaptation) | Layer &lt;b>") and "Raise train.grad_clip." in line
+    text = as_text(blocks(report | {"diagnosis": []}), "github")
+    assert text.startswith("No rule of the diagnosis found anything")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ultralytics.nn.tasks import DetectionModel
 
 from edgegd.detectors.activation_swap import ActivationSwap, silu_paths, swap_to_relu
@@ -27,7 +25,7 @@ from edgegd.pipeline.models import float_model, require_swap, stored_swap
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage
 from edgegd.progress import Progress
-from edgegd.recipe.training import DESCENT_KEYS, TrainSection
+from edgegd.recipe.training import DESCENT_KEYS, adaptation_settings
 
 ADAPTATION_DESCENT = DescentKind(
     result=ADAPTED_MODEL,
@@ -70,24 +68,6 @@ def run_adapt(folder: RunFolder, progress: Progress) -> None:
     )
     if descent.best_epoch == 0:
         progress.note("no epoch was better than the swapped model before the first step: that one is kept")
-
-
-def adaptation_settings(train: TrainSection) -> TrainSection:
-    """The settings of the adaptation as those of any descent: `train` with the keys of `train.adapt` in their places.
-
-    There are no ranges and no codes, so what is about them is off; biases learn at the rate of the weights.
-    """
-    adapt = train.adapt
-    return replace(
-        train,
-        epochs=adapt.epochs,
-        lr0=adapt.lr0,
-        bias_lr=None,
-        warmup_epochs=adapt.warmup_epochs,
-        distill=adapt.distill,
-        freeze_ranges_epochs=0,
-        oscillation="off",
-    )
 
 
 def _swapped(folder: RunFolder, swap: ActivationSwap) -> DetectionModel:

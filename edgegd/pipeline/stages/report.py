@@ -25,6 +25,7 @@ from edgegd.pipeline.artifacts import (
     as_made,
 )
 from edgegd.pipeline.beside_latency import stored_beside
+from edgegd.pipeline.diagnosis import findings
 from edgegd.pipeline.operating_point import stored_operating_point
 from edgegd.pipeline.report_page import analysis_files, shown
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
@@ -70,6 +71,8 @@ def _write_report(folder: RunFolder) -> None:
         with as_made(folder, PASSES):
             stages["passes"] = folder.read_json(PASSES)["qat"]
     stages["operating_point"] = stored_operating_point(folder)
+    if any(folder.artifact(steps).exists() for steps in (DESCENT_STEPS, ADAPTATION_STEPS)):
+        stages["diagnosis"] = findings(folder)
     if _swap_reads(folder):
         stages["swap"] = {
             "choice": folder.read_json(ACTIVATION),
@@ -90,7 +93,7 @@ def proofs(folder: RunFolder) -> list[Artifact]:
 
 
 def _swap_reads(folder: RunFolder) -> tuple[Artifact, ...]:
-    return (ACTIVATION, ADAPTATION) if adapted_reads(folder) else ()
+    return (ACTIVATION, ADAPTATION, ADAPTATION_STEPS) if adapted_reads(folder) else ()
 
 
 def _report_sources(folder: RunFolder) -> Any:
