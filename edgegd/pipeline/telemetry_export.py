@@ -65,7 +65,7 @@ def _points(folder: RunFolder) -> Iterator[Point]:
         if not rows:
             raise folder.missing(f"{path} has no step yet.", DESCENT_STEPS.stage)
         scores = _epochs(folder, rows)
-        seconds = [sum(row["seconds"].values()) for row in rows]
+        seconds = [sum(row.get("seconds", {}).values()) for row in rows]  # none of a step that was not taken
         now = path.stat().st_mtime - sum(seconds)
         if 0 in scores:
             yield Point(0, now, scores[0])

@@ -84,6 +84,15 @@ def test_tensorboard_reads_every_number_back(edgegd_command: Command, run: Path,
     assert times[-1] == pytest.approx((run / "descent.jsonl").stat().st_mtime, abs=1e-3)
 
 
+def test_a_step_that_was_not_taken_has_a_rate_and_no_loss(edgegd_command: Command, run: Path) -> None:
+    pytest.importorskip("tensorboard")
+    diverged = {"step": 4, "epoch": 2, "loss": None, "lr": {"weights": 4e-4}}
+    (run / "descent.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows(), diverged]))
+    outcome = edgegd_command("descent", "export", run, "--to", "tensorboard", "--json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["steps"] == 4
+
+
 def test_a_folder_with_files_is_not_mixed(edgegd_command: Command, run: Path, contents: Any) -> None:
     pytest.importorskip("tensorboard")
     assert edgegd_command("descent", "export", run, "--to", "tensorboard").code == 0
