@@ -90,10 +90,9 @@ CONDITIONS = (
     Condition("rate x 30", "rate-too-high", {"train.lr0": 1.5e-3}),
     Condition("rate / 300", "rate-too-low", {"train.lr0": 1.7e-7, "train.range_lr": 3e-6}),
     Condition(
-        "constant rate, long",
+        "constant rate, 20 epochs",
         "plateau",
-        {"train.lr0": 3e-4, "train.lrf": 1.0, "train.epochs": 10},
-        chosen_on=tuple(range(7)),
+        {"train.lr0": 3e-4, "train.lrf": 1.0, "train.epochs": 20},
     ),
     Condition(
         "few images, rate x 10",

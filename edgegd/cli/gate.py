@@ -159,7 +159,7 @@ def gate(
 
     PASS (0): not slower than the margin allows. REGRESSED (90). INCONCLUSIVE (91): neither can be claimed. INVALID
     (92): what was measured may not be judged. PASS and REGRESSED are each wrong in at most 1 of 100; of accuracy, which
-    `edgegd accuracy` measured before, in at most 5 of 100.
+    `edgegd accuracy` measured before, in about 5 of 100, and more often where few detections are lost (docs/gate.md).
 
     \b
     edgegd baseline set runs/shipped --name shipped
