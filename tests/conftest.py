@@ -112,7 +112,7 @@ def tiny_recipe(tiny_set: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.
         f"model: {{weights: {tiny_checkpoint}, imgsz: 64}}\n"
         f"data: {{source: streets, path: {tiny_set}}}\n"
         "quant: {calibration_images: 4}\n"
-        "train: {epochs: 2, batch: 4}\n"
+        "train: {epochs: 2, batch: 4, lr0: 1.0e-4}\n"
         "latency: {launches: 1, quads: 1, block_s: 0.02, warmup_s: 0.1}\n"
     )
     return path

@@ -16,13 +16,15 @@ from edgegd.cli.trust import TRUST
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--grid", type=click.IntRange(2, 201), default=21, show_default=True, help="Places to each side.")
-@click.option("--batch", type=click.IntRange(1), help="Training images whose loss it is.  [default: train.batch]")
+@click.option(
+    "--batch", type=click.IntRange(1, 100_000), help="Training images whose loss it is.  [default: train.batch]"
+)
 @click.option(
     "--cut", type=click.IntRange(3, 2001), default=81, show_default=True, help="Places along the step that is cut."
 )
 @click.option(
     "--step",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1_000_000_000),
     help="The step that is cut; those before it are made again.  [default: the first at the full rate, 32 at most]",
 )
 @click.option(

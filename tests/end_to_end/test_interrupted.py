@@ -19,7 +19,7 @@ from step_rows import untimed_rows
 pytest.importorskip("torch")
 Start = Callable[[Path, Path], "subprocess.Popen[str]"]
 KILLS = 10
-MEASURED = ("latency", "latency_conditions")  # what differs between two runs of the same
+MEASURED = ("latency", "latency_pairs", "latency_conditions")  # what differs between two runs of the same
 
 
 def report_of(folder: Path) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def test_a_checkpoint_of_other_settings_is_set_aside_and_the_change_named(
     assert outcome.code == 0, outcome.err
     assert (
         "training starts anew, its checkpoint (kept as qat-checkpoint-set-aside.safetensors) is of other inputs: "
-        "train.lr0 (was 2e-05, is 0.0002)\n"
+        "train.lr0 (was 0.0001, is 0.0002)\n"
     ) in outcome.err
     assert (run_copy / "qat-checkpoint-set-aside.safetensors").exists()
     assert (run_copy / "descent.jsonl").read_text().count("\n") == 4

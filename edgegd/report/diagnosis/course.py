@@ -29,7 +29,7 @@ SMALL = 100
 
 def plateau(facts: Facts) -> Finding | None:
     """The loss stopped falling while the rate was still high."""
-    losses, rates = facts.losses, [row["lr"]["weights"] for row in facts.steps]
+    losses, rates = facts.losses, facts.rates
     if not facts.whole or len(losses) < 24 or len(facts.epochs) < 6 or max(rates) <= 0:
         return None
     high = sum(rate >= HIGH * max(rates) for rate in rates) / len(rates)
@@ -60,7 +60,7 @@ def plateau(facts: Facts) -> Finding | None:
 
 def converged(facts: Facts) -> Finding | None:
     """The rate has fallen, and loss and mAP have come to rest at or above where they started."""
-    losses, maps, rates = facts.losses, facts.maps, [row["lr"]["weights"] for row in facts.steps]
+    losses, maps, rates = facts.losses, facts.maps, facts.rates
     if not facts.whole or len(losses) < 16 or len(maps) < 3 or max(rates) <= 0:
         return None
     quarter = len(losses) // 4

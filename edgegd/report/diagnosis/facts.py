@@ -68,6 +68,11 @@ class Facts:
         return [float(row["loss"]) for row in self.steps]
 
     @cached_property
+    def rates(self) -> list[float]:
+        """The learning rate of the weights at every step; all 0 where the lines are older than the rate of each group."""
+        return [float(row["lr"]["weights"]) if isinstance(row.get("lr"), dict) else 0.0 for row in self.steps]
+
+    @cached_property
     def full_rate(self) -> list[Mapping[str, Any]]:
         """The steps after the warm-up."""
         warmup = round(self.settings["warmup_epochs"] * self.per_epoch)
