@@ -106,7 +106,7 @@ class TrainSection:
         default_factory=Adaptation, metadata={"help": "float training after a swap of activations"}
     )
     probe_every: int = option(
-        64,
+        96,
         "of so many steps one is looked at closely (docs/telemetry.md): each layer and range, the gradient's noise, "
         "the step's length; 0: none. It changes nothing of the training",
         minimum=0,

@@ -69,7 +69,7 @@ class Facts:
 
     @cached_property
     def rates(self) -> list[float]:
-        """The learning rate of the weights at every step; all 0 where the lines are older than the rate of each group."""
+        """The learning rate of the weights at every step; 0 where the lines are older than the rate of each group."""
         return [float(row["lr"]["weights"]) if isinstance(row.get("lr"), dict) else 0.0 for row in self.steps]
 
     @cached_property
