@@ -9,6 +9,7 @@ import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from edgegd.foreign_text import printable
 
@@ -16,7 +17,15 @@ _SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "edgegd"}
 
 
 def svg_bytes(figure: Figure) -> bytes:
-    """The figure, drawn without a display; names in it are others' text: no formulas, no control characters."""
+    """The figure, drawn without a display; names in it are others' text: no formulas, no control characters.
+
+    matplotlib labels logarithmic axes with formulas, so they get plain numbers.
+    """
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log":
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axis.set_minor_formatter(NullFormatter())
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_parse_math(False)

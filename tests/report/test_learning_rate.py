@@ -115,3 +115,4 @@ def test_the_picture_is_text_and_the_same_each_time() -> None:
     assert picture == lr_range_svg(found)
     assert b"learning rate of the zero points" in picture and b"the recipe's 0.001" in picture
     assert b"<dc:date" not in picture
+    assert b"mathdefault" not in picture and b">0.001</text>" in picture, "rates are plain numbers, not formulas"
