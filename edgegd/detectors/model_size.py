@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from ultralytics.nn.tasks import parse_model
 
 from edgegd.data.ultralytics_as_given import as_given
+from edgegd.deferred_interrupts import deferred_interrupts
 from edgegd.errors import CheckpointUnreadableError
 from edgegd.limits import CHECKPOINT_BYTES, CLASSES, LAYER_ARGUMENT, LAYERS, MAP_VALUES, PARAMETERS
 
@@ -74,6 +75,9 @@ def require_size_of_maps(layers: Sequence[Any], channels: int, source: object) -
 
     `layers` are Ultralytics' (each with its index `i` and its sources `f`), on the meta device.
     """
+    with deferred_interrupts():
+        # The first BatchNorm on the meta device imports this, and native code in it that an exception would abort.
+        import torch._dynamo
     value: Any = torch.zeros(1, channels, _PROBE_PX, _PROBE_PX, device="meta")
     made: list[Any] = []
     with _Counting(source):
