@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def facts_of(folder: RunFolder, kept: Kept) -> Facts:
     """What the folder holds of a descent. Raises whatever reading files that nobody has checked raises."""
     ended = _ended(folder, kept)
     rows = list(read_rows(folder.artifact(kept.steps)))
-    record = folder.read_json(kept.record) if ended else _in_checkpoint(folder.artifact(kept.checkpoint))
+    record = folder.read_json(kept.record) if ended else epochs_in_checkpoint(folder.artifact(kept.checkpoint))
     adaptation = kept.stage == "adapt"
     return dataclasses.replace(
         before_the_first_step(folder, adaptation=adaptation),
@@ -110,13 +110,13 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _in_checkpoint(path: Path) -> Mapping[str, Any]:
+def epochs_in_checkpoint(path: Path) -> dict[str, Any]:
     """Epochs and mAPs that the checkpoint of a running or failed descent holds; nothing where it cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
             record = json.loads((file.metadata() or {})[CHECKPOINT_KEY])["record"]
-        return {"epochs": record["epochs"], "start_map50_95": record["start_map50_95"]}
+        return {"epochs": list(record["epochs"]), "start_map50_95": float(record["start_map50_95"])}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         return {}

@@ -6,16 +6,12 @@ Needs no torch.
 
 from __future__ import annotations
 
-import json
 import os
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from edgegd.bounded_read import read_bounded
-from edgegd.descent.record import CHECKPOINT_KEY
 from edgegd.pipeline.artifacts import (
     ADAPTATION_CHECKPOINT,
     ADAPTATION_STEPS,
@@ -29,7 +25,7 @@ from edgegd.pipeline.artifacts import (
     Artifact,
     as_made,
 )
-from edgegd.pipeline.diagnosis import findings
+from edgegd.pipeline.diagnosis import epochs_in_checkpoint, findings
 from edgegd.pipeline.registry import stages_of
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stored import adapted_reads
@@ -115,7 +111,10 @@ class PageSoFar:
         descent = running if running in _DESCENTS else "qat"
         if descent == running or descent in finished:
             steps = self._readers[descent].update()
-            report |= {"steps": steps, "descent": self._descent(descent) | report.get("descent", {})}
+            report |= {
+                "steps": steps,
+                "descent": epochs_in_checkpoint(folder.artifact(_DESCENTS[descent][1])) | report.get("descent", {}),
+            }
             report["analyses"] = analyses(folder)
             if steps.rows:
                 report["diagnosis"] = findings(folder)
@@ -125,15 +124,6 @@ class PageSoFar:
     def _json(self, artifact: Artifact) -> Any:
         with as_made(self.folder, artifact):
             return self.folder.read_json(artifact)
-
-    def _descent(self, stage: str) -> dict[str, Any]:
-        """What the checkpoint of a training tells of its epochs so far."""
-        try:
-            with safe_open(self.folder.artifact(_DESCENTS[stage][1]), framework="np") as file:
-                record = json.loads((file.metadata() or {})[CHECKPOINT_KEY])["record"]
-            return {"epochs": list(record["epochs"]), "start_map50_95": float(record["start_map50_95"])}
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError):
-            return {}  # not written yet, or gone because the training just ended
 
     def _words(self, steps: Steps, stage: str) -> str:
         if not steps.rows:

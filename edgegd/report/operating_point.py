@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgegd.report.blocks import Block, Paragraph, Table
-
-_TITLES = {"fp32": "FP32", "ptq": "PTQ", "qat": "QAT"}
+from edgegd.report.ship import MODEL_TITLES
 
 
 def operating_sentence(result: Mapping[str, Any]) -> str:
     """What the data support: both models at the threshold, and the thresholds that keep FP32's precision or recall."""
-    overall, model = result["classes"][0], _TITLES[result["model"]]
+    overall, model = result["classes"][0], MODEL_TITLES[result["model"]]
     at, kept = overall["at"], overall["keeping"]
     told = [
         f"At scores above {result['conf']:g}, {model} has a precision of {_share(at['model']['precision'])} and a "
@@ -30,7 +29,7 @@ def operating_sentence(result: Mapping[str, Any]) -> str:
 
 def operating_blocks(result: Mapping[str, Any]) -> list[Block]:
     """The sentence, then tables: at the threshold, thresholds to use, scores, the free-response curve, sizes."""
-    model = _TITLES[result["model"]]
+    model = MODEL_TITLES[result["model"]]
     height, width = result["input_size"]
     return [
         Paragraph(result["sentence"]),

@@ -99,32 +99,27 @@ def repeated_rows(survey: Survey) -> Finding | None:
 
 def doubled_boxes(survey: Survey) -> Finding | None:
     """Two boxes of one class at one place: one of them is never found, and costs mAP."""
-    found = _pairs(survey, same_class=True)
-    if not found:
-        return None
-    boxes = sum(len(image.boxes) for image in survey.images)
-    return Finding(
-        "warning" if len(found) >= DOUBLED_SHARE * boxes else "note",
-        f"{counted(len(found), 'pair')} of boxes of one class at one place (overlap of {SAME_PLACE:g} or more).",
-        len(found),
-        shown(found),
-        "look at them, and remove one box of each pair",
-        {"boxes": boxes, "share_of_boxes": len(found) / boxes},
-    )
+    where = f"of one class at one place (overlap of {SAME_PLACE:g} or more)"
+    return _at_one_place(survey, True, where, "look at them, and remove one box of each pair")
 
 
 def boxes_of_two_classes(survey: Survey) -> Finding | None:
     """Two boxes of different classes at one place: at most one of them is right, unless classes overlap by design."""
-    found = _pairs(survey, same_class=False)
+    where = "of different classes at one place"
+    return _at_one_place(survey, False, where, "look at them, and keep the class that is right")
+
+
+def _at_one_place(survey: Survey, same_class: bool, where: str, mend: str) -> Finding | None:
+    found = _pairs(survey, same_class=same_class)
     if not found:
         return None
     boxes = sum(len(image.boxes) for image in survey.images)
     return Finding(
         "warning" if len(found) >= DOUBLED_SHARE * boxes else "note",
-        f"{counted(len(found), 'pair')} of boxes of different classes at one place.",
+        f"{counted(len(found), 'pair')} of boxes {where}.",
         len(found),
         shown(found),
-        "look at them, and keep the class that is right",
+        mend,
         {"boxes": boxes, "share_of_boxes": len(found) / boxes},
     )
 
