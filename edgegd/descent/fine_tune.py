@@ -53,6 +53,10 @@ def fine_tune(
             loop.log = stack.enter_context(contextlib.closing(StepLog(storage.log, loop.training.step)))
         if storage.path:
             storage.path.begin(student.model, loop.training.average, loop.steps, loop.training.step)
+        if storage.images:
+            storage.images.begin(student, settings.epochs)
+            stack.callback(storage.images.end)
+            loop.training.images = storage.images
         if not storage.resume:
             loop.start()
         for number in range(len(loop.training.epochs) + 1, settings.epochs + 1):
@@ -65,7 +69,7 @@ class _Loop:
 
     def __init__(self, training: Training, batches: EpochBatches, listener: Listener, storage: Storage) -> None:
         self.training, self.batches, self.listener = training, batches, listener
-        self.file, self.path = storage.file, storage.path
+        self.file, self.path, self.images = storage.file, storage.path, storage.images
         self.log: StepLog | None = None
         settings = training.settings
         self.per_epoch = len(batches)
@@ -89,6 +93,8 @@ class _Loop:
             training.restore(checkpoint)
             if self.path:
                 self.path.restore(checkpoint.tensors.get("path", {}))
+            if self.images:
+                self.images.restore(checkpoint.tensors.get("images", {}))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             if self.file is None:
                 raise
@@ -103,6 +109,8 @@ class _Loop:
         training, epochs = self.training, self.training.settings.epochs
         first = training.step - (number - 1) * self.per_epoch
         self._set_ranges(number, first)
+        if self.images:
+            self.images.start(number)
         training.student.train()
         waited = time.perf_counter()
         for batch in self.batches.epoch(number, first):
@@ -177,9 +185,9 @@ class _Loop:
     def _save(self) -> None:
         if self.file:
             checkpoint = self.training.checkpoint()
-            if self.path:
-                checkpoint = Checkpoint({**checkpoint.tensors, "path": self.path.tensors()}, checkpoint.record)
-            self.file.write(checkpoint)
+            records = {"path": self.path, "images": self.images}
+            also = {name: record.tensors() for name, record in records.items() if record}
+            self.file.write(Checkpoint({**checkpoint.tensors, **also}, checkpoint.record))
             self.saved_at = time.monotonic()
 
     def descent(self) -> Descent:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
+from edgegd.descent.image_losses import ImageLossRecord
 from edgegd.descent.path import PathRecord
 from edgegd.descent.record import Epoch
 
@@ -53,9 +54,10 @@ class Functions:
 @dataclass(frozen=True)
 class Storage:
     """What a descent leaves on the disk: `file` takes checkpoints, `resume` is one to go on from, `log` a file for
-    a line per step, `path` takes a sample of its weights on their way."""
+    a line per step, `path` takes a sample of its weights on their way, `images` the losses of the training images."""
 
     file: CheckpointFile | None = None
     resume: Checkpoint | None = None
     log: Path | None = None
     path: PathRecord | None = None
+    images: ImageLossRecord | None = None

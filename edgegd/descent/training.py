@@ -12,6 +12,7 @@ from torch import nn
 
 from edgegd.descent.averaging import MovingAverage
 from edgegd.descent.checkpoint import Checkpoint
+from edgegd.descent.image_losses import ImageLossRecord
 from edgegd.descent.optimizers import make_optimizer, set_learning_rates
 from edgegd.descent.oscillation import Oscillation
 from edgegd.descent.random_state import capture_random_state, restore_random_state
@@ -27,7 +28,8 @@ class Training:
     """A student with its optimizer, average, gradient scaler and oscillation counts, and how far they are.
 
     `step` counts steps done; `totals` sums loss and parts over the steps of the present epoch; `best` is the state of
-    the best epoch so far; `telemetry` what is known of the last step beside its loss (docs/telemetry.md).
+    the best epoch so far; `telemetry` what is known of the last step beside its loss (docs/telemetry.md). `images`,
+    where it is set, is shown the label losses of the steps.
     """
 
     def __init__(self, student: Student, settings: TrainSection, distiller: Distiller | None) -> None:
@@ -47,6 +49,7 @@ class Training:
         self.step = 0
         self.totals: dict[str, float] = {}
         self.telemetry: dict[str, Any] = {}
+        self.images: ImageLossRecord | None = None
         self.epochs: list[Epoch] = []
         self.best: dict[str, torch.Tensor] = {}
         self.best_epoch, self.best_map50_95, self.start_map50_95 = 0, -math.inf, math.nan
@@ -123,7 +126,7 @@ class Training:
         sums: dict[str, torch.Tensor] = {}
         for batch in batches:
             share = len(batch["img"]) / images
-            loss, parts = self.loss_of(self.prepared(batch))
+            loss, parts = self.loss_of(self.prepared(batch), self.images)
             clock.lap("forward")
             self.scaler.scale(loss * share).backward()
             for name, value in {"loss": loss, **parts}.items():
@@ -142,10 +145,13 @@ class Training:
     def _probe(self, batch: dict[str, Any], loss: torch.Tensor) -> Probe:
         return Probe(self.student, self.optimizer, batch, float(loss.detach()), lambda part: self.loss_of(part)[0])
 
-    def loss_of(self, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def loss_of(
+        self, batch: dict[str, Any], images: ImageLossRecord | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss per image of a `prepared` batch, with the student in training mode, and its parts by name.
 
-        Of labels, of the teacher, or of both, as the settings say. It is a scalar to be differentiated.
+        Of labels, of the teacher, or of both, as the settings say. It is a scalar to be differentiated. `images`
+        is shown what the label loss was computed from.
         """
         labels = self.settings.distill.labels or self.distiller is None
         with torch.autocast(self.device.type, self.half, enabled=self.settings.amp):
@@ -155,6 +161,8 @@ class Training:
         if labels and (seen := labelled_part(batch, predictions)):
             loss, parts = label_loss(self.student, *seen)
             losses.append(loss)
+            if images:
+                images.see(batch, *seen)
         if self.distiller is not None:
             with torch.autocast(self.device.type, self.half, enabled=self.settings.amp):
                 expected = self.distiller.expect(batch["img"])

@@ -25,7 +25,8 @@ class EpochBatches(Protocol):
     `first` (from 0) on, the same ones whenever it is called.
 
     A batch has img uint8 (N, C, H, W), cls (M, 1), bboxes (M, 4) as x y w h in 0..1, and batch_idx (M,). Where some
-    images have no labels, `labelled` (N,) says which have; without it, all have.
+    images have no labels, `labelled` (N,) says which have; without it, all have. `im_file` names each image's file, and
+    `mixed` says of each whether a mosaic made it of several; made-up batches do without both.
     """
 
     def __len__(self) -> int: ...
@@ -61,7 +62,8 @@ def hyperparameters(settings: TrainSection, imgsz: int | NetworkSize) -> Iterabl
 class TrainingBatches:
     """Augmented batches of a data set (see EpochBatches); `train.seed` and the position decide what is in them.
 
-    `loaded` are the labels of the images that they are made of, as Ultralytics' loader read them.
+    `loaded` are the labels of the images that they are made of, as Ultralytics' loader read them; `files` the labelled
+    images as a batch's `im_file` names them, in the data set's order.
 
     `data_yaml` is the view of the data set that edgegd.data.view.ultralytics_yaml made, beside its `train.txt`; with
     `unlabelled` the images of its list of unlabelled ones are among them, if it has one.
@@ -80,7 +82,9 @@ class TrainingBatches:
     ) -> None:
         require_shared_memory(settings.workers, settings.batch, imgsz)
         hyp = hyperparameters(settings, imgsz)
-        lists, more = [str(data_yaml.with_name("train.txt"))], data_yaml.with_name(UNLABELLED)
+        labelled, more = data_yaml.with_name("train.txt"), data_yaml.with_name(UNLABELLED)
+        self.files = labelled.read_text(encoding="utf-8").splitlines()
+        lists = [str(labelled)]
         self._unlabelled: frozenset[str] = frozenset()
         if unlabelled and more.exists():
             lists.append(str(more))

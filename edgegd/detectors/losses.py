@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from ultralytics.utils import IterableSimpleNamespace
 
+from edgegd.detectors.families.image_losses import ImageLosses, batch_of, rows_of
 from edgegd.detectors.families.registry import family_of
 from edgegd.detectors.student import Student
 
@@ -41,30 +42,12 @@ def labelled_part(batch: dict[str, Any], predictions: Any) -> tuple[dict[str, An
         return batch, predictions
     if not labelled.any():
         return None
-    labelled = labelled.to(batch["img"].device)
-    owners = batch["batch_idx"]
-    places = labelled.cumsum(0) - 1  # of the labelled images among themselves; unlabelled ones have no boxes
-    own = {**batch, "img": batch["img"][labelled], "batch_idx": places[owners.long()].to(owners)}
-    return own, _rows(predictions, labelled)
+    return batch_of(batch, labelled), rows_of(predictions, labelled.to(batch["img"].device))
 
 
 def first_images(batch: dict[str, Any], count: int) -> dict[str, Any]:
     """The first images of a batch, with their boxes."""
-    own = batch["batch_idx"] < count
-    kept = {**batch, "img": batch["img"][:count], "batch_idx": batch["batch_idx"][own]}
-    kept |= {key: batch[key][own] for key in ("cls", "bboxes")}
-    return kept if batch.get("labelled") is None else kept | {"labelled": batch["labelled"][:count]}
-
-
-def _rows(value: Any, chosen: torch.Tensor) -> Any:
-    """Nested lists, tuples and dicts with only the chosen images (N,) of every tensor (N, ...)."""
-    if isinstance(value, torch.Tensor):
-        return value[chosen]
-    if isinstance(value, dict):
-        return {key: _rows(item, chosen) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_rows(item, chosen) for item in value)
-    return value
+    return batch_of(batch, torch.arange(len(batch["img"])) < count)
 
 
 def label_loss(
@@ -72,6 +55,11 @@ def label_loss(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The criterion's loss as a scalar per image, and its detached parts by name."""
     return family_of(student.model).label_loss(student.model, batch, predictions)
+
+
+def image_losses(student: Student) -> ImageLosses:
+    """What tells the loss of each image of a batch after `label_loss` of it; to be closed when it is no longer asked."""
+    return family_of(student.model).image_losses(student.model)
 
 
 def in_float32(value: Any) -> Any:

@@ -25,6 +25,8 @@ from edgegd.runtime.images import read_image
 class SizedImages(YOLODataset):
     """The images of list files with their labels; an item's `img` is uint8 (C, H, W), augmented as `hyp` says.
 
+    `mixed` of an item says whether a mosaic made it of several images.
+
     `size` is (H, W). Images are read by edgegd.runtime, as everywhere else. Raises UnreadableImageError for an item.
     """
 
@@ -50,6 +52,13 @@ class SizedImages(YOLODataset):
         # of from those that this process happened to load last.
         self.cache = "ram"
         self.transforms = self.build_transforms(hyp)
+        self.mixed = False
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Item `index`."""
+        self.mixed = False
+        item: dict[str, Any] = super().__getitem__(index)
+        return item | {"mixed": self.mixed}
 
     def load_image(
         self, i: int, rect_mode: bool = True, resize_short: bool = False
@@ -117,6 +126,7 @@ class SizedMosaic(Mosaic):
     def apply_image(self, labels: dict[str, Any], params: dict[str, Any] | None = None) -> dict[str, Any]:
         """The canvas with the four images."""
         assert params is not None
+        self.dataset.mixed = True
         height, width = (2 * side for side in self.size)
         canvas = np.full((height, width, labels["img"].shape[2]), 114, dtype=np.uint8)
         for at in params["layout"]:

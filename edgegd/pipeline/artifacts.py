@@ -53,6 +53,8 @@ QAT_CHECKPOINT = Artifact("qat-checkpoint.safetensors", "qat")
 """There while QAT runs, and after it failed or was killed."""
 DESCENT_PATH = Artifact("descent-path.safetensors", "qat")
 """The last weights and ranges of the descent, and a sample of its weights on their way."""
+DESCENT_IMAGES = Artifact("descent-images.safetensors", "qat")
+"""The loss of each training image in each epoch."""
 CONTROL_GRAPH = Artifact("control.onnx", "control")
 """The float model after the steps of QAT in float, where train.control asks for it."""
 CONTROL = Artifact("control.json", "control")

@@ -14,6 +14,7 @@ from edgegd.accuracy.evaluate import score
 from edgegd.data.view import ultralytics_yaml
 from edgegd.descent.checkpoint import Checkpoint, CheckpointFile
 from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.image_losses import ImageLossRecord, image_losses_bytes
 from edgegd.descent.listener import Storage
 from edgegd.descent.path import PathRecord, path_bytes
 from edgegd.descent.random_state import seed_everything
@@ -46,7 +47,7 @@ class DescentKind:
     `result`, `record` and `steps` are there when it is done; `last_good` (the best model so far) and `checkpoint` (from
     which a killed descent goes on) while it runs and after it failed. `start` names the model before the first step,
     `how` how it is evaluated, `rate` the recipe key of the learning rate. `path` takes the last weights and a sample of
-    those on the way; empty: nothing is recorded of it.
+    those on the way, `images` the losses of the training images; empty: nothing is recorded of it.
     """
 
     result: str
@@ -58,6 +59,7 @@ class DescentKind:
     how: str
     rate: str
     path: str = ""
+    images: str = ""
 
 
 def descend(
@@ -102,6 +104,7 @@ def descend(
     require_as_recorded(folder, "train", batches.loaded, unlabelled=distils)
 
     path = PathRecord() if kind.path else None
+    images = ImageLossRecord(batches.files) if kind.images else None
     log = folder.artifact(kind.steps)
     start = Facts([], dataclasses.asdict(settings), len(batches.loaded), adaptation=kind.steps == ADAPTATION_STEPS)
     done = itertools.islice(read_rows(log), resume.record["step"]) if resume and log.exists() else ()
@@ -114,7 +117,7 @@ def descend(
             settings,
             listener,
             teacher=teacher() if distils else None,
-            storage=Storage(file, resume, log, path),
+            storage=Storage(file, resume, log, path, images),
         )
     except NaNLossError as error:
         kept = f"the best model so far is kept in {folder.artifact(kind.last_good)}"
@@ -125,6 +128,8 @@ def descend(
         progress.note(f"the training goes on to its end, but {descent.unrecorded}")
     if path:
         folder.write(kind.path, path_bytes(student, path))
+    if images:
+        folder.write(kind.images, image_losses_bytes(images))
     folder.write(kind.result, folder.artifact(kind.last_good).read_bytes())
     folder.write_json(kind.record, dataclasses.asdict(descent))
     folder.artifact(kind.last_good).unlink()

@@ -34,7 +34,7 @@ def mean_training(calibrated: Any) -> Callable[[], Training]:
         training = Training(calibrated(), PLAIN, None)
         training.student.train()
 
-        def loss_of(batch: dict[str, Any]) -> Any:
+        def loss_of(batch: dict[str, Any], images: Any) -> Any:
             leaves = [x for x in tree_leaves(training.student(batch["img"])) if isinstance(x, torch.Tensor)]
             loss = torch.stack([x.flatten(1).square().mean(1).mean() for x in leaves]).sum()
             return loss, {"squares": loss.detach()}

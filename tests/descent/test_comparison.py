@@ -134,7 +134,7 @@ def test_noise_and_slope_are_those_of_known_gradients(calibrated: Any, batches: 
     training = Training(student, TrainSection(), None)
     parameter = next(p for p in training.parameters if p.requires_grad)
 
-    def loss_of(batch: dict[str, Any]) -> Any:
+    def loss_of(batch: dict[str, Any], images: Any) -> Any:
         loss = parameter.sum() * batch["slope"]
         return loss, {}
 

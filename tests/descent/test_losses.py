@@ -11,7 +11,8 @@ from ultralytics.utils.loss import v8DetectionLoss
 
 from edgegd.detectors.batches import hyperparameters
 from edgegd.detectors.deployment import deploy
-from edgegd.detectors.losses import branch_weights, label_loss, labelled_part, predict, prepare_loss
+from edgegd.detectors.families.image_losses import batch_of
+from edgegd.detectors.losses import branch_weights, image_losses, label_loss, labelled_part, predict, prepare_loss
 from edgegd.detectors.student import FloatStudent
 from edgegd.recipe.training import TrainSection
 
@@ -82,6 +83,13 @@ def test_rt_detr_trains_with_denoising_and_its_own_mean(batches):
     loss.backward()
     assert model.model[-1].denoising_class_embed.weight.grad.abs().sum() > 0
     assert predict(student, batch)[-1] is not None and predict(student, batch, labels=False)[-1] is None
+    student.eval()
+    model.training = model.model[-1].training = True  # no dropout, BatchNorm as it is: alone an image is what it was
+    with torch.no_grad():
+        found = image_losses(student).of(batch, predict(student, batch))
+        ones = [batch_of(batch, torch.arange(4) == index) for index in range(4)]
+        alone = [float(label_loss(student, one, predict(student, one, labels=False))[0]) for one in ones]
+    assert found.tolist() == pytest.approx(alone, rel=1e-3) and len(set(alone)) == 4
 
 
 @pytest.mark.parametrize("architecture", ["small", "small-end2end"])

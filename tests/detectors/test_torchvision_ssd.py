@@ -22,7 +22,7 @@ from edgegd.detectors.distillation import Distiller
 from edgegd.detectors.families.head_difference import softmax_difference
 from edgegd.detectors.families.registry import FAMILIES, family_of
 from edgegd.detectors.families.ssd_detector import taken_apart
-from edgegd.detectors.losses import label_loss, labelled_part, predict, prepare_loss
+from edgegd.detectors.losses import image_losses, label_loss, labelled_part, predict, prepare_loss
 from edgegd.detectors.student import FloatStudent
 from edgegd.errors import UnsupportedModelError
 from edgegd.quant.attach import QuantizedModel
@@ -117,6 +117,10 @@ def test_the_loss_is_torchvisions(ssd: Any) -> None:
     for name, value in expected.items():
         torch.testing.assert_close(parts[name], value.detach(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(loss, sum(expected.values()), rtol=1e-4, atol=1e-5)
+    of_images = image_losses(student).of(batch, predict(student, batch))
+    for index in range(2):
+        alone = original(list(batch["img"][index : index + 1]), targets[index : index + 1])
+        torch.testing.assert_close(of_images[index], sum(alone.values()).detach(), rtol=1e-4, atol=1e-5)
     loss.backward()
     without = [name for name, parameter in detector.named_parameters() if parameter.grad is None]
     assert without == []

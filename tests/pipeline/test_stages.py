@@ -120,7 +120,7 @@ def test_a_changed_label_reaches_everything_that_saw_it(
     assert again() == ["data", "float", "ptq"]
 
 
-MADE = ("qat.safetensors", "descent.json", "descent.jsonl", "descent-path.safetensors")
+MADE = ("qat.safetensors", "descent.json", "descent.jsonl", "descent-path.safetensors", "descent-images.safetensors")
 
 
 def test_a_manifest_holds_the_hash_of_everything_read_and_made(finished_run: Path) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from ultralytics.utils import IterableSimpleNamespace
 
 from edgegd.detectors.families.head_difference import Curvatures
+from edgegd.detectors.families.image_losses import EachAlone, ImageLosses, rows_of
 from edgegd.plan.profiles.table import HeadPaths
 
 Parts = dict[str, torch.Tensor]
@@ -64,6 +65,14 @@ class Family(ABC):
     def label_loss(self, model: Any, batch: dict[str, Any], predictions: Any) -> tuple[torch.Tensor, Parts]:
         """The loss as a scalar per image, and its parts. `batch` is that of edgegd.detectors.batches, images in 0..1;
         `predictions` is what the model returned for it in training mode, in float32."""
+
+    def image_losses(self, model: Any) -> ImageLosses:
+        """What tells the loss of each image of a batch after its `label_loss`."""
+        return EachAlone(self, model)
+
+    def predictions_of(self, predictions: Any, chosen: torch.Tensor) -> Any:
+        """Those of the chosen images (N,) bool of a batch alone, as `label_loss` takes them."""
+        return rows_of(predictions, chosen)
 
     def training_arguments(self, batch: dict[str, Any]) -> Mapping[str, Any]:
         """What the model's forward pass takes in training beside the images."""

@@ -70,6 +70,13 @@ class Rtdetr(Family):
         loss, parts = model.loss(batch, predictions)
         return loss, parts
 
+    def predictions_of(self, predictions: Any, chosen: torch.Tensor) -> Any:
+        """Those of the queries alone: what the decoder restores from noisy labels (denoising) is no prediction."""
+        boxes, scores, entering_boxes, entering_scores, denoising = predictions
+        if denoising is not None:  # the layers' tensors are (L, N, queries, ...), noisy labels first
+            boxes, scores = (x.split(denoising["dn_num_split"], 2)[1] for x in (boxes, scores))
+        return boxes[:, chosen], scores[:, chosen], entering_boxes[chosen], entering_scores[chosen], None
+
     def training_arguments(self, batch: dict[str, Any]) -> Mapping[str, Any]:
         """The decoder is shown noisy labels to restore (denoising): the labels as RTDETRDetectionModel.loss hands them
         to it (ultralytics/nn/tasks.py)."""

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from ultralytics.nn.modules import Detect
 from ultralytics.utils import IterableSimpleNamespace
-from ultralytics.utils.loss import E2ELoss
+from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
 from edgegd.detectors.families.family import Family, Parts
 from edgegd.detectors.families.head_difference import Curvatures, sigmoid_curvature, sigmoid_difference
+from edgegd.detectors.families.image_losses import Captured, ImageLosses
 from edgegd.detectors.families.ultralytics_model import deploy_layers, head_path, last_layer, prepare_criterion
 from edgegd.errors import UnsupportedModelError
 from edgegd.plan.profiles.table import HeadPaths
@@ -73,13 +74,22 @@ class UltralyticsDetect(Family):
         if "one2one" in weights:
             model.criterion.o2m, model.criterion.o2o = weights["one2many"], weights["one2one"]
         else:
-            one_to_many = model.criterion.one2many
-            model.criterion = lambda predictions, batch: one_to_many.loss(predictions["one2many"], batch)
+            model.criterion = _OneToMany(model.criterion.one2many)
 
     def label_loss(self, model: Any, batch: dict[str, Any], predictions: Any) -> tuple[torch.Tensor, Parts]:
         """Ultralytics' losses are sums over the images of a batch."""
         losses, parts = model.loss(batch, predictions)
         return losses.sum() / len(batch["img"]), parts
+
+    def image_losses(self, model: Any) -> ImageLosses:
+        """Captured from the criteria of all branches, where they are those whose insides are known."""
+        criterion = model.criterion
+        if isinstance(criterion, E2ELoss):
+            criteria = [(criterion.one2many, criterion.o2m), (criterion.one2one, criterion.o2o)]
+        else:
+            criteria = [(criterion.of_branch if isinstance(criterion, _OneToMany) else criterion, 1.0)]
+        known = all(type(one) is v8DetectionLoss for one, _ in criteria)
+        return Captured(criteria) if known else super().image_losses(model)
 
     def branch_weights(self, model: Any) -> dict[str, float]:
         """A dual-head model's end-to-end head sends no gradient into the backbone, so its deployment keeps the
@@ -120,6 +130,16 @@ class UltralyticsDetect(Family):
             predictions = predictions["one2one" if head.end2end else "one2many"]
         anchors = [level.shape[2] * level.shape[3] for level in predictions["feats"]]
         return [*predictions["scores"].split(anchors, 2), *predictions["boxes"].split(anchors, 2)]
+
+
+@dataclass(frozen=True)
+class _OneToMany:
+    """The criterion of a dual-head model that is deployed raw: that of its one-to-many head alone."""
+
+    of_branch: v8DetectionLoss
+
+    def __call__(self, predictions: dict[str, Any], batch: dict[str, Any]) -> Any:
+        return self.of_branch.loss(predictions["one2many"], batch)
 
 
 def _has_two_heads(head: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgegd.pipeline.artifacts import (
     DATA,
     DESCENT,
+    DESCENT_IMAGES,
     DESCENT_PATH,
     DESCENT_STEPS,
     FLOAT_MODEL,
@@ -36,6 +37,7 @@ QAT_DESCENT = DescentKind(
     how="under fake quantization",
     rate="train.lr0",
     path=DESCENT_PATH,
+    images=DESCENT_IMAGES,
 )
 
 
@@ -68,7 +70,7 @@ STAGE = Stage(
     "qat",
     "gradient descent under fake quantization",
     (DATA, FLOAT_MODEL, PLAN, PTQ_STATE),
-    (QAT_STATE, DESCENT, DESCENT_STEPS, DESCENT_PATH),
+    (QAT_STATE, DESCENT, DESCENT_STEPS, DESCENT_PATH, DESCENT_IMAGES),
     ("model.imgsz", "model.end2end", "quant.weight_scales", *DESCENT_KEYS, "accuracy"),
     run_qat,
     reads_also=adapted_reads,
