@@ -84,17 +84,17 @@ def found_boxes(detections: Sequence[Detections], truth: GroundTruth, max_det: i
 
 def _pairs(detected: NDArray[np.float64], boxes: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
     """(detection, box) of those that match; both (N, 4) x1 y1 x2 y2, detections by falling score."""
-    overlaps = _overlaps(detected, boxes)
+    iou = overlaps(detected, boxes)
     is_free = np.ones(len(boxes), bool)
-    for detection in np.flatnonzero((overlaps >= IOU).any(axis=1)).tolist():
-        left = np.where(is_free, overlaps[detection], -1.0)
+    for detection in np.flatnonzero((iou >= IOU).any(axis=1)).tolist():
+        left = np.where(is_free, iou[detection], -1.0)
         box = len(left) - 1 - int(np.argmax(left[::-1]))  # pycocotools takes the last of equal ones
         if left[box] >= IOU:
             is_free[box] = False
             yield detection, box
 
 
-def _overlaps(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+def overlaps(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """IoU (N, M) of boxes (N, 4) and (M, 4)."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
