@@ -11,9 +11,10 @@ a coarse grid. `count` takes each such set of images as a whole population, whos
 sets from it with replacement; made-up pairs are those of interval_coverage.py. Pairs are the models themselves, and
 made from them: `mixed` (a coin decides for each image which of two models' detections the one has and the other does
 not: equal but for chance), `dropped` (of FP32's detections a share is left out), `class` (of one class alone) and
-`failing` (of a share of the images all). Counted is how often the true difference lies beyond each bound: with that difference as the margin, these
-are the false PASSes and the false REGRESSEDs, each at its worst. Beside the gate's bounds stand, of the
-same draws, its bootstrap's alone, the same at 5 %, plain percentiles and BCa's (Efron 1987) at 5 %. Rows that are in
+`failing` (of a share of the images all). Counted is how often the true difference lies beyond each bound: with that
+difference as the margin, these are the false PASSes and the false REGRESSEDs, each at its worst. Beside the gate's
+bounds stand, of the same draws, its bootstrap's alone, the same at 5 %, plain percentiles and BCa's (Efron 1987) at
+5 %. Rows that are in
 benchmarks/results/ are not counted again.
 """
 

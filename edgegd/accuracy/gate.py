@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 from edgegd.accuracy.bootstrap import SEED, draw_images, require_same_truth
 from edgegd.accuracy.matches import Matches
-from edgegd.accuracy.sparse_losses import LostBoxes, hidden_loss, lost_boxes
 from edgegd.accuracy.small_samples import one_sided_bounds, standard_error, student_quantile
+from edgegd.accuracy.sparse_losses import LostBoxes, hidden_loss, lost_boxes
 from edgegd.accuracy.weighted import mean_precisions
 from edgegd.verdict import Verdict
 
