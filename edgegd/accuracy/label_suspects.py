@@ -1,0 +1,113 @@
+"""Suspected label errors of a data set, the worst first, from how suspicious the boxes of each image are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgegd.accuracy.ground_truth import GroundTruth
+from edgegd.accuracy.overlaps import overlaps
+from edgegd.runtime.detector import Detections
+
+OVERLOOKED, BADLY_PLACED, SWAPPED = KINDS = ("overlooked", "badly placed", "swapped")
+ONE_OBJECT_IOU = 0.5
+"""From which two detections without a label are one overlooked object."""
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Suspicions:
+    """One image of D detections and L labels: how suspicious they are, from 0 (right) to 1 (wrong).
+
+    `overlooked` (D,) is about the detections, `badly_placed` and `swapped` (L,) about the labels; `beside` and
+    `as_other` (L,) int64 are the detections that speak for another place and another class, -1 for none. `image` is the
+    suspicion that the image has any wrong label.
+    """
+
+    overlooked: Floats
+    badly_placed: Floats
+    swapped: Floats
+    beside: NDArray[np.int64]
+    as_other: NDArray[np.int64]
+    image: float
+
+
+def suspects(
+    found: Sequence[Suspicions], detections: Sequence[Detections], truth: GroundTruth, least: float, most: int
+) -> list[dict[str, Any]]:
+    """The suspected errors of at least the suspicion `least`, `most` of each kind at most, the worst first.
+
+    Each has `image` (its path), `kind` (of KINDS), `score` (the suspicion), `box` (in pixels: the label's, of an
+    overlooked one the detection's), `class_id` (the label's, None without one), `suggested` (the class that is
+    suggested, None for a badly placed label) and `suggested_box` (for a badly placed label). A label is suspected of
+    one kind alone.
+    """
+    of_kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    for at, (suspicion, one) in enumerate(zip(found, detections, strict=True)):
+        image, boxes, ids = str(truth.image_paths[at]), truth.boxes[at], truth.class_ids[at]
+        for detection in _objects(suspicion.overlooked, one, least):
+            of_kinds[OVERLOOKED].append(
+                _suspect(
+                    image,
+                    OVERLOOKED,
+                    suspicion.overlooked[detection],
+                    one.xyxy[detection],
+                    suggested=int(one.class_ids[detection]),
+                )
+            )
+        is_swap = suspicion.swapped >= suspicion.badly_placed
+        for label in np.flatnonzero(np.maximum(suspicion.swapped, suspicion.badly_placed) >= least).tolist():
+            if is_swap[label]:
+                other = int(suspicion.as_other[label])
+                suggestion = {"suggested": int(one.class_ids[other]) if other >= 0 else None}
+            else:
+                suggestion = {"suggested_box": _rounded(one.xyxy[suspicion.beside[label]])}
+            kind = SWAPPED if is_swap[label] else BADLY_PLACED
+            score = (suspicion.swapped if is_swap[label] else suspicion.badly_placed)[label]
+            of_kinds[kind].append(_suspect(image, kind, score, boxes[label], class_id=int(ids[label]), **suggestion))
+    kept = [row for rows in of_kinds.values() for row in sorted(rows, key=_by_score)[:most]]
+    return sorted(kept, key=_by_score)
+
+
+def _by_score(row: dict[str, Any]) -> float:
+    return -float(row["score"])
+
+
+def _objects(overlooked: Floats, found: Detections, least: float) -> list[int]:
+    """The detections that are overlooked objects: of those at one place the most suspicious."""
+    kept: list[int] = []
+    for detection in np.argsort(-overlooked, kind="stable").tolist():
+        if overlooked[detection] < least:
+            break
+        box = found.xyxy[[detection]].astype(np.float64)
+        if not (overlaps(box, found.xyxy[kept].astype(np.float64)) >= ONE_OBJECT_IOU).any():
+            kept.append(detection)
+    return kept
+
+
+def _suspect(
+    image: str,
+    kind: str,
+    score: float,
+    box: NDArray[Any],
+    class_id: int | None = None,
+    suggested: int | None = None,
+    suggested_box: list[float] | None = None,
+) -> dict[str, Any]:
+    return {
+        "image": image,
+        "kind": kind,
+        "score": round(float(score), 4),
+        "box": _rounded(box),
+        "class_id": class_id,
+        "suggested": suggested,
+        "suggested_box": suggested_box,
+    }
+
+
+def _rounded(box: NDArray[Any]) -> list[float]:
+    return [round(float(side), 1) for side in box]
