@@ -2,8 +2,9 @@
 
     python benchmarks/path_cost.py RUN_DIR [--rows 10]
 
-RUN_DIR is a run folder that is calibrated. Of the images' losses (edgegd/descent/image_losses.py) it is what the label loss of
-one batch of predictions takes longer when they are captured, and when each image is asked for alone. Seconds are processor time, which other programs hardly change.
+RUN_DIR is a run folder that is calibrated. Of the images' losses (edgegd/descent/image_losses.py) it is what the label
+loss of one batch of predictions takes longer when they are captured, and when each image is asked for alone.
+Seconds are processor time, which other programs hardly change.
 """
 
 from __future__ import annotations

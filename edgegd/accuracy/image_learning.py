@@ -5,8 +5,8 @@ FENCE times the distance of the quartiles (Tukey 1977): so it is high beside the
 own loss does. An image that was seen in FEWEST epochs at least is
 
     never learned    high in every epoch
-    forgotten        high in the last fifth of its epochs, and not in all before (after Toneva et al. 2019, "An Empirical
-                     Study of Example Forgetting", who count an image that is learned and then wrong; here it stays so)
+    forgotten        high in the last fifth of its epochs, and not in all before (after Toneva et al. 2019, "An
+                     Empirical Study of Example Forgetting": learned, then wrong again; here it must stay so)
     learned late     high in the first half of its epochs, and not at the end
     learned          all others
 

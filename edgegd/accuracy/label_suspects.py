@@ -50,25 +50,17 @@ def suspects(
     for at, (suspicion, one) in enumerate(zip(found, detections, strict=True)):
         image, boxes, ids = str(truth.image_paths[at]), truth.boxes[at], truth.class_ids[at]
         for detection in _objects(suspicion.overlooked, one, least):
-            of_kinds[OVERLOOKED].append(
-                _suspect(
-                    image,
-                    OVERLOOKED,
-                    suspicion.overlooked[detection],
-                    one.xyxy[detection],
-                    suggested=int(one.class_ids[detection]),
-                )
-            )
+            row = _suspect(image, OVERLOOKED, suspicion.overlooked[detection], one.xyxy[detection], None)
+            of_kinds[OVERLOOKED].append(row | {"suggested": int(one.class_ids[detection])})
         is_swap = suspicion.swapped >= suspicion.badly_placed
         for label in np.flatnonzero(np.maximum(suspicion.swapped, suspicion.badly_placed) >= least).tolist():
-            if is_swap[label]:
-                other = int(suspicion.as_other[label])
-                suggestion = {"suggested": int(one.class_ids[other]) if other >= 0 else None}
-            else:
-                suggestion = {"suggested_box": _rounded(one.xyxy[suspicion.beside[label]])}
-            kind = SWAPPED if is_swap[label] else BADLY_PLACED
-            score = (suspicion.swapped if is_swap[label] else suspicion.badly_placed)[label]
-            of_kinds[kind].append(_suspect(image, kind, score, boxes[label], class_id=int(ids[label]), **suggestion))
+            row = _suspect(image, SWAPPED, suspicion.swapped[label], boxes[label], int(ids[label]))
+            if not is_swap[label]:
+                row |= {"kind": BADLY_PLACED, "score": _four(suspicion.badly_placed[label])}
+                row["suggested_box"] = _rounded(one.xyxy[suspicion.beside[label]])
+            elif suspicion.as_other[label] >= 0:
+                row["suggested"] = int(one.class_ids[suspicion.as_other[label]])
+            of_kinds[row["kind"]].append(row)
     kept = [row for rows in of_kinds.values() for row in sorted(rows, key=_by_score)[:most]]
     return sorted(kept, key=_by_score)
 
@@ -89,24 +81,20 @@ def _objects(overlooked: Floats, found: Detections, least: float) -> list[int]:
     return kept
 
 
-def _suspect(
-    image: str,
-    kind: str,
-    score: float,
-    box: NDArray[Any],
-    class_id: int | None = None,
-    suggested: int | None = None,
-    suggested_box: list[float] | None = None,
-) -> dict[str, Any]:
+def _suspect(image: str, kind: str, score: float, box: NDArray[Any], class_id: int | None) -> dict[str, Any]:
     return {
         "image": image,
         "kind": kind,
-        "score": round(float(score), 4),
+        "score": _four(score),
         "box": _rounded(box),
         "class_id": class_id,
-        "suggested": suggested,
-        "suggested_box": suggested_box,
+        "suggested": None,
+        "suggested_box": None,
     }
+
+
+def _four(score: float) -> float:
+    return round(float(score), 4)
 
 
 def _rounded(box: NDArray[Any]) -> list[float]:

@@ -20,6 +20,7 @@ from edgegd.cli.explain import explain
 from edgegd.cli.gate import gate
 from edgegd.cli.images import images
 from edgegd.cli.json_output import json_text
+from edgegd.cli.labels import labels
 from edgegd.cli.latency import latency
 from edgegd.cli.operating_point import operating_point
 from edgegd.cli.output_stream import OutputStream
@@ -64,6 +65,7 @@ for command in (
     gate,
     operating_point,
     images,
+    labels,
     baseline,
     descent,
     search,

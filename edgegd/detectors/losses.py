@@ -58,7 +58,7 @@ def label_loss(
 
 
 def image_losses(student: Student) -> ImageLosses:
-    """What tells the loss of each image of a batch after `label_loss` of it; to be closed when it is no longer asked."""
+    """What tells the loss of each image of a batch after its `label_loss`; to be closed when it is no longer asked."""
     return family_of(student.model).image_losses(student.model)
 
 

@@ -70,6 +70,7 @@ ACCURACY = Artifact("accuracy.json", "accuracy")
 DETECTIONS = Artifact("detections.safetensors", "accuracy")
 OPERATING_POINT = Artifact("operating-point.json", "operating-point")
 IMAGES = Artifact("images.json", "images")
+TRAINING_IMAGES = Artifact("training-images.json", "labels")
 IMAGE_PICTURES = "images"
 """The folder of the pictures of the images that quantization hurt most."""
 LATENCY = Artifact("latency.json", "latency")

@@ -73,9 +73,7 @@ def images(
         "typical_images": 0,
         "median_own_sqnr_db": None,
         "left_out": [
-            {"image": compared["images"][index]["image"], "reason": absent[index]}
-            for index in chosen
-            if index in absent
+            {"image": compared["images"][index]["image"], "reason": absent[index]} for index in chosen if index in absent
         ],
     }
     if shown:

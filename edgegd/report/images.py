@@ -119,25 +119,14 @@ def _tensors(result: Mapping[str, Any]) -> Table:
         for one in result["tensors"]
     ]
     return Table(
-        [
-            "tensor",
-            "own error, dB",
-            "typical",
-            "calibrated",
-            "whole error, dB",
-            "clipped",
-            "among an image's worst three",
-        ],
+        ["tensor", "own error, dB", "typical", "calibrated", "whole error, dB", "clipped", "among an image's worst three"],
         rows,
     )
 
 
 def _tensors_of_images(result: Mapping[str, Any]) -> Table:
     rows = [
-        [
-            PurePath(one["image"]).name,
-            *(f"{of['address']} {_db(of['own_sqnr_db'])}" for of in one["tensors"][:_TENSORS]),
-        ]
+        [PurePath(one["image"]).name, *(f"{of['address']} {_db(of['own_sqnr_db'])}" for of in one["tensors"][:_TENSORS])]
         for one in result["worst"][:_SHOWN]
     ]
     return Table(["image", "worst tensor, dB", "second", "third"], rows)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgegd.accuracy.ground_truth import GroundTruth
-from edgegd.accuracy.label_suspects import suspects
 from edgegd.accuracy.label_support import label_support
+from edgegd.accuracy.label_suspects import suspects
 from edgegd.runtime.detector import Detections
 
 NAMES = ("cell", "dust")

@@ -1,4 +1,4 @@
-"""Losses of single images. Oracles: the criterion on each image alone, and the descent without a record, bit for bit."""
+"""Losses of single images. Oracles: the criterion on each image alone; the descent without a record, bit for bit."""
 
 from __future__ import annotations
 

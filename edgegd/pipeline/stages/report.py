@@ -21,6 +21,7 @@ from edgegd.pipeline.artifacts import (
     REPORT_DATA,
     REPORT_PAGE,
     REPORT_TEXT,
+    TRAINING_IMAGES,
     VERIFICATION,
     Artifact,
     as_made,
@@ -34,6 +35,7 @@ from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
 from edgegd.pipeline.stored import adapted_reads
+from edgegd.pipeline.training_images import reported_training_images
 from edgegd.pipeline.tuning import tunings
 from edgegd.progress import Progress
 from edgegd.recipe.schema import Recipe
@@ -74,6 +76,7 @@ def _write_report(folder: RunFolder) -> None:
             stages["passes"] = folder.read_json(PASSES)["qat"]
     stages["operating_point"] = stored_operating_point(folder)
     stages["images"] = reported_images(folder)
+    stages["training_images"] = reported_training_images(folder)
     if any(folder.artifact(steps).exists() for steps in (DESCENT_STEPS, ADAPTATION_STEPS)):
         stages["diagnosis"] = findings(folder)
     if _swap_reads(folder):
@@ -115,7 +118,7 @@ def _report_sources(folder: RunFolder) -> Any:
 
 def _there(folder: RunFolder) -> list[Artifact]:
     """What the page shows where it is: folders of earlier versions do without."""
-    artifacts = (PASSES, DESCENT_STEPS, ADAPTATION_STEPS, IMAGES)
+    artifacts = (PASSES, DESCENT_STEPS, ADAPTATION_STEPS, IMAGES, TRAINING_IMAGES)
     return [artifact for artifact in artifacts if folder.artifact(artifact).exists()]
 
 

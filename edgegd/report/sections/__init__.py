@@ -29,6 +29,7 @@ from edgegd.report.sections import (
     refinement,
     ship,
     threads,
+    training_images,
 )
 
 SECTIONS = (
@@ -36,6 +37,7 @@ SECTIONS = (
     classes,
     operating_point,
     images,
+    training_images,
     latency,
     devices,
     beside,
