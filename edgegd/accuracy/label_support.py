@@ -3,9 +3,9 @@
 A class's support of a label is the largest score times IoU that a detection of the class has with it: high where a
 detector is sure that just this box has this class.
 - A label is swapped as far as the best support of another class exceeds that of its own.
-- A label is badly placed as far as a detection of its class, which overlaps no label more than this one, speaks against
-  its place: score times (1 - IoU), where that exceeds the label's own support.
 - A box is overlooked by the score of a detection that no label overlaps by more than COVERED.
+- A label is badly placed as far as any other detection of its class, which overlaps no label more than this one, speaks
+  against its place: score times (1 - IoU), where that exceeds the label's own support.
 
 Against ObjectLab (edgegd.accuracy.label_quality) three things differ. Scores count as they are instead of by two
 thresholds, which suit probabilities of a softmax. A detection speaks for one place only, so that in a crowd the
@@ -45,7 +45,7 @@ def label_support(found: Detections, boxes: Floats, class_ids: NDArray[np.int64]
     other, as_other = _most(np.where(is_same, 0.0, scores * iou))
     is_about = np.zeros_like(is_same)
     if len(boxes):
-        is_about[iou.argmax(axis=0), np.arange(count)] = iou.max(axis=0) > 0
+        is_about[iou.argmax(axis=0), np.arange(count)] = iou.max(axis=0) > COVERED
     against, beside = _most(np.where(is_same & is_about, scores * (1 - iou), 0.0))
     overlooked = np.where((iou > COVERED).any(axis=0), 0.0, scores)
     swapped, badly_placed = np.maximum(other - own, 0), np.maximum(against - own, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,9 +37,9 @@ class Suspicions:
 
 
 def suspects(
-    found: Sequence[Suspicions], detections: Sequence[Detections], truth: GroundTruth, least: float, most: int
+    found: Sequence[Suspicions], detections: Sequence[Detections], truth: GroundTruth, least: Mapping[str, float], most: int
 ) -> list[dict[str, Any]]:
-    """The suspected errors of at least the suspicion `least`, `most` of each kind at most, the worst first.
+    """The suspected errors of at least the suspicion `least` of their kind, `most` of each kind, the worst first.
 
     Each has `image` (its path), `kind` (of KINDS), `score` (the suspicion), `box` (in pixels: the label's, of an
     overlooked one the detection's), `class_id` (the label's, None without one), `suggested` (the class that is
@@ -49,11 +49,14 @@ def suspects(
     of_kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for at, (suspicion, one) in enumerate(zip(found, detections, strict=True)):
         image, boxes, ids = str(truth.image_paths[at]), truth.boxes[at], truth.class_ids[at]
-        for detection in _objects(suspicion.overlooked, one, least):
+        for detection in _objects(suspicion.overlooked, one, least[OVERLOOKED]):
             row = _suspect(image, OVERLOOKED, suspicion.overlooked[detection], one.xyxy[detection], None)
             of_kinds[OVERLOOKED].append(row | {"suggested": int(one.class_ids[detection])})
         is_swap = suspicion.swapped >= suspicion.badly_placed
-        for label in np.flatnonzero(np.maximum(suspicion.swapped, suspicion.badly_placed) >= least).tolist():
+        is_suspect = np.where(
+            is_swap, suspicion.swapped >= least[SWAPPED], suspicion.badly_placed >= least[BADLY_PLACED]
+        )
+        for label in np.flatnonzero(is_suspect).tolist():
             row = _suspect(image, SWAPPED, suspicion.swapped[label], boxes[label], int(ids[label]))
             if not is_swap[label]:
                 row |= {"kind": BADLY_PLACED, "score": _four(suspicion.badly_placed[label])}

@@ -10,7 +10,7 @@ import pytest
 
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.accuracy.label_support import label_support
-from edgegd.accuracy.label_suspects import suspects
+from edgegd.accuracy.label_suspects import KINDS, suspects
 from edgegd.runtime.detector import Detections
 
 NAMES = ("cell", "dust")
@@ -74,7 +74,7 @@ def test_suspects_are_listed_worst_first_by_kind_and_object() -> None:
         NAMES,
     )
     suspicions = [label_support(one, own[:, :4], own[:, 4]).suspicions for one, own in zip(images, labels, strict=True)]
-    rows = suspects(suspicions, images, truth, 0.25, 100)
+    rows = suspects(suspicions, images, truth, dict.fromkeys(KINDS, 0.25), 100)
     assert [(row["image"], row["kind"]) for row in rows] == [
         ("a.png", "overlooked"),
         ("b.png", "swapped"),
@@ -92,4 +92,4 @@ def test_suspects_are_listed_worst_first_by_kind_and_object() -> None:
     }
     assert (rows[1]["class_id"], rows[1]["suggested"], rows[1]["suggested_box"]) == (0, 1, None)
     assert (rows[2]["box"], rows[2]["suggested_box"]) == ([45, 0, 55, 10], [40, 0, 50, 10])
-    assert len(suspects(suspicions, images, truth, 0.25, 1)) == 3 and not suspects(suspicions, images, truth, 0.99, 9)
+    assert len(suspects(suspicions, images, truth, dict.fromkeys(KINDS, 0.25), 1)) == 3 and not suspects(suspicions, images, truth, dict.fromkeys(KINDS, 0.99), 9)
