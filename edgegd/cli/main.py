@@ -18,6 +18,7 @@ from edgegd.cli.doctor import doctor
 from edgegd.cli.emulate import emulate
 from edgegd.cli.explain import explain
 from edgegd.cli.gate import gate
+from edgegd.cli.images import images
 from edgegd.cli.json_output import json_text
 from edgegd.cli.latency import latency
 from edgegd.cli.operating_point import operating_point
@@ -62,6 +63,7 @@ for command in (
     prove,
     gate,
     operating_point,
+    images,
     baseline,
     descent,
     search,

@@ -67,6 +67,9 @@ VERIFICATION = Artifact("verify.json", "verify")
 ACCURACY = Artifact("accuracy.json", "accuracy")
 DETECTIONS = Artifact("detections.safetensors", "accuracy")
 OPERATING_POINT = Artifact("operating-point.json", "operating-point")
+IMAGES = Artifact("images.json", "images")
+IMAGE_PICTURES = "images"
+"""The folder of the pictures of the images that quantization hurt most."""
 LATENCY = Artifact("latency.json", "latency")
 REPORT = Artifact("report.json", "report")
 REPORT_TEXT = Artifact("report.md", "report")
