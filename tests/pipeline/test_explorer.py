@@ -15,11 +15,11 @@ pytest.importorskip("jinja2")
 
 from edgegd.cli.progress import TerminalProgress
 from edgegd.pipeline import explorer as made
-from edgegd.pipeline.explorer import Known, make_explorer, worst
+from edgegd.pipeline.explored_images import Known
+from edgegd.pipeline.explorer import make_explorer, worst
 from edgegd.pipeline.neck_features import neck_features
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stored import stored_dataset
-from edgegd.report.explorer import Shown
 from tests.report.pages import Reader
 
 
@@ -132,16 +132,16 @@ def test_an_image_that_was_changed_is_said_and_has_no_picture(
 
 
 def known(name: str, **values: float) -> Known:
-    return Known(Path(name), "", Shown(name, "val", (1, 1), "", {}, values))
+    return Known(Path(name), "", values, lambda: pytest.fail("it need not be made"))
 
 
 def test_the_worst_of_both_kinds_are_shown() -> None:
     reported = [known(f"r{index}", damage=index / 10) for index in range(10)]
     training = [known(f"t{index}", training_loss=index, suspect=0.5 if index == 1 else 0.0) for index in range(10)]
-    names = [image.shown.name for image in worst([*reported, *training], 6)]
+    names = [str(image.path) for image in worst([*reported, *training], 6)]
     assert names == ["r7", "r8", "r9", "t1", "t8", "t9"]
-    assert [image.shown.name for image in worst([*reported, *training[:1]], 6)] == ["r5", "r6", "r7", "r8", "r9", "t0"]
-    assert [image.shown.name for image in worst([reported[3], *training], 4)] == ["r3", "t1", "t8", "t9"]
+    assert [str(image.path) for image in worst([*reported, *training[:1]], 6)] == ["r5", "r6", "r7", "r8", "r9", "t0"]
+    assert [str(image.path) for image in worst([reported[3], *training], 4)] == ["r3", "t1", "t8", "t9"]
     assert worst(reported, 10) == reported
 
 

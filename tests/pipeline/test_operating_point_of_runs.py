@@ -11,10 +11,11 @@ import pytest
 
 pytest.importorskip("pycocotools")
 
+from played_accuracy import make_set, play_run
+
 from edgegd.report.draw import draw
 from edgegd.report.operating_point import operating_blocks
 from edgegd.report.picture import Picture
-from played_accuracy import make_set, play_run
 
 Command = Callable[..., Any]
 
