@@ -120,3 +120,13 @@ def test_what_it_says_of_itself_is_what_happens() -> None:
     assert gate.pass_probability and gate.detectable
     assert shares(0.0, 0.2)[Verdict.PASS] == pytest.approx(gate.pass_probability, abs=0.1)
     assert shares(gate.detectable, 0.2)[Verdict.REGRESSED] == pytest.approx(0.95, abs=0.06)
+
+
+def test_a_loss_that_few_images_can_hide_keeps_the_gate_from_passing() -> None:
+    """Forty images differ in nothing but one box each way: the draws' bound alone is within 5 points."""
+    candidate, reference = pair(40, 1, 1)
+    gate = accuracy_gate(candidate, reference, 0.08)
+    assert gate.verdict is Verdict.INCONCLUSIVE and gate.low is not None and gate.high is not None
+    # Where 13.2 % of all images lose their box, 1 of 40 or none does with 2.5 % probability (Clopper and Pearson).
+    assert gate.low == pytest.approx(-(0.1316 - 1 / 40) * gate.reference_map, abs=0.001) and gate.high < 0.08
+    assert gate.images_needed and accuracy_gate(*pair(200, 5, 5), 0.08).verdict is Verdict.PASS
