@@ -71,7 +71,9 @@ def main() -> None:
     if arguments.what == "prepare":
         faulted, _ = plant(truth, sizes, arguments.seed)
         own = range(len(images)) if arguments.fold is None else range(arguments.fold, len(images), 2)
-        file = write_set(arguments.out, of_images(faulted, own), [sizes[at] for at in own], list_images("val", described))
+        file = write_set(
+            arguments.out, of_images(faulted, own), [sizes[at] for at in own], list_images("val", described)
+        )
         print(file)
         return
     entry = {"set": arguments.data.stem, "images": len(images), "boxes": truth.box_count}

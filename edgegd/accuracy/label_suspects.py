@@ -37,7 +37,11 @@ class Suspicions:
 
 
 def suspects(
-    found: Sequence[Suspicions], detections: Sequence[Detections], truth: GroundTruth, least: Mapping[str, float], most: int
+    found: Sequence[Suspicions],
+    detections: Sequence[Detections],
+    truth: GroundTruth,
+    least: Mapping[str, float],
+    most: int,
 ) -> list[dict[str, Any]]:
     """The suspected errors of at least the suspicion `least` of their kind, `most` of each kind, the worst first.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,6 +106,7 @@ def training_images(
         "reference": REFERENCE,
         "conf": conf,
         "scores": scores,
+        "most": most,
         "names": list(truth.names),
         "epochs": len(rows[0]["losses"]),
         "epoch_numbers": [stored.epochs[at] for at in _shown_epochs(stored)],
@@ -215,7 +215,7 @@ def _by_objectlab(detections: Sequence[Detections], truth: GroundTruth) -> list[
 
 
 def _shown_epochs(stored: StoredLosses) -> list[int]:
-    """The rows of the record that are written out: all of them, or of many images as many as fit, the last among them."""
+    """The rows of the record that are written out: all, or of many images as many as fit, the last among them."""
     count, images = stored.losses.shape
     shown = min(count, max(2, _MOST_LOSSES // max(images, 1)))
     return np.unique(np.linspace(0, count - 1, shown).round().astype(int)).tolist() if count else []

@@ -26,12 +26,17 @@ def training_images_sentence(result: Mapping[str, Any]) -> str:
         _learning(result),
         f"{model} costs {result['hurt']} of {count} training images a box or more.",
     ]
-    kinds = {kind: sum(one["kind"] == kind for one in suspected) for kind in (OVERLOOKED, BADLY_PLACED, SWAPPED)}
+    if not result["most"]:
+        return " ".join(told)
     if not suspected:
         return " ".join([*told, "No label is suspected."])
+    kinds = {}
+    for kind in (OVERLOOKED, BADLY_PLACED, SWAPPED):
+        count = sum(one["kind"] == kind for one in suspected)
+        kinds[kind] = f"{count} or more" if count == result["most"] else str(count)
     told.append(
-        f"Labels to look at first: {kinds[OVERLOOKED]} boxes that may have been overlooked, {kinds[BADLY_PLACED]} that may "
-        f"be badly placed, {kinds[SWAPPED]} of a class that may be swapped."
+        f"Labels to look at first: {kinds[OVERLOOKED]} boxes that may have been overlooked, {kinds[BADLY_PLACED]} that "
+        f"may be badly placed, {kinds[SWAPPED]} of a class that may be swapped."
     )
     return " ".join(told)
 
@@ -56,10 +61,10 @@ def training_images_blocks(result: Mapping[str, Any]) -> list[Block]:
         blocks += [Subheading("Labels that FP32 supports least"), _hardest_labels(result["hardest_labels"], names)]
     blocks.append(
         Paragraph(
-            "The loss of an image is the mean of its last ones, each of the image as it was augmented then. Damage is in "
-            "boxes, the error is the LRP error of FP32's detections, 0 to 1, at scores above "
-            f"{result['conf']:g}. A suspicion is from 0 to 1. FP32 was trained on these very labels where the run's data "
-            "are those of its checkpoint: it then excuses labels that it has learned by heart. See docs/labels.md."
+            "The loss of an image is the mean of its last ones, each of the image as it was augmented then. Damage is "
+            "in boxes, the error is the LRP error of FP32's detections, 0 to 1, at scores above "
+            f"{result['conf']:g}. A suspicion is from 0 to 1. Where FP32 was trained on these very labels, it excuses "
+            "those that it has learned by heart. See docs/labels.md."
         )
     )
     return blocks

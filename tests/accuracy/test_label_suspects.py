@@ -92,4 +92,6 @@ def test_suspects_are_listed_worst_first_by_kind_and_object() -> None:
     }
     assert (rows[1]["class_id"], rows[1]["suggested"], rows[1]["suggested_box"]) == (0, 1, None)
     assert (rows[2]["box"], rows[2]["suggested_box"]) == ([45, 0, 55, 10], [40, 0, 50, 10])
-    assert len(suspects(suspicions, images, truth, dict.fromkeys(KINDS, 0.25), 1)) == 3 and not suspects(suspicions, images, truth, dict.fromkeys(KINDS, 0.99), 9)
+    assert len(suspects(suspicions, images, truth, dict.fromkeys(KINDS, 0.25), 1)) == 3 and not suspects(
+        suspicions, images, truth, dict.fromkeys(KINDS, 0.99), 9
+    )
