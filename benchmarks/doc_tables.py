@@ -16,6 +16,7 @@ from typing import Any
 import accuracy_gate_error_rates
 import descent_tables
 import gate_error_rates
+import label_faults_table
 import lr_range_table
 import what_earned_it
 from cost_tables import arm_table, passes_table
@@ -392,6 +393,7 @@ PAGES: dict[Path, Tables] = {
     DIAGNOSIS: {"diagnosis": diagnosis_table},
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
     ROOT / "docs/descent.md": descent_tables.TABLES,
+    ROOT / "docs/labels.md": label_faults_table.TABLES,
     TELEMETRY: {"learning rates": learning_rates_table, "optimizers": optimizers_table},
 }
 
