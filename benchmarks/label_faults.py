@@ -40,9 +40,9 @@ from edgegd.accuracy.overlaps import overlaps
 from edgegd.data.yaml_set import list_images, read_data_yaml
 from edgegd.pipeline.artifacts import PORTABLE
 from edgegd.pipeline.image_losses import stored_losses
+from edgegd.pipeline.looked_images import LEAST_SCORE, LEAST_SUSPICION, MOST_DETECTIONS
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stored import stored_dataset
-from edgegd.pipeline.training_images import LEAST_SCORE, LEAST_SUSPICION, MOST_DETECTIONS
 from edgegd.runtime.detector import Detections, Detector
 from edgegd.runtime.images import read_image
 

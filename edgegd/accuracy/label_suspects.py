@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,8 +69,14 @@ def suspects(
             elif suspicion.as_other[label] >= 0:
                 row["suggested"] = int(one.class_ids[suspicion.as_other[label]])
             of_kinds[row["kind"]].append(row)
-    kept = [row for rows in of_kinds.values() for row in sorted(rows, key=_by_score)[:most]]
-    return sorted(kept, key=_by_score)
+    return worst([row for rows in of_kinds.values() for row in rows], most)
+
+
+def worst(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """The `most` worst suspects of each kind, the worst first."""
+    ordered = sorted(rows, key=_by_score)
+    of_kinds = [[row for row in ordered if row["kind"] == kind][:most] for kind in KINDS]
+    return sorted(itertools.chain.from_iterable(of_kinds), key=_by_score)
 
 
 def _by_score(row: dict[str, Any]) -> float:

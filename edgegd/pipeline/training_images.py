@@ -1,13 +1,13 @@
 """The file training-images.json of a run folder: what the training did with each of its images, and which labels to
 look at.
 
-FP32 and the INT8 model run once on every training image. Their detections, at most MOST_DETECTIONS of an image, are
-what is kept in memory: 5 KB for an image and both models at most.
+FP32 and the INT8 model run once on every training image. What they detect is kept of AT_A_TIME images, so memory grows
+by the rows of the result alone, 2 KB an image. ObjectLab compares all images with each other, so with it FP32's
+detections are kept too, at most MOST_DETECTIONS of an image.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -16,40 +16,35 @@ import numpy as np
 
 from edgegd.accuracy.found_boxes import found_boxes
 from edgegd.accuracy.ground_truth import GroundTruth
-from edgegd.accuracy.image_comparison import compare_images
 from edgegd.accuracy.image_learning import last_losses, learning_kinds
 from edgegd.accuracy.label_quality import label_quality, own_thresholds
-from edgegd.accuracy.label_support import label_support
-from edgegd.accuracy.label_suspects import BADLY_PLACED, KINDS, OVERLOOKED, SWAPPED, Suspicions, suspects
-from edgegd.accuracy.measured import MeasuredImages
+from edgegd.accuracy.label_suspects import Suspicions, suspects
 from edgegd.data.contents import ImageContent, current_boxes
-from edgegd.errors import MissingArtifactError, NoImagesError
+from edgegd.errors import NoImagesError
 from edgegd.foreign_text import one_line
 from edgegd.pipeline.artifacts import DATA, DESCENT_IMAGES, PORTABLE, TRAINING_IMAGES, as_made
 from edgegd.pipeline.image_losses import StoredLosses, stored_losses
+from edgegd.pipeline.looked_images import (
+    AT_A_TIME,
+    HARDEST,
+    LEAST_SUSPICION,
+    MOST_DETECTIONS,
+    OBJECTLAB,
+    REFERENCE,
+    SUPPORT,
+    LookedAt,
+)
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.shipped import variant_to_ship
 from edgegd.pipeline.stage import require_current
 from edgegd.pipeline.stored import stored_contents, stored_dataset
 from edgegd.progress import Progress
 from edgegd.report.training_images import training_images_sentence
-from edgegd.runtime.detector import Detections, Detector
-from edgegd.runtime.images import read_image
-from edgegd.verify.exact_session import load_exact
+from edgegd.runtime.detector import Detections
 
-REFERENCE = "fp32"
-SUPPORT, OBJECTLAB = SCORES = ("support", "objectlab")
-LEAST_SCORE, MOST_DETECTIONS = 0.05, 100
-LEAST_SUSPICION = {
-    SUPPORT: {OVERLOOKED: 0.5, BADLY_PLACED: 0.15, SWAPPED: 0.15},
-    OBJECTLAB: dict.fromkeys(KINDS, 0.5),
-}
-"""From which a suspect is listed: on planted faults half to nearly all of what is listed was one (docs/labels.md)."""
 HURT = 1.0
 """The damage of an image that lost one box for good (edgegd.accuracy.image_damage)."""
-_HARDEST = 50
 _MOST_LOSSES = 1_000_000  # numbers in the file: of 50,000 images 20 epochs
-_THREADS = 2
 _SCHEMA = 1
 
 
@@ -75,29 +70,17 @@ def training_images(
         require_current(folder, artifact)
     truth, contents = _truth(folder)
     stored = stored_losses(folder, len(contents))
-    detections = _detect(folder, truth, contents, variant, progress)
-    supports = [
-        label_support(found, boxes, ids)
-        for found, boxes, ids in zip(detections[REFERENCE], truth.boxes, truth.class_ids, strict=True)
-    ]
-    suspicions = [one.suspicions for one in supports]
+    looked = LookedAt(folder, variant, conf, most, keeps=scores == OBJECTLAB)
+    for first in range(0, len(contents), AT_A_TIME):
+        chunk = slice(first, first + AT_A_TIME)
+        looked.at(_part(truth, chunk), contents[chunk], first, len(contents), progress)
+    rows = _rows(looked.rows, stored)
+    suspected = looked.suspects
     if scores == OBJECTLAB:
-        suspicions = _by_objectlab(detections[REFERENCE], truth)
-    height, width = folder.recipe.model.size
-    measured = MeasuredImages(
-        truth,
-        np.array([(one.height, one.width) for one in contents], np.int32),
-        ("",) * len(contents),
-        detections,
-        {name: (height, width) for name in detections},
-        LEAST_SCORE,
-        folder.recipe.accuracy.iou,
-        MOST_DETECTIONS,
-    )
-    compared = compare_images(
-        measured, variant, REFERENCE, conf, lambda done, total: progress.update(done, total, "comparing images")
-    )
-    rows = _rows(compared["images"], stored, suspicions)
+        suspicions = _by_objectlab(looked.kept, truth)
+        suspected = suspects(suspicions, looked.kept, truth, LEAST_SUSPICION[scores], most)
+        for row, one in zip(rows, suspicions, strict=True):
+            row["suspect"] = round(one.image, 4)
     result: dict[str, Any] = {
         "schema": _SCHEMA,
         "title": "Training images and suspected labels",
@@ -114,10 +97,10 @@ def training_images(
         "counts": dict(Counter(row["kind"] for row in rows)),
         "hurt": sum(row["hurt"] >= HURT for row in rows),
         "images": rows,
-        "suspects": suspects(suspicions, detections[REFERENCE], truth, LEAST_SUSPICION[scores], most),
+        "suspects": suspected,
         "hardest": _hardest_images(rows),
         "most_hurt": _most_hurt(rows),
-        "hardest_labels": _hardest_labels(truth, [one.own for one in supports]),
+        "hardest_labels": looked.hardest_labels,
     }
     result["sentence"] = training_images_sentence({**result, "images": len(rows)})
     folder.write_json(TRAINING_IMAGES, result)
@@ -174,41 +157,6 @@ def _truth(folder: RunFolder) -> tuple[GroundTruth, list[ImageContent]]:
     return GroundTruth(dataset.train_images, tuple(boxes), tuple(class_ids), dataset.names), contents
 
 
-def _detect(
-    folder: RunFolder, truth: GroundTruth, contents: Sequence[ImageContent], variant: str, progress: Progress
-) -> dict[str, tuple[Detections, ...]]:
-    """What FP32 and the INT8 model detect in exact sessions, each image read once."""
-    found: dict[str, list[Detections]] = {REFERENCE: [], variant: []}
-    detectors = {name: _detector(folder, name) for name in found}
-    channels = next(iter(detectors.values())).contract.preprocessing.image_channels
-    for done, (path, content) in enumerate(zip(truth.image_paths, contents, strict=True)):
-        image = read_image(path, channels)
-        if image.shape[:2] != (content.height, content.width):
-            raise MissingArtifactError(
-                f"{one_line(path)} is not the image that stage `data` read.",
-                expected=f"{content.height} x {content.width} (height, width)",
-                found=" x ".join(map(str, image.shape[:2])),
-                mend="run the recipe again (edgegd run ...)",
-            )
-        for name, detector in detectors.items():
-            found[name].append(detector(image))
-        progress.update(done + 1, len(contents), f"FP32 and {variant} on training images")
-    return {name: tuple(of) for name, of in found.items()}
-
-
-def _detector(folder: RunFolder, name: str) -> Detector:
-    path = folder.require(PORTABLE[name])
-    return Detector(
-        path,
-        conf=LEAST_SCORE,
-        iou=folder.recipe.accuracy.iou,
-        max_det=MOST_DETECTIONS,
-        multi_label=True,
-        clip=False,
-        session=load_exact(path, threads=_THREADS),
-    )
-
-
 def _by_objectlab(detections: Sequence[Detections], truth: GroundTruth) -> list[Suspicions]:
     thresholds = own_thresholds(found_boxes(detections, truth, MOST_DETECTIONS))
     return [one.suspicions() for one in label_quality(detections, truth, thresholds)]
@@ -221,25 +169,17 @@ def _shown_epochs(stored: StoredLosses) -> list[int]:
     return np.unique(np.linspace(0, count - 1, shown).round().astype(int)).tolist() if count else []
 
 
-def _rows(
-    compared: Sequence[dict[str, Any]], stored: StoredLosses, suspicions: Sequence[Suspicions]
-) -> list[dict[str, Any]]:
+def _rows(looked: Sequence[dict[str, Any]], stored: StoredLosses) -> list[dict[str, Any]]:
     kinds, last = learning_kinds(stored.losses), last_losses(stored.losses)
     shown = stored.losses[_shown_epochs(stored)]
     return [
         {
-            "image": row["image"],
-            "size": row["size"],
-            "labels": row["labels"],
-            "classes": row["classes"],
+            **row,
             "losses": [_number(value) for value in shown[:, at].tolist()],
             "last_loss": _number(float(last[at])),
             "kind": kinds[at],
-            "hurt": row["damage"],
-            "error": row["loss"],
-            "suspect": round(suspicions[at].image, 4),
         }
-        for at, row in enumerate(compared)
+        for at, row in enumerate(looked)
     ]
 
 
@@ -253,26 +193,14 @@ def _hardest_images(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {key: row[key] for key in ("image", "kind", "labels", "suspect")}
         | {"loss": row["last_loss"], "error": row["error"]["reference"]}
-        for row in order[:_HARDEST]
+        for row in order[:HARDEST]
     ]
 
 
 def _most_hurt(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     order = sorted((row for row in rows if row["hurt"] > 0), key=lambda row: -row["hurt"])
-    return [{key: row[key] for key in ("image", "labels", "hurt", "error")} for row in order[:_HARDEST]]
+    return [{key: row[key] for key in ("image", "labels", "hurt", "error")} for row in order[:HARDEST]]
 
 
-def _hardest_labels(truth: GroundTruth, support: Sequence[Any]) -> list[dict[str, Any]]:
-    """The labels that FP32 supports least."""
-    labels = itertools.chain.from_iterable(
-        ((float(value), image, label) for label, value in enumerate(of)) for image, of in enumerate(support)
-    )
-    return [
-        {
-            "image": str(truth.image_paths[image]),
-            "box": [round(float(side), 1) for side in truth.boxes[image][label]],
-            "class_id": int(truth.class_ids[image][label]),
-            "support": round(value, 4),
-        }
-        for value, image, label in sorted(labels)[:_HARDEST]
-    ]
+def _part(truth: GroundTruth, chunk: slice) -> GroundTruth:
+    return GroundTruth(truth.image_paths[chunk], truth.boxes[chunk], truth.class_ids[chunk], truth.names)

@@ -37,7 +37,9 @@ def replace(run: Path, name: str, content: bytes) -> None:
         manifest.write_text(json.dumps(stored))
 
 
-def test_every_training_image_has_its_row(run_copy: Path, edgegd_command: Command) -> None:
+def test_every_training_image_has_its_row(
+    run_copy: Path, edgegd_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = json.loads((run_copy / "data.json").read_text())
     recorded = safetensors.numpy.load_file(run_copy / "descent-images.safetensors")
     result = found(edgegd_command, run_copy, "--suspects", "3")
@@ -55,6 +57,8 @@ def test_every_training_image_has_its_row(run_copy: Path, edgegd_command: Comman
     scores = [one["score"] for one in result["suspects"]]
     assert scores == sorted(scores, reverse=True)
     assert len(found(edgegd_command, run_copy, "--scores", "objectlab", "--variant", "ptq")["images"]) == 8
+    monkeypatch.setattr("edgegd.pipeline.training_images.AT_A_TIME", 3)
+    assert found(edgegd_command, run_copy, "--suspects", "3") == result  # however many are looked at together
     assert found(edgegd_command, run_copy, "--suspects", "0")["suspects"] == []
 
 
