@@ -84,7 +84,7 @@ def main() -> None:
     else:
         detections, losses = trained(arguments.runs, images)
         seeds = range(arguments.seed, arguments.seed + 1)
-        entry |= {"kind": "trained" if len(arguments.runs) == 1 else "out of fold"}
+        entry |= {"kind": "trained" if len(arguments.runs) == 1 else "out of fold"} | training_of(arguments.runs[0])
     found = [measure(truth, sizes, detections, seed, losses) for seed in seeds]
     entry |= {"seeds": list(seeds), "faults": found[0]["faults"], "found": found}
     results = ResultFile("label_faults")
@@ -119,6 +119,17 @@ def detect(model: Path, images: Sequence[Path]) -> list[Detections]:
     """As `edgegd labels` detects."""
     detector = Detector(model, conf=LEAST_SCORE, max_det=MOST_DETECTIONS, multi_label=True, clip=False)
     return [detector(read_image(path)) for path in images]
+
+
+def training_of(run: Path) -> dict[str, Any]:
+    """What the model was before, how large its images are, and how long it was trained."""
+    recipe = RunFolder.open_existing(run).recipe
+    return {
+        "model": Path(recipe.model.weights).name,
+        "imgsz": list(recipe.model.size),
+        "float_epochs": recipe.model.float.epochs,
+        "qat_epochs": recipe.train.epochs,
+    }
 
 
 def trained(runs: Sequence[Path], images: Sequence[Path]) -> tuple[list[Detections], NDArray[np.float64] | None]:

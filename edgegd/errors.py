@@ -57,7 +57,7 @@ class DataNotFoundError(EdgegdError, exit_code=20):
 
 class NoImagesError(EdgegdError, exit_code=21):
     """An image folder (or list) of the data set, or of `edgegd predict`, is missing or empty, or cannot be read, or
-    names an image twice; or an unlabelled image is a validation image."""
+    names an image twice; or an unlabelled image is a validation image; or a run's images are not there any more."""
 
 
 class LabelError(EdgegdError, exit_code=22):

@@ -35,7 +35,7 @@ from edgegd.variants import QUANTIZED
 )
 @click.option(
     "--conf",
-    type=FiniteFloat(0, 1),
+    type=FiniteFloat(0.05, 1),
     default=0.25,
     show_default=True,
     help="The score threshold at which FP32 and INT8 are compared.",
