@@ -92,5 +92,7 @@ def _costs(errors: ImageErrors, weights: NDArray[np.float64]) -> NDArray[np.floa
     """What each labelled box costs, (B,) in 0..1."""
     costs = np.ones(len(errors.boxes))
     is_true = errors.box_of >= 0
-    costs[errors.box_of[is_true]] -= weights[is_true] * (errors.overlap[is_true] - FOREGROUND_IOU) / (1 - FOREGROUND_IOU)
+    costs[errors.box_of[is_true]] -= (
+        weights[is_true] * (errors.overlap[is_true] - FOREGROUND_IOU) / (1 - FOREGROUND_IOU)
+    )
     return costs

@@ -54,9 +54,11 @@ def ranked(
     `errors` are those of all images that were looked at: their medians are typical of a tensor. `calibrated` is what
     calibration measured of a tensor's range, in dB.
     """
-    typical = median_errors({address: [of[address] for of in errors.values()] for address in next(iter(errors.values()))})
+    typical = median_errors(
+        {address: [of[address] for of in errors.values()] for address in next(iter(errors.values()))}
+    )
     ranks = {
-        path: sorted(errors[path], key=lambda address: damage_rank(errors[path][address], typical[address]))  # noqa: B023
+        path: sorted(errors[path], key=lambda address: damage_rank(errors[path][address], typical[address]))
         for path in worst
     }
     middle = round(statistics.median(of.own_sqnr_db for of in typical.values()), 2)

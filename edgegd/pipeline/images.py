@@ -73,7 +73,9 @@ def images(
         "typical_images": 0,
         "median_own_sqnr_db": None,
         "left_out": [
-            {"image": compared["images"][index]["image"], "reason": absent[index]} for index in chosen if index in absent
+            {"image": compared["images"][index]["image"], "reason": absent[index]}
+            for index in chosen
+            if index in absent
         ],
     }
     if shown:
@@ -134,7 +136,9 @@ def _why_not(path: Path, sha256: str) -> str:
 
 def _draw(folder: RunFolder, measured: MeasuredImages, variant: str, conf: float, indices: Sequence[int]) -> None:
     """The pictures of these images, in the place of those of an earlier call."""
-    place = own_folder(folder.path / IMAGE_PICTURES)
+    place = folder.path / IMAGE_PICTURES
+    if indices:
+        own_folder(place)
     for index in indices:
         image = read_image(measured.truth.image_paths[index], stored_dataset(folder).channels)
         both = [above(measured.detections[name][index], measured.conf) for name in (REFERENCE, variant)]

@@ -23,8 +23,7 @@ def images_sentence(result: Mapping[str, Any]) -> str:
     total, half = sum(row["damage"] for row in rows), _images_of_half([row["damage"] for row in rows])
     told = [
         f"At scores above {result['conf']:g}, {model} lost {result['lost']} of FP32's {result['reference_boxes']} boxes, "
-        f"gained {result['gained']} and moved {result['moved']} on {len(rows)} images; {result['crossed']} of these "
-        "lost and gained boxes are still there on the other side of the threshold.",
+        f"gained {result['gained']} and moved {result['moved']} on {len(rows)} images{_crossed(result['crossed'])}.",
         f"Of {result['boxes']} labelled boxes it misses {lost} that FP32 found, and finds {mended} that FP32 missed.",
     ]
     if total:
@@ -65,6 +64,10 @@ def images_blocks(result: Mapping[str, Any]) -> list[Block]:
         )
     )
     return blocks
+
+
+def _crossed(count: int) -> str:
+    return f"; {count} of those lost or gained are there on the other side of the threshold" if count else ""
 
 
 def _images_of_half(damages: list[float]) -> int:
@@ -119,14 +122,25 @@ def _tensors(result: Mapping[str, Any]) -> Table:
         for one in result["tensors"]
     ]
     return Table(
-        ["tensor", "own error, dB", "typical", "calibrated", "whole error, dB", "clipped", "among an image's worst three"],
+        [
+            "tensor",
+            "own error, dB",
+            "typical",
+            "calibrated",
+            "whole error, dB",
+            "clipped",
+            "among an image's worst three",
+        ],
         rows,
     )
 
 
 def _tensors_of_images(result: Mapping[str, Any]) -> Table:
     rows = [
-        [PurePath(one["image"]).name, *(f"{of['address']} {_db(of['own_sqnr_db'])}" for of in one["tensors"][:_TENSORS])]
+        [
+            PurePath(one["image"]).name,
+            *(f"{of['address']} {_db(of['own_sqnr_db'])}" for of in one["tensors"][:_TENSORS]),
+        ]
         for one in result["worst"][:_SHOWN]
     ]
     return Table(["image", "worst tensor, dB", "second", "third"], rows)

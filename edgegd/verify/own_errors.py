@@ -116,9 +116,7 @@ class OwnErrors:
         in_float = self._float.run(self._shown, {INPUT_NAME: image})
         own = self._own.run(self._shown, fed)
         rows = zip(self._tensors.items(), in_float, own, strict=True)
-        return {
-            address: tensor.compare(value, alone, quantized[address]) for (address, tensor), value, alone in rows
-        }
+        return {address: tensor.compare(value, alone, quantized[address]) for (address, tensor), value, alone in rows}
 
 
 def unquantized_parameters(
@@ -155,9 +153,7 @@ def _cut(graph: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
                 read.add(name)
     for name in names:
         if name in read:
-            cut.graph.input.append(
-                onnx.helper.make_tensor_value_info(f"{name}{_GIVEN}", onnx.TensorProto.FLOAT, None)
-            )
+            cut.graph.input.append(onnx.helper.make_tensor_value_info(f"{name}{_GIVEN}", onnx.TensorProto.FLOAT, None))
     return cut
 
 

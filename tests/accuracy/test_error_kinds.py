@@ -40,7 +40,9 @@ def test_one_box(found: list[tuple[tuple[float, ...], int]], states: list[str], 
     errors = errors_in(xyxy, ids, np.array([BOX], float), np.array([0]))
     assert [DETECTION_STATES[state] for state in errors.detections] == states
     assert [BOX_STATES[state] for state in errors.boxes] == boxes
-    assert errors.counts() == {kind: [*states, *boxes].count(kind) if kind == "missed" else states.count(kind) for kind in KINDS}
+    assert errors.counts() == {
+        kind: [*states, *boxes].count(kind) if kind == "missed" else states.count(kind) for kind in KINDS
+    }
 
 
 def test_place_goes_before_class() -> None:

@@ -93,7 +93,9 @@ def test_nothing_labelled_and_nothing_found() -> None:
     truth, _ = made_up(0, images=2)
     none = [np.zeros((0, 4))] * 2, [np.zeros(0, np.int64)] * 2
     empty = GroundTruth(truth.image_paths, tuple(none[0]), tuple(none[1]), truth.names)
-    nothing = [Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), truth.names)] * 2
+    nothing = [
+        Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), truth.names)
+    ] * 2
     result = compare_images(measured(empty, fp32=nothing, ptq=nothing), "ptq", "fp32", CONF)
     assert result["boxes"] == result["lost"] == 0 and result["by_class"] == []
     assert [row["loss"] for row in result["images"]] == [{"reference": 0.0, "model": 0.0}] * 2

@@ -78,7 +78,9 @@ def test_loss_of_an_image() -> None:
 
 def test_changes_are_told_apart() -> None:
     reference = detections((NEAR, 0.9, 0), ((200, 0, 300, 100), 0.6, 0), (FAR, 0.5, 1), ((0, 300, 90, 390), 0.4, 0))
-    model = detections(((0, 0, 100, 75), 0.8, 0), (FAR, 0.5, 0), ((200, 0, 300, 101), 0.1, 0), ((0, 300, 90, 390), 0.5, 0))
+    model = detections(
+        ((0, 0, 100, 75), 0.8, 0), (FAR, 0.5, 0), ((200, 0, 300, 101), 0.1, 0), ((0, 300, 90, 390), 0.5, 0)
+    )
     changes = changes_between(reference, model, CONF)
     assert changes.lost.tolist() == [1, 2] and changes.gained.tolist() == [1]  # FAR is of another class
     assert changes.crossed == 1  # the second is still there, at 0.1
