@@ -3,15 +3,15 @@
     python benchmarks/damaged_layer.py runs/demo
 
 Takes the PTQ model of a run folder, damages one convolution of it at a time, exports it, and compares it with FP32 as
-`edgegd images` does, on the images on which the run reports. Two ways: the range of the convolution's result is cut to a
-third or a tenth, or its weights are put on a grid of 4 or 2 bits (15 or 3 levels a channel). For each: the drop of mAP;
-at which place the layer's tensor stands among all tensors of the 8 most damaged images, and in how many of these it is
-the first, and among the first three. And whether the images that were hurt come first, in three ways. Known: of 15 images
-drawn by lot the damaged file's detections are taken and of all others the undamaged file's; how many of the 15 are among
-the 15 most damaged (mean of 1000 draws), and how often an image has more damage with the damaged file than another one
-with the undamaged file (AUC; 0.5 is chance); for comparison the same AUC of the growth of the image's loss. And rank
-correlations of the damage with the points of mAP50-95 that the file loses against FP32 because of an image (of all
-images, less those without it), which are of all IoU and score thresholds and of both signs.
+`edgegd images` does, on the images on which the run reports. Two ways: the range of the convolution's result is cut to
+a third or a tenth, or its weights are put on a grid of 4 or 2 bits (15 or 3 levels a channel). For each: the drop of
+mAP; at which place the layer's tensor stands among all tensors of the 8 most damaged images, and in how many of these
+it is the first, and among the first three. And whether the images that were hurt come first. 15 images drawn by lot
+have the damaged file's detections and all others the undamaged file's: how many of the 15 are among the 15 most damaged
+(mean of 1000 draws; 15 of 150 by chance are 1.5), and how often an image has more damage with the damaged file than
+another one with the undamaged file (AUC; 0.5 is chance); for comparison the AUC of the growth of the image's loss. Last,
+the rank correlation of the damage with the points of mAP50-95 that the file loses against FP32 because of an image (of
+all images, less those without it), which are of all IoU and score thresholds and of both signs.
 
 Kept in benchmarks/results/damaged_layer.json; a row that is there is not measured again.
 """
@@ -97,7 +97,7 @@ def write_file(path: Path, graph: onnx.ModelProto, plan: QuantPlan, state: Quant
 
 
 def place_of(address: str, errors: dict[Path, Any], worst: Sequence[Path]) -> dict[str, int]:
-    """Where a tensor stands: among all images together (from 1; 0 for not among the 8), first and in the first three."""
+    """Where a tensor stands for all images together (from 1; 0: not among 8), how often it is first, and among three."""
     found = ranked(errors, worst, {})
     together = [one["address"] for one in found["tensors"]]
     of_images = [[one["address"] for one in image["tensors"]] for image in found["worst"]]

@@ -100,7 +100,7 @@ def stored_images(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def reported_images(folder: RunFolder) -> dict[str, Any] | None:
-    """As stored_images, with the rows of the most damaged images alone: what the report shows, however many there are."""
+    """As stored_images, with the rows of the most damaged images alone: that is what the report shows."""
     result = stored_images(folder)
     if result is None:
         return None
@@ -114,8 +114,8 @@ def _chosen(damages: Sequence[float], worst: int) -> tuple[list[int], list[int]]
     order = np.argsort(-np.asarray(damages), kind="stable").tolist()
     chosen = [index for index in order[:worst] if damages[index] > 0]
     others = order[len(chosen) :]
-    places = np.unique(np.linspace(0, len(others) - 1, _ORDINARY).round().astype(int)) if others else []
-    return chosen, [others[place] for place in places]
+    places = np.linspace(0, len(others) - 1, _ORDINARY).round().astype(int).tolist() if others else []
+    return chosen, [others[place] for place in dict.fromkeys(places)]
 
 
 def _absent(measured: MeasuredImages, indices: Sequence[int]) -> dict[int, str]:

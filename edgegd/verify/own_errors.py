@@ -68,7 +68,7 @@ class _Tensor:
         for exact in (value, own):
             signal = self.reader.sees(exact.astype(np.float64))
             ratios.append(round(decibel(_power(signal), _power(seen - signal)), 2))
-        return TensorError(*ratios, clipped=self._clipped(own))
+        return TensorError(ratios[0], ratios[1], self._clipped(own))
 
     def _clipped(self, values: Array) -> float:
         low, high = ((end - self.zero_point) * float(self.scale) for end in (0, 255))

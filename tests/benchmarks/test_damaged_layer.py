@@ -1,7 +1,7 @@
 """A model with one deliberately damaged layer: the images that it hurt, and that layer's tensor, come first.
 
-The model is the checkpoint that ships, quantized for small images. A damaged file's detections stand for two images, and
-those of the undamaged file for all others, so that it is known which were hurt.
+The model is the checkpoint that ships, quantized for small images. Two images have a damaged file's detections, and all
+others the undamaged file's, so that it is known which were hurt.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("pycocotools")
 pytest.importorskip("cv2")
-torch = pytest.importorskip("torch")
 
 from damaged_layer import WAYS, auc, hurt_first, layers_of, write_file
 
