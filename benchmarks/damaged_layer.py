@@ -9,9 +9,9 @@ mAP; at which place the layer's tensor stands among all tensors of the 8 most da
 it is the first, and among the first three. And whether the images that were hurt come first. 15 images drawn by lot
 have the damaged file's detections and all others the undamaged file's: how many of the 15 are among the 15 most damaged
 (mean of 1000 draws; 15 of 150 by chance are 1.5), and how often an image has more damage with the damaged file than
-another one with the undamaged file (AUC; 0.5 is chance); for comparison the AUC of the growth of the image's loss. Last,
-the rank correlation of the damage with the points of mAP50-95 that the file loses against FP32 because of an image (of
-all images, less those without it), which are of all IoU and score thresholds and of both signs.
+another one with the undamaged file (AUC; 0.5 is chance); for comparison the AUC of the growth of the image's loss.
+Last, the rank correlation of the damage with the points of mAP50-95 that the file loses against FP32 because of an
+image (of all images, less those without it), which are of all IoU and score thresholds and of both signs.
 
 Kept in benchmarks/results/damaged_layer.json; a row that is there is not measured again.
 """
@@ -97,7 +97,7 @@ def write_file(path: Path, graph: onnx.ModelProto, plan: QuantPlan, state: Quant
 
 
 def place_of(address: str, errors: dict[Path, Any], worst: Sequence[Path]) -> dict[str, int]:
-    """Where a tensor stands for all images together (from 1; 0: not among 8), how often it is first, and among three."""
+    """Where a tensor stands for all images together (from 1; 0: not among 8), and how often first; in three."""
     found = ranked(errors, worst, {})
     together = [one["address"] for one in found["tensors"]]
     of_images = [[one["address"] for one in image["tensors"]] for image in found["worst"]]

@@ -14,9 +14,11 @@ from statistics import mean
 from typing import Any
 
 import accuracy_gate_error_rates
+import damaged_layer
 import descent_tables
 import gate_error_rates
 import lr_range_table
+import many_images
 from cost_tables import arm_table, passes_table
 from diagnosis_table import diagnosis_table
 from interleaved import median_ms, ratio, ratio_of_launches
@@ -390,6 +392,10 @@ PAGES: dict[Path, Tables] = {
     DIAGNOSIS: {"diagnosis": diagnosis_table},
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
     ROOT / "docs/descent.md": descent_tables.TABLES,
+    ROOT / "docs/images.md": {
+        "damaged layer": lambda: damaged_layer.damage_table(ResultFile("damaged_layer").entries),
+        "many images": lambda: many_images.table(ResultFile("many_images").entries),
+    },
     TELEMETRY: {"learning rates": learning_rates_table, "optimizers": optimizers_table},
 }
 
