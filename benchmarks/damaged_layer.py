@@ -50,10 +50,11 @@ from edgegd.runtime.images import read_for
 from edgegd.runtime.letterbox import preprocess
 from edgegd.verify.exact_session import load_exact
 from edgegd.verify.opened import OnnxFile
-from edgegd.verify.own_errors import OwnErrors, unquantized_parameters
+from edgegd.verify.own_errors import OwnErrors, TensorError, median_errors, unquantized_parameters
 
 LAYERS, WORST, ORDINARY, HURT, DRAWS, CONF = 8, 8, 8, 15, 1000, 0.25
 NONE = "none"
+Errors = dict[Path, dict[str, TensorError]]
 
 
 def cut_range(plan: QuantPlan, state: QuantizedState, op: PlannedOp, parts: int) -> QuantizedState:
@@ -96,7 +97,12 @@ def write_file(path: Path, graph: onnx.ModelProto, plan: QuantPlan, state: Quant
     return OnnxFile(path)
 
 
-def place_of(address: str, errors: dict[Path, Any], worst: Sequence[Path]) -> dict[str, int]:
+def by_tensor(errors: Errors) -> dict[str, list[TensorError]]:
+    """Of each tensor, its errors on the images."""
+    return {address: [of[address] for of in errors.values()] for address in next(iter(errors.values()))}
+
+
+def place_of(address: str, errors: Errors, worst: Sequence[Path]) -> dict[str, int]:
     """Where a tensor stands for all images together (from 1; 0: not among 8), and how often first; in three."""
     found = ranked(errors, worst, {})
     together = [one["address"] for one in found["tensors"]]
@@ -166,14 +172,23 @@ class Subject:
             "damage": float(damages.sum()),
             "correlation_map": float(spearmanr(damages, influences(self.results, "ptq")).statistic),
         }
+        order = np.argsort(-damages, kind="stable").tolist()
         if op is None:
             self._undamaged = damages, grown
+            typical = median_errors(by_tensor(self._errors(file, order)))
+            own = [error.own_sqnr_db for error in typical.values()]
+            row |= {"tensors": len(own), "own_sqnr_db": np.percentile(own, [0, 5, 50, 95, 100]).round(1).tolist()}
         else:
+            errors = self._errors(file, order)
+            worst = list(errors)[:WORST]
+            own = [errors[path][op.result].own_sqnr_db for path in worst]
             row |= {
                 "hurt_first": hurt_first(damages, self._undamaged[0]),
                 "auc": auc(damages, self._undamaged[0]),
                 "auc_of_loss": auc(grown, self._undamaged[1]),
-                **self._tensors(file, np.argsort(-damages, kind="stable").tolist(), op.result),
+                "own_sqnr_db": float(np.median(own)),
+                "worst": WORST,
+                **place_of(op.result, errors, worst),
             }
         return row | {"seconds": round(time.monotonic() - start, 1)}
 
@@ -181,14 +196,13 @@ class Subject:
         detections = {name: result.detections for name, result in self.results.items()}
         return dataclasses.replace(self.measured, detections=detections)
 
-    def _tensors(self, file: OnnxFile, order: list[int], address: str) -> dict[str, Any]:
+    def _errors(self, file: OnnxFile, order: list[int]) -> Errors:
+        """Of the most damaged images, then of some others."""
         parameters = unquantized_parameters(self.graph, self.plan, self.state, trained=False)
         opened, preprocessing = OwnErrors(self.graph, self.plan, parameters, file), file.contract.preprocessing
         others = np.linspace(WORST, len(order) - 1, ORDINARY).round().astype(int)
         paths = [self.measured.truth.image_paths[i] for i in (*order[:WORST], *(order[place] for place in others))]
-        errors = {path: opened.of_image(preprocess(read_for(path, preprocessing), preprocessing)[0]) for path in paths}
-        own = [errors[path][address].own_sqnr_db for path in paths[:WORST]]
-        return {"own_sqnr_db": float(np.median(own)), "worst": WORST, **place_of(address, errors, paths[:WORST])}
+        return {path: opened.of_image(preprocess(read_for(path, preprocessing), preprocessing)[0]) for path in paths}
 
 
 def damage_table(entries: Sequence[dict[str, Any]]) -> str:

@@ -19,6 +19,7 @@ import descent_tables
 import gate_error_rates
 import lr_range_table
 import many_images
+import what_earned_it
 from cost_tables import arm_table, passes_table
 from diagnosis_table import diagnosis_table
 from interleaved import median_ms, ratio, ratio_of_launches
@@ -377,6 +378,7 @@ TABLES: Tables = {
     "machines": machines_table,
     "demo": demo_table,
     "accuracy": accuracy_table,
+    "what earned it": lambda: what_earned_it.table(ResultFile("what_earned_it").entries, "github"),
     "families": families_table,
     "speed": speed_table,
     "runtimes": runtimes_table,

@@ -17,6 +17,7 @@ from edgegd.cli.descent import descent
 from edgegd.cli.doctor import doctor
 from edgegd.cli.emulate import emulate
 from edgegd.cli.explain import explain
+from edgegd.cli.explore import explore
 from edgegd.cli.gate import gate
 from edgegd.cli.images import images
 from edgegd.cli.json_output import json_text
@@ -64,6 +65,7 @@ for command in (
     gate,
     operating_point,
     images,
+    explore,
     baseline,
     descent,
     search,
