@@ -45,10 +45,11 @@ def images() -> torch.Tensor:
     return torch.randint(0, 256, (4, 3, 16, 16), generator=torch.Generator().manual_seed(1)) / 255
 
 
-@pytest.fixture(scope="module")
-def quantized(images: torch.Tensor) -> QuantizedModel:
+@pytest.fixture(scope="module", params=["x86-vnni", "arm64"])
+def quantized(request: pytest.FixtureRequest, images: torch.Tensor) -> QuantizedModel:
+    """With uint8 and with int8 activations."""
     model = Small().eval()
-    quantized = QuantizedModel(model, plan_module(model, images[:1], "x86-vnni"))
+    quantized = QuantizedModel(model, plan_module(model, images[:1], request.param))
     calibrate(quantized, images.split(2), "minmax")
     return quantized.eval()
 
