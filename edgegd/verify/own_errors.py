@@ -88,7 +88,8 @@ class OwnErrors:
     def __init__(
         self, float_graph: onnx.ModelProto, plan: QuantPlan, parameters: QuantizedState, file: OnnxFile
     ) -> None:
-        self._session = file.with_codes()
+        with file.in_uint8() as canonical:
+            self._session = canonical.with_codes()
         names, values, readers = tensor_names(float_graph, plan), constants(file.graph.graph), readers_of_groups(plan)
         self._tensors: dict[str, _Tensor] = {}
         for address in counted_addresses(plan):
