@@ -73,7 +73,8 @@ def test_against_torch(quantized: QuantizedModel, images: torch.Tensor, tmp_path
     errors, file = opened(quantized, state_of(quantized), tmp_path)
     image, model, state = images[:1], quantized.model, state_of(quantized)
     found = errors.of_image(image.numpy())
-    _, codes = run_exposed(file.with_codes(), image.numpy())
+    with file.in_uint8() as canonical:
+        _, codes = run_exposed(canonical.with_codes(), image.numpy())
 
     def given(address: str) -> torch.Tensor:
         chosen = state.range_of(quantized.plan, address)
