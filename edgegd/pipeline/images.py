@@ -6,7 +6,7 @@ worst images the run's files run once more, with their tensors laid open, and pi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,9 @@ def images(
     chosen, ordinary = _chosen([row["damage"] for row in compared["images"]], worst)
     absent = _absent(measured, (*chosen, *ordinary))
     shown = [index for index in chosen if index not in absent]
+    pictures = {index: _PICTURE.format(index) for index in shown}
     for index, row in enumerate(compared["images"]):
-        row["picture"] = _PICTURE.format(index) if index in shown else None
+        row["picture"] = pictures.get(index)
     result: dict[str, Any] = {
         "schema": _SCHEMA,
         "title": "Images",
@@ -83,8 +84,9 @@ def images(
         paths = [[measured.truth.image_paths[index] for index in of] for of in (shown, others)]
         result |= InnerTensors(folder, variant).look(paths[0], paths[1], progress)
     result["sentence"] = images_sentence(result)
-    _draw(folder, measured, variant, conf, shown)
+    _draw(folder, measured, variant, conf, pictures)
     folder.write_json(IMAGES, result)
+    _remove_others(folder, pictures.values())
     return result
 
 
@@ -134,18 +136,23 @@ def _why_not(path: Path, sha256: str) -> str:
         return str(error)
 
 
-def _draw(folder: RunFolder, measured: MeasuredImages, variant: str, conf: float, indices: Sequence[int]) -> None:
-    """The pictures of these images, in the place of those of an earlier call."""
-    place = folder.path / IMAGE_PICTURES
-    if indices:
-        own_folder(place)
-    for index in indices:
-        image = read_image(measured.truth.image_paths[index], stored_dataset(folder).channels)
+def _draw(folder: RunFolder, measured: MeasuredImages, variant: str, conf: float, pictures: Mapping[int, str]) -> None:
+    """Draws the images with these indices into the artifacts of these names."""
+    if not pictures:
+        return
+    own_folder(folder.path / IMAGE_PICTURES)
+    channels = stored_dataset(folder).channels
+    for index, name in pictures.items():
+        image = read_image(measured.truth.image_paths[index], channels)
         both = [above(measured.detections[name][index], measured.conf) for name in (REFERENCE, variant)]
         drawn = DrawnImage(measured.truth.boxes[index], both[0], both[1], changes_between(both[0], both[1], conf))
         picture = draw_changes(drawable(image), drawn, MODEL_TITLES[variant])
-        folder.write(_PICTURE.format(index), encoded(picture, ".jpg"))
-    current = {folder.artifact(_PICTURE.format(index)) for index in indices}
-    for old in place.glob("[0-9]" * 6 + ".jpg"):
+        folder.write(name, encoded(picture, ".jpg"))
+
+
+def _remove_others(folder: RunFolder, names: Iterable[str]) -> None:
+    """Removes the pictures of an earlier call."""
+    current = {folder.artifact(name) for name in names}
+    for old in (folder.path / IMAGE_PICTURES).glob("[0-9]" * 6 + ".jpg"):
         if old not in current:
             old.unlink()
