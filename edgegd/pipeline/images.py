@@ -25,7 +25,7 @@ from edgegd.pipeline.shipped import variant_to_ship
 from edgegd.pipeline.stored import stored_dataset
 from edgegd.progress import Progress
 from edgegd.report.image_picture import DrawnImage, draw_changes
-from edgegd.report.images import images_sentence
+from edgegd.report.images import images_blocks, images_sentence
 from edgegd.report.ship import MODEL_TITLES
 from edgegd.runtime.draw import drawable, encoded
 from edgegd.runtime.images import read_image
@@ -108,7 +108,9 @@ def reported_images(folder: RunFolder) -> dict[str, Any] | None:
         return None
     with as_made(folder, IMAGES):
         shown = set(result["most_damaged"])
-        return {**result, "images": [row for row in result["images"] if row["image"] in shown]}
+        reported = {**result, "images": [row for row in result["images"] if row["image"] in shown]}
+        images_blocks(reported)
+        return reported
 
 
 def _chosen(damages: Sequence[float], worst: int) -> tuple[list[int], list[int]]:
