@@ -21,8 +21,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
+import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ from edgegd.verify.opened import OnnxFile
 from edgegd.verify.own_errors import OwnErrors, TensorError, median_errors, unquantized_parameters
 
 LAYERS, WORST, ORDINARY, HURT, DRAWS, CONF = 8, 8, 8, 15, 1000, 0.25
-NONE = "none"
+NONE, HEAVY = "none", 3.0  # points of mAP
 Errors = dict[Path, dict[str, TensorError]]
 
 
@@ -209,17 +210,25 @@ def damage_table(entries: Sequence[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
     rows = [
         [
-            f"`{one['layer']}`" if one["layer"] else NONE,
+            f"`{one['layer'].removesuffix(':conv2d:0')}`" if one["layer"] else NONE,
             one["way"],
             f"{100 * (one['map50_95'] - one['reference']):+.2f}",
             f"{one['damage']:.0f}",
-            f"{one['correlation_map']:.2f}",
             *(_of_layer(one) if one["layer"] else [""] * 5),
         ]
         for one in entries
     ]
-    headers = ["layer", "damage done", "mAP to FP32", "damage", "with lost mAP", "own error, dB", "place"]
-    headers += ["first / in first three", f"of {HURT} hurt in first {HURT}", "AUC (of loss)"]
+    headers = [
+        "convolution",
+        "damage done",
+        "mAP",
+        "damage",
+        "own, dB",
+        "place",
+        "first, in 3",
+        f"of {HURT}",
+        "AUC (loss)",
+    ]
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
@@ -227,10 +236,48 @@ def _of_layer(one: dict[str, Any]) -> list[str]:
     return [
         f"{one['own_sqnr_db']:.1f}",
         str(one["place"] or "not in 8"),
-        f"{one['first']} / {one['first_three']} of {one['worst']}",
+        f"{one['first']}, {one['first_three']}",
         f"{one['hurt_first']:.1f}",
         f"{one['auc']:.2f} ({one['auc_of_loss']:.2f})",
     ]
+
+
+def summary(entries: Sequence[dict[str, Any]]) -> str:
+    """What the rows say together, as Markdown."""
+    (whole,) = [one for one in entries if not one["layer"]]
+    damaged = [one for one in entries if one["layer"]]
+    looked, hardly = sum(one["worst"] for one in damaged), [one for one in damaged if _lost(one) < 0.5]
+    heavy = [one for one in damaged if _lost(one) >= HEAVY]
+    least, low, middle, high, most = whole["own_sqnr_db"]
+    better = sum(one["auc"] > one["auc_of_loss"] + 0.005 for one in damaged)
+    worse = sum(one["auc"] < one["auc_of_loss"] - 0.005 for one in damaged)
+    lines = (
+        f"Undamaged, the {whole['tensors']} tensors have {least:g} to {most:g} dB by themselves, half of them more than "
+        f"{middle:g}, 90 % {low:g} to {high:g}.",
+        f"The damaged layer's tensor is the first in {sum(one['place'] == 1 for one in damaged)} of {len(damaged)} "
+        f"cases, of which {len(hardly)} cost less than half a point of mAP. Image by image it is the first on "
+        f"{sum(one['first'] for one in damaged)} of {looked}, and among the first three on "
+        f"{sum(one['first_three'] for one in damaged)}.",
+        f"Where the file loses {HEAVY:g} points of mAP or more ({len(heavy)} cases), "
+        f"{_between(one['hurt_first'] for one in heavy)} of the {HURT} hurt images are among the first {HURT}, and the "
+        f"AUC is {_between(one['auc'] for one in heavy)}. Where it loses less than half a point, "
+        f"{_between(one['hurt_first'] for one in hardly)}, and {_between(one['auc'] for one in hardly)}: most images of "
+        "such a file are as good as before.",
+        f"The AUC of damage is above that of the growth of loss in {better} cases and below in {worse} (by more than "
+        f"0.005). The rank correlation with what each image takes from mAP50-95, of all thresholds and of both signs, "
+        f"is {_between(one['correlation_map'] for one in heavy)} in the heavy cases, and "
+        f"{whole['correlation_map']:.2f} without damage.",
+    )
+    return "\n".join(textwrap.fill(line, 130, initial_indent="- ", subsequent_indent="  ") for line in lines)
+
+
+def _lost(one: dict[str, Any]) -> float:
+    return 100 * float(one["reference"] - one["map50_95"])
+
+
+def _between(values: Iterable[float]) -> str:
+    known = list(values)
+    return f"{min(known):.2g} to {max(known):.2g}"
 
 
 def main() -> None:
@@ -251,6 +298,7 @@ def main() -> None:
                     file.add({"recipe": subject.recipe, **subject.measure(op, way)})
                     print(damage_table(file.entries[-1:]), flush=True)
     print(damage_table(file.entries))
+    print(summary(file.entries))
 
 
 if __name__ == "__main__":

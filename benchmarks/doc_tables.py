@@ -395,6 +395,7 @@ PAGES: dict[Path, Tables] = {
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
     ROOT / "docs/descent.md": descent_tables.TABLES,
     ROOT / "docs/images.md": {
+        "damaged layer summary": lambda: damaged_layer.summary(ResultFile("damaged_layer").entries),
         "damaged layer": lambda: damaged_layer.damage_table(ResultFile("damaged_layer").entries),
         "many images": lambda: many_images.table(ResultFile("many_images").entries),
     },
