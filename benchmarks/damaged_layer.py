@@ -252,17 +252,17 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
     better = sum(one["auc"] > one["auc_of_loss"] + 0.005 for one in damaged)
     worse = sum(one["auc"] < one["auc_of_loss"] - 0.005 for one in damaged)
     lines = (
-        f"Undamaged, the {whole['tensors']} tensors have {least:g} to {most:g} dB by themselves, half of them more than "
+        f"Undamaged, the {whole['tensors']} tensors have {least:g} to {most:g} dB by themselves, half of them over "
         f"{middle:g}, 90 % {low:g} to {high:g}.",
-        f"The damaged layer's tensor is the first in {sum(one['place'] == 1 for one in damaged)} of {len(damaged)} "
-        f"cases, of which {len(hardly)} cost less than half a point of mAP. Image by image it is the first on "
+        f"The damaged layer's tensor is the first in {sum(one['place'] == 1 for one in damaged)} of {len(damaged)} cases, "
+        f"of which {len(hardly)} cost less than half a point of mAP. Image by image it is the first on "
         f"{sum(one['first'] for one in damaged)} of {looked}, and among the first three on "
         f"{sum(one['first_three'] for one in damaged)}.",
         f"Where the file loses {HEAVY:g} points of mAP or more ({len(heavy)} cases), "
         f"{_between(one['hurt_first'] for one in heavy)} of the {HURT} hurt images are among the first {HURT}, and the "
         f"AUC is {_between(one['auc'] for one in heavy)}. Where it loses less than half a point, "
-        f"{_between(one['hurt_first'] for one in hardly)}, and {_between(one['auc'] for one in hardly)}: most images of "
-        "such a file are as good as before.",
+        f"{_between(one['hurt_first'] for one in hardly)}, and {_between(one['auc'] for one in hardly)}: most images "
+        "of such a file are as good as before.",
         f"The AUC of damage is above that of the growth of loss in {better} cases and below in {worse} (by more than "
         f"0.005). The rank correlation with what each image takes from mAP50-95, of all thresholds and of both signs, "
         f"is {_between(one['correlation_map'] for one in heavy)} in the heavy cases, and "
