@@ -254,8 +254,8 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
     lines = (
         f"Undamaged, the {whole['tensors']} tensors have {least:g} to {most:g} dB by themselves, half of them over "
         f"{middle:g}, 90 % {low:g} to {high:g}.",
-        f"The damaged layer's tensor is the first in {sum(one['place'] == 1 for one in damaged)} of {len(damaged)} cases, "
-        f"of which {len(hardly)} cost less than half a point of mAP. Image by image it is the first on "
+        f"The damaged layer's tensor is the first in {sum(one['place'] == 1 for one in damaged)} of {len(damaged)} "
+        f"cases, of which {len(hardly)} cost less than half a point of mAP. Image by image it is the first on "
         f"{sum(one['first'] for one in damaged)} of {looked}, and among the first three on "
         f"{sum(one['first_three'] for one in damaged)}.",
         f"Where the file loses {HEAVY:g} points of mAP or more ({len(heavy)} cases), "
