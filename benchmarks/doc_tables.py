@@ -15,6 +15,7 @@ from typing import Any
 
 import accuracy_gate_error_rates
 import descent_tables
+import explorer
 import gate_error_rates
 import lr_range_table
 import what_earned_it
@@ -241,6 +242,12 @@ def accuracy_gate_table() -> str:
     return accuracy_gate_error_rates.table(ResultFile("accuracy_gate_error_rates").entries, "github")
 
 
+def explorer_table() -> str:
+    """One row per run: bytes and seconds of its explorer.html, and how fast a browser is with it."""
+    entries = ResultFile("explorer").entries
+    return _measured_on(entries[-1:]) + explorer.table(entries, "github")
+
+
 def loss_table() -> str:
     """One row per set, profile and part that is quantized alone."""
     lines = [
@@ -392,6 +399,7 @@ PAGES: dict[Path, Tables] = {
     DIAGNOSIS: {"diagnosis": diagnosis_table},
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
     ROOT / "docs/descent.md": descent_tables.TABLES,
+    ROOT / "docs/explorer.md": {"explorer": explorer_table},
     TELEMETRY: {"learning rates": learning_rates_table, "optimizers": optimizers_table},
 }
 
