@@ -242,6 +242,12 @@ def accuracy_gate_table() -> str:
     return accuracy_gate_error_rates.table(ResultFile("accuracy_gate_error_rates").entries, "github")
 
 
+def what_earned_it_table() -> str:
+    """One row per seed, and their mean: QAT, PTQ and the float control beside FP32."""
+    entries = ResultFile("what_earned_it").entries
+    return _measured_on(entries[-1:]) + what_earned_it.table(entries, "github")
+
+
 def explorer_table() -> str:
     """One row per run: bytes and seconds of its explorer.html, and how fast a browser is with it."""
     entries = ResultFile("explorer").entries
@@ -383,7 +389,7 @@ TABLES: Tables = {
     "machines": machines_table,
     "demo": demo_table,
     "accuracy": accuracy_table,
-    "what earned it": lambda: what_earned_it.table(ResultFile("what_earned_it").entries, "github"),
+    "what earned it": what_earned_it_table,
     "families": families_table,
     "speed": speed_table,
     "runtimes": runtimes_table,
