@@ -30,8 +30,10 @@ from edgegd.cli.search import search
 from edgegd.cli.stages import stage_commands
 from edgegd.cli.stop import sigterm_interrupts
 from edgegd.cli.target import target
+from edgegd.cli.torchrun import taking_part
 from edgegd.cli.unforeseen import documented
 from edgegd.errors import EdgegdError, InterruptedRunError
+from edgegd.launched import launched_as
 
 
 class _Commands(click.Group):
@@ -97,8 +99,10 @@ def _open_closed_streams() -> None:
 
 def _run(arguments: list[str]) -> None:
     try:
-        with sigterm_interrupts():
-            code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
+        code = None
+        with sigterm_interrupts(), taking_part(arguments) as works:
+            if works:
+                code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
         sys.stdout.flush()  # a full disk, or a reader that has ended, is told now and not after the end
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
@@ -127,6 +131,9 @@ def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -
 
 
 def _fail(error: EdgegdError, arguments: list[str]) -> None:
+    launched = launched_as()
+    if launched is not None and launched.rank:
+        sys.exit(error.exit_code)  # the first process has said it, or torchrun does
     if "--json" in arguments and not getattr(sys.stdout, "is_broken", False):
         _print_json(type(error).__name__, error.exit_code, error.what, error.expected, error.found, error.mend)
     click.echo(f"edgegd: {error.message()}", err=True)

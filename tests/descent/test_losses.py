@@ -52,9 +52,13 @@ def test_the_gradient_reaches_every_weight_bias_and_range_of_the_deployed_model(
 
 
 @pytest.mark.parametrize("architecture", ["yolo26n", "yolov10n"])
-def test_the_end_to_end_loss_is_weighted_for_the_deployed_head(calibrated, architecture):
-    model = calibrated(architecture, True).model
-    assert (model.criterion.o2m, model.criterion.o2o) == pytest.approx((0.1, 0.9))
+def test_the_end_to_end_loss_is_weighted_for_the_deployed_head(calibrated, batches, architecture):
+    quantized, batch = calibrated(architecture, True).train(), float_images(batches[0])
+    model, predictions = quantized.model, predict(quantized, batch)
+    model.criterion.o2m, model.criterion.o2o = 0.1, 0.9
+    expected, items = model.loss(batch, predictions)
+    loss, parts = label_loss(quantized, batch, predictions)
+    assert float(loss) == pytest.approx(float(expected.sum()) / 4) and {**parts} == {**items}
     assert branch_weights(model) == pytest.approx({"one2many": 0.1, "one2one": 0.9})
     assert branch_weights(calibrated("yolov8n").model) == {}
 

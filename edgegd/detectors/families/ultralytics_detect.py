@@ -5,7 +5,7 @@ A dual-head model keeps both heads when it is deployed: the one-to-many head is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,9 +14,10 @@ from ultralytics.nn.modules import Detect
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.loss import E2ELoss
 
-from edgegd.detectors.families.family import Family, Parts
-from edgegd.detectors.families.head_difference import Curvatures, sigmoid_curvature, sigmoid_difference
+from edgegd.detectors.families.family import Family
+from edgegd.detectors.families.head_difference import Curvatures, Difference, sigmoid_curvature, sigmoid_difference
 from edgegd.detectors.families.ultralytics_model import deploy_layers, head_path, last_layer, prepare_criterion
+from edgegd.detectors.loss_terms import LossTerm
 from edgegd.errors import UnsupportedModelError
 from edgegd.plan.profiles.table import HeadPaths
 
@@ -65,21 +66,23 @@ class UltralyticsDetect(Family):
         return HeadPaths(path, frozenset(f"{path}.{name}" for name in last))
 
     def prepare_loss(self, model: Any, hyp: IterableSimpleNamespace) -> None:
-        """Ultralytics' criterion, weighted for the head that is deployed (see `branch_weights`)."""
+        """Ultralytics' criterion."""
         prepare_criterion(model, hyp)
-        if not isinstance(model.criterion, E2ELoss):
-            return
-        weights = self.branch_weights(model)
-        if "one2one" in weights:
-            model.criterion.o2m, model.criterion.o2o = weights["one2many"], weights["one2one"]
-        else:
-            one_to_many = model.criterion.one2many
-            model.criterion = lambda predictions, batch: one_to_many.loss(predictions["one2many"], batch)
 
-    def label_loss(self, model: Any, batch: dict[str, Any], predictions: Any) -> tuple[torch.Tensor, Parts]:
-        """Ultralytics' losses are sums over the images of a batch."""
-        losses, parts = model.loss(batch, predictions)
-        return losses.sum() / len(batch["img"]), parts
+    def label_terms(self, model: Any, batch: dict[str, Any], predictions: Any) -> list[LossTerm]:
+        """Ultralytics' criterion of each branch, weighted for the head that is deployed (see `branch_weights`).
+
+        The named parts are those of the last branch, as in Ultralytics' own E2ELoss.
+        """
+        weights = self.branch_weights(model)
+        if not weights:
+            return [_criterion_term(model.criterion, batch, predictions)]
+        branches = [_criterion_term(getattr(model.criterion, branch), batch, predictions[branch]) for branch in weights]
+        terms = [
+            LossTerm(branch.loss * weight, {}, branch.amount)
+            for branch, weight in zip(branches, weights.values(), strict=True)
+        ]
+        return [*terms[:-1], replace(terms[-1], parts=branches[-1].parts)]
 
     def branch_weights(self, model: Any) -> dict[str, float]:
         """A dual-head model's end-to-end head sends no gradient into the backbone, so its deployment keeps the
@@ -97,7 +100,7 @@ class UltralyticsDetect(Family):
         """A head in training mode returns what it has computed before decoding."""
         last_layer(model).training = True
 
-    def head_difference(self, own: Any, target: Any) -> torch.Tensor:
+    def head_difference(self, own: Any, target: Any) -> Difference:
         """Every class score is one of its own; see sigmoid_difference."""
         return sigmoid_difference(own, target)
 
@@ -120,6 +123,20 @@ class UltralyticsDetect(Family):
             predictions = predictions["one2one" if head.end2end else "one2many"]
         anchors = [level.shape[2] * level.shape[3] for level in predictions["feats"]]
         return [*predictions["scores"].split(anchors, 2), *predictions["boxes"].split(anchors, 2)]
+
+
+def _criterion_term(criterion: Any, batch: dict[str, Any], predictions: Any) -> LossTerm:
+    """v8DetectionLoss: sums over the images, divided by the sum of the targets' scores, at least 1.
+
+    What it returns is that times the number of images. The assigner, an nn.Module, makes the scores of the targets.
+    """
+    sums: list[torch.Tensor] = []
+    hook = criterion.assigner.register_forward_hook(lambda _, arguments, assigned: sums.append(assigned[2].sum()))
+    try:
+        losses, parts = criterion.loss(predictions, batch)
+    finally:
+        hook.remove()
+    return LossTerm(losses.sum() / len(batch["img"]), parts, sums[0])
 
 
 def _has_two_heads(head: Any) -> bool:

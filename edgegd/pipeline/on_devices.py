@@ -1,0 +1,134 @@
+"""A training stage on several devices: by processes that are there already (torchrun), or that are started for it.
+
+What the first of those that are started here says (progress, and the error that ended it) comes back through a
+temporary folder, so that it is shown, or raised, as if the stage had run in this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgegd import errors
+from edgegd.descent.launcher import EndedError, run_together
+from edgegd.descent.ranks import Ranks, current_ranks
+from edgegd.errors import EdgegdError, TrainingProcessError
+from edgegd.pipeline.registry import STAGES
+from edgegd.pipeline.run_folder import RunFolder
+from edgegd.progress import Progress, Silent
+
+_PROGRAM = (
+    # Not by `-m`, which would look for modules in the working directory first.
+    "import sys; sys.path[:] = [one for one in sys.path if one]; from edgegd.cli.training_process import main; main()"
+)
+_PROGRESS = "progress.jsonl"
+_POLL_S = 0.2
+
+
+def run_on_devices(name: str, folder: RunFolder, progress: Progress) -> None:
+    """Runs a stage of STAGES that can train in parallel on as many devices as the recipe, or torchrun, asks for.
+
+    Raises TrainingProcessError where one of its processes dies, and whatever the stage raises.
+    """
+    ranks = current_ranks()
+    if ranks.size > 1:
+        ranks.of_first(lambda: (name, str(folder.path)))  # to `follow`
+        STAGES[name].load().run(folder, progress)
+    elif folder.recipe.train.devices > 1:
+        _launch(name, folder, folder.recipe.train.devices, progress)
+    else:
+        STAGES[name].load().run(folder, progress)
+
+
+def follow(ranks: Ranks) -> None:
+    """What the processes of torchrun do beside the first: the stages that train, with it, until it tells the end."""
+    while (task := ranks.of_first(lambda: None)) is not None:  # the first sends something else
+        name, path = task
+        STAGES[name].load().run(RunFolder.open_existing(Path(path)), Silent())
+
+
+def _launch(name: str, folder: RunFolder, devices: int, progress: Progress) -> None:
+    with tempfile.TemporaryDirectory(prefix="edgegd-") as temporary:
+        channel = Path(temporary)
+        with _heard(channel, progress):
+            try:
+                arguments = (name, str(folder.path.absolute()), temporary)
+                run_together(_PROGRAM, arguments, devices, channel / "logs")
+            except EndedError as error:
+                raise _error_of(channel, error.codes, devices) from None
+
+
+def _error_of(channel: Path, codes: dict[int, int], devices: int) -> EdgegdError:
+    """What ended the processes: what the first of them says, unless one was killed, or they say that another ended."""
+    told = {int(file.stem.split("-")[1]): json.loads(file.read_text()) for file in sorted(channel.glob("error-*.json"))}
+    for said in told.values():
+        kind = getattr(errors, said.pop("kind"))
+        if kind is not TrainingProcessError or "same" in said["what"]:
+            error = EdgegdError.__new__(kind)
+            EdgegdError.__init__(error, said.pop("what"), **said)
+            return error
+    rank, code = min(codes.items(), key=lambda item: (item[1] >= 0, item[0] in told, item[0]))
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return TrainingProcessError(
+        f"Process {rank} of the {devices} that train together {how}; the others were ended.",
+        expected="all of them until the end",
+        mend="run the same command again: training goes on from its checkpoint",
+    )
+
+
+@contextlib.contextmanager
+def _heard(channel: Path, progress: Progress) -> Iterator[None]:
+    """In this block, what the first process reports reaches `progress`."""
+    ended = threading.Event()
+
+    def listen() -> None:
+        with (channel / _PROGRESS).open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            rest = ""
+            while True:
+                is_last = ended.wait(_POLL_S)
+                *lines, rest = (rest + file.read()).split("\n")
+                for line in lines:
+                    kind, *arguments = json.loads(line)
+                    getattr(progress, kind)(*arguments)
+                if is_last:
+                    return
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        listener.join()
+
+
+class ToldProgress:
+    """The Progress of the first process: a line of JSON in the launcher's folder for each thing that it reports."""
+
+    def __init__(self, channel: Path) -> None:
+        self._path = channel / _PROGRESS
+
+    def update(self, done: int, total: int, text: str) -> None:
+        """`done` of `total` steps of what `text` names."""
+        self._tell("update", done, total, text)
+
+    def note(self, text: str) -> None:
+        """One line worth keeping on the screen."""
+        self._tell("note", text)
+
+    def _tell(self, *said: Any) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(said) + "\n")
+
+
+def tell_error(channel: Path, rank: int, error: EdgegdError) -> None:
+    """Leaves an error of a process for the launcher."""
+    said = {"kind": type(error).__name__, "what": error.what, "expected": error.expected, "found": error.found}
+    (channel / f"error-{rank}.json").write_text(json.dumps({**said, "mend": error.mend}), encoding="utf-8")
