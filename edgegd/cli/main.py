@@ -33,7 +33,6 @@ from edgegd.cli.target import target
 from edgegd.cli.torchrun import taking_part
 from edgegd.cli.unforeseen import documented
 from edgegd.errors import EdgegdError, InterruptedRunError
-from edgegd.launched import launched_as
 
 
 class _Commands(click.Group):
@@ -131,9 +130,6 @@ def _show_warning(message: Warning | str, category: type[Warning], *rest: Any) -
 
 
 def _fail(error: EdgegdError, arguments: list[str]) -> None:
-    launched = launched_as()
-    if launched is not None and launched.rank:
-        sys.exit(error.exit_code)  # the first process has said it, or torchrun does
     if "--json" in arguments and not getattr(sys.stdout, "is_broken", False):
         _print_json(type(error).__name__, error.exit_code, error.what, error.expected, error.found, error.mend)
     click.echo(f"edgegd: {error.message()}", err=True)

@@ -17,6 +17,7 @@ def main() -> None:
     """Runs the stage of `STAGE RUN_DIR CHANNEL` as one of several processes; exits with the code of an error."""
     stage, run_dir, channel = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     os.environ.setdefault("YOLO_VERBOSE", "false")
+    launched = launched_as()
     try:
         with sigterm_interrupts(), contextlib.redirect_stdout(sys.stderr):
             _train(stage, run_dir, channel)
@@ -25,7 +26,6 @@ def main() -> None:
     except Exception as error:
         from edgegd.pipeline.on_devices import tell_error
 
-        launched = launched_as()
         told = error if isinstance(error, EdgegdError) else documented(error)
         tell_error(channel, launched.rank if launched else 0, told)
         sys.exit(told.exit_code)

@@ -6,8 +6,8 @@ import os
 
 import torch
 
+from edgegd.descent.ranks import current_ranks
 from edgegd.errors import TrainingDeviceError
-from edgegd.launched import launched_as
 from edgegd.recipe.training import TrainSection
 
 MEND = "choose another with `--set train.device=cpu`; the stages after qat need no such device: `edgegd export RUN_DIR`"
@@ -20,8 +20,9 @@ def require_devices(settings: TrainSection) -> None:
     has not an image for every part in every process.
     """
     require_device(settings.device)
-    launched = launched_as()
-    processes, here = (launched.size, launched.local_size) if launched else (settings.devices, settings.devices)
+    ranks = current_ranks()
+    launched = ranks.size > 1
+    processes, here = (ranks.size, ranks.local_size) if launched else (settings.devices, settings.devices)
     if processes == 1:
         return
     asked = f"torchrun has started {processes} processes" if launched else f"train.devices is {processes}"

@@ -22,7 +22,6 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import edgegd
 
-_LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -37,9 +36,9 @@ class EndedError(Exception):
 def run_together(program: str, arguments: Sequence[str], processes: int, logs: Path) -> None:
     """Runs Python's `program` with `arguments` in so many processes, and waits for the end of all of them.
 
-    They find this edgegd, share the CPU's threads between them, talk on this machine alone, and write to this process's
-    stderr. `logs` is a folder for what the launcher writes. Raises EndedError, and KeyboardInterrupt on SIGINT and
-    SIGTERM, after the processes have ended.
+    They find this edgegd, share the CPU's threads between them, and write to this process's stderr. `logs` is a folder
+    for what the launcher writes. Raises EndedError, and KeyboardInterrupt on SIGINT and SIGTERM, after the processes
+    have ended.
     """
     # A signal that this process ignores, as in a shell's background, stays ignored.
     heard = [one.name for one in _SIGNALS if signal.getsignal(one) != signal.SIG_IGN]
@@ -71,8 +70,6 @@ def _environment(processes: int) -> Iterator[None]:
         "PYTHONPATH": os.pathsep.join([packages, *filter(None, [os.environ.get("PYTHONPATH")])]),
         "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // processes)),
     }
-    if loopback := _LOOPBACK.get(sys.platform):
-        own["GLOO_SOCKET_IFNAME"] = loopback
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     try:

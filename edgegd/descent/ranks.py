@@ -20,16 +20,17 @@ import torch
 from torch import distributed
 
 from edgegd.errors import TrainingProcessError
-from edgegd.launched import launched_as
+from edgegd.launched import VARIABLES, launched_as
 
 _Value = TypeVar("_Value")
 _LONGEST_WAIT = timedelta(days=7)  # the others wait while rank 0 trains in float, exports and measures
 _PR_SET_PDEATHSIG = 1
+_LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Process `rank` (from 0) of `size`; `local_rank` of those on its machine. Alone, every method does nothing.
+    """Process `rank` (from 0) of `size`; `local_rank` of `local_size` on its machine. Alone, every method does nothing.
 
     Every method is called by all processes in the same order. Raises TrainingProcessError where another one has ended.
     """
@@ -37,6 +38,7 @@ class Ranks:
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    local_size: int = 1
     inner: Any = None
     """The group of what is exchanged within a forward or backward pass, beside DistributedDataParallel's own."""
 
@@ -138,13 +140,16 @@ def current_ranks() -> Ranks:
 def joined_ranks() -> Iterator[Ranks]:
     """In this block the processes of torch's launcher are one group, whose `current_ranks` this one is part of.
 
-    Without a launcher, or with a single process, it is alone.
+    Without a launcher, or with a single process, it is alone. What the launcher said in the environment is taken away.
     """
     launched = launched_as()
     if launched is None:
         yield ALONE
         return
     _end_with_parent()
+    if launched.size == launched.local_size and sys.platform in _LOOPBACK:
+        # Elsewhere gloo takes the network's interface that the host's name stands for, which may lead nowhere.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK[sys.platform])
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
@@ -152,7 +157,9 @@ def joined_ranks() -> Iterator[Ranks]:
     with connected():
         distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
         inner = distributed.new_group(timeout=_LONGEST_WAIT)
-    _joined[0] = ranks = Ranks(launched.rank, launched.size, launched.local_rank, inner)
+    for name in VARIABLES:
+        del os.environ[name]  # Ultralytics would wait for other processes wherever it opens a file
+    _joined[0] = ranks = Ranks(launched.rank, launched.size, launched.local_rank, launched.local_size, inner)
     try:
         yield ranks
     finally:

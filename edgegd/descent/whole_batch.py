@@ -13,6 +13,7 @@ Both leave what one device would compute from the whole batch, to the rounding o
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -51,8 +52,10 @@ class WholeBatch:
         module = self._module()
         sums: Parts = {}
         for number, part in enumerate(parts, 1):
-            waits = isinstance(module, DistributedDataParallel) and number < len(parts)
-            with module.no_sync() if waits else contextlib.nullcontext(), connected():
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(connected())
+                if isinstance(module, DistributedDataParallel) and number < len(parts):
+                    stack.enter_context(module.no_sync())
                 loss, named = module(part, totals)
                 lap("forward")
                 scale(loss).backward()
@@ -90,11 +93,14 @@ class WholeBatch:
         if self._parallel is None or learning != self._learning:
             self._parallel = None  # its hooks go first
             self._learning = learning
-            with connected():
+            with connected(), warnings.catch_warnings():
+                # Buffers follow from parameters in every process; the argument that is to replace this one sends them.
+                warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
                 self._parallel = DistributedDataParallel(
                     self._loss, broadcast_buffers=False, find_unused_parameters=True
                 )
-                self._parallel.register_comm_hook(None, _add_up)
+                # Without annotations: torch compares them with its own, and here they are text.
+                self._parallel.register_comm_hook(None, lambda state, bucket: _added_up(bucket))
         return self._parallel
 
 
@@ -112,7 +118,7 @@ class _PartOfLoss(nn.Module):
         return joined(terms, totals)
 
 
-def _add_up(state: object, bucket: distributed.GradBucket) -> torch.futures.Future[torch.Tensor]:
+def _added_up(bucket: distributed.GradBucket) -> torch.futures.Future[torch.Tensor]:
     """The sum of a bucket of gradients over all processes, where DistributedDataParallel would take the mean."""
     work: Any = distributed.all_reduce(bucket.buffer(), async_op=True)
     future: torch.futures.Future[torch.Tensor] = work.get_future().then(lambda done: done.value()[0])
