@@ -68,6 +68,7 @@ def _environment(processes: int) -> Iterator[None]:
     packages = str(Path(edgegd.__file__).parents[1])
     own = {
         "PYTHONPATH": os.pathsep.join([packages, *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "TORCH_CPP_LOG_LEVEL": "ERROR",  # advice on find_unused_parameters, which some models need and others do not
         "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // processes)),
     }
     before = {name: os.environ.get(name) for name in own}
