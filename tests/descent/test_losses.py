@@ -11,7 +11,16 @@ from ultralytics.utils.loss import v8DetectionLoss
 
 from edgegd.detectors.batches import hyperparameters
 from edgegd.detectors.deployment import deploy
-from edgegd.detectors.losses import branch_weights, label_loss, labelled_part, predict, prepare_loss
+from edgegd.detectors.loss_terms import amounts_of, joined
+from edgegd.detectors.losses import (
+    branch_weights,
+    in_parts,
+    label_loss,
+    label_terms,
+    labelled_part,
+    predict,
+    prepare_loss,
+)
 from edgegd.detectors.student import FloatStudent
 from edgegd.recipe.training import TrainSection
 
@@ -86,6 +95,14 @@ def test_rt_detr_trains_with_denoising_and_its_own_mean(batches):
     loss.backward()
     assert model.model[-1].denoising_class_embed.weight.grad.abs().sum() > 0
     assert predict(student, batch)[-1] is not None and predict(student, batch, labels=False)[-1] is None
+    # Its noisy labels aside, which every part draws for itself, parts are the whole: one of three boxes, one of one.
+    batch = {**batch, "batch_idx": torch.tensor([0.0, 1.0, 0.0, 3.0])}
+    found = []
+    for parts_of_batch in ([batch], in_parts(batch, 2)):
+        of_parts = [label_terms(student, part, predict(student, part, labels=False)) for part in parts_of_batch]
+        totals = torch.stack([amounts_of(terms) for terms in of_parts]).sum(0)
+        found.append(sum(float(joined(terms, totals)[0].detach()) for terms in of_parts))
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ["small", "small-end2end"])

@@ -22,8 +22,8 @@ from edgegd.detectors.distillation import Distiller
 from edgegd.detectors.families.head_difference import softmax_difference
 from edgegd.detectors.families.registry import FAMILIES, family_of
 from edgegd.detectors.families.ssd_detector import taken_apart
-from edgegd.detectors.loss_terms import joined
-from edgegd.detectors.losses import label_loss, labelled_part, predict, prepare_loss
+from edgegd.detectors.loss_terms import amounts_of, joined
+from edgegd.detectors.losses import in_parts, label_loss, label_terms, labelled_part, predict, prepare_loss
 from edgegd.detectors.student import FloatStudent
 from edgegd.errors import UnsupportedModelError
 from edgegd.quant.attach import QuantizedModel
@@ -118,6 +118,12 @@ def test_the_loss_is_torchvisions(ssd: Any) -> None:
     for name, value in expected.items():
         torch.testing.assert_close(parts[name], value.detach(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(loss, sum(expected.values()), rtol=1e-4, atol=1e-5)
+    of_parts = [label_terms(student, part, predict(student, part)) for part in in_parts(batch, 2)]
+    totals = torch.stack([amounts_of(terms) for terms in of_parts]).sum(0)
+    together = [joined(terms, totals) for terms in of_parts]  # the second image has no box
+    torch.testing.assert_close(sum(part for part, _ in together), loss, rtol=1e-4, atol=1e-5)
+    for name, value in parts.items():
+        torch.testing.assert_close(sum(named[name] for _, named in together), value, rtol=1e-4, atol=1e-5)
     loss.backward()
     without = [name for name, parameter in detector.named_parameters() if parameter.grad is None]
     assert without == []
