@@ -38,7 +38,9 @@ NAMES = ("pedestrian", "car", "traffic sign")
 # Sums of float32 in another order differ in the last bits. In float that is all. Under fake quantization such a bit
 # rounds a code the other way now and then, and from then on two descents are two: of the 50 losses the largest
 # difference seen was 2.2 % (of a batch of one image), of their sum 0.2 %.
-FIRST, IN_FLOAT, QUANTIZED, QUANTIZED_SUM = 1e-5, 5e-3, 6e-2, 5e-3
+FIRST = 1e-5
+LARGEST = {"float": 2e-2, "quantized": 6e-2}
+SUM = {"float": 1e-3, "quantized": 1e-2}
 BASE = TrainSection(epochs=25, batch=7, lr0=2e-5, freeze_ranges_epochs=5, ema_decay=0.9, probe_every=20)
 CASES = {
     "qat": BASE,
@@ -138,10 +140,10 @@ def test_two_processes_are_one(case: str, descends: Any, tmp_path: Path) -> None
     assert [row["step"] for row in ours] == [row["step"] for row in theirs] == [*range(1, 2 * settings.epochs + 1)]
     assert [row["lr"] for row in ours] == [row["lr"] for row in theirs]
     apart = [abs(row["loss"] / other["loss"] - 1) for row, other in zip(ours, theirs, strict=True)]
-    assert apart[0] < FIRST and max(apart) < (IN_FLOAT if live else QUANTIZED)
+    kind = "float" if live else "quantized"
+    assert max(apart[: 5 if live else 1]) < FIRST and max(apart) < LARGEST[kind]
     sums = [sum(row["loss"] for row in rows) for rows in (ours, theirs)]
-    print(case, max(apart), sums[0] / sums[1] - 1)
-    assert sums[0] == pytest.approx(sums[1], rel=QUANTIZED_SUM)
+    assert sums[0] == pytest.approx(sums[1], rel=SUM[kind])
     for row, other in zip(ours, theirs, strict=True):
         assert row.keys() == other.keys() and row.get("detail", {}).keys() == other.get("detail", {}).keys()
     of_one = json.loads((one / "seen-0.json").read_text())
@@ -179,7 +181,7 @@ def test_a_killed_process_changes_nothing(descends: Any, tmp_path: Path) -> None
         (killed / name).write_bytes(content)
     descends(settings, killed)(ALONE)
     losses = [[row["loss"] for row in _rows(folder)] for folder in (killed, whole)]
-    assert losses[0] == pytest.approx(losses[1], rel=QUANTIZED)
+    assert losses[0] == pytest.approx(losses[1], rel=LARGEST["quantized"])
 
 
 def _whole_lines(log: Path) -> list[bytes]:
