@@ -24,8 +24,11 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(InterruptedRunError.exit_code)
     except Exception as error:
+        from edgegd.descent.ranks import OtherEndedError
         from edgegd.pipeline.on_devices import tell_error
 
+        if isinstance(error, OtherEndedError):
+            sys.exit(error.exit_code)  # whatever ended the other is told there, or seen by the launcher
         told = error if isinstance(error, EdgegdError) else documented(error)
         tell_error(channel, launched.rank if launched else 0, told)
         sys.exit(told.exit_code)

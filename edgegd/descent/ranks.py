@@ -28,11 +28,15 @@ _PR_SET_PDEATHSIG = 1
 _LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 
 
+class OtherEndedError(TrainingProcessError):
+    """What a process says that cannot go on because another one has ended; that one's error is the cause."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """Process `rank` (from 0) of `size`; `local_rank` of `local_size` on its machine. Alone, every method does nothing.
 
-    Every method is called by all processes in the same order. Raises TrainingProcessError where another one has ended.
+    Every method is called by all processes in the same order. Raises OtherEndedError where another one has ended.
     """
 
     rank: int = 0
@@ -169,13 +173,13 @@ def joined_ranks() -> Iterator[Ranks]:
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Within it, what torch raises because another process has ended is a TrainingProcessError."""
+    """Within it, what torch raises because another process has ended is an OtherEndedError."""
     try:
         yield
     except RuntimeError as error:
         if not _is_of_connection(error):
             raise
-        raise TrainingProcessError(
+        raise OtherEndedError(
             "Another process of this training has ended, so this one cannot go on.",
             expected="all processes until the end",
             found=str(error).splitlines()[0][:200],

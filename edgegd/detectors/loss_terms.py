@@ -39,9 +39,9 @@ class LossTerm:
 
 
 def amounts_of(terms: Sequence[LossTerm]) -> torch.Tensor:
-    """The amounts of a part's terms, float64 (T,), on the device of its losses."""
+    """The amounts of a part's terms, float32 (T,), on the device of its losses."""
     device = terms[0].loss.device
-    return torch.stack([torch.as_tensor(term.amount, dtype=torch.float64, device=device).detach() for term in terms])
+    return torch.stack([torch.as_tensor(term.amount, dtype=torch.float32, device=device).detach() for term in terms])
 
 
 def joined(terms: Sequence[LossTerm], totals: torch.Tensor | None) -> tuple[torch.Tensor, Parts]:
@@ -52,7 +52,7 @@ def joined(terms: Sequence[LossTerm], totals: torch.Tensor | None) -> tuple[torc
     if totals is not None:
         own = amounts_of(terms)
         least = own.new_tensor([term.least for term in terms])
-        factors = (torch.maximum(own, least) / torch.maximum(totals, least)).float()
+        factors = torch.maximum(own, least) / torch.maximum(totals, least)
         terms = [term.times(factor) for term, factor in zip(terms, factors, strict=True)]
     parts: Parts = {}
     for term in terms:

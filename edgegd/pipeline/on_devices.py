@@ -11,6 +11,7 @@ import json
 import signal
 import tempfile
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,25 +62,29 @@ def _launch(name: str, folder: RunFolder, devices: int, progress: Progress) -> N
                 arguments = (name, str(folder.path.absolute()), temporary)
                 run_together(_PROGRAM, arguments, devices, channel / "logs")
             except EndedError as error:
-                raise _error_of(channel, error.codes, devices) from None
+                told, there = _error_of(channel, error.codes, devices)
+                raise told from there
 
 
-def _error_of(channel: Path, codes: dict[int, int], devices: int) -> EdgegdError:
-    """What ended the processes: what the first of them says, unless one was killed, or they say that another ended."""
-    told = {int(file.stem.split("-")[1]): json.loads(file.read_text()) for file in sorted(channel.glob("error-*.json"))}
-    for said in told.values():
-        kind = getattr(errors, said.pop("kind"))
-        if kind is not TrainingProcessError or "same" in said["what"]:
-            error = EdgegdError.__new__(kind)
-            EdgegdError.__init__(error, said.pop("what"), **said)
-            return error
-    rank, code = min(codes.items(), key=lambda item: (item[1] >= 0, item[0] in told, item[0]))
+class InProcessError(Exception):
+    """The traceback of an error in another process, as text; `edgegd --debug` shows it."""
+
+
+def _error_of(channel: Path, codes: dict[int, int], devices: int) -> tuple[EdgegdError, InProcessError | None]:
+    """What ended the processes: what the first that has an error of its own says; without any, one of them was killed."""
+    for file in sorted(channel.glob("error-*.json")):
+        said = json.loads(file.read_text(encoding="utf-8"))
+        error, there = EdgegdError.__new__(getattr(errors, said.pop("kind"))), InProcessError(said.pop("traceback"))
+        EdgegdError.__init__(error, said.pop("what"), **said)
+        return error, there
+    rank, code = min(codes.items(), key=lambda item: (item[1] >= 0, item[0]))
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return TrainingProcessError(
+    ended = TrainingProcessError(
         f"Process {rank} of the {devices} that train together {how}; the others were ended.",
         expected="all of them until the end",
         mend="run the same command again: training goes on from its checkpoint",
     )
+    return ended, None
 
 
 @contextlib.contextmanager
@@ -129,6 +134,7 @@ class ToldProgress:
 
 
 def tell_error(channel: Path, rank: int, error: EdgegdError) -> None:
-    """Leaves an error of a process for the launcher."""
-    said = {"kind": type(error).__name__, "what": error.what, "expected": error.expected, "found": error.found}
-    (channel / f"error-{rank}.json").write_text(json.dumps({**said, "mend": error.mend}), encoding="utf-8")
+    """Leaves an error of a process for the launcher; to be called where it is handled."""
+    said = {name: getattr(error, name) for name in ("what", "expected", "found", "mend")}
+    said |= {"kind": type(error).__name__, "traceback": traceback.format_exc()}
+    (channel / f"error-{rank}.json").write_text(json.dumps(said, default=str), encoding="utf-8")
