@@ -71,7 +71,7 @@ class InProcessError(Exception):
 
 
 def _error_of(channel: Path, codes: dict[int, int], devices: int) -> tuple[EdgegdError, InProcessError | None]:
-    """What ended the processes: what the first that has an error of its own says; without any, one of them was killed."""
+    """What ended the processes: what the first with an error of its own says; without any, one of them was killed."""
     for file in sorted(channel.glob("error-*.json")):
         said = json.loads(file.read_text(encoding="utf-8"))
         error, there = EdgegdError.__new__(getattr(errors, said.pop("kind"))), InProcessError(said.pop("traceback"))

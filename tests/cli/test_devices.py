@@ -53,6 +53,7 @@ def _wait_for_steps(process: subprocess.Popen[str], folder: Path, steps: int) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two processes on one CPU are refused")
 def test_killed_and_interrupted_it_goes_on_in_one_process(run_copy: Path, edgegd_command: Command) -> None:
     """One of two processes is killed, then Ctrl-C comes; one process ends what two began."""
     recipe = run_copy / "recipe.yaml"
