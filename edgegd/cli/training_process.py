@@ -19,7 +19,7 @@ def main() -> None:
     os.environ.setdefault("YOLO_VERBOSE", "false")
     launched = launched_as()
     try:
-        with sigterm_interrupts(), contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr):
             _train(stage, run_dir, channel)
     except KeyboardInterrupt:
         sys.exit(InterruptedRunError.exit_code)
@@ -43,7 +43,9 @@ def _train(stage: str, run_dir: Path, channel: Path) -> None:
 
     with joined_ranks() as ranks:
         progress = ToldProgress(channel) if ranks.is_first else Silent()
-        STAGES[stage].load().run(RunFolder.open_existing(run_dir), progress)
+        work, folder = STAGES[stage].load(), RunFolder.open_existing(run_dir)
+        with sigterm_interrupts():  # until here SIGTERM ends it at once: an exception might get lost in an import
+            work.run(folder, progress)
 
 
 if __name__ == "__main__":

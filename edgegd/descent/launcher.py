@@ -14,6 +14,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -21,8 +22,6 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import edgegd
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class EndedError(Exception):
@@ -40,8 +39,6 @@ def run_together(program: str, arguments: Sequence[str], processes: int, logs: P
     for what the launcher writes. Raises EndedError, and KeyboardInterrupt on SIGINT and SIGTERM, after the processes
     have ended.
     """
-    # A signal that this process ignores, as in a shell's background, stays ignored.
-    heard = [one.name for one in _SIGNALS if signal.getsignal(one) != signal.SIG_IGN]
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -52,7 +49,7 @@ def run_together(program: str, arguments: Sequence[str], processes: int, logs: P
         local_addr="localhost",
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=str(logs)),
-        signals_to_handle=",".join(heard),
+        signals_to_handle="SIGTERM",
     )
     with _environment(processes), _signals_kept(), _launcher_silent():
         try:
@@ -85,16 +82,26 @@ def _environment(processes: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals_kept() -> Iterator[None]:
-    """The launcher installs handlers and leaves them: afterwards they are those of before."""
+    """The launcher installs a handler and leaves it: afterwards they are those of before.
+
+    On SIGINT too, unless it is ignored as in a shell's background, it sends its processes SIGTERM, by which Python ends
+    silently while it is still importing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGINT] != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _end_processes)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _end_processes(number: int, frame: FrameType | None) -> None:
+    raise SignalException("interrupted", signal.SIGTERM)
 
 
 @contextlib.contextmanager
