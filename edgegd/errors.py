@@ -321,7 +321,13 @@ class PrecisionBudgetError(EdgegdError, exit_code=67):
 
 
 class TrainingDeviceError(EdgegdError, exit_code=68):
-    """The device that the recipe's `train.device` names is not in this machine, or torch cannot use it."""
+    """The device that the recipe's `train.device` names, or so many as `train.devices`, are not in this machine, or
+    torch cannot use them; or a batch has too few images for them, or torchrun was used where nothing trains."""
+
+
+class TrainingProcessError(EdgegdError, exit_code=73):
+    """One of the processes that train together ended, or has other values than they; the others ended too. The
+    checkpoint stands."""
 
 
 class ProfileError(EdgegdError, exit_code=74):

@@ -33,6 +33,7 @@ from edgegd.cli.search import search
 from edgegd.cli.stages import stage_commands
 from edgegd.cli.stop import sigterm_interrupts
 from edgegd.cli.target import target
+from edgegd.cli.torchrun import taking_part
 from edgegd.cli.unforeseen import documented
 from edgegd.errors import EdgegdError, InterruptedRunError
 
@@ -103,8 +104,10 @@ def _open_closed_streams() -> None:
 
 def _run(arguments: list[str]) -> None:
     try:
-        with sigterm_interrupts():
-            code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
+        code = None
+        with sigterm_interrupts(), taking_part(arguments) as works:
+            if works:
+                code = edgegd.main(args=arguments, prog_name="edgegd", standalone_mode=False)
         sys.stdout.flush()  # a full disk, or a reader that has ended, is told now and not after the end
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:

@@ -11,6 +11,7 @@ from torch import nn
 
 from edgegd.descent.checkpoint import Checkpoint
 from edgegd.descent.listener import Listener, Storage
+from edgegd.descent.ranks import ALONE, Ranks
 from edgegd.descent.record import Descent, Epoch, StepLog
 from edgegd.descent.schedule import learning_rate_factor, ranges_learn
 from edgegd.descent.training import Training
@@ -31,11 +32,13 @@ def fine_tune(
     *,
     teacher: nn.Module | None = None,
     storage: Storage = NOT_STORED,
+    ranks: Ranks = ALONE,
 ) -> Descent:
     """Runs `settings.epochs` epochs; the loss of `student.model` must have been prepared (edgegd.detectors.losses).
 
     `teacher` is the deployed float detector, needed where the settings distil. The student has its last parameters
-    afterwards, not their averages.
+    afterwards, not their averages. With several `ranks` all of them call this with equal students and their share of
+    `batches`; `storage` is the first one's, and the others are given none.
     Raises NaNLossError at the first loss or gradient that is not finite; what the listener kept stays valid.
     Raises TrainingCheckpointError where `storage.resume` does not fit the student.
     """
@@ -43,12 +46,13 @@ def fine_tune(
     if distils and teacher is None:
         raise ValueError("distillation needs a teacher")
     distiller = Distiller(teacher, student, settings.distill) if distils and teacher is not None else None
-    loop = _Loop(Training(student, settings, distiller), batches, listener, storage)
+    loop = _Loop(Training(student, settings, distiller, ranks), batches, listener, storage)
     with contextlib.ExitStack() as stack:
         if distiller:
             stack.enter_context(distiller)
-        if storage.resume:
-            loop.restore(storage.resume)
+        resume = ranks.of_first(lambda: storage.resume)
+        if resume:
+            loop.restore(resume)
         if storage.log:
             loop.log = stack.enter_context(contextlib.closing(StepLog(storage.log, loop.training.step)))
         if storage.path:
@@ -57,7 +61,8 @@ def fine_tune(
             storage.images.begin(student, settings.epochs)
             stack.callback(storage.images.end)
             loop.training.images = storage.images
-        if not storage.resume:
+        loop.logs = ranks.of_first(lambda: loop.log is not None)
+        if not resume:
             loop.start()
         for number in range(len(loop.training.epochs) + 1, settings.epochs + 1):
             loop.epoch(number)
@@ -71,6 +76,7 @@ class _Loop:
         self.training, self.batches, self.listener = training, batches, listener
         self.file, self.path, self.images = storage.file, storage.path, storage.images
         self.log: StepLog | None = None
+        self.logs = False  # whether there is a log here, or in the first process
         settings = training.settings
         self.per_epoch = len(batches)
         self.steps = settings.epochs * self.per_epoch
@@ -79,6 +85,7 @@ class _Loop:
 
     def start(self) -> None:
         """Evaluates the student as it is: epoch 0."""
+        self.training.ranks.require_equal(self.training.student.state_dict().values(), "weights")
         self.training.start_map50_95 = self.listener.evaluate()
         self._keep_if_best(0, self.training.start_map50_95)
         self._save()
@@ -115,7 +122,7 @@ class _Loop:
         waited = time.perf_counter()
         for batch in self.batches.epoch(number, first):
             data_s = round(time.perf_counter() - waited, 5)
-            probed = self.log is not None and self._is_probed(training.step)
+            probed = self.logs and self._is_probed(training.step)
             progress = training.step / max(self.steps - 1, 1)
             result = training.take_step(batch, self._rate(training.step), progress, probed=probed)
             rates = {group["name"]: group["lr"] for group in training.optimizer.param_groups}
@@ -159,6 +166,7 @@ class _Loop:
     def _finish_epoch(self, number: int) -> Epoch:
         training = self.training
         means = {name: total / self.per_epoch for name, total in training.totals.items()}
+        training.ranks.require_equal(training.student.state_dict().values(), "weights")
         with training.average.applied(training.student):
             score = self.listener.evaluate()
             self._keep_if_best(number, score)

@@ -26,8 +26,7 @@ class GradientNoise:
 def gradient_noise(training: Training, batches: Iterable[dict[str, Any]]) -> GradientNoise | None:
     """From batches of one size, two of them at least (None otherwise); a smaller one behind them is left out.
 
-    The student and the random generators are as before. It takes the loss for a mean over images; see
-    `Training.accumulated_gradient` for what it is.
+    The student and the random generators are as before. It takes the loss for a mean over images.
     """
     with untouched(training.student):
         training.student.train()

@@ -8,7 +8,7 @@ MOST_ROWS epochs are kept, so 50,000 images take 26 MB at most, in memory, in a 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import safetensors.torch
@@ -61,6 +61,14 @@ class ImageLossRecord:
         if max(columns, default=-1) >= 0:  # on a GPU the values are fetched later: nothing waits for them
             self._seen.append((self.losses[-1], columns, self._measured.of(labelled, predictions)))
 
+    def share(self, gather: Callable[[Any], list[Any]]) -> None:
+        """After a step of several processes: what each of them saw comes into the records of all."""
+        if self._keeps:
+            self._seen, own = [], [(columns, losses.tolist()) for _, columns, losses in self._seen]
+            for seen in gather(own):
+                for columns, losses in seen:
+                    _put(self.losses[-1], columns, losses)
+
     def end(self) -> None:
         """The last step was taken."""
         self._measured.close()
@@ -68,9 +76,7 @@ class ImageLossRecord:
     def tensors(self) -> dict[str, torch.Tensor]:
         """`epochs` int64 (R,) and `losses` float32 (R, files), of the epochs that saw an image: for checkpoints."""
         for row, columns, losses in self._seen:
-            for column, loss in zip(columns, losses.tolist(), strict=True):
-                if column >= 0:
-                    row[column] = loss
+            _put(row, columns, losses.tolist())
         self._seen.clear()
         kept = [index for index, row in enumerate(self.losses) if not row.isnan().all()]
         rows = torch.stack([self.losses[index] for index in kept]) if kept else torch.zeros(0, len(self._columns))
@@ -80,6 +86,12 @@ class ImageLossRecord:
         """Goes on with the rows of a checkpoint; one of before there were any has none, and they begin then."""
         self.epochs = tensors["epochs"].tolist() if tensors else []
         self.losses = list(tensors["losses"].clone().unbind()) if tensors else []
+
+
+def _put(row: torch.Tensor, columns: Sequence[int], losses: Sequence[float]) -> None:
+    for column, loss in zip(columns, losses, strict=True):
+        if column >= 0:
+            row[column] = loss
 
 
 def image_losses_bytes(record: ImageLossRecord) -> bytes:

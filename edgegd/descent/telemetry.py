@@ -22,6 +22,7 @@ from torch import nn
 
 from edgegd.descent.averaging import MovingAverage
 from edgegd.descent.random_state import capture_random_state, restore_random_state
+from edgegd.descent.ranks import ALONE, Ranks
 from edgegd.descent.step_length import step_length
 from edgegd.detectors.losses import first_images
 from edgegd.detectors.student import Student
@@ -31,7 +32,7 @@ from edgegd.quant.attach import QuantizedModel
 LOOKED_AT = 2
 """Images whose activations are looked at."""
 Batch = dict[str, Any]
-LossOf = Callable[[Batch], torch.Tensor]
+GradientsOf = Callable[[Sequence[Batch], Sequence[nn.Parameter]], tuple[float, list[torch.Tensor]]]
 
 
 class Clock:
@@ -76,35 +77,47 @@ def group_norms(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 class Probe:
     """One step looked at closely: made between its gradients and their clipping, read after it by `measure`.
 
-    `loss_of` is the loss of a batch by the student as it is then; `loss` the step's own.
+    `parts` are those of the step's batch, `loss` its whole loss. `gradients_of` returns the whole loss of parts, by the
+    student as it is then, and its gradients; with several `ranks` those of all of their parts. The activations of
+    `shown` (N, C, H, W), in 0..1, are looked at.
     """
 
-    def __init__(self, student: Student, optimizer: torch.optim.Optimizer, batch: Batch, loss: float, loss_of: LossOf):
-        self._student, self._batch, self._loss, self._loss_of = student, batch, loss, loss_of
+    def __init__(
+        self,
+        student: Student,
+        optimizer: torch.optim.Optimizer,
+        parts: Sequence[Batch],
+        loss: float,
+        gradients_of: GradientsOf,
+        shown: torch.Tensor,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self._student, self._parts, self._loss, self._gradients_of = student, parts, loss, gradients_of
+        self._shown = shown
         self._groups = {group["name"]: _learning(group["params"]) for group in optimizer.param_groups}
         self._names = {id(parameter): name for name, parameter in student.named_parameters()}
         self._parameters = [p for parameters in self._groups.values() for p in parameters]
         self._gradients = [_gradient(p).clone() for p in self._parameters]
         self._before = [p.detach().clone() for p in self._parameters]
         self._codes = _codes(student)
-        images = len(batch["img"])
-        self._half = self._loss_and_gradients(first_images(batch, images // 2)) if images > 1 else None
+        half = _first_half(parts)
+        counts = ranks.gather((_images(parts), _images(half)))
+        self._images, self._half_images = (sum(one) for one in zip(*counts, strict=True))
+        is_halved = all(of_half for _, of_half in counts)
+        self._half = self._loss_and_gradients(half) if is_halved else None
 
-    def _loss_and_gradients(self, batch: Batch) -> tuple[float, list[torch.Tensor]]:
+    def _loss_and_gradients(self, parts: Sequence[Batch]) -> tuple[float, list[torch.Tensor]]:
         with untouched(self._student):
-            loss = self._loss_of(batch)
-            found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
-        gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(self._parameters, found, strict=True)]
-        return float(loss.detach()), gradients
+            return self._gradients_of(parts, self._parameters)
 
     def measure(self, average: MovingAverage) -> dict[str, Any]:
         """What the step did, as plain data (docs/telemetry.md, `detail`)."""
         steps = [p.detach() - before for p, before in zip(self._parameters, self._before, strict=True)]
-        after_loss, after = self._loss_and_gradients(self._batch)
+        after_loss, after = self._loss_and_gradients(self._parts)
         detail = {
             "layers": self._layers(steps),
             "codes_changed": self._codes_changed(),
-            "ranges": looked_at(self._student, self._batch["img"][:LOOKED_AT]),
+            "ranges": looked_at(self._student, self._shown),
             "ema_distance": average.distance(),
             "noise_scale": self._noise_scale(),
             "step_length": self._step_lengths(steps, after_loss, after),
@@ -135,8 +148,7 @@ class Probe:
         """
         if self._half is None:
             return None
-        big = len(self._batch["img"])
-        small = big // 2
+        big, small = self._images, self._half_images
         model = range(sum(len(self._groups[name]) for name in ("weights", "biases")))
         of_big, of_small = (
             sum(float(gradients[i].square().sum()) for i in model) for gradients in (self._gradients, self._half[1])
@@ -247,6 +259,18 @@ def looked_at(student: Student, images: torch.Tensor) -> dict[str, dict[str, flo
             "saturated": saturated / channels,
         }
     return rows
+
+
+def _first_half(parts: Sequence[Batch]) -> list[Batch]:
+    """The first half of several parts, or of the images of the only one; nothing of a single image."""
+    if len(parts) > 1:
+        return [*parts[: len(parts) // 2]]
+    images = len(parts[0]["img"])
+    return [first_images(parts[0], images // 2)] if images > 1 else []
+
+
+def _images(parts: Sequence[Batch]) -> int:
+    return sum(0 if part.get("idle") else len(part["img"]) for part in parts)
 
 
 def _learning(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:

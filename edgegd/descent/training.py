@@ -16,10 +16,15 @@ from edgegd.descent.image_losses import ImageLossRecord
 from edgegd.descent.optimizers import make_optimizer, set_learning_rates
 from edgegd.descent.oscillation import Oscillation
 from edgegd.descent.random_state import capture_random_state, restore_random_state
+from edgegd.descent.ranks import ALONE, Ranks
 from edgegd.descent.record import Epoch
-from edgegd.descent.telemetry import Clock, Probe, group_norms
+from edgegd.descent.synchronized_norm import synchronize_norms
+from edgegd.descent.telemetry import LOOKED_AT, Clock, Probe, group_norms
+from edgegd.descent.whole_batch import Batch, WholeBatch
+from edgegd.detectors.data_order import seed_of
 from edgegd.detectors.distillation import Distiller
-from edgegd.detectors.losses import label_loss, labelled_part, predict
+from edgegd.detectors.loss_terms import LossTerm, joined
+from edgegd.detectors.losses import first_images, in_parts, label_terms, labelled_part, predict
 from edgegd.detectors.student import FloatStudent, Student
 from edgegd.recipe.training import TrainSection
 
@@ -29,14 +34,20 @@ class Training:
 
     `step` counts steps done; `totals` sums loss and parts over the steps of the present epoch; `best` is the state of
     the best epoch so far; `telemetry` what is known of the last step beside its loss (docs/telemetry.md). `images`,
-    where it is set, is shown the label losses of the steps.
+    where it is set, is shown the label losses of the steps. With several `ranks` every method is called in all of them,
+    with their shares of a batch; what it returns is of the whole one.
     """
 
-    def __init__(self, student: Student, settings: TrainSection, distiller: Distiller | None) -> None:
-        self.student, self.settings, self.distiller = student, settings, distiller
+    def __init__(
+        self, student: Student, settings: TrainSection, distiller: Distiller | None, ranks: Ranks = ALONE
+    ) -> None:
+        self.student, self.settings, self.distiller, self.ranks = student, settings, distiller, ranks
+        self._norms = synchronize_norms(student, ranks) if ranks.size > 1 else []
+        self._whole = WholeBatch(student, lambda part: self.terms_of(self.prepared(part)), ranks)
         self.device = torch.device(settings.device)
         self.optimizer = make_optimizer(student, settings)
         self.parameters: list[nn.Parameter] = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._ranges = [parameter for group in student.range_parameters().values() for parameter in group]
         self.average = MovingAverage(student, settings.ema_decay)
         self.half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         self.scaler = torch.amp.GradScaler(
@@ -50,13 +61,14 @@ class Training:
         self.totals: dict[str, float] = {}
         self.telemetry: dict[str, Any] = {}
         self.images: ImageLossRecord | None = None
+        self._shows_images = False
         self.epochs: list[Epoch] = []
         self.best: dict[str, torch.Tensor] = {}
         self.best_epoch, self.best_map50_95, self.start_map50_95 = 0, -math.inf, math.nan
 
     def take_step(
         self,
-        batch: dict[str, Any] | Sequence[dict[str, Any]],
+        batch: Batch | Sequence[Batch],
         learning_rate_factor: float,
         progress: float,
         *,
@@ -64,28 +76,28 @@ class Training:
     ) -> dict[str, float]:
         """One step on one batch: the loss per image as `loss`, and its parts. `telemetry` has what else is known of it.
 
-        Several batches are one whose gradient is accumulated, so that no more than one of them is in memory at a time
-        (`accumulated_gradient`). A loss, or the norm of its gradient, that is not finite changes no weight and is
-        returned as the loss. Under float16 a few such gradients are usual, and the scaler's business, until its scale
-        is down to 1. Raises ValueError for no batch, or where several are to be probed.
+        The batch is computed in `train.accumulate` parts, several batches as these, so that no more than one of them is
+        in memory at a time: the gradient is that of one batch of all images (`accumulated_gradient`). A loss, or the
+        norm of its gradient, that is not finite changes no weight and is returned as the loss. Under float16 a few such
+        gradients are usual, and the scaler's business, until its scale is down to 1. Raises ValueError for no image.
         """
         clock = Clock()
         set_learning_rates(self.optimizer, learning_rate_factor)
-        several = [batch] if isinstance(batch, dict) else batch
-        if probed and len(several) > 1:
-            raise ValueError("a probe looks at one batch")
-        loss, parts = self.accumulated_gradient(several, clock)
+        if self.ranks.size > 1:  # what a model draws (RT-DETR's noise) does not depend on when a descent was resumed
+            torch.manual_seed(seed_of(self.settings.seed, self.step, self.ranks.rank))
+        parts_of_batch = self.parts_of(batch)
+        loss, parts = self.accumulated_gradient(parts_of_batch, clock)
         self.scaler.unscale_(self.optimizer)
         clock.lap("backward")
         norms = group_norms(self.optimizer)
-        probe = self._probe(self.prepared(several[0]), loss) if probed else None
+        probe = self._probe(parts_of_batch, float(self.ranks.sum(loss))) if probed else None
         clock.skip()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.grad_clip or math.inf)
         # One transfer from the device for everything that is read.
         read = [loss, norm, *norms.values(), *(part.to(loss) for part in parts.values())]
         total, norm_value, *rest = torch.stack(read).tolist()
         gradient = dict(zip(norms, rest, strict=False))
-        result = {"loss": total} | dict(zip(parts, rest[len(norms) :], strict=True))
+        result = self.ranks.sum_numbers({"loss": total} | dict(zip(parts, rest[len(norms) :], strict=True)))
         if not math.isfinite(result["loss"]):
             return {"loss": result["loss"]}
         if not math.isfinite(norm_value) and not (self.scaler.is_enabled() and self.scaler.get_scale() > 1):
@@ -96,6 +108,7 @@ class Training:
         self.scaler.update()
         if self.oscillation:
             self.oscillation.after_step()
+        self.ranks.require_equal(self._ranges, "ranges")
         self.average.update()
         self.step += 1
         for name, value in result.items():
@@ -108,33 +121,43 @@ class Training:
             self.telemetry["detail"] = probe.measure(self.average)
         return result
 
-    def accumulated_gradient(
-        self, batches: Sequence[dict[str, Any]], clock: Clock | None = None
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Leaves the gradient of the loss per image over all batches in the parameters, scaled by `scaler`.
+    def parts_of(self, batch: Batch | Sequence[Batch]) -> list[Batch]:
+        """The parts in which a batch is computed; a batch that comes in parts stays in these.
 
-        Returns that loss and its parts, detached. Each batch counts by its images. That is the gradient of one batch of
-        all images where the loss is a mean over images, as distillation's is; a family's criterion that divides by the
-        matched boxes of a batch (Ultralytics', torchvision's) divides by those of each batch here, and live BatchNorm
-        sees each batch by itself. Raises ValueError without a batch.
+        Each process has equally many of them: where a share has fewer images than there are parts, all have fewer.
         """
-        images = sum(len(batch["img"]) for batch in batches)
-        if not images:
-            raise ValueError("no image to take a step on")
-        clock = clock or Clock()
-        self.optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, torch.Tensor] = {}
-        for batch in batches:
-            share = len(batch["img"]) / images
-            loss, parts = self.loss_of(self.prepared(batch), self.images)
-            clock.lap("forward")
-            self.scaler.scale(loss * share).backward()
-            for name, value in {"loss": loss, **parts}.items():
-                sums[name] = sums.get(name, 0.0) + value.detach() * share  # type: ignore[arg-type]
-            clock.lap("backward")
-        return sums.pop("loss"), sums
+        if not isinstance(batch, dict):
+            return [part for part in batch if len(part["img"])]
+        parts = self.settings.accumulate
+        if parts > 1 and self.ranks.size > 1:
+            parts = min(self.ranks.gather(min(parts, len(batch["img"]))))
+        return in_parts(batch, parts)
 
-    def prepared(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def accumulated_gradient(
+        self, parts: Sequence[Batch], clock: Clock | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Leaves the gradient of the loss per image over all parts in the parameters, scaled by `scaler`.
+
+        Returns what this process adds to that loss and to its parts, detached. The gradient is that of one batch of all
+        images, to the rounding of sums (edgegd.descent.whole_batch), with two exceptions: live BatchNorm sees each part
+        of one process by itself, and RT-DETR repeats its noisy labels as each part allows. Raises ValueError without an
+        image.
+        """
+        if not sum(len(part["img"]) for part in parts):
+            raise ValueError("no image to take a step on")
+        self.optimizer.zero_grad(set_to_none=True)
+        for norm in self._norms:
+            norm.idle = bool(parts[0].get("idle"))
+        lap = clock.lap if clock else lambda part: None
+        self._shows_images = True  # of a step alone, and not of what looks at one
+        try:
+            return self._whole.backward(parts, self.scaler.scale, lap)
+        finally:
+            self._shows_images = False
+            if self.images and self.ranks.size > 1:
+                self.images.share(self.ranks.gather)
+
+    def prepared(self, batch: Batch) -> Batch:
         """A batch on the training's device, its images as the model takes them: float32 (N, C, H, W) in 0..1."""
         moved = {
             k: v.to(self.device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()
@@ -142,34 +165,33 @@ class Training:
         moved["img"] = moved["img"].float() / 255
         return moved
 
-    def _probe(self, batch: dict[str, Any], loss: torch.Tensor) -> Probe:
-        return Probe(self.student, self.optimizer, batch, float(loss.detach()), lambda part: self.loss_of(part)[0])
+    def _probe(self, parts: Sequence[Batch], loss: float) -> Probe:
+        shown = self.prepared(first_images(parts[0], LOOKED_AT))["img"]
+        return Probe(self.student, self.optimizer, parts, loss, self._whole.gradients, shown, self.ranks)
 
-    def loss_of(
-        self, batch: dict[str, Any], images: ImageLossRecord | None = None
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def loss_of(self, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss per image of a `prepared` batch, with the student in training mode, and its parts by name.
 
-        Of labels, of the teacher, or of both, as the settings say. It is a scalar to be differentiated. `images`
-        is shown what the label loss was computed from.
+        Of labels, of the teacher, or of both, as the settings say. It is a scalar to be differentiated.
         """
+        return joined(self.terms_of(batch), None)
+
+    def terms_of(self, batch: Batch) -> list[LossTerm]:
+        """The same in summands, by which a batch in parts is put together; of an idle batch all count for nothing."""
         labels = self.settings.distill.labels or self.distiller is None
         with torch.autocast(self.device.type, self.half, enabled=self.settings.amp):
             predictions = predict(self.student, batch, labels=labels)
-        losses: list[torch.Tensor] = []
-        parts: dict[str, torch.Tensor] = {}
-        if labels and (seen := labelled_part(batch, predictions)):
-            loss, parts = label_loss(self.student, *seen)
-            losses.append(loss)
-            if images:
-                images.see(batch, *seen)
+        terms = label_terms(self.student, batch, predictions) if labels else []
+        is_shown = self._shows_images and labels and torch.is_grad_enabled() and not batch.get("idle")
+        if self.images and is_shown and (seen := labelled_part(batch, predictions)):
+            self.images.see(batch, *seen)
         if self.distiller is not None:
             with torch.autocast(self.device.type, self.half, enabled=self.settings.amp):
                 expected = self.distiller.expect(batch["img"])
-            loss, of_teacher = self.distiller.loss(predictions, expected)
-            losses.append(loss)
-            parts = {**parts, **of_teacher}
-        return torch.stack(losses).sum(), parts
+            terms = [*terms, *self.distiller.terms(predictions, expected)]
+        if batch.get("idle"):
+            return [LossTerm(term.loss * 0.0, {}, 0.0, term.least) for term in terms]
+        return terms
 
     def freeze_ranges(self) -> None:
         """From now on ranges stay at their averages: what is trained, evaluated and exported has the same ones."""

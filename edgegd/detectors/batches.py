@@ -26,7 +26,8 @@ class EpochBatches(Protocol):
 
     A batch has img uint8 (N, C, H, W), cls (M, 1), bboxes (M, 4) as x y w h in 0..1, and batch_idx (M,). Where some
     images have no labels, `labelled` (N,) says which have; without it, all have. `im_file` names each image's file, and
-    `mixed` says of each whether a mosaic made it of several; made-up batches do without both.
+    `mixed` says of each whether a mosaic made it of several; made-up batches do without both. With `idle` its image is
+    another share's and counts for nothing (TrainingBatches, `share`).
     """
 
     def __len__(self) -> int: ...
@@ -68,6 +69,8 @@ class TrainingBatches:
     `data_yaml` is the view of the data set that edgegd.data.view.ultralytics_yaml made, beside its `train.txt`; with
     `unlabelled` the images of its list of unlabelled ones are among them, if it has one.
     `imgsz` is the (height, width) of every image of a batch, or the side of a square; `channels` the data set's.
+    `share` (r, n) is the share of each batch that is loaded here (edgegd.detectors.data_order.share_of): its images are
+    the ones that they are without it. Where a batch has fewer images than there are shares, some are `idle`.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class TrainingBatches:
         channels: int = 3,
         *,
         unlabelled: bool = False,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         require_shared_memory(settings.workers, settings.batch, imgsz)
         hyp = hyperparameters(settings, imgsz)
@@ -91,7 +95,7 @@ class TrainingBatches:
             self._unlabelled = frozenset(more.read_text(encoding="utf-8").splitlines())
         dataset = SizedImages(lists, dict(enumerate(names)), channels, network_size(imgsz), hyp)
         self.loaded: list[dict[str, Any]] = dataset.labels
-        self._order = EpochOrder(len(dataset), min(settings.batch, len(dataset)), settings.seed)
+        self._order = EpochOrder(len(dataset), min(settings.batch, len(dataset)), settings.seed, share)
         workers = min(settings.workers, os.cpu_count() or 1, len(self._order))
         self._loader = DataLoader(
             SeededImages(dataset, settings.seed),
@@ -109,7 +113,9 @@ class TrainingBatches:
     def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Any]]:
         """The batches of epoch `number` (from 1), from batch `first` (from 0) on."""
         self._order.start(number, first)
-        for batch in self._loader:
+        for number, batch in enumerate(self._loader, first):
+            if self._order.is_idle(number):
+                batch["idle"] = True
             if self._unlabelled:
                 batch["labelled"] = torch.tensor([file not in self._unlabelled for file in batch["im_file"]])
             yield batch

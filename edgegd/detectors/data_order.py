@@ -17,11 +17,12 @@ from torch.utils.data import Dataset, Sampler
 class EpochOrder(Sampler[list[tuple[int, int]]]):
     """A batch sampler: lists of (epoch, image index), a new permutation each epoch; the last batch may be smaller.
 
-    `start(epoch, first)` chooses the epoch and its first batch (from 0) before each iteration.
+    `start(epoch, first)` chooses the epoch and its first batch (from 0) before each iteration. With `share` (r, n) each
+    list is the r-th (from 0) of n shares of the batch, see `share_of`.
     """
 
-    def __init__(self, images: int, batch: int, seed: int) -> None:
-        self.images, self.batch, self.seed = images, batch, seed
+    def __init__(self, images: int, batch: int, seed: int, share: tuple[int, int] = (0, 1)) -> None:
+        self.images, self.batch, self.seed, self.share = images, batch, seed, share
         self._epoch, self._first = 1, 0
 
     def __len__(self) -> int:
@@ -32,11 +33,26 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         self._epoch, self._first = epoch, first
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        generator = torch.Generator().manual_seed(_seed_of(self.seed, self._epoch))
+        generator = torch.Generator().manual_seed(seed_of(self.seed, self._epoch))
         order = torch.randperm(self.images, generator=generator).tolist()
         for number in range(self._first, len(self)):
             chosen = order[number * self.batch : (number + 1) * self.batch]
-            yield [(self._epoch, index) for index in chosen]
+            first, end = share_of(len(chosen), self.share)
+            yield [(self._epoch, index) for index in chosen[first:end] or chosen[:1]]
+
+    def is_idle(self, number: int) -> bool:
+        """Whether batch `number` (from 0) has no image for this share, which then shows its first one."""
+        first, end = share_of(min(self.batch, self.images - number * self.batch), self.share)
+        return first == end
+
+
+def share_of(images: int, share: tuple[int, int]) -> tuple[int, int]:
+    """The first image (from 0) and the end, excluded, of share (r, n): neighbours, and as many as others or one more.
+
+    The shares of a batch, one behind the other, are the batch; of fewer images than shares some are empty.
+    """
+    number, shares = share
+    return images * number // shares, images * (number + 1) // shares
 
 
 class SeededImages(Dataset[Any]):
@@ -55,7 +71,7 @@ class SeededImages(Dataset[Any]):
     def __getitem__(self, key: Sequence[int]) -> Any:
         epoch, index = key
         before = random.getstate(), np.random.get_state(), torch.default_generator.get_state()
-        seed = _seed_of(self.seed, epoch, index)
+        seed = seed_of(self.seed, epoch, index)
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.default_generator.manual_seed(seed)
@@ -67,6 +83,6 @@ class SeededImages(Dataset[Any]):
             torch.default_generator.set_state(before[2])
 
 
-def _seed_of(*numbers: int) -> int:
+def seed_of(*numbers: int) -> int:
     """A 63-bit seed of several numbers, well mixed (numpy's SeedSequence)."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -14,13 +14,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from edgegd.detectors.families.registry import family_of
+from edgegd.detectors.loss_terms import LossTerm
 from edgegd.detectors.losses import in_float32
 from edgegd.detectors.student import Student
 from edgegd.errors import UnsupportedModelError
 from edgegd.recipe.training import Distillation
+
+_TINY = torch.finfo(torch.float32).tiny
 
 
 class Distiller:
@@ -66,31 +68,36 @@ class Distiller:
         """What the teacher's head returns for the images (N, C, H, W) float32 that the student saw, in float32."""
         return in_float32(self.teacher(images))
 
-    def loss(self, predictions: Any, expected: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The weighted sum of both differences and its detached parts, after both forward passes.
+    def terms(self, predictions: Any, expected: Any) -> list[LossTerm]:
+        """The weighted differences in summands, after both forward passes: of each branch, and of each map of the neck.
 
         `predictions` is what the student's head returned in training mode, `expected` what `expect` did.
         """
-        parts: dict[str, torch.Tensor] = {}
+        found: list[LossTerm] = []
         if self.settings.head > 0:
-            parts["distill_head"] = self._head_difference(predictions, expected) * self.settings.head
+            for weight, own, target in self._branch_pairs(predictions, expected):
+                difference, belief = self._family.head_difference(own, target)
+                found.append(_term("distill_head", difference * (weight * self.settings.head), belief, 1.0))
         if self.settings.neck > 0:
-            maps = zip(self._features[self._student_head], self._features[self._teacher_head], strict=True)
-            differences = [feature_difference(own.float(), target.float()) for own, target in maps]
-            parts["distill_neck"] = torch.stack(differences).mean() * self.settings.neck
+            maps = [*zip(self._features[self._student_head], self._features[self._teacher_head], strict=True)]
+            for own, target in maps:
+                difference, square = feature_difference(own.float(), target.float())
+                found.append(_term("distill_neck", difference * (self.settings.neck / len(maps)), square, _TINY))
         self._features.clear()
-        return torch.stack(list(parts.values())).sum(), {name: part.detach() for name, part in parts.items()}
+        return found
 
-    def _head_difference(self, predictions: Any, expected: Any) -> torch.Tensor:
-        difference = self._family.head_difference
+    def _branch_pairs(self, predictions: Any, expected: Any) -> list[tuple[float, Any, Any]]:
         if not self._branches:
-            return difference(predictions, expected)
-        differences = [
-            weight * difference(predictions[branch], expected[branch]) for branch, weight in self._branches.items()
-        ]
-        return torch.stack(differences).sum()
+            return [(1.0, predictions, expected)]
+        return [(weight, predictions[branch], expected[branch]) for branch, weight in self._branches.items()]
 
 
-def feature_difference(own: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The mean squared difference of two feature maps (N, C, H, W) over the mean square of the second."""
-    return F.mse_loss(own, target) / target.square().mean().clamp(min=torch.finfo(torch.float32).tiny)
+def _term(name: str, loss: torch.Tensor, amount: torch.Tensor, least: float) -> LossTerm:
+    return LossTerm(loss, {name: loss.detach()}, amount, least)
+
+
+def feature_difference(own: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The squared difference of two feature maps (N, C, H, W) over the square of the second, summed over all values;
+    and that square."""
+    square = target.square().sum()
+    return (own - target).square().sum() / square.clamp(min=_TINY), square

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 from ultralytics.utils import IterableSimpleNamespace
 
 from edgegd.detectors.families.image_losses import ImageLosses, batch_of, rows_of
 from edgegd.detectors.families.registry import family_of
+from edgegd.detectors.loss_terms import LossTerm, Parts, joined
 from edgegd.detectors.student import Student
 
 
@@ -42,19 +45,51 @@ def labelled_part(batch: dict[str, Any], predictions: Any) -> tuple[dict[str, An
         return batch, predictions
     if not labelled.any():
         return None
-    return batch_of(batch, labelled), rows_of(predictions, labelled.to(batch["img"].device))
+    return {**batch_of(batch, labelled), "labelled": None}, rows_of(predictions, labelled.to(batch["img"].device))
+
+
+def some_images(batch: dict[str, Any], first: int, end: int) -> dict[str, Any]:
+    """The images of a batch from number `first` (from 0) up to `end`, that one excluded, with their boxes."""
+    own = (batch["batch_idx"] >= first) & (batch["batch_idx"] < end)
+    kept = {**batch, "img": batch["img"][first:end], "batch_idx": batch["batch_idx"][own] - first}
+    kept |= {key: batch[key][own] for key in ("cls", "bboxes")}
+    of_images = ("labelled", "im_file", "mixed", "ori_shape", "resized_shape")
+    return kept | {key: batch[key][first:end] for key in of_images if batch.get(key) is not None}
 
 
 def first_images(batch: dict[str, Any], count: int) -> dict[str, Any]:
     """The first images of a batch, with their boxes."""
-    return batch_of(batch, torch.arange(len(batch["img"])) < count)
+    return some_images(batch, 0, count)
 
 
-def label_loss(
-    student: Student, batch: dict[str, Any], predictions: Any
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The criterion's loss as a scalar per image, and its detached parts by name."""
-    return family_of(student.model).label_loss(student.model, batch, predictions)
+def in_parts(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
+    """A batch in so many parts of nearly equal size, in order; of fewer images as many parts as there are."""
+    images = len(batch["img"])
+    parts = min(parts, images)
+    if parts < 2:
+        return [batch]
+    borders = [images * number // parts for number in range(parts + 1)]
+    return [some_images(batch, first, end) for first, end in itertools.pairwise(borders)]
+
+
+def label_terms(student: Student, batch: dict[str, Any], predictions: Any) -> list[LossTerm]:
+    """The criterion's loss per image in summands, of the part of the images that has labels.
+
+    Where no image has any they are all zero, with a gradient of zero for everything that they would have trained.
+    """
+    model = student.model
+    if seen := labelled_part(batch, predictions):
+        return family_of(model).label_terms(model, *seen)
+    branches = branch_weights(model)
+    trained = [predictions[branch] for branch in branches] if branches else predictions
+    leaves = [leaf for leaf in tree_leaves(trained) if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+    nothing = torch.stack([leaf.sum() for leaf in leaves]).sum() * 0.0 if leaves else batch["img"].new_zeros(())
+    return [LossTerm(nothing, {}, 0.0)] * max(1, len(branches))
+
+
+def label_loss(student: Student, batch: dict[str, Any], predictions: Any) -> tuple[torch.Tensor, Parts]:
+    """The criterion's loss as a scalar per image of a whole batch, and its detached parts by name."""
+    return joined(label_terms(student, batch, predictions), None)
 
 
 def image_losses(student: Student) -> ImageLosses:

@@ -18,7 +18,9 @@ from edgegd.descent.image_losses import ImageLossRecord, image_losses_bytes
 from edgegd.descent.listener import Storage
 from edgegd.descent.path import PathRecord, path_bytes
 from edgegd.descent.random_state import seed_everything
+from edgegd.descent.ranks import current_ranks
 from edgegd.descent.record import Descent, Epoch
+from edgegd.descent.synchronized_norm import has_live_norms
 from edgegd.detectors.batches import TrainingBatches, hyperparameters
 from edgegd.detectors.losses import prepare_loss
 from edgegd.detectors.student import Student
@@ -37,7 +39,16 @@ from edgegd.report.words import percent
 from edgegd.runtime.detector import Detections
 
 # Of train: what a resumed training may change, and what is another training's (its result is in the identity).
-_NO_INFLUENCE = ("device", "workers", "checkpoint_minutes", "probe_every", "control", "adapt")
+_NO_INFLUENCE = (
+    "device",
+    "devices",
+    "accumulate",
+    "workers",
+    "checkpoint_minutes",
+    "probe_every",
+    "control",
+    "adapt",
+)
 
 
 @dataclass(frozen=True)
@@ -81,10 +92,14 @@ def descend(
     distils from, where the settings ask for it; `before_validation()` is called before each mAP.
     A killed training goes on from its checkpoint, unless something that decides its result has changed since: it then
     starts anew, and the old checkpoint is kept under another name.
-    Raises TrainingCheckpointError for a checkpoint that cannot be read, NaNLossError.
+    With several `current_ranks` all of them call this; each has its share of the batches and of the validation images,
+    and the first alone writes. Raises TrainingCheckpointError for a checkpoint that cannot be read, NaNLossError,
+    TrainingProcessError where another of the processes has ended.
     """
-    recipe, dataset = folder.recipe, stored_dataset(folder)
+    recipe, dataset, ranks = folder.recipe, stored_dataset(folder), current_ranks()
     size = recipe.model.size
+    if settings.accumulate > 1 and has_live_norms(student):  # which see each part by itself: another training
+        identity = {**identity, "train.accumulate": settings.accumulate}
     file = CheckpointFile(
         folder.artifact(kind.checkpoint),
         {
@@ -95,15 +110,19 @@ def descend(
             "accuracy": dataclasses.asdict(recipe.accuracy),
         },
     )
-    resume = _resumable(file, progress)
+    resume = _resumable(file, progress) if ranks.is_first else None
     seed_everything(settings.seed)
     prepare_loss(student.model, hyperparameters(settings, size))
-    view = ultralytics_yaml(dataset, folder.artifact("view"))
+    view = ranks.of_first(lambda: ultralytics_yaml(dataset, folder.artifact("view")))
     distils = settings.distill.asks
-    batches = TrainingBatches(view, dataset.names, settings, size, dataset.channels, unlabelled=distils)
+    batches = ranks.first_before_others(  # which read its cache of labels
+        lambda: TrainingBatches(
+            view, dataset.names, settings, size, dataset.channels, unlabelled=distils, share=ranks.share
+        )
+    )
     require_as_recorded(folder, "train", batches.loaded, unlabelled=distils)
 
-    path = PathRecord() if kind.path else None
+    path = PathRecord() if kind.path and ranks.is_first else None
     images = ImageLossRecord(batches.files) if kind.images else None
     log = folder.artifact(kind.steps)
     start = Facts([], dataclasses.asdict(settings), len(batches.loaded), adaptation=kind.steps == ADAPTATION_STEPS)
@@ -117,13 +136,16 @@ def descend(
             settings,
             listener,
             teacher=teacher() if distils else None,
-            storage=Storage(file, resume, log, path, images),
+            storage=Storage(file, resume, log, path, images) if ranks.is_first else Storage(images=images),
+            ranks=ranks,
         )
     except NaNLossError as error:
         kept = f"the best model so far is kept in {folder.artifact(kind.last_good)}"
         raise NaNLossError(
             error.what, expected=error.expected, found=error.found, mend=f"lower {kind.rate} or train.grad_clip; {kept}"
         ) from error
+    if not ranks.is_first:
+        return descent
     if descent.unrecorded:
         progress.note(f"the training goes on to its end, but {descent.unrecorded}")
     if path:
@@ -155,16 +177,25 @@ class _StageListener:
         if self.before_validation:
             self.before_validation()
         self.student.eval()
-        truth, detector = selection_truth(self.folder), self.student.model
+        truth, detector, ranks = selection_truth(self.folder), self.student.model, current_ranks()
+        number, shares = ranks.share
+        own, total = truth.image_paths[number::shares], len(truth.image_paths)
         found: list[Detections] = []
-        for detections in torch_detections(self.student, detector, self.folder, truth.image_paths):  # type: ignore[arg-type]
+        for detections in torch_detections(self.student, detector, self.folder, own):  # type: ignore[arg-type]
             found.append(detections)
-            self.progress.update(len(found), len(truth.image_paths), f"mAP {self.kind.how}")
-        return score(found, truth, max_det=self.folder.recipe.accuracy.max_det).map50_95
+            self.progress.update(min(len(found) * shares, total), total, f"mAP {self.kind.how}")
+        of_shares = ranks.gather(found)
+
+        def map50_95() -> float:
+            in_order = [of_shares[index % shares][index // shares] for index in range(total)]
+            return score(in_order, truth, max_det=self.folder.recipe.accuracy.max_det).map50_95
+
+        return ranks.of_first(map50_95)
 
     def keep(self, epoch: int) -> None:
         """Stores the student as the best so far."""
-        self.store()
+        if current_ranks().is_first:
+            self.store()
 
     def on_start(self, map50_95: float) -> None:
         """One line."""
@@ -184,6 +215,11 @@ class _StageListener:
             f"epoch {row.epoch}/{self.epochs}: loss {row.loss:.4f}, learning rate {row.lr:.2e}, "
             f"mAP50-95 {percent(row.map50_95)} {self.kind.how}"
         )
+
+
+def on_own_device(settings: TrainSection) -> TrainSection:
+    """The settings with the device of this process, one of `current_ranks`."""
+    return dataclasses.replace(settings, device=current_ranks().device(settings.device))
 
 
 def _resumable(file: CheckpointFile, progress: Progress) -> Checkpoint | None:

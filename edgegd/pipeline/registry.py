@@ -36,13 +36,14 @@ def _has_control(recipe: Recipe) -> bool:
 @dataclass(frozen=True)
 class StageEntry:
     """A stage: its name, the module below edgegd.pipeline.stages that holds it, the help text of its command (empty
-    where it has none, or one that is more than a stage), whether it trains or may train on `train.device`, and which
-    recipes need it."""
+    where it has none, or one that is more than a stage), whether it trains or may train on `train.device`, whether on
+    several `train.devices`, and which recipes need it."""
 
     name: str
     module: str
     help: str = ""
     trains: bool = False
+    in_parallel: bool = False
     needed: Callable[[Recipe], bool] = _always
 
     def load(self) -> Stage:
@@ -71,6 +72,7 @@ STAGES: dict[str, StageEntry] = {
             "adapt",
             "Train the float model with these ReLUs, distilled from the SiLU model.",
             trains=True,
+            in_parallel=True,
             needed=_swaps,
         ),
         StageEntry("search", "search", needed=_has_budget),
@@ -80,12 +82,14 @@ STAGES: dict[str, StageEntry] = {
             "qat",
             "Fine-tune the calibrated model by gradient descent under fake quantization.",
             trains=True,
+            in_parallel=True,
         ),
         StageEntry(
             "control",
             "control",
             "Train the float model for the same steps as QAT, where the recipe's train.control asks for it.",
             trains=True,
+            in_parallel=True,
             needed=_has_control,
         ),
         StageEntry(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from edgegd.atomic_files import explaining_full_disk
 from edgegd.errors import InterruptedRunError
 from edgegd.pipeline.registry import STAGES
@@ -16,12 +19,12 @@ def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force
     """Runs the named stages in order under the folder's lock; returns name -> `ran` or `unchanged`.
 
     Raises InterruptedRunError on Ctrl-C and SIGTERM, NoSpaceError on a full disk, and whatever a stage raises.
-    Raises TrainingDeviceError before any work where a stage would train on a device that is not there.
+    Raises TrainingDeviceError before any work where a stage would train on devices that are not there.
     """
     if any(name in STAGES and STAGES[name].trains for name in names):
-        from edgegd.descent.device import require_device  # needs torch, which other stages do without
+        from edgegd.descent.device import require_devices  # needs torch, which other stages do without
 
-        require_device(folder.recipe.train.device)
+        require_devices(folder.recipe.train)
     outcome = {}
     for remark in remarks(folder.target, folder.path):
         progress.note(remark)
@@ -30,7 +33,7 @@ def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force
             stage = _stage(name)
             progress.update(0, 1, stage.text)
             try:
-                ran = run_stage(stage, folder, progress, force=force)
+                ran = run_stage(stage, folder, progress, force=force, run=_how(name, stage))
             except KeyboardInterrupt as interrupt:
                 raise InterruptedRunError(
                     f"Interrupted in stage {name}.",
@@ -39,6 +42,15 @@ def run_stages(folder: RunFolder, names: list[str], progress: Progress, *, force
             outcome[name] = "ran" if ran else "unchanged"
             progress.note(f"{name}: {'done' if ran else 'unchanged, skipped'}")
     return outcome
+
+
+def _how(name: str, stage: Stage) -> Callable[[RunFolder, Progress], None]:
+    """What runs a stage: itself, or for one that trains on several devices what starts it there."""
+    if name not in STAGES or not STAGES[name].in_parallel:
+        return stage.run
+    from edgegd.pipeline.on_devices import run_on_devices
+
+    return partial(run_on_devices, name)
 
 
 def _stage(name: str) -> Stage:

@@ -28,12 +28,12 @@ def run_recipe_file(
     loaded, name = load_recipe(path, overrides), recipe_name(path)
     folder_path = run_dir or Path("runs") / name.replace("/", "-")
 
-    from edgegd.descent.device import require_device
+    from edgegd.descent.device import require_devices
     from edgegd.pipeline.run import run_stages
     from edgegd.targets.base import require_real
     from edgegd.targets.registry import find_target
 
-    require_device(loaded.train.device)  # hours before it would be used, and before there is a folder
+    require_devices(loaded.train)  # hours before it would be used, and before there is a folder
     stages = stages_of(loaded, until)
     if "latency" in stages and not (folder_path / LATENCY).exists():
         with contextlib.closing(find_target(loaded.target.host)) as target:  # hours before it is needed

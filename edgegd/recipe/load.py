@@ -47,6 +47,7 @@ def parse_recipe(text: str, overrides: Sequence[str] = (), *, origin: str = "rec
             for mistake in _check_version(data, recipe)
             + _check_data(recipe.data)
             + _check_mosaic(recipe)
+            + _check_accumulate(recipe)
             + _check_target(recipe.target, overridden)
             if not broken & {mistake.key, mistake.key.split(".")[0]}
         ]
@@ -121,6 +122,14 @@ def _check_data(data: DataSection) -> list[Mistake]:
             if count == 0
         ]
     return []
+
+
+def _check_accumulate(recipe: Recipe) -> list[Mistake]:
+    """Equal parts of a batch."""
+    batch, parts = recipe.train.batch, recipe.train.accumulate
+    if batch % parts == 0:
+        return []
+    return [Mistake("train.accumulate", f"expected a number that divides train.batch, {batch}, found {parts}")]
 
 
 def _check_mosaic(recipe: Recipe) -> list[Mistake]:

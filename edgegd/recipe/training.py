@@ -58,6 +58,20 @@ class TrainSection:
         "where training runs, float training included: cpu, cuda, cuda:N, mps; a whole number N means cuda:N",
         canonical=canonical_device,
     )
+    devices: int = option(
+        1,
+        "processes that train together, each with a share of every batch: with device cuda on so many GPUs of this "
+        "machine, with cpu in so many processes. It changes no result beyond the order of sums (docs/scale.md)",
+        minimum=1,
+        maximum=THREADS,
+    )
+    accumulate: int = option(
+        1,
+        "parts in which each device computes its share of a batch, one after another: less memory, and a further "
+        "forward pass, for the same gradient; batch must be a multiple of it",
+        minimum=1,
+        maximum=100_000,
+    )
     workers: int = option(0, "data loading processes; 0 loads in the training process", minimum=0, maximum=THREADS)
     seed: int = option(
         0, "seed of the order of images, of augmentation and of initial values", minimum=0, maximum=LARGEST_SEED
@@ -128,7 +142,7 @@ class TrainSection:
     hsv_v: float = option(0.3, "random shift of value", minimum=0, maximum=1)
 
 
-DESCENT_KEYS = tuple(f"train.{one.name}" for one in fields(TrainSection) if one.name != "control")
+DESCENT_KEYS = tuple(f"train.{one.name}" for one in fields(TrainSection) if one.name not in ("control", "devices"))
 """The keys of `train` that a descent depends on."""
 
 

@@ -232,8 +232,8 @@ def test_a_model_whose_loss_is_not_finite_is_told(
 ) -> None:
     import edgegd.descent.training as training
 
-    loss = training.label_loss
-    monkeypatch.setattr(training, "label_loss", lambda *arguments: (loss(*arguments)[0] * float("nan"), {}))
+    terms = training.label_terms
+    monkeypatch.setattr(training, "label_terms", lambda *given: [term.times(float("nan")) for term in terms(*given)])
     before = contents(run_copy)
     outcome = edgegd_command("descent", command, run_copy, *WHAT[command])
     assert outcome.code == 60 and "nan before the first step" in outcome.err

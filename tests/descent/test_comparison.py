@@ -24,6 +24,7 @@ from edgegd.descent.gradient_noise import gradient_noise
 from edgegd.descent.optimizers import make_optimizer
 from edgegd.descent.taken_back import taken_back
 from edgegd.descent.training import Training
+from edgegd.detectors.loss_terms import LossTerm
 from edgegd.detectors.losses import first_images
 from edgegd.recipe.training import TrainSection
 
@@ -134,11 +135,10 @@ def test_noise_and_slope_are_those_of_known_gradients(calibrated: Any, batches: 
     training = Training(student, TrainSection(), None)
     parameter = next(p for p in training.parameters if p.requires_grad)
 
-    def loss_of(batch: dict[str, Any], images: Any) -> Any:
-        loss = parameter.sum() * batch["slope"]
-        return loss, {}
+    def terms_of(batch: dict[str, Any]) -> Any:
+        return [LossTerm(parameter.sum() * batch["slope"], {}, len(batch["img"]))]
 
-    training.loss_of = loss_of  # type: ignore[method-assign]
+    training.terms_of = terms_of  # type: ignore[method-assign]
     training.prepared = lambda batch: batch  # type: ignore[method-assign]
     before = {name: value.clone() for name, value in student.state_dict().items()}
     images = batches[0]["img"]

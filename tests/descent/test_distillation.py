@@ -16,6 +16,7 @@ from edgegd.detectors.activation_swap import silu_paths
 from edgegd.detectors.deployment import deploy
 from edgegd.detectors.distillation import Distiller, feature_difference
 from edgegd.detectors.families.head_difference import sigmoid_difference
+from edgegd.detectors.loss_terms import joined
 from edgegd.detectors.losses import predict
 from edgegd.detectors.student import FloatStudent
 from edgegd.errors import UnsupportedModelError
@@ -45,14 +46,14 @@ def test_the_heads_difference_is_its_formula(bins: int) -> None:
         sides = (np.exp(y) * (y - x)).sum(2)
     weight = q.max(1)
     expected = (classes + (sides.mean(1) * weight).sum()) / weight.sum()
-    assert sigmoid_difference(own, target).item() == pytest.approx(expected, rel=1e-5)
-    assert sigmoid_difference(target, target).item() == pytest.approx(0.0, abs=1e-5)
+    assert sigmoid_difference(own, target)[0].item() == pytest.approx(expected, rel=1e-5)
+    assert sigmoid_difference(target, target)[0].item() == pytest.approx(0.0, abs=1e-5)
 
 
 def test_the_features_difference_is_relative() -> None:
     own, target = torch.full((1, 2, 3, 3), 3.0), torch.full((1, 2, 3, 3), 2.0)
-    assert feature_difference(own, target).item() == pytest.approx(0.25)
-    assert feature_difference(own * 1e3, target * 1e3).item() == pytest.approx(0.25)
+    assert feature_difference(own, target)[0].item() == pytest.approx(0.25)
+    assert feature_difference(own * 1e3, target * 1e3)[0].item() == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("architecture", ["small", "small-end2end"])
@@ -63,7 +64,7 @@ def test_the_teacher_has_nothing_to_learn_from_itself_and_a_student_has(calibrat
     for student in (FloatStudent(copy.deepcopy(teacher)).train(), quantized):
         with Distiller(teacher, student, BOTH) as distiller:
             predictions = predict(student, {"img": images})
-            loss, parts = distiller.loss(predictions, distiller.expect(images))
+            loss, parts = joined(distiller.terms(predictions, distiller.expect(images)), None)
         assert parts.keys() == {"distill_head", "distill_neck"}
         assert loss.item() == pytest.approx(sum(part.item() for part in parts.values()))
         loss.backward()
@@ -119,7 +120,7 @@ def test_rt_detr_distils_its_neck_only(batches) -> None:
             parameter.mul_(1.5)
     with Distiller(teacher, student, Distillation(neck=1.0)) as distiller:
         predictions = predict(student, {"img": images}, labels=False)
-        loss, parts = distiller.loss(predictions, distiller.expect(images))
+        loss, parts = joined(distiller.terms(predictions, distiller.expect(images)), None)
     assert parts.keys() == {"distill_neck"} and loss.item() > 0.01
     loss.backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in student.model.model[-2].parameters())

@@ -12,7 +12,17 @@ from ultralytics.utils.loss import v8DetectionLoss
 from edgegd.detectors.batches import hyperparameters
 from edgegd.detectors.deployment import deploy
 from edgegd.detectors.families.image_losses import batch_of
-from edgegd.detectors.losses import branch_weights, image_losses, label_loss, labelled_part, predict, prepare_loss
+from edgegd.detectors.loss_terms import amounts_of, joined
+from edgegd.detectors.losses import (
+    branch_weights,
+    image_losses,
+    in_parts,
+    label_loss,
+    label_terms,
+    labelled_part,
+    predict,
+    prepare_loss,
+)
 from edgegd.detectors.student import FloatStudent
 from edgegd.recipe.training import TrainSection
 
@@ -53,9 +63,13 @@ def test_the_gradient_reaches_every_weight_bias_and_range_of_the_deployed_model(
 
 
 @pytest.mark.parametrize("architecture", ["yolo26n", "yolov10n"])
-def test_the_end_to_end_loss_is_weighted_for_the_deployed_head(calibrated, architecture):
-    model = calibrated(architecture, True).model
-    assert (model.criterion.o2m, model.criterion.o2o) == pytest.approx((0.1, 0.9))
+def test_the_end_to_end_loss_is_weighted_for_the_deployed_head(calibrated, batches, architecture):
+    quantized, batch = calibrated(architecture, True).train(), float_images(batches[0])
+    model, predictions = quantized.model, predict(quantized, batch)
+    model.criterion.o2m, model.criterion.o2o = 0.1, 0.9
+    expected, items = model.loss(batch, predictions)
+    loss, parts = label_loss(quantized, batch, predictions)
+    assert float(loss) == pytest.approx(float(expected.sum()) / 4) and {**parts} == {**items}
     assert branch_weights(model) == pytest.approx({"one2many": 0.1, "one2one": 0.9})
     assert branch_weights(calibrated("yolov8n").model) == {}
 
@@ -83,6 +97,14 @@ def test_rt_detr_trains_with_denoising_and_its_own_mean(batches):
     loss.backward()
     assert model.model[-1].denoising_class_embed.weight.grad.abs().sum() > 0
     assert predict(student, batch)[-1] is not None and predict(student, batch, labels=False)[-1] is None
+    # Its noisy labels aside, which every part draws for itself, parts are the whole: one of three boxes, one of one.
+    batch = {**batch, "batch_idx": torch.tensor([0.0, 1.0, 0.0, 3.0])}
+    found = []
+    for parts_of_batch in ([batch], in_parts(batch, 2)):
+        of_parts = [label_terms(student, part, predict(student, part, labels=False)) for part in parts_of_batch]
+        totals = torch.stack([amounts_of(terms) for terms in of_parts]).sum(0)
+        found.append(sum(float(joined(terms, totals)[0].detach()) for terms in of_parts))
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
     student.eval()
     model.training = model.model[-1].training = True  # no dropout, BatchNorm as it is: alone an image is what it was
     with torch.no_grad():

@@ -174,13 +174,20 @@ def test_the_noise_scale_is_that_of_the_images_own_gradients(calibrated: Any, ba
         leaves = [x for x in tree_leaves(student(part["img"])) if isinstance(x, torch.Tensor)]
         return sum((x.flatten(1).mean(1) * signs[: len(x)]).mean() for x in leaves)  # type: ignore[return-value]
 
+    def gradients_of(parts: Any, parameters: Any) -> Any:
+        loss = loss_of(parts[0])
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        return float(loss.detach()), [
+            torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)
+        ]
+
     def noise_scale() -> Any:
         training = Training(student, section, None)
         student.train()
         loss = loss_of(batch)
         training.optimizer.zero_grad()
         loss.backward()
-        return Probe(student, training.optimizer, batch, float(loss.detach()), loss_of)._noise_scale()
+        return Probe(student, training.optimizer, [batch], float(loss.detach()), gradients_of, images)._noise_scale()
 
     assert noise_scale() == pytest.approx(0, abs=1e-3)
     signs[2:] = 0.0  # the second half has no gradient: the batch's is half of the first half's

@@ -22,7 +22,16 @@ from edgegd.detectors.distillation import Distiller
 from edgegd.detectors.families.head_difference import softmax_difference
 from edgegd.detectors.families.registry import FAMILIES, family_of
 from edgegd.detectors.families.ssd_detector import taken_apart
-from edgegd.detectors.losses import image_losses, label_loss, labelled_part, predict, prepare_loss
+from edgegd.detectors.loss_terms import amounts_of, joined
+from edgegd.detectors.losses import (
+    image_losses,
+    in_parts,
+    label_loss,
+    label_terms,
+    labelled_part,
+    predict,
+    prepare_loss,
+)
 from edgegd.detectors.student import FloatStudent
 from edgegd.errors import UnsupportedModelError
 from edgegd.quant.attach import QuantizedModel
@@ -121,6 +130,12 @@ def test_the_loss_is_torchvisions(ssd: Any) -> None:
     for index in range(2):
         alone = original(list(batch["img"][index : index + 1]), targets[index : index + 1])
         torch.testing.assert_close(of_images[index], sum(alone.values()).detach(), rtol=1e-4, atol=1e-5)
+    of_parts = [label_terms(student, part, predict(student, part)) for part in in_parts(batch, 2)]
+    totals = torch.stack([amounts_of(terms) for terms in of_parts]).sum(0)
+    together = [joined(terms, totals) for terms in of_parts]  # the second image has no box
+    torch.testing.assert_close(sum(part for part, _ in together), loss, rtol=1e-4, atol=1e-5)
+    for name, value in parts.items():
+        torch.testing.assert_close(sum(named[name] for _, named in together), value, rtol=1e-4, atol=1e-5)
     loss.backward()
     without = [name for name, parameter in detector.named_parameters() if parameter.grad is None]
     assert without == []
@@ -166,7 +181,9 @@ def test_a_teacher_has_nothing_to_teach_itself_and_something_to_teach_a_student(
         with torch.no_grad():
             student.model.head.classes[0][1].bias[1::4].add_(change)  # the first class of every box
         with Distiller(copy.deepcopy(teacher), student, Distillation(head=1.0, neck=1.0)) as distiller:
-            loss, parts[change] = distiller.loss(predict(student, {"img": images}), distiller.expect(images))
+            loss, parts[change] = joined(
+                distiller.terms(predict(student, {"img": images}), distiller.expect(images)), None
+            )
         loss.backward()
         assert all(branch[1].weight.grad is not None for branch in student.model.head.classes)
     assert parts[0.0].keys() == {"distill_head", "distill_neck"}
@@ -187,8 +204,8 @@ def test_the_heads_difference_is_its_formula() -> None:
     sides = torch.where(distance < 1, 0.5 * distance**2, distance - 0.5).mean(1)
     weight = q[:, 1:].sum(1)
     expected = ((q * (q / p).log()).sum() + (sides * weight).sum()) / weight.sum()
-    assert softmax_difference(own, target).item() == pytest.approx(expected.item(), rel=1e-5)
-    assert softmax_difference(target, target).item() == pytest.approx(0.0, abs=1e-6)
+    assert softmax_difference(own, target)[0].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert softmax_difference(target, target)[0].item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_batch_of_labelled_and_unlabelled_images_has_the_loss_of_the_labelled_ones(ssd: Any) -> None:

@@ -11,12 +11,10 @@ import torch
 from torch import nn
 from ultralytics.utils import IterableSimpleNamespace
 
-from edgegd.detectors.families.head_difference import Curvatures
+from edgegd.detectors.families.head_difference import Curvatures, Difference
 from edgegd.detectors.families.image_losses import EachAlone, ImageLosses, rows_of
+from edgegd.detectors.loss_terms import LossTerm
 from edgegd.plan.profiles.table import HeadPaths
-
-Parts = dict[str, torch.Tensor]
-"""The detached parts of a loss by name."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Family(ABC):
     images cannot be in one step; each is empty where it is possible.
 
     A deployed model returns one float32 tensor of the contract `output_kind` for images (N, C, H, W) float32 in 0..1 in
-    evaluation mode, by operations that do not depend on the images. In training mode it returns what `label_loss`
+    evaluation mode, by operations that do not depend on the images. In training mode it returns what `label_terms`
     takes.
     """
 
@@ -59,19 +57,22 @@ class Family(ABC):
 
     @abstractmethod
     def prepare_loss(self, model: Any, hyp: IterableSimpleNamespace) -> None:
-        """Prepares a deployed model for `label_loss`; `hyp` is Ultralytics' configuration of the training."""
+        """Prepares a deployed model for `label_terms`; `hyp` is Ultralytics' configuration of the training."""
 
     @abstractmethod
-    def label_loss(self, model: Any, batch: dict[str, Any], predictions: Any) -> tuple[torch.Tensor, Parts]:
-        """The loss as a scalar per image, and its parts. `batch` is that of edgegd.detectors.batches, images in 0..1;
-        `predictions` is what the model returned for it in training mode, in float32."""
+    def label_terms(self, model: Any, batch: dict[str, Any], predictions: Any) -> list[LossTerm]:
+        """The loss per image in summands: one for each branch of `branch_weights` in its order, or one alone.
+
+        `batch` is that of edgegd.detectors.batches, images in 0..1; `predictions` is what the model returned for it in
+        training mode, in float32. Each amount is what that summand is divided by, so that a batch may be computed in
+        parts (edgegd.detectors.loss_terms); of a mean over images it is their number."""
 
     def image_losses(self, model: Any) -> ImageLosses:
-        """What tells the loss of each image of a batch after its `label_loss`."""
+        """What tells the loss of each image of a batch after its `label_terms`."""
         return EachAlone(self, model)
 
     def predictions_of(self, predictions: Any, chosen: torch.Tensor) -> Any:
-        """Those of the chosen images (N,) bool of a batch alone, as `label_loss` takes them."""
+        """Those of the chosen images (N,) bool of a batch alone, as `label_terms` takes them."""
         return rows_of(predictions, chosen)
 
     def training_arguments(self, batch: dict[str, Any]) -> Mapping[str, Any]:
@@ -89,8 +90,9 @@ class Family(ABC):
         """
         raise NotImplementedError(f"{self.name}: {self.no_head_distillation}")
 
-    def head_difference(self, own: Any, target: Any) -> torch.Tensor:
-        """How far a student's predictions (of one branch) are from its teacher's: a scalar, 0 where they are equal.
+    def head_difference(self, own: Any, target: Any) -> Difference:
+        """How far a student's predictions (of one branch) are from its teacher's: a scalar, 0 where they are equal, and
+        what it was divided by, which is at least 1.
 
         Called only where heads can be compared.
         """

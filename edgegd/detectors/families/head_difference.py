@@ -9,9 +9,11 @@ from torch.nn import functional as F
 
 Curvatures: TypeAlias = list[tuple[torch.Tensor, torch.Tensor]]
 """Raw predictions, and what the square of a small error of each adds to the difference from themselves."""
+Difference: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+"""A difference, and the teacher's belief in objects: it was divided by that, or by 1 where that is less."""
 
 
-def sigmoid_difference(own: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> torch.Tensor:
+def sigmoid_difference(own: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> Difference:
     """How far one branch is from the teacher's: `scores` (N, classes, A) and `boxes` (N, 4 * bins, A), both raw.
 
     Normalised by the teacher's total belief in objects (at least 1), as the label loss is by its targets; 0 if equal.
@@ -26,17 +28,19 @@ def sigmoid_difference(own: dict[str, torch.Tensor], target: dict[str, torch.Ten
     else:
         boxes = F.kl_div(sides_own.log_softmax(2), sides_target.log_softmax(2), reduction="none", log_target=True)
     boxes = boxes.sum(2).mean(1)  # (N, 4, bins, A) -> (N, A)
-    return (classes + (boxes * weight).sum()) / weight.sum().clamp(min=1)
+    total = weight.sum()
+    return (classes + (boxes * weight).sum()) / total.clamp(min=1), total
 
 
-def softmax_difference(own: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> torch.Tensor:
+def softmax_difference(own: dict[str, torch.Tensor], target: dict[str, torch.Tensor]) -> Difference:
     """The same of `logits` (N, 1 + classes, A), of which one softmax chooses and the first is the background's, and of
     `offsets` (N, 4, A), raw. The divergence of two softmaxes is that of Hinton et al. 2015, section 2."""
     belief = target["logits"].softmax(1)
     weight = 1 - belief[:, 0]  # (N, 1 + classes, A) -> (N, A)
     classes = F.kl_div(own["logits"].log_softmax(1), belief, reduction="sum")
     boxes = F.smooth_l1_loss(own["offsets"], target["offsets"], reduction="none").mean(1)  # (N, 4, A) -> (N, A)
-    return (classes + (boxes * weight).sum()) / weight.sum().clamp(min=1)
+    total = weight.sum()
+    return (classes + (boxes * weight).sum()) / total.clamp(min=1), total
 
 
 def sigmoid_curvature(own: dict[str, torch.Tensor]) -> Curvatures:

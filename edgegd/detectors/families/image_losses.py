@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from ultralytics.utils.loss import v8DetectionLoss
 
+from edgegd.detectors.loss_terms import joined
+
 
 class ImageLosses(Protocol):
     """Made before the steps, asked after each loss of a batch, closed after them. It draws no random number."""
@@ -35,12 +37,10 @@ class EachAlone:
         """See ImageLosses."""
         count = len(batch["img"])
         images = (torch.arange(count, device=batch["img"].device) == index for index in range(count))
-        losses = [
-            self._family.label_loss(
-                self._model, batch_of(batch, chosen), self._family.predictions_of(predictions, chosen)
-            )[0]
-            for chosen in images
-        ]
+        losses = []
+        for chosen in images:
+            own = self._family.predictions_of(predictions, chosen)
+            losses.append(joined(self._family.label_terms(self._model, batch_of(batch, chosen), own), None)[0])
         return torch.stack(losses)
 
     def close(self) -> None:

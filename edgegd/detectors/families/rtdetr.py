@@ -11,8 +11,9 @@ from torch import nn
 from ultralytics.nn.modules import RTDETRDecoder
 from ultralytics.utils import IterableSimpleNamespace
 
-from edgegd.detectors.families.family import Family, Parts
+from edgegd.detectors.families.family import Family
 from edgegd.detectors.families.ultralytics_model import deploy_layers, head_path, last_layer, prepare_criterion
+from edgegd.detectors.loss_terms import LossTerm
 from edgegd.errors import UnsupportedModelError
 from edgegd.plan.profiles.table import HeadPaths
 
@@ -65,10 +66,15 @@ class Rtdetr(Family):
         """Ultralytics' criterion."""
         prepare_criterion(model, hyp)
 
-    def label_loss(self, model: Any, batch: dict[str, Any], predictions: Any) -> tuple[torch.Tensor, Parts]:
-        """The criterion's loss is a mean over the labelled boxes already."""
+    def label_terms(self, model: Any, batch: dict[str, Any], predictions: Any) -> list[LossTerm]:
+        """The criterion's loss is a mean over the labelled boxes already.
+
+        Two things of a part are not those of the whole batch: how often its noisy labels are repeated (the more often,
+        the fewer boxes its fullest image has), and the loss of scores where no image has a box, which is another
+        function (DETRLoss._get_loss_class of Ultralytics).
+        """
         loss, parts = model.loss(batch, predictions)
-        return loss, parts
+        return [LossTerm(loss, parts, float(len(batch["bboxes"])))]
 
     def predictions_of(self, predictions: Any, chosen: torch.Tensor) -> Any:
         """Those of the queries alone: what the decoder restores from noisy labels (denoising) is no prediction."""

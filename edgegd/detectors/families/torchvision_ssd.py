@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from ultralytics.utils import IterableSimpleNamespace
 
-from edgegd.detectors.families.family import Family, Parts
+from edgegd.detectors.families.family import Family
 from edgegd.detectors.families.folding import fold_all, learn_everything
-from edgegd.detectors.families.head_difference import Curvatures, softmax_curvature, softmax_difference
+from edgegd.detectors.families.head_difference import Curvatures, Difference, softmax_curvature, softmax_difference
 from edgegd.detectors.families.ssd_detector import SsdDetector
+from edgegd.detectors.loss_terms import LossTerm, Parts
 from edgegd.errors import UnsupportedModelError
 from edgegd.plan.profiles.table import HeadPaths
 
@@ -61,7 +62,7 @@ class TorchvisionSsd(Family):
     def prepare_loss(self, model: Any, hyp: IterableSimpleNamespace) -> None:
         """Nothing: torchvision's loss has no settings."""
 
-    def label_loss(self, model: Any, batch: dict[str, Any], predictions: Any) -> tuple[torch.Tensor, Parts]:
+    def label_terms(self, model: Any, batch: dict[str, Any], predictions: Any) -> list[LossTerm]:
         """SSD.compute_loss of torchvision: means over the default boxes that have an object."""
         from torchvision.ops import box_convert
 
@@ -74,13 +75,15 @@ class TorchvisionSsd(Family):
         }
         matches = [_matches(model.rules.proposal_matcher, target["boxes"], corners) for target in targets]
         parts: Parts = model.rules.compute_loss(targets, outputs, [corners] * len(targets), matches)
-        return torch.stack(list(parts.values())).sum(), {name: part.detach() for name, part in parts.items()}
+        found = torch.stack([(match >= 0).sum() for match in matches]).sum()
+        loss = torch.stack(list(parts.values())).sum()
+        return [LossTerm(loss, {name: part.detach() for name, part in parts.items()}, found)]
 
     def show_predictions(self, model: Any) -> None:
         """A head in training mode returns what it has computed before decoding."""
         model.head.training = True
 
-    def head_difference(self, own: Any, target: Any) -> torch.Tensor:
+    def head_difference(self, own: Any, target: Any) -> Difference:
         """One softmax chooses among the classes and the background; see softmax_difference."""
         return softmax_difference(own, target)
 

@@ -5,7 +5,7 @@ A dual-head model keeps both heads when it is deployed: the one-to-many head is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,10 +14,11 @@ from ultralytics.nn.modules import Detect
 from ultralytics.utils import IterableSimpleNamespace
 from ultralytics.utils.loss import E2ELoss, v8DetectionLoss
 
-from edgegd.detectors.families.family import Family, Parts
-from edgegd.detectors.families.head_difference import Curvatures, sigmoid_curvature, sigmoid_difference
+from edgegd.detectors.families.family import Family
+from edgegd.detectors.families.head_difference import Curvatures, Difference, sigmoid_curvature, sigmoid_difference
 from edgegd.detectors.families.image_losses import Captured, ImageLosses
 from edgegd.detectors.families.ultralytics_model import deploy_layers, head_path, last_layer, prepare_criterion
+from edgegd.detectors.loss_terms import LossTerm
 from edgegd.errors import UnsupportedModelError
 from edgegd.plan.profiles.table import HeadPaths
 
@@ -66,28 +67,29 @@ class UltralyticsDetect(Family):
         return HeadPaths(path, frozenset(f"{path}.{name}" for name in last))
 
     def prepare_loss(self, model: Any, hyp: IterableSimpleNamespace) -> None:
-        """Ultralytics' criterion, weighted for the head that is deployed (see `branch_weights`)."""
+        """Ultralytics' criterion."""
         prepare_criterion(model, hyp)
-        if not isinstance(model.criterion, E2ELoss):
-            return
-        weights = self.branch_weights(model)
-        if "one2one" in weights:
-            model.criterion.o2m, model.criterion.o2o = weights["one2many"], weights["one2one"]
-        else:
-            model.criterion = _OneToMany(model.criterion.one2many)
 
-    def label_loss(self, model: Any, batch: dict[str, Any], predictions: Any) -> tuple[torch.Tensor, Parts]:
-        """Ultralytics' losses are sums over the images of a batch."""
-        losses, parts = model.loss(batch, predictions)
-        return losses.sum() / len(batch["img"]), parts
+    def label_terms(self, model: Any, batch: dict[str, Any], predictions: Any) -> list[LossTerm]:
+        """Ultralytics' criterion of each branch, weighted for the head that is deployed (see `branch_weights`).
+
+        The named parts are those of the last branch, as in Ultralytics' own E2ELoss.
+        """
+        weights = self.branch_weights(model)
+        if not weights:
+            return [_criterion_term(model.criterion, batch, predictions)]
+        branches = [_criterion_term(getattr(model.criterion, branch), batch, predictions[branch]) for branch in weights]
+        terms = [
+            LossTerm(branch.loss * weight, {}, branch.amount)
+            for branch, weight in zip(branches, weights.values(), strict=True)
+        ]
+        return [*terms[:-1], replace(terms[-1], parts=branches[-1].parts)]
 
     def image_losses(self, model: Any) -> ImageLosses:
         """Captured from the criteria of all branches, where they are those whose insides are known."""
-        criterion = model.criterion
-        if isinstance(criterion, E2ELoss):
-            criteria = [(criterion.one2many, criterion.o2m), (criterion.one2one, criterion.o2o)]
-        else:
-            criteria = [(criterion.of_branch if isinstance(criterion, _OneToMany) else criterion, 1.0)]
+        weights = self.branch_weights(model)
+        criteria = [(getattr(model.criterion, branch), weight) for branch, weight in weights.items()]
+        criteria = criteria or [(model.criterion, 1.0)]
         known = all(type(one) is v8DetectionLoss for one, _ in criteria)
         return Captured(criteria) if known else super().image_losses(model)
 
@@ -107,7 +109,7 @@ class UltralyticsDetect(Family):
         """A head in training mode returns what it has computed before decoding."""
         last_layer(model).training = True
 
-    def head_difference(self, own: Any, target: Any) -> torch.Tensor:
+    def head_difference(self, own: Any, target: Any) -> Difference:
         """Every class score is one of its own; see sigmoid_difference."""
         return sigmoid_difference(own, target)
 
@@ -132,14 +134,18 @@ class UltralyticsDetect(Family):
         return [*predictions["scores"].split(anchors, 2), *predictions["boxes"].split(anchors, 2)]
 
 
-@dataclass(frozen=True)
-class _OneToMany:
-    """The criterion of a dual-head model that is deployed raw: that of its one-to-many head alone."""
+def _criterion_term(criterion: Any, batch: dict[str, Any], predictions: Any) -> LossTerm:
+    """v8DetectionLoss: sums over the images, divided by the sum of the targets' scores, at least 1.
 
-    of_branch: v8DetectionLoss
-
-    def __call__(self, predictions: dict[str, Any], batch: dict[str, Any]) -> Any:
-        return self.of_branch.loss(predictions["one2many"], batch)
+    What it returns is that times the number of images. The assigner, an nn.Module, makes the scores of the targets.
+    """
+    sums: list[torch.Tensor] = []
+    hook = criterion.assigner.register_forward_hook(lambda _, arguments, assigned: sums.append(assigned[2].sum()))
+    try:
+        losses, parts = criterion.loss(predictions, batch)
+    finally:
+        hook.remove()
+    return LossTerm(losses.sum() / len(batch["img"]), parts, sums[0])
 
 
 def _has_two_heads(head: Any) -> bool:

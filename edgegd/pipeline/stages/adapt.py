@@ -20,7 +20,7 @@ from edgegd.pipeline.artifacts import (
     FLOAT_MODEL,
     Artifact,
 )
-from edgegd.pipeline.descent_run import DescentKind, descend
+from edgegd.pipeline.descent_run import DescentKind, descend, on_own_device
 from edgegd.pipeline.models import float_model, require_swap, stored_swap
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage
@@ -47,7 +47,7 @@ def run_adapt(folder: RunFolder, progress: Progress) -> None:
     TrainingCheckpointError, NaNLossError.
     """
     require_swap(folder)
-    swap, settings = stored_swap(folder), adaptation_settings(folder.recipe.train)
+    swap, settings = stored_swap(folder), on_own_device(adaptation_settings(folder.recipe.train))
     model = deploy(_swapped(folder, swap), end2end=folder.recipe.model.end2end, fold=False)
     student = FloatStudent(model).to(settings.device)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from edgegd.detectors.student import FloatStudent
 from edgegd.errors import RecipeError
 from edgegd.pipeline.artifacts import ADAPTED_MODEL, CONTROL, CONTROL_GRAPH, CONTROL_STEPS, DATA, FLOAT_MODEL
-from edgegd.pipeline.descent_run import DescentKind, descend
+from edgegd.pipeline.descent_run import DescentKind, descend, on_own_device
 from edgegd.pipeline.models import float_model, model_to_quantize
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage
@@ -42,7 +42,7 @@ def run_control(folder: RunFolder, progress: Progress) -> None:
             found="train.control false",
             mend=f"`edgegd run {folder.owner()} --run-dir {folder.path} --set train.control=true`",
         )
-    settings = replace(folder.recipe.train, freeze_ranges_epochs=0, oscillation="off")
+    settings = replace(on_own_device(folder.recipe.train), freeze_ranges_epochs=0, oscillation="off")
     origin = ADAPTED_MODEL if adapted_reads(folder) else FLOAT_MODEL
     student = FloatStudent(model_to_quantize(folder)).to(settings.device)
 

@@ -14,7 +14,7 @@ from edgegd.pipeline.artifacts import (
     QAT_CHECKPOINT,
     QAT_STATE,
 )
-from edgegd.pipeline.descent_run import DescentKind, descend
+from edgegd.pipeline.descent_run import DescentKind, descend, on_own_device
 from edgegd.pipeline.models import (
     float_model,
     quantized_model,
@@ -47,7 +47,7 @@ def run_qat(folder: RunFolder, progress: Progress) -> None:
     Its teacher, where it has one, is the float model as it was before any swap of activations. Killed, it goes on as
     `descend` says. Raises TrainingCheckpointError for a checkpoint that cannot be read, NaNLossError.
     """
-    settings = folder.recipe.train
+    settings = on_own_device(folder.recipe.train)
     quantized = quantized_model(folder, "ptq").to(settings.device)
     read = (PTQ_STATE, FLOAT_MODEL, *adapted_reads(folder))
     hashes = {str(artifact): sha256_of(folder.artifact(artifact)) for artifact in read}
