@@ -24,6 +24,7 @@ from edgegd.data.dataset import open_dataset
 from edgegd.data.view import ultralytics_yaml
 from edgegd.descent.checkpoint import CheckpointFile
 from edgegd.descent.fine_tune import fine_tune
+from edgegd.descent.image_losses import ImageLossRecord
 from edgegd.descent.listener import Storage
 from edgegd.descent.random_state import seed_everything
 from edgegd.descent.ranks import ALONE, Ranks, fingerprint
@@ -111,16 +112,18 @@ def _descend(student: Any, teacher: Any, view: Path, settings: TrainSection, fol
     seed_everything(settings.seed)
     train = TrainingBatches(view, NAMES, settings, 64, share=ranks.share)
     batches = Watched(train, student)
-    storage = Storage()
+    images = ImageLossRecord(train.files)
+    storage = Storage(images=images)
     if ranks.is_first:
         file = CheckpointFile(folder / "checkpoint.safetensors", {"seed": settings.seed})
-        storage = Storage(file, file.read()[0], folder / "steps.jsonl")
+        storage = Storage(file, file.read()[0], folder / "steps.jsonl", images=images)
 
     def evaluate() -> float:
         return float(sum(value.detach().double().abs().sum() for value in student.state_dict().values())) % 1
 
     descent = fine_tune(student, batches, settings, scores_of(evaluate), teacher=teacher, storage=storage, ranks=ranks)
     (folder / f"seen-{ranks.rank}.json").write_text(json.dumps(batches.seen))
+    safetensors.torch.save_file(images.tensors(), folder / f"images-{ranks.rank}.safetensors")
     if ranks.is_first:
         safetensors.torch.save_file(student.state_dict(), folder / "last.safetensors")
         (folder / "descent.json").write_text(json.dumps(dataclasses.asdict(descent)))
@@ -152,6 +155,11 @@ def test_two_processes_are_one(case: str, descends: Any, tmp_path: Path) -> None
     of_two = [json.loads((two / f"seen-{rank}.json").read_text()) for rank in (0, 1)]
     assert [a + b for (a, _), (b, _) in zip(*of_two, strict=True)] == [files for files, _ in of_one]
     assert [] in [files for files, _ in of_two[0]]
+    records = [_losses_of_images(folder, rank) for folder, rank in ((one, 0), (two, 0), (two, 1))]
+    assert torch.equal(records[1].nan_to_num(-1), records[2].nan_to_num(-1))  # each has what the other saw
+    assert torch.equal(records[0].isnan(), records[1].isnan()) and len(records[0]) == settings.epochs
+    seen = ~records[0][0].isnan()
+    assert seen.any() and records[1][0][seen].tolist() == pytest.approx(records[0][0][seen].tolist(), rel=LARGEST[kind])
     assert [ranges for _, ranges in of_two[0]] == [ranges for _, ranges in of_two[1]]
     if not live:
         assert len({ranges for _, ranges in of_two[0]}) > settings.epochs
@@ -177,6 +185,7 @@ def test_a_killed_process_changes_nothing(descends: Any, tmp_path: Path) -> None
     assert ended(start(2, descends(settings, killed))) == [0, 0]
     assert [row["loss"] for row in _rows(killed)] == [row["loss"] for row in _rows(whole)]
     assert (killed / "descent.json").read_text() == (whole / "descent.json").read_text()
+    assert torch.equal(_losses_of_images(killed, 0), _losses_of_images(whole, 0))
     ours, theirs = (safetensors.torch.load_file(folder / "last.safetensors") for folder in (killed, whole))
     assert ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
     for name, content in kept.items():
@@ -184,6 +193,10 @@ def test_a_killed_process_changes_nothing(descends: Any, tmp_path: Path) -> None
     descends(settings, killed)(ALONE)
     losses = [[row["loss"] for row in _rows(folder)] for folder in (killed, whole)]
     assert losses[0] == pytest.approx(losses[1], rel=LARGEST["quantized"])
+
+
+def _losses_of_images(folder: Path, rank: int) -> torch.Tensor:
+    return safetensors.torch.load_file(folder / f"images-{rank}.safetensors")["losses"]
 
 
 def _whole_lines(log: Path) -> list[bytes]:
