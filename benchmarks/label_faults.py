@@ -12,7 +12,8 @@ with --fold only the half of the images of even (0) or odd (1) numbers. `trained
 are those of a run that was trained on them, or of two runs of both folds, each on the images that it did not see.
 
 For each kind: average precision of the list of suspects (what is equally suspicious counts together), and the share of
-faults among the first as many as were planted. Writes benchmarks/results/label_faults.json. cleanlab must be installed.
+faults among the first as many as were planted. Writes benchmarks/results/label_faults.json. cleanlab must be
+installed; of whole images its score is taken from edgegd.accuracy.label_quality, which a test finds equal.
 """
 
 from __future__ import annotations
