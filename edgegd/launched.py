@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_PR_SET_PDEATHSIG = 1
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -26,3 +30,16 @@ def launched_as(environment: Mapping[str, str] | None = None) -> Launched | None
         return None
     rank, size, local_rank, local_size = (int(values[name]) for name in VARIABLES[:4])
     return Launched(rank, size, local_rank, local_size) if size > 1 else None
+
+
+def end_with_parent(parent: int = 0) -> None:
+    """This process ends with the one that started it, however that ends, as if it were killed; on Linux.
+
+    `parent` is that one's id: where it has ended already, this process ends here.
+    """
+    if sys.platform != "linux":
+        return
+    if os.getppid() > 1:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent and os.getppid() != parent:
+        sys.exit(-signal.SIGKILL)

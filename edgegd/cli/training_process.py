@@ -10,12 +10,13 @@ from pathlib import Path
 from edgegd.cli.stop import sigterm_interrupts
 from edgegd.cli.unforeseen import documented
 from edgegd.errors import EdgegdError, InterruptedRunError
-from edgegd.launched import launched_as
+from edgegd.launched import end_with_parent, launched_as
 
 
 def main() -> None:
-    """Runs the stage of `STAGE RUN_DIR CHANNEL` as one of several processes; exits with the code of an error."""
-    stage, run_dir, channel = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    """Runs the stage of `PARENT STAGE RUN_DIR CHANNEL` as one of several processes; exits with the code of an error."""
+    end_with_parent(int(sys.argv[1]))
+    stage, run_dir, channel = sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4])
     os.environ.setdefault("YOLO_VERBOSE", "false")
     launched = launched_as()
     try:

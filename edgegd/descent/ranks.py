@@ -6,9 +6,7 @@ through torch.distributed: gloo between CPUs, NCCL between CUDA devices, gloo ag
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,11 +18,11 @@ import torch
 from torch import distributed
 
 from edgegd.errors import TrainingProcessError
-from edgegd.launched import VARIABLES, launched_as
+from edgegd.launched import VARIABLES, end_with_parent, launched_as
 
 _Value = TypeVar("_Value")
+_LONGEST_START = timedelta(minutes=10)  # until all processes are there
 _LONGEST_WAIT = timedelta(days=7)  # the others wait while rank 0 trains in float, exports and measures
-_PR_SET_PDEATHSIG = 1
 _LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 
 
@@ -43,8 +41,10 @@ class Ranks:
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
+    outer: Any = None
     inner: Any = None
-    """The group of what is exchanged within a forward or backward pass, beside DistributedDataParallel's own."""
+    """torch's groups: `inner` of what is exchanged within a forward or backward pass beside the gradients, `outer` of
+    these and of all else."""
 
     @property
     def is_first(self) -> bool:
@@ -94,7 +94,7 @@ class Ranks:
             return [value]
         found: list[Any] = [None] * self.size
         with connected():
-            distributed.all_gather_object(found, value)
+            distributed.all_gather_object(found, value, group=self.outer)
         return found
 
     def of_first(self, make: Callable[[], _Value]) -> _Value:
@@ -103,7 +103,7 @@ class Ranks:
             return make()
         found: list[Any] = [make() if self.is_first else None]
         with connected():
-            distributed.broadcast_object_list(found)
+            distributed.broadcast_object_list(found, group=self.outer)
         value: _Value = found[0]
         return value
 
@@ -150,7 +150,7 @@ def joined_ranks() -> Iterator[Ranks]:
     if launched is None:
         yield ALONE
         return
-    _end_with_parent()
+    end_with_parent()
     if launched.size == launched.local_size and sys.platform in _LOOPBACK:
         # Elsewhere gloo takes the network's interface that the host's name stands for, which may lead nowhere.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK[sys.platform])
@@ -159,11 +159,11 @@ def joined_ranks() -> Iterator[Ranks]:
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(launched.local_rank % torch.cuda.device_count())
     with connected():
-        distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
-        inner = distributed.new_group(timeout=_LONGEST_WAIT)
+        distributed.init_process_group(backend, timeout=_LONGEST_START)
+        outer, inner = (distributed.new_group(timeout=_LONGEST_WAIT) for _ in range(2))
     for name in VARIABLES:
         del os.environ[name]  # Ultralytics would wait for other processes wherever it opens a file
-    _joined[0] = ranks = Ranks(launched.rank, launched.size, launched.local_rank, launched.local_size, inner)
+    _joined[0] = ranks = Ranks(launched.rank, launched.size, launched.local_rank, launched.local_size, outer, inner)
     try:
         yield ranks
     finally:
@@ -199,9 +199,3 @@ def fingerprint(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
     weights = torch.arange(len(flat), dtype=torch.int64, device=flat.device) * 2 + 1
     # Halved, so that its negative is a number too.
     return (flat.view(torch.int32).to(torch.int64) * weights * 0x9E3779B97F4A7C1).sum() >> 1
-
-
-def _end_with_parent() -> None:
-    """The launcher's processes end with it, however it ends, as if they were killed: the checkpoint stands."""
-    if sys.platform == "linux" and os.getppid() > 1:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

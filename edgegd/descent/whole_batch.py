@@ -97,10 +97,13 @@ class WholeBatch:
                 # Buffers follow from parameters in every process; the argument that is to replace this one sends them.
                 warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
                 self._parallel = DistributedDataParallel(
-                    self._loss, broadcast_buffers=False, find_unused_parameters=True
+                    self._loss,
+                    process_group=self._ranks.outer,
+                    broadcast_buffers=False,
+                    find_unused_parameters=True,
                 )
                 # Without annotations: torch compares them with its own, and here they are text.
-                self._parallel.register_comm_hook(None, lambda state, bucket: _added_up(bucket))
+                self._parallel.register_comm_hook(self._ranks.outer, lambda group, bucket: _added_up(bucket, group))
         return self._parallel
 
 
@@ -118,9 +121,9 @@ class _PartOfLoss(nn.Module):
         return joined(terms, totals)
 
 
-def _added_up(bucket: distributed.GradBucket) -> torch.futures.Future[torch.Tensor]:
+def _added_up(bucket: distributed.GradBucket, group: Any) -> torch.futures.Future[torch.Tensor]:
     """The sum of a bucket of gradients over all processes, where DistributedDataParallel would take the mean."""
-    work: Any = distributed.all_reduce(bucket.buffer(), async_op=True)
+    work: Any = distributed.all_reduce(bucket.buffer(), group=group, async_op=True)
     future: torch.futures.Future[torch.Tensor] = work.get_future().then(lambda done: done.value()[0])
     return future
 

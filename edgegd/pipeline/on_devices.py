@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import tempfile
 import threading
@@ -59,7 +60,7 @@ def _launch(name: str, folder: RunFolder, devices: int, progress: Progress) -> N
         channel = Path(temporary)
         with _heard(channel, progress):
             try:
-                arguments = (name, str(folder.path.absolute()), temporary)
+                arguments = (str(os.getpid()), name, str(folder.path.absolute()), temporary)
                 run_together(_PROGRAM, arguments, devices, channel / "logs")
             except EndedError as error:
                 told, there = _error_of(channel, error.codes, devices)
