@@ -32,9 +32,9 @@ def search_sentence(result: Mapping[str, Any]) -> str:
     if result["best"]:
         best = [trials[number] for number in result["best"]]
         if len(objectives) == 1:
-            told.append(
-                f"The best {objectives[0]['name']} is {_number(objectives[0], best[0]['objectives'][0])} of trial {best[0]['number']}."
-            )
+            one, trial = objectives[0], best[0]
+            value = _number(one, trial["objectives"][0])
+            told.append(f"The best {one['name']} is {value}, of trial {trial['number']}.")
         else:
             numbers = ", ".join(str(one["number"]) for one in best)
             told.append(f"No trial is better in every objective than trial{'s' if len(best) > 1 else ''} {numbers}.")

@@ -6,6 +6,7 @@ cluster: Ray Tune would keep a second list of trials, of which a killed driver l
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -52,7 +53,7 @@ class RayEngine:
 
         _require_answer(address)
         try:
-            ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise _no_answer(address, str(error).splitlines()[0]) from error
         self._ray = ray

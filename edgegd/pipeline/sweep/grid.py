@@ -1,4 +1,4 @@
-"""`edgegd sweep --recipes`: every recipe with every seed, and the means, intervals and paired differences over seeds."""
+"""`edgegd sweep --recipes`: every recipe with every seed, and means, intervals and paired differences over seeds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A run of a sweep as a process of its own: what is run, the process, and what it left.
 
-The process is the command `edgegd run`, so that a trial can be repeated by hand. It is started with a pipe as its stdin
-and ends when that pipe does (edgegd/cli/child.py): whoever kills the sweep, or a node of a cluster, leaves no run behind.
+The process is the command `edgegd run`, so that a trial can be repeated by hand. It is started with a pipe as its
+stdin and ends when that pipe does (edgegd/cli/child.py): a sweep, or a node of a cluster, that is killed leaves no run
+behind.
 """
 
 from __future__ import annotations

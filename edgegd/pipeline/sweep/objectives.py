@@ -1,4 +1,4 @@
-"""What a sweep makes better: numbers that a run leaves, each with its direction and the stage after which it is there."""
+"""What a sweep makes better: numbers of a run, each with its direction and the stage after which it is there."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ OBJECTIVES = _all()
 
 
 def parse_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
-    """The objectives of `--objective` options. Raises SweepError for a name that is none, or one that is there twice."""
+    """The objectives of `--objective` options. Raises SweepError for a name that is none, or is there twice."""
     variants = [name.split(".")[1] for name in names if name.startswith("accuracy.") and name.count(".") == 2]
     variant = next((one for one in variants if one in QUANTIZED), "qat")
     full = [f"{name}.{variant}.edge" if name in ("latency", "size") else name for name in names]

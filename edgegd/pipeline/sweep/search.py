@@ -89,8 +89,8 @@ def _check(request: SearchRequest) -> _Checked:
     if request.prunes and not possible:
         raise SweepError(
             "Trials cannot be ended early here.",
-            expected="one objective, of the QAT model's mAP: Optuna prunes no search for several objectives, and the mAP "
-            "of an epoch foretells nothing else",
+            expected="one objective, of the QAT model's mAP: Optuna prunes no search for several objectives, and the "
+            "mAP of an epoch foretells nothing else",
             found=", ".join(one.name for one in objectives),
             mend="leave --prune out, or give one objective",
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from edgegd.errors import EdgegdError, RunFolderMismatchError
@@ -143,7 +144,7 @@ class Search:
 
 
 def epochs_of(run_dir: Path) -> dict[int, float]:
-    """Epoch -> mAP50-95 on the images that choose the epoch, of a descent that runs or ended; empty before its first."""
+    """Epoch -> mAP50-95 on the images that choose the epoch, of a descent that runs or ended."""
     checkpoint = run_dir / QAT_CHECKPOINT
     try:
         record = epochs_in_checkpoint(checkpoint) if checkpoint.exists() else read_json(run_dir / DESCENT)
@@ -158,7 +159,7 @@ def _open(path: Path, objectives: tuple[Objective, ...], own: Point | None) -> o
         new = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         new.unlink(missing_ok=True)
         storage = _storage(new)
-        directions = ["maximize" if one.maximize else "minimize" for one in objectives]
+        directions = [StudyDirection.MAXIMIZE if one.maximize else StudyDirection.MINIMIZE for one in objectives]
         study = optuna.create_study(storage=storage, study_name=_NAME, directions=directions)
         if own is not None:
             study.enqueue_trial(dict(own))
