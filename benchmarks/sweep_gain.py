@@ -37,9 +37,14 @@ FIRST, BEST, LONG = "recipe", "sweep", "recipe-10-epochs"
 
 
 def sweep(*arguments: str) -> dict[str, Any]:
-    """`edgegd sweep ... --json`."""
-    command = [sys.executable, "-m", "edgegd.cli.main", "sweep", *arguments, "--json"]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    """`edgegd sweep ... --json`, as a child that ends with this process."""
+    command = [sys.executable, "-m", "edgegd.cli.child", "sweep", *arguments, "--json"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = process.stdout.read()
+    if process.returncode:
+        sys.exit(process.returncode)
+    return json.loads(told)
 
 
 def options(settings: Sequence[str]) -> list[str]:
