@@ -17,6 +17,7 @@ import accuracy_gate_error_rates
 import descent_tables
 import gate_error_rates
 import lr_range_table
+import sweep_tables
 from cost_tables import arm_table, passes_table
 from diagnosis_table import diagnosis_table
 from interleaved import median_ms, ratio, ratio_of_launches
@@ -390,6 +391,7 @@ PAGES: dict[Path, Tables] = {
     DIAGNOSIS: {"diagnosis": diagnosis_table},
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
     ROOT / "docs/descent.md": descent_tables.TABLES,
+    ROOT / "docs/scale.md": sweep_tables.TABLES,
     TELEMETRY: {"learning rates": learning_rates_table, "optimizers": optimizers_table},
 }
 
