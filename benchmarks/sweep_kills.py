@@ -3,7 +3,7 @@
     python benchmarks/sweep_kills.py [--only local]
 
 Trials are runs of the streets recipe with 8 images at 64 px for one epoch, up to QAT. The sweep's process gets SIGKILL
-at a random moment of its 3rd and of its 8th trial, and the same command goes on; of the cluster (ray.cluster_utils) one
+at a random moment of the descent of its 3rd and of its 8th trial, and the same command goes on; of the cluster (ray.cluster_utils) one
 node is killed in the middle. Stored in benchmarks/results/sweep_kills.json: the trials and their states, how often each
 run was started, the seconds after which no process of a killed sweep was left, and how often the float model was made.
 """
@@ -88,8 +88,8 @@ def killed_twice(work: Path, chance: random.Random) -> dict[str, Any]:
     folder, ended = work / "local/sweep", []
     for number in KILLED_IN:
         process = start(folder)
-        wait_for((folder / f"logs/{number:04d}.log").exists)
-        time.sleep(chance.uniform(0.5, 6))
+        wait_for((folder / f"trials/{number:04d}/qat-checkpoint.safetensors").exists)
+        time.sleep(chance.uniform(0, 2))
         process.kill()
         process.wait()
         ended.append(wait_for(lambda: not processes_of(folder)))

@@ -45,7 +45,15 @@ def kills_table() -> str:
         ]
         for entry in ResultFile("sweep_kills").entries
     ]
-    headers = ["where", "kills", "trials finished", "points", "trials started again", "float stage ran", "no process after s"]
+    headers = [
+        "where",
+        "kills",
+        "trials finished",
+        "points",
+        "trials started again",
+        "float stage ran",
+        "no process after s",
+    ]
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
