@@ -8,11 +8,7 @@ from typing import Any
 from result_file import ResultFile
 from tabulate import tabulate
 
-TITLES = {
-    "recipe": "the recipe, 3 epochs",
-    "sweep": "the best trial's values, 3 epochs",
-    "recipe-10-epochs": "the recipe, 10 epochs",
-}
+TITLES = {"recipe": "the recipe", "sweep": "the best trial's values"}
 ENGINES = {"local": "this machine, SIGKILL of the sweep", "ray": "Ray, two nodes, one killed"}
 
 
@@ -27,7 +23,7 @@ def gain_table() -> str:
         [TITLES[row["recipe"]], *(_points(part) for n in names for part in (row["means"][n], row["differences"][n]))]
         for row in entry["rows"]
     ]
-    headers = ["BCCD at 160 px, three seeds", *(part for n in names for part in (_title(n), "minus the recipe"))]
+    headers = ["BCCD at 160 px, 3 epochs, 3 seeds", *(part for n in names for part in (_title(n), "minus the recipe"))]
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
