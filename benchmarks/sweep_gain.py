@@ -4,8 +4,8 @@
 
 The search holds a fifth of BCCD's training images out (`data.select: holdout`): its objective, the mAP of the
 fake-quantized model, is measured on these. Then the recipe and the best trial are trained with three other seeds, and
-both are measured on the validation images. All at 160 px with three epochs. A killed benchmark goes on where it was; the
-result is benchmarks/results/sweep_gain.json.
+both are measured on the validation images. All at 160 px with three epochs. A killed benchmark goes on where it was;
+the result is benchmarks/results/sweep_gain.json.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
 
 Trials are runs of the streets recipe with 8 images at 64 px for one epoch, up to QAT. The sweep's process gets SIGKILL
 at a random moment of the descent of its 3rd and of its 8th trial, and the same command goes on; of the cluster
-(ray.cluster_utils) one node is killed in the middle. Stored in benchmarks/results/sweep_kills.json: the trials and their states, how often each
-run was started, the seconds after which no process of a killed sweep was left, and how often the float model was made.
+(ray.cluster_utils) one node is killed in the middle. Stored in benchmarks/results/sweep_kills.json: the trials and
+their states, how often each run was started, the seconds after which no process of a killed sweep was left, and how
+often the float model was made.
 """
 
 from __future__ import annotations

@@ -26,6 +26,11 @@ def _end_with_stdin() -> None:
     os._exit(130)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the command of sys.argv."""
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     main()
+
+
+if __name__ == "__main__":
+    run()
