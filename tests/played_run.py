@@ -2,7 +2,8 @@
 
 It counts its starts in DIR/starts.txt and leaves descent.json after SECONDS (environment variable PLAYED_S) per epoch,
 with an mAP that is best at a learning rate of 1e-4; its weights are as large as the epochs. A learning rate above 0.5
-fails as a run does, and one of exactly 0.25 by a signal. Like edgegd.cli.child it ends with its stdin.
+fails as a run does, and one of exactly 0.25 by a signal. Like edgegd.cli.child it ends with its stdin, after
+PLAYED_END_S.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 def end_with_stdin() -> None:
     while os.read(0, 100):
         pass
+    time.sleep(float(os.environ.get("PLAYED_END_S", "0")))
     os._exit(130)
 
 

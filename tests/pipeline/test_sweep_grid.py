@@ -64,6 +64,14 @@ def test_runs_that_finished_are_kept(run: Callable[..., dict[str, Any]], recipes
         run(recipes[:1])
 
 
+def test_a_result_that_is_damaged(run: Callable[..., dict[str, Any]], recipes: list[str], tmp_path: Path) -> None:
+    run(recipes[:1], seeds=(0,))
+    for damaged in ("[", "[]", '{"runs": [1]}'):
+        (tmp_path / "grid/sweep.json").write_text(damaged)
+        with pytest.raises(RunFolderMismatchError, match=r"sweep\.json is damaged"):
+            run(recipes[:1], seeds=(0,))
+
+
 def test_runs_that_failed_are_tried_again(
     run: Callable[..., dict[str, Any]], recipes: list[str], tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import END_S
+from processes import END_S, hears_interrupts
 
 pytest.importorskip("optuna")
 
@@ -188,9 +188,12 @@ def driver(recipe: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.Po
     begun: list[subprocess.Popen[bytes]] = []
 
     def start(folder: str, seconds: float, trials: int = 8) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"PLAYED_S": str(seconds), "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = os.environ | {
+            "PLAYED_S": str(seconds),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
         command = [sys.executable, "-c", DRIVER, str(recipe), str(tmp_path / folder), str(trials), *PLAYED]
-        begun.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE))
+        begun.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, preexec_fn=hears_interrupts))
         return begun[-1]
 
     yield start
@@ -246,9 +249,10 @@ def test_two_sweeps_in_one_folder(
         searched(RATE, trials=8, prunes=False)
 
 
-def test_a_sweep_that_is_interrupted_ends_its_runs(
-    driver: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
+def test_a_sweep_that_is_interrupted_waits_for_its_runs(
+    driver: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PLAYED_END_S", "2")  # as a run that keeps its checkpoint
     process = driver("sweep", 30)
     started = tmp_path / "sweep/trials/0000/starts.txt"
     wait_for(lambda: started.exists() and started.read_text().endswith("\n"))

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgegd.atomic_files import appearing_folder, explaining_full_disk
 from edgegd.errors import RunFolderBusyError, RunFolderMismatchError
@@ -28,6 +28,7 @@ from edgegd.safe_outputs import open_to_append, own_folder
 
 REQUEST, STUDY, RESULT, TEXT = "request.json", "study.sqlite3", "sweep.json", "sweep.md"
 _LOCK = ".lock"
+Result = TypeVar("Result")
 
 
 class SweepFolder:
@@ -73,13 +74,9 @@ class SweepFolder:
                     mend="choose another --sweep-dir",
                 )
             return
-        try:
+        with _damage_named(file):
             kept = read_json(file)
             different = sorted(key for key in {*kept, *request} if kept.get(key) != request.get(key))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise RunFolderMismatchError(
-                f"{file} is damaged.", found=f"{type(error).__name__}: {error}", mend="choose another --sweep-dir"
-            ) from error
         if different:
             raise RunFolderMismatchError(
                 f"{self.path} is the folder of another sweep: {_listed(different)}.",
@@ -87,6 +84,17 @@ class SweepFolder:
                 found=_shortened({key: kept.get(key) for key in different}),
                 mend="choose another --sweep-dir, or delete the folder if you do not need it",
             )
+
+    def earlier(self, name: str, take: Callable[[Any], Result]) -> Result | None:
+        """What `take` makes of a JSON file that an earlier process left, None where none did.
+
+        Raises RunFolderMismatchError where the file is damaged.
+        """
+        file = self.path / name
+        if not file.exists():
+            return None
+        with _damage_named(file):
+            return take(read_json(file))
 
     def run_dir(self, name: str) -> Path:
         """The run folder of a trial."""
@@ -130,6 +138,17 @@ def take_shared(shared: Path, stages: Sequence[str], run_dir: Path) -> None:
             shutil.copyfile(shared / manifest, new / manifest)
             for artifact in read_json(shared / manifest)["outputs"]:
                 _link(shared / artifact, new / artifact)
+
+
+@contextmanager
+def _damage_named(file: Path) -> Iterator[None]:
+    """Within it, a file that does not hold what a sweep writes is RunFolderMismatchError."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunFolderMismatchError(
+            f"{file} is damaged.", found=f"{type(error).__name__}: {error}", mend="choose another --sweep-dir"
+        ) from error
 
 
 def _link(source: Path, target: Path) -> None:

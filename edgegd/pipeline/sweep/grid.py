@@ -10,7 +10,7 @@ from typing import Any
 from edgegd.accuracy.seeds import mean_of
 from edgegd.atomic_files import write_atomically
 from edgegd.errors import EdgegdError, RecipeError, SweepError
-from edgegd.json_files import read_json, write_json
+from edgegd.json_files import write_json
 from edgegd.pipeline.sweep.folder import RESULT, TEXT, SweepFolder, take_shared
 from edgegd.pipeline.sweep.job import COMMAND, Job, Outcome
 from edgegd.pipeline.sweep.objectives import Objective, last_stage, parse_objectives
@@ -109,7 +109,7 @@ class _Grid:
         self._folder, self._rows, self._objectives, self._progress = folder, rows, objectives, progress
         self._until, settings = last_stage(objectives), list(request.settings)
         self._runs: dict[str, dict[str, Any]] = {}
-        known = _finished(folder.path / RESULT)
+        known = folder.earlier(RESULT, _finished) or {}
         jobs = []
         for row in rows:
             missing = []
@@ -216,8 +216,6 @@ def _table(runs: Sequence[dict[str, Any]], recipes: Sequence[str], objectives: S
     return rows
 
 
-def _finished(result: Path) -> dict[str, dict[str, Any]]:
+def _finished(result: Any) -> dict[str, dict[str, Any]]:
     """The finished runs of an earlier process, by name."""
-    if not result.exists():
-        return {}
-    return {one["name"]: one for one in read_json(result)["runs"] if one["state"] == "complete"}
+    return {one["name"]: one for one in result["runs"] if one["state"] == "complete"}

@@ -66,13 +66,18 @@ def search(
     stages, and SweepError where no trial succeeded.
     """
     checked = _check(request)
-    folder = SweepFolder(sweep_dir or Path("sweeps") / checked.name.strip("/").replace("/", "-"))
+    folder = SweepFolder(sweep_dir or Path("sweeps") / _folder_name(checked.name))
     engine = engine_of(checked.recipe)
     try:
         with folder.locked(_identity(request, checked)):
             return folder.path, _search(request, checked, folder, engine, progress)
     finally:
         engine.close()
+
+
+def _folder_name(recipe: str) -> str:
+    """The name of a shipped recipe, or of a file of the user's."""
+    return Path(recipe).stem if Path(recipe).is_absolute() else recipe.replace("/", "-")
 
 
 def _check(request: SearchRequest) -> _Checked:

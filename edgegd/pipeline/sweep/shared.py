@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgegd.json_files import read_json, write_json
+from edgegd.json_files import write_json
 from edgegd.pipeline.sweep.folder import SweepFolder, shared_stages
 from edgegd.pipeline.sweep.job import Job
 from edgegd.pipeline.sweep.work import Engine, OneRun, work_off
@@ -38,12 +38,13 @@ def share(
 
     They are in the run folder `folder.shared(name)`. Raises the error of the run.
     """
-    run_dir, done = folder.shared(name), folder.path / "shared" / f"{name}.json"
-    if done.exists():
-        return [str(stage) for stage in read_json(done)]
+    run_dir, done = folder.shared(name), f"shared/{name}.json"
+    known = folder.earlier(done, lambda stages: [str(stage) for stage in stages])
+    if known is not None:
+        return known
     stages = shared_stages(recipe, varied, until)
     if stages:
         output = folder.output(f"shared-{name}")
         work_off(OneRun(run_job("the shared stages", path, settings, run_dir, output, stages[-1], command)), engine)
-    write_json(done, stages)
+    write_json(folder.path / done, stages)
     return stages
