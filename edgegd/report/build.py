@@ -30,7 +30,7 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
 
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, under `profiles` that of
     `verify --profile P` by profile, under `devices` the proofs of `edgegd prove` by target, under `beside` what
-    `latency --beside` stored by target, under `operating_point` what `edgegd operating-point` found or None, under
+    `latency --beside` stored by target, under `operating_point` and `images` what these commands found or None, under
     `tuning` a list of tune-TARGET.json, under `passes` what passes.json has of the QAT file, under `diagnosis` a list
     of findings; where activations were swapped, under `swap` that of activation (as `choice`) and of the adaptation.
     What needs a stage that is absent is left out. `target` is the run's choice of a target profile
@@ -112,6 +112,7 @@ _PARTS: tuple[tuple[tuple[str, ...], Callable[..., dict[str, Any]]], ...] = (
     (("devices",), lambda devices: {"devices": devices}),
     (("descent",), lambda descent: {"descent": descent}),
     (("operating_point",), lambda found: {"operating_point": found}),
+    (("images",), lambda found: {"images": found}),
     (("tuning",), lambda tuning: {"tuning": tuning}),
     (("calibration",), _of_calibration),
     (("passes",), _of_passes),

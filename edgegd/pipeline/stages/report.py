@@ -14,6 +14,7 @@ from edgegd.pipeline.artifacts import (
     DATA,
     DESCENT,
     DESCENT_STEPS,
+    IMAGES,
     LATENCY,
     PASSES,
     REPORT,
@@ -26,6 +27,7 @@ from edgegd.pipeline.artifacts import (
 )
 from edgegd.pipeline.beside_latency import stored_beside
 from edgegd.pipeline.diagnosis import findings
+from edgegd.pipeline.images import reported_images
 from edgegd.pipeline.operating_point import stored_operating_point
 from edgegd.pipeline.report_page import analysis_files, shown
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
@@ -71,6 +73,7 @@ def _write_report(folder: RunFolder) -> None:
         with as_made(folder, PASSES):
             stages["passes"] = folder.read_json(PASSES)["qat"]
     stages["operating_point"] = stored_operating_point(folder)
+    stages["images"] = reported_images(folder)
     if any(folder.artifact(steps).exists() for steps in (DESCENT_STEPS, ADAPTATION_STEPS)):
         stages["diagnosis"] = findings(folder)
     if _swap_reads(folder):
@@ -112,7 +115,7 @@ def _report_sources(folder: RunFolder) -> Any:
 
 def _there(folder: RunFolder) -> list[Artifact]:
     """What the page shows where it is: folders of earlier versions do without."""
-    artifacts = (PASSES, DESCENT_STEPS, ADAPTATION_STEPS)
+    artifacts = (PASSES, DESCENT_STEPS, ADAPTATION_STEPS, IMAGES)
     return [artifact for artifact in artifacts if folder.artifact(artifact).exists()]
 
 
