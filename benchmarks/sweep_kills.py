@@ -101,7 +101,8 @@ def killed_twice(work: Path, chance: random.Random) -> dict[str, Any]:
 
 def node_killed(work: Path, chance: random.Random) -> dict[str, Any]:
     """A cluster of two nodes, one of which is killed while both work."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray starts its workers at niceness 15, and would wait for whatever else this machine does.
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     import ray
     from ray.cluster_utils import Cluster
 
