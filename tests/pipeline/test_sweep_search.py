@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -18,9 +19,10 @@ from processes import END_S, hears_interrupts
 
 pytest.importorskip("optuna")
 
-from edgegd.errors import RecipeError, RunFolderBusyError, RunFolderMismatchError, SweepError
+from edgegd.errors import OutputFileError, RecipeError, RunFolderBusyError, RunFolderMismatchError, SweepError
 from edgegd.pipeline.sweep import shared, work
 from edgegd.pipeline.sweep.engines import engine_maker
+from edgegd.pipeline.sweep.folder import take_shared
 from edgegd.pipeline.sweep.search import SearchRequest, search
 from edgegd.progress import Silent
 
@@ -31,6 +33,7 @@ import sys
 from pathlib import Path
 from edgegd.pipeline.sweep import shared, work
 from edgegd.pipeline.sweep.engines import engine_maker
+from edgegd.pipeline.sweep.folder import take_shared
 from edgegd.pipeline.sweep.search import SearchRequest, search
 from edgegd.progress import Silent
 shared.shared_stages = lambda *_: []
@@ -180,6 +183,37 @@ def test_a_study_that_is_none(searched: Callable[..., dict[str, Any]], tmp_path:
     (tmp_path / "sweep/study.sqlite3").write_bytes(b"no database" * 100)
     with pytest.raises(RunFolderMismatchError, match="is not the study of a sweep"):
         searched("train.lr0=1e-3,1e-4", trials=1)
+
+
+@pytest.mark.parametrize(
+    "name", ["study.sqlite3", "logs/0001.json", "logs/0001.log", "trials/0001", "sweep.json", ".lock"]
+)
+def test_nothing_is_written_through_a_link(
+    searched: Callable[..., dict[str, Any]], tmp_path: Path, contents: Callable[[Path], Any], name: str
+) -> None:
+    searched("train.lr0=1e-3,1e-4", trials=1)
+    outside, link = tmp_path / "outside", tmp_path / "sweep" / name
+    outside.mkdir()
+    if not name.startswith("trials"):
+        outside = outside / "file"
+        outside.write_bytes(link.read_bytes() if link.exists() else b"")
+    link.unlink(missing_ok=True)
+    link.symlink_to(outside)
+    before = contents(tmp_path / "outside")
+    with contextlib.suppress(OutputFileError):
+        searched("train.lr0=1e-3,1e-4", trials=2)
+    assert contents(tmp_path / "outside") == before
+
+
+def test_artifacts_of_other_folders_are_not_taken(tmp_path: Path) -> None:
+    shared_run = tmp_path / "shared"
+    (shared_run / "manifests").mkdir(parents=True)
+    for name in ("run.json", "recipe.yaml", "manifests/data.json"):
+        (shared_run / name).write_text('{"outputs": {"../secret": ""}}')
+    (tmp_path / "secret").write_text("s")
+    with pytest.raises(RunFolderMismatchError, match=r"data\.json is damaged"):
+        take_shared(shared_run, ["data"], tmp_path / "trials/0001")
+    assert not (tmp_path / "trials/0001").exists()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from edgegd.json_files import read_json, write_json
 from edgegd.pipeline.registry import STAGES, stages_of
 from edgegd.pipeline.run_folder import IDENTITY, RECIPE
 from edgegd.recipe.schema import Recipe
-from edgegd.safe_outputs import open_to_append, own_folder
+from edgegd.safe_outputs import open_to_append, own_folder, refuse_link
 
 REQUEST, STUDY, RESULT, TEXT = "request.json", "study.sqlite3", "sweep.json", "sweep.md"
 _LOCK = ".lock"
@@ -97,16 +97,16 @@ class SweepFolder:
             return take(read_json(file))
 
     def run_dir(self, name: str) -> Path:
-        """The run folder of a trial."""
-        return self.path / "trials" / name
+        """The run folder of a trial; OutputFileError where it is a link."""
+        return _no_link(self.path / "trials" / name)
 
     def output(self, name: str) -> Path:
         """Where the JSON of a run goes; its messages go beside it."""
         return self.path / "logs" / f"{name}.json"
 
     def shared(self, name: str) -> Path:
-        """The run folder of shared stages."""
-        return self.path / "shared" / name
+        """The run folder of shared stages; OutputFileError where it is a link."""
+        return _no_link(self.path / "shared" / name)
 
 
 def shared_stages(recipe: Recipe, varied: Sequence[str], until: str) -> list[str]:
@@ -125,6 +125,8 @@ def shared_stages(recipe: Recipe, varied: Sequence[str], until: str) -> list[str
 def take_shared(shared: Path, stages: Sequence[str], run_dir: Path) -> None:
     """Makes a run folder with the stages of another one, their artifacts linked where the file system can; one that is
     there stays as it is. Every artifact is replaced when it is written anew, so that no run changes another's.
+
+    Raises RunFolderMismatchError where a manifest is damaged.
     """
     if run_dir.exists():
         return
@@ -136,8 +138,11 @@ def take_shared(shared: Path, stages: Sequence[str], run_dir: Path) -> None:
         for stage in stages:
             manifest = f"manifests/{stage}.json"
             shutil.copyfile(shared / manifest, new / manifest)
-            for artifact in read_json(shared / manifest)["outputs"]:
-                _link(shared / artifact, new / artifact)
+            with _damage_named(shared / manifest):
+                for artifact in read_json(shared / manifest)["outputs"]:
+                    if Path(artifact).name != artifact:
+                        raise ValueError(f"{artifact!r} is no name of an artifact")
+                    _link(shared / artifact, new / artifact)
 
 
 @contextmanager
@@ -149,6 +154,11 @@ def _damage_named(file: Path) -> Iterator[None]:
         raise RunFolderMismatchError(
             f"{file} is damaged.", found=f"{type(error).__name__}: {error}", mend="choose another --sweep-dir"
         ) from error
+
+
+def _no_link(path: Path) -> Path:
+    refuse_link(path)
+    return path
 
 
 def _link(source: Path, target: Path) -> None:

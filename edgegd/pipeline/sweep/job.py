@@ -19,10 +19,11 @@ from pathlib import Path
 
 from edgegd import errors
 from edgegd.errors import EdgegdError, RunFolderBusyError, UnexpectedError
+from edgegd.safe_outputs import open_descriptor
 
 COMMAND = (sys.executable, "-m", "edgegd.cli.child")
-_BUSY_S = 60.0
-"""How long a run folder may still be held by a process of before the kill, which is about to end."""
+_BUSY_S = 300.0
+"""How long a run folder may still be held by a process of before a kill: it ends slowly where others work too."""
 _AGAIN_S = 1.0
 _STOP_S = 30.0
 _LAST_WORDS = 500
@@ -95,7 +96,11 @@ class JobProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         folder = self.job.folder if self.job.folder.is_dir() else None
-        with self.job.output.open("wb") as out, self.job.output.with_suffix(".log").open("ab") as log:
+        output, log_file = self.job.output, self.job.output.with_suffix(".log")
+        with (
+            os.fdopen(open_descriptor(output, os.O_WRONLY | os.O_TRUNC), "wb") as out,
+            os.fdopen(open_descriptor(log_file, os.O_WRONLY | os.O_APPEND), "ab") as log,
+        ):
             return subprocess.Popen(
                 [*self.job.command, *self.job.arguments],
                 stdin=subprocess.PIPE,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgegd.json_files import write_json
+from edgegd.pipeline.registry import STAGES
 from edgegd.pipeline.sweep.folder import SweepFolder, shared_stages
 from edgegd.pipeline.sweep.job import Job
 from edgegd.pipeline.sweep.work import Engine, OneRun, work_off
@@ -39,7 +40,7 @@ def share(
     They are in the run folder `folder.shared(name)`. Raises the error of the run.
     """
     run_dir, done = folder.shared(name), f"shared/{name}.json"
-    known = folder.earlier(done, lambda stages: [str(stage) for stage in stages])
+    known = folder.earlier(done, lambda stages: [STAGES[stage].name for stage in stages])
     if known is not None:
         return known
     stages = shared_stages(recipe, varied, until)

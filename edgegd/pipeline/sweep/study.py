@@ -25,6 +25,7 @@ from edgegd.pipeline.sweep.folder import STUDY, SweepFolder
 from edgegd.pipeline.sweep.job import Job, Outcome
 from edgegd.pipeline.sweep.objectives import Objective
 from edgegd.recipe.ranges import Choices, Range, Space
+from edgegd.safe_outputs import refuse_link
 
 ERROR, SECONDS, MACHINE, SAME_AS = "error", "seconds", "machine", "same_as"
 """User attributes of a trial."""
@@ -155,6 +156,7 @@ def epochs_of(run_dir: Path) -> dict[int, float]:
 
 def _open(path: Path, objectives: tuple[Objective, ...], own: Point | None) -> optuna.Study:
     """The study in a file; a new one begins with the recipe's own values, and appears as a whole."""
+    refuse_link(path)
     if not path.exists():
         new = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         new.unlink(missing_ok=True)
