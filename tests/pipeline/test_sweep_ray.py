@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -90,6 +92,35 @@ def test_a_node_is_killed_in_the_middle(two_nodes: Any, tmp_path: Path, monkeypa
     }
     again = int(lost[0].split()[1].rstrip(":"))
     assert counted == {number: 2 if number == again else 1 for number in range(6)}
+
+
+@pytest.mark.slow
+def test_a_sweep_on_a_cluster_that_is_killed(two_nodes: Any, tmp_path: Path) -> None:
+    recipe, folder = tmp_path / "my.yaml", tmp_path / "sweep"
+    recipe.write_text("version: 1\ndata: {path: my-set.yaml}\n")
+    driver = str(Path(__file__).parents[1] / "played_sweep.py")
+
+    def start(seconds: float) -> subprocess.Popen[bytes]:
+        command = ["/usr/bin/env", f"PLAYED_S={seconds}", *PLAYED]
+        return subprocess.Popen(
+            [sys.executable, driver, str(recipe), str(folder), "4", "ray", two_nodes.address, *command],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+
+    killed, end = start(100), time.monotonic() + END_S
+    while running(folder / "trials") < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait(END_S)
+    end = time.monotonic() + END_S
+    while running(folder / "trials") and time.monotonic() < end:
+        time.sleep(0.05)
+    assert running(folder / "trials") == 0
+    assert start(0.1).wait(2 * END_S) == 0
+    trials = json.loads((folder / "sweep.json").read_text())["trials"]
+    assert [(one["number"], one["state"]) for one in trials] == [(n, "complete") for n in range(4)]
+    counted = [len((folder / f"trials/{n:04d}/starts.txt").read_text().split()) for n in range(4)]
+    assert counted == [2, 2, 1, 1]
 
 
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:port", "127.0.0.1:1"])

@@ -28,20 +28,7 @@ from edgegd.progress import Silent
 
 PLAYED = (sys.executable, "-S", str(Path(__file__).parents[1] / "played_run.py"))
 RATE, BEST = "train.lr0=log:1e-6..1e-1", "descent.best_map50_95"
-DRIVER = """
-import sys
-from pathlib import Path
-from edgegd.pipeline.sweep import shared, work
-from edgegd.pipeline.sweep.engines import engine_maker
-from edgegd.pipeline.sweep.folder import take_shared
-from edgegd.pipeline.sweep.search import SearchRequest, search
-from edgegd.progress import Silent
-shared.shared_stages = lambda *_: []
-recipe, folder, trials, *command = sys.argv[1:]
-request = SearchRequest(recipe, ["train.lr0=log:1e-6..1e-1"], ["descent.best_map50_95"], int(trials), prunes=False,
-                        command=tuple(command))
-search(request, Path(folder), engine_maker("local", "auto", None, 1, request.objectives, Silent()), Silent())
-"""
+DRIVER = str(Path(__file__).parents[1] / "played_sweep.py")
 
 
 @pytest.fixture(autouse=True)
@@ -226,7 +213,7 @@ def driver(recipe: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.Po
             "PLAYED_S": str(seconds),
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
-        command = [sys.executable, "-c", DRIVER, str(recipe), str(tmp_path / folder), str(trials), *PLAYED]
+        command = [sys.executable, DRIVER, str(recipe), str(tmp_path / folder), str(trials), "local", "auto", *PLAYED]
         begun.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, preexec_fn=hears_interrupts))
         return begun[-1]
 
