@@ -7,6 +7,7 @@
 #   make verify-arm64 RUN=runs/demo                  codes on emulated ARM CPUs; also verify-avx2, MODEL=x.onnx
 #   make arm-cost                                    counted instructions on emulated ARM CPUs against the committed ones
 #   make test                                        every test, and which of them this CPU could not run
+#   make test-ray                                    sweeps on a Ray cluster of two nodes; installs Ray
 #   make quick                                       the tests that train nothing, start no sshd and emulate no CPU
 #   make build                                       wheel and sdist, checked, and the wheel tried in an empty environment
 #   make check-arm64-wheels                          that ARM64 Linux can install what constraints.txt says; needs uv
@@ -53,6 +54,12 @@ test: $(INSTALLED)
 SEED ?= 0
 fuzz: $(INSTALLED)
 	$(BIN)/python -m fuzz --seed $(SEED) --jobs 2
+
+.PHONY: test-ray
+# Ray is 240 MB, so that `make install` leaves it out; without it these tests are skipped by name.
+test-ray: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[ray]"
+	$(BIN)/python -m pytest tests/pipeline/test_sweep_ray.py
 
 # The oldest and the newest versions that pyproject.toml allows, each in an environment of its own (6 GB).
 test-lowest test-newest: test-%:

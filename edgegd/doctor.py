@@ -26,7 +26,7 @@ from edgegd.device.fingerprint import fingerprint
 from edgegd.device.latency_worker import read_text
 from edgegd.device.profile import needed_profile
 
-EXTRAS = ("image", "lab", "train", "bench", "dev")
+EXTRAS = ("image", "lab", "train", "sweep", "ray", "bench", "dev")
 Level = Literal["ok", "note", "slow", "wrong"]
 TESTED_ONNXRUNTIME = ((1, 23), (1, 32))
 GIB = 2**30

@@ -126,7 +126,7 @@ class OutputContractError(EdgegdError, exit_code=42):
 
 
 class RunFolderMismatchError(EdgegdError, exit_code=50):
-    """The run folder belongs to another recipe, or is not a run folder."""
+    """The run folder belongs to another recipe, or is not a run folder; or a sweep's folder is another sweep's."""
 
 
 class RunFolderBusyError(EdgegdError, exit_code=51):
@@ -142,7 +142,7 @@ class MissingArtifactError(EdgegdError, exit_code=53):
 
 
 class MissingExtraError(EdgegdError, exit_code=54):
-    """A command needs packages of an extra (`edgegd[train]`, `edgegd[lab]`, `edgegd[image]`), or of a tracker,
+    """A command needs packages of an extra (`edgegd[train]`, `edgegd[lab]`, `edgegd[sweep]`, ...), or of a tracker,
     that is not installed."""
 
 
@@ -267,6 +267,15 @@ class DeviceCalibrationError(EdgegdError, exit_code=98):
 
 class AcceptanceError(EdgegdError, exit_code=99):
     """A device does not meet a limit of the recipe's `prove.limits`, or what it is about was not measured there."""
+
+
+class SweepError(EdgegdError, exit_code=12):
+    """A sweep is asked for what it cannot do (an objective that does not exist, nothing to vary), or all of its runs
+    failed."""
+
+
+class ClusterError(EdgegdError, exit_code=75):
+    """A Ray cluster does not answer, or its nodes are lost again and again."""
 
 
 class InterruptedRunError(EdgegdError, exit_code=130):

@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-_SECTIONS = ("dependencies", "image", "lab", "train")  # what runs; the tools of `dev` are not what is tested
+_SECTIONS = ("dependencies", "image", "lab", "train", "sweep")  # what runs; the tools of `dev` are not what is tested
 
 
 def lowest_versions(pyproject: str) -> dict[str, str]:

@@ -32,6 +32,7 @@ from edgegd.cli.run import run
 from edgegd.cli.search import search
 from edgegd.cli.stages import stage_commands
 from edgegd.cli.stop import sigterm_interrupts
+from edgegd.cli.sweep import sweep
 from edgegd.cli.target import target
 from edgegd.cli.torchrun import taking_part
 from edgegd.cli.unforeseen import documented
@@ -61,6 +62,7 @@ def edgegd(debug: bool) -> None:
 
 for command in (
     run,
+    sweep,
     *stage_commands(),
     latency,
     prove,

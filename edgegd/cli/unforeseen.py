@@ -38,6 +38,8 @@ REMAINING = (
 )
 """What exit code 1 may still mean, and why it has no error of its own (docs/errors.md)."""
 
+_EXTRAS = {"optuna": 'pip install "edgegd[train,sweep]"', "ray": 'pip install "edgegd[train,sweep,ray]"'}
+"""How to install what only some commands need, by module."""
 _MEMORY = re.compile(
     r"(?i)allocate memory|not enough memory|out of memory|bad_?alloc|bad allocation"
     r"|failed to map segment|can't start new thread|DefaultCPUAllocator"
@@ -60,7 +62,10 @@ def documented(error: Exception) -> EdgegdError:
     if isinstance(error, ModuleNotFoundError) and not (error.name or "edgegd").startswith("edgegd"):
         return MissingExtraError(
             f"This command needs the package {error.name}, which is not installed.",
-            mend='pip install "edgegd[train]"; for gates and baselines alone "edgegd[lab]" is enough',
+            mend=_EXTRAS.get(
+                str(error.name).partition(".")[0],
+                'pip install "edgegd[train]"; for gates and baselines alone "edgegd[lab]" is enough',
+            ),
         )
     if isinstance(error, OSError) and error.errno is not None:
         return _of_the_system(error)

@@ -79,7 +79,7 @@ def _apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[di
         except YamlProblem:
             mistakes.append(f"{key}: {text!r} cannot be read as a YAML value")
             continue
-        if _leaf_type(key) is str and not isinstance(value, (str, list, dict)):
+        if leaf_type(key) is str and not isinstance(value, (str, list, dict)):
             value = text.strip()  # description=1.10 means the text "1.10", data.path= the empty text
         *sections, leaf = key.split(".")
         place: Any = data
@@ -92,7 +92,8 @@ def _apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> tuple[di
     return data, mistakes, overridden
 
 
-def _leaf_type(dotted: str) -> Any:
+def leaf_type(dotted: str) -> Any:
+    """The type of a dotted key of a recipe; KeyError where there is none."""
     kind: Any = Recipe
     for name in dotted.split("."):
         kind = field_types(kind)[name]
