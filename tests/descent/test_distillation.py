@@ -102,7 +102,7 @@ def test_without_labels_no_label_is_used(calibrated, batches) -> None:
     with torch.no_grad():
         for parameter in teacher.parameters():
             parameter.mul_(1.1)
-    quantized.model.loss = None  # calling it would fail
+    quantized.model.criterion = None  # calling it would fail
     settings = TrainSection(epochs=4, lr0=1e-3, warmup_epochs=0, distill=Distillation(head=1.0, neck=1.0, labels=False))
     descent = fine_tune(quantized, Unlabelled(), settings, scores_of(), teacher=teacher)
     assert descent.epochs[0].parts.keys() == {"distill_head", "distill_neck"}

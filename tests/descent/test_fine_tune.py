@@ -74,14 +74,14 @@ def test_what_is_stored_has_scales_of_its_own_weights(calibrated, batches):
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate_and_keeps_what_is_stored(calibrated, batches):
     quantized = calibrated()
-    loss, calls = quantized.model.loss, []
+    loss, calls = quantized.model.criterion.loss, []
 
-    def poisoned(batch, predictions):
+    def poisoned(predictions, batch):
         calls.append(1)
-        losses, parts = loss(batch, predictions)
+        losses, parts = loss(predictions, batch)
         return losses * (math.nan if len(calls) == 4 else 1.0), parts
 
-    quantized.model.loss = poisoned
+    quantized.model.criterion.loss = poisoned
     stored = []
     weights = []
 
@@ -114,14 +114,14 @@ def test_a_gradient_that_is_not_finite_stops_too(calibrated, batches, grad_clip)
 
 def test_the_step_that_was_not_taken_has_a_line_until_the_training_goes_on(calibrated, batches, tmp_path):
     quantized, seen = calibrated(), []
-    loss, calls = quantized.model.loss, []
+    loss, calls = quantized.model.criterion.loss, []
 
-    def poisoned(batch, predictions):
+    def poisoned(predictions, batch):
         calls.append(1)
-        losses, parts = loss(batch, predictions)
+        losses, parts = loss(predictions, batch)
         return losses * (math.nan if len(calls) == 4 else 1.0), parts
 
-    quantized.model.loss = poisoned
+    quantized.model.criterion.loss = poisoned
     log, settings = tmp_path / "steps.jsonl", TrainSection(epochs=3, probe_every=0)
     listener = dataclasses.replace(scores_of(), on_row=seen.append)
     with pytest.raises(NaNLossError):

@@ -144,13 +144,13 @@ def test_batches_go_on_with_the_next_epoch(batches: Any) -> None:
 
 def test_a_model_without_a_finite_loss_is_told(calibrated: Any, batches: Any) -> None:
     student = calibrated()
-    loss = student.model.loss
+    loss = student.model.criterion.loss
 
-    def poisoned(batch: Any, predictions: Any) -> Any:
-        losses, parts = loss(batch, predictions)
+    def poisoned(predictions: Any, batch: Any) -> Any:
+        losses, parts = loss(predictions, batch)
         return losses * math.nan, parts
 
-    student.model.loss = poisoned
+    student.model.criterion.loss = poisoned
     before = everything(student)
     with pytest.raises(NaNLossError, match="batch 1 is nan before the first step") as caught:
         starts(student, batches)

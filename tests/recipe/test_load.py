@@ -221,6 +221,7 @@ def values_of(section: type) -> st.SearchStrategy[Any]:
         if "unlabelled" in arguments
         else {}
     )
+    arguments.update({"accumulate": st.just(1)} if "accumulate" in arguments else {})  # others may not divide the batch
     return st.builds(section, **arguments)
 
 
