@@ -1,4 +1,4 @@
-"""What a detector's head predicts, raw, and what enters it, whatever runs the detector: itself or its quantized form."""
+"""What a detector's head predicts, raw, and what enters it, whatever runs the detector."""
 
 from __future__ import annotations
 

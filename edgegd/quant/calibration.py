@@ -24,8 +24,8 @@ def collect(
     """Runs float images (N, C, H, W) through the float model once; the histogram of every planned tensor by address.
 
     The image itself is not counted (its codes are the pixels), nor what only hands on codes of others (movements,
-    concat). `progress(images)` is called after each batch; `extremes` sees each image's. CalibrationError where an activation is not finite, which
-    names the first such tensor, or where there is no image.
+    concat). `progress(images)` is called after each batch; `extremes` sees what is counted, image by image.
+    CalibrationError where an activation is not finite, which names the first such tensor, or where there is no image.
     """
     plan = quantized.plan
     histograms = {address: Histogram() for address in counted_addresses(plan)}

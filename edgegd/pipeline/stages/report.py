@@ -25,6 +25,7 @@ from edgegd.pipeline.artifacts import (
     as_made,
 )
 from edgegd.pipeline.beside_latency import stored_beside
+from edgegd.pipeline.calibration_curve import stored_curve
 from edgegd.pipeline.diagnosis import findings
 from edgegd.pipeline.operating_point import stored_operating_point
 from edgegd.pipeline.report_page import analysis_files, shown
@@ -71,6 +72,7 @@ def _write_report(folder: RunFolder) -> None:
         with as_made(folder, PASSES):
             stages["passes"] = folder.read_json(PASSES)["qat"]
     stages["operating_point"] = stored_operating_point(folder)
+    stages["calibration_curve"] = stored_curve(folder)
     if any(folder.artifact(steps).exists() for steps in (DESCENT_STEPS, ADAPTATION_STEPS)):
         stages["diagnosis"] = findings(folder)
     if _swap_reads(folder):
@@ -104,6 +106,7 @@ def _report_sources(folder: RunFolder) -> Any:
         "devices": {artifact: sha256_of(folder.artifact(artifact)) for artifact in proofs(folder)},
         "beside": stored_beside(folder),
         "operating_point": stored_operating_point(folder),
+        "calibration_curve": stored_curve(folder),
         "target": folder.target.to_json(),
         "tunings": {name: sha256_of(folder.artifact(name)) for name in tunings(folder)},
         "also": {name: sha256_of(folder.artifact(name)) for name in (*_there(folder), *analysis_files(folder))},
