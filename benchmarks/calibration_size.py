@@ -74,7 +74,7 @@ def in_ort(folder: RunFolder, model: Any) -> AccuracyResult:
         file = Path(place) / "model.onnx"
         onnx.save(build_graph(model, size, 17), file)
         network, _ = in_onnxruntime(file, "exact")
-        found = detections(network, truth.image_paths, truth.names, size[0], folder.recipe.accuracy)
+        found = detections(network, truth.image_paths, truth.names, size, folder.recipe.accuracy)
     return score(found, truth)
 
 
