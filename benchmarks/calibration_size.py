@@ -1,13 +1,14 @@
 """How many calibration images three detectors need: curves of several draws, and what `auto` chooses beside them.
 
-    python benchmarks/calibration_size.py bccd --weights bccd-yolo26n-320.pt --data datasets/bccd --seeds 3 --map
-    python benchmarks/calibration_size.py streets --seeds 2
-    python benchmarks/calibration_size.py coco-yolo11n --weights coco-yolo11n-640.pt --data coco128.yaml --imgsz 320
+    python benchmarks/calibration_size.py bccd --weights bccd-yolo26n-320.pt --data datasets/bccd --seeds 0 1 2
+    python benchmarks/calibration_size.py bccd --weights bccd-yolo26n-320.pt --data datasets/bccd --seeds 0 1 2 --map
+    python benchmarks/calibration_size.py streets --seeds 0 1
+    python benchmarks/calibration_size.py coco-yolo11n --weights coco-yolo11n-640.pt --data coco128.yaml --seeds 0 1
 
 Of every seed: the curve of `edgegd calibration`, and the number that `quant.calibration_images: auto` chooses, with the
 head error of its ranges (the sample of that number that begins the draw) beside the best number's and its spread. With
-`--map` also mAP of PTQ, refinement included, for auto, 128 images and 16, in onnxruntime in exact kernels, beside FP32.
-Writes benchmarks/results/calibration_size.json; a seed that is there is not measured again.
+`--map` instead mAP of PTQ, refinement included, for auto, 128 images and 16, in onnxruntime's exact kernels, with FP32
+beside. Writes benchmarks/results/calibration_size.json; a seed that is there is not measured again.
 """
 
 from __future__ import annotations
@@ -81,8 +82,9 @@ def in_ort(folder: RunFolder, model: Any) -> AccuracyResult:
 def maps(subject: Subject, seed: int) -> dict[str, Any]:
     """mAP50-95 of FP32, and of PTQ of each number of images with its paired difference from FP32 and its interval."""
     folder = subject.calibrated(seed, AUTO_IMAGES)
+    auto = folder.read_json(CALIBRATION)["grown"]["images"]
     fp32 = in_ort(folder, float_model(folder))
-    rows: dict[str, Any] = {"fp32": fp32.map50_95}
+    rows: dict[str, Any] = {"auto_images": auto, "images": fp32.images, "fp32": fp32.map50_95}
     for images in (16, 128, AUTO_IMAGES):
         folder = subject.calibrated(seed, images)
         own = in_ort(folder, quantized_model(folder, "ptq"))
@@ -126,20 +128,19 @@ def main() -> None:
     parser.add_argument("--weights", help="a checkpoint that knows the set's classes")
     parser.add_argument("--data", help="a data set YAML, or BCCD's folder")
     parser.add_argument("--imgsz", type=int, default=320)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--map", action="store_true", help="also mAP of PTQ")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--map", action="store_true", help="mAP of PTQ instead of the curve")
     options = parser.parse_args()
     file = ResultFile("calibration_size")
     with tempfile.TemporaryDirectory() as work:
         subject = Subject(Path(work), options)
-        for seed in range(options.seeds):
-            if file.find(set=options.name, seed=seed):
+        for seed in options.seeds:
+            key = {"set": options.name, "seed": seed, "kind": "map" if options.map else "curve"}
+            if file.find(**key):
                 continue
-            entry = {"set": options.name, "seed": seed, "imgsz": options.imgsz, **measured(subject, seed)}
-            if options.map:
-                entry["maps"] = maps(subject, seed)
-            file.add(entry)
-            print(options.name, seed, entry["auto"]["reason"], entry["auto_head_error"], entry["best"], flush=True)
+            found = maps(subject, seed) if options.map else measured(subject, seed)
+            file.add({**key, "imgsz": options.imgsz, **found})
+            print(key, {name: value for name, value in found.items() if name != "curve"}, flush=True)
 
 
 if __name__ == "__main__":

@@ -44,4 +44,4 @@ class HeadError:
         if self._family.no_head_distillation:
             noises = [feature_difference(x, target) for x, target in zip(own, wanted, strict=True)]
             return float(torch.stack(noises).mean())
-        return float(self._family.head_difference(own, wanted))
+        return max(0.0, float(self._family.head_difference(own, wanted)))  # rounding may leave less than nothing

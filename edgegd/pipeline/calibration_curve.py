@@ -141,19 +141,16 @@ class _Counting:
     def curve(self) -> dict[str, Any]:
         """Points, judgement and outliers."""
         judged: dict[int, _Judged] = defaultdict(_Judged)
-        whole, ranges = None, dict[str, Range]()
-        for whole in nested_samples(self._parts(), SENSED):
-            if not self._is_judged(whole):
-                continue
-            self._progress.update(
-                whole.start + whole.images, len(self._pool), f"trying the ranges of {whole.images} images"
-            )
-            ranges, error = self._judge(whole)
-            judged[whole.images].ranges.append(ranges)
-            judged[whole.images].errors.append(error)
-        assert whole is not None  # there is at least one image
+        for sample in nested_samples(self._parts(), SENSED):
+            if self._is_judged(sample):
+                end, text = sample.start + sample.images, f"trying the ranges of {sample.images} images"
+                self._progress.update(end, len(self._pool), text)
+                ranges, error = self._judge(sample)
+                judged[sample.images].ranges.append(ranges)
+                judged[sample.images].errors.append(error)
         judgement = enough({number: one.errors for number, one in judged.items()})
-        lone = self._lone(whole)
+        whole = judged.get(len(self._pool))  # the last sample is all images, of which there is one at least
+        lone = self._lone(sample, whole.ranges[0] if whole else self._ranges(sample))
         return {
             "observer": self._recipe.quant.observer,
             "images": len(self._pool),
@@ -215,13 +212,14 @@ class _Counting:
         settle_ranges(self._quantized)
         return ranges, _geometric_mean(self._head.of(self._quantized))
 
-    def _lone(self, whole: Counted) -> list[LoneImage]:
+    def _lone(self, whole: Counted, ranges: dict[str, Range]) -> list[LoneImage]:
+        """The images that extend ranges alone, of all of them."""
         section = self._recipe.quant
         chosen_from = emphasised(whole.histograms, whole.sensitivities) if whole.sensed else whole.histograms
         return lone_images(
             self._quantized.plan,
             chosen_from,
-            self._ranges(whole),
+            ranges,
             self._extremes,
             section.observer,
             section.percentile,
