@@ -14,6 +14,7 @@ from statistics import mean
 from typing import Any
 
 import accuracy_gate_error_rates
+import calibration_tables
 import descent_tables
 import gate_error_rates
 import lr_range_table
@@ -390,6 +391,7 @@ PAGES: dict[Path, Tables] = {
     DIAGNOSIS: {"diagnosis": diagnosis_table},
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
     ROOT / "docs/descent.md": descent_tables.TABLES,
+    ROOT / "docs/calibration.md": calibration_tables.TABLES,
     TELEMETRY: {"learning rates": learning_rates_table, "optimizers": optimizers_table},
 }
 
