@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from edgegd.plan.quant_plan import QuantPlan
-from edgegd.quant.extremes import ImageExtremes, of_others
+from edgegd.quant.extremes import ImageExtremes, of_others, outermost
 from edgegd.quant.growing_set import FEWEST, MOST, GrownSet, grow
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.lone_images import lone_images
 from edgegd.quant.nested_samples import Counted, nested_samples
 from edgegd.quant.plan_module import plan_module
 from edgegd.quant.ranges import choose_ranges, counted_addresses
-from edgegd.quant.stability import enough, spread_of
+from edgegd.quant.stability import Spread, enough, spread_of
 
 
 @cache
@@ -55,6 +55,11 @@ def test_equal_halves_have_no_spread_and_unequal_ones_theirs() -> None:
     assert not spread.is_stable
     same = {group: chosen for group, chosen in twice.items() if group != "input"}
     assert spread_of([one | same, one | same | {"input": one["2:conv2d:0"]}]).worst[0][1] == 0  # the image's is known
+
+
+def test_half_of_the_groups_and_nine_tenths_each_have_a_limit() -> None:
+    assert Spread(0.02, 0.1, ()).is_stable
+    assert not Spread(0.021, 0.1, ()).is_stable and not Spread(0.02, 0.11, ()).is_stable
 
 
 def grown(sizes: list[float], observer: str = "minmax", fewest: int = FEWEST) -> tuple[GrownSet, list[int]]:
@@ -174,6 +179,12 @@ def test_a_planted_outlier_is_named_first(observer: str) -> None:
         assert without / present == pytest.approx(2.3 / 8, rel=0.01)
 
 
+def test_the_outermost_values_are_of_two_images() -> None:
+    """A scale group has several tensors, and one image may lead in all of them."""
+    assert outermost([(5.0, 1), (4.0, 1), (3.0, 2), (2.0, 3)], falling=True) == [(5.0, 1), (3.0, 2)]
+    assert outermost([(5.0, 1), (4.0, 2), (3.0, 2)], falling=False) == [(3.0, 2), (5.0, 1)]
+
+
 def test_an_extreme_that_two_images_share_is_no_outlier() -> None:
     images = [image(number) for number in range(6)]
     images[1] = images[3] = image(1, 4.0)
@@ -204,6 +215,7 @@ def test_enough_is_where_no_sample_is_worse_beyond_the_noise() -> None:
     assert found.images == 16 and found.noise == pytest.approx(math.hypot(*deviations) / math.sqrt(2))
     assert found.limit == pytest.approx(math.exp(2 * found.noise))
     assert enough(flat | {8: [1.0, 1.0]}).images == 8
+    assert enough(flat | {8: [1.5, 0.5]}).images == 16  # good on the average, but one draw is not
 
 
 def test_enough_is_one_number_from_which_all_larger_ones_are_as_good() -> None:
