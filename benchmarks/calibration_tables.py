@@ -53,7 +53,18 @@ def auto_table() -> str:
                 entry["peak_mb"],
             ]
         )
-    headers = ["set", "draw", "enough", "auto", "its head error", "best (images)", "noise", "within twice it", "s", "MB"]
+    headers = [
+        "set",
+        "draw",
+        "enough",
+        "auto",
+        "its head error",
+        "best (images)",
+        "noise",
+        "within twice it",
+        "s",
+        "MB",
+    ]
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 

@@ -16,8 +16,10 @@ from typing import Any
 import accuracy_gate_error_rates
 import calibration_tables
 import descent_tables
+import explorer
 import gate_error_rates
 import lr_range_table
+import what_earned_it
 from cost_tables import arm_table, passes_table
 from diagnosis_table import diagnosis_table
 from interleaved import median_ms, ratio, ratio_of_launches
@@ -241,6 +243,18 @@ def accuracy_gate_table() -> str:
     return accuracy_gate_error_rates.table(ResultFile("accuracy_gate_error_rates").entries, "github")
 
 
+def what_earned_it_table() -> str:
+    """One row per seed, and their mean: QAT, PTQ and the float control beside FP32."""
+    entries = ResultFile("what_earned_it").entries
+    return _measured_on(entries[-1:]) + what_earned_it.table(entries, "github")
+
+
+def explorer_table() -> str:
+    """One row per run: bytes and seconds of its explorer.html, and how fast a browser is with it."""
+    entries = ResultFile("explorer").entries
+    return _measured_on(entries[-1:]) + explorer.table(entries, "github")
+
+
 def loss_table() -> str:
     """One row per set, profile and part that is quantized alone."""
     lines = [
@@ -376,6 +390,7 @@ TABLES: Tables = {
     "machines": machines_table,
     "demo": demo_table,
     "accuracy": accuracy_table,
+    "what earned it": what_earned_it_table,
     "families": families_table,
     "speed": speed_table,
     "runtimes": runtimes_table,
@@ -392,6 +407,7 @@ PAGES: dict[Path, Tables] = {
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
     ROOT / "docs/descent.md": descent_tables.TABLES,
     ROOT / "docs/calibration.md": calibration_tables.TABLES,
+    ROOT / "docs/explorer.md": {"explorer": explorer_table},
     TELEMETRY: {"learning rates": learning_rates_table, "optimizers": optimizers_table},
 }
 

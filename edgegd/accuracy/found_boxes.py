@@ -7,13 +7,14 @@ depend on those of smaller scores, so one matching serves every score threshold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgegd.accuracy.ground_truth import GroundTruth
+from edgegd.accuracy.overlaps import coco_pairs, overlaps
 from edgegd.runtime.detector import Detections
 
 IOU = 0.5
@@ -61,7 +62,8 @@ def found_boxes(detections: Sequence[Detections], truth: GroundTruth, max_det: i
             own, labelled = np.flatnonzero(found.class_ids == class_id), np.flatnonzero(ids == class_id)
             own = own[np.argsort(-found.scores[own], kind="stable")][:max_det]
             is_true = np.zeros(len(own), bool)
-            for detection, box in _pairs(found.xyxy[own].astype(np.float64), boxes[labelled]):
+            shared = overlaps(found.xyxy[own].astype(np.float64), boxes[labelled])
+            for detection, box in coco_pairs(shared, IOU):
                 is_true[detection] = True
                 box_scores[image][labelled[box]] = found.scores[own[detection]]
             scores.append(found.scores[own].astype(np.float64))
@@ -80,25 +82,3 @@ def found_boxes(detections: Sequence[Detections], truth: GroundTruth, max_det: i
         np.repeat(np.arange(len(counts)), counts),
         np.concatenate([np.zeros(0, np.int64), *truth.class_ids]),
     )
-
-
-def _pairs(detected: NDArray[np.float64], boxes: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
-    """(detection, box) of those that match; both (N, 4) x1 y1 x2 y2, detections by falling score."""
-    overlaps = _overlaps(detected, boxes)
-    is_free = np.ones(len(boxes), bool)
-    for detection in np.flatnonzero((overlaps >= IOU).any(axis=1)).tolist():
-        left = np.where(is_free, overlaps[detection], -1.0)
-        box = len(left) - 1 - int(np.argmax(left[::-1]))  # pycocotools takes the last of equal ones
-        if left[box] >= IOU:
-            is_free[box] = False
-            yield detection, box
-
-
-def _overlaps(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """IoU (N, M) of boxes (N, 4) and (M, 4)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

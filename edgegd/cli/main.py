@@ -18,7 +18,9 @@ from edgegd.cli.descent import descent
 from edgegd.cli.doctor import doctor
 from edgegd.cli.emulate import emulate
 from edgegd.cli.explain import explain
+from edgegd.cli.explore import explore
 from edgegd.cli.gate import gate
+from edgegd.cli.images import images
 from edgegd.cli.json_output import json_text
 from edgegd.cli.latency import latency
 from edgegd.cli.operating_point import operating_point
@@ -64,6 +66,8 @@ for command in (
     gate,
     operating_point,
     calibration,
+    images,
+    explore,
     baseline,
     descent,
     search,

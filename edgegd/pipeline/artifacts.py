@@ -68,6 +68,13 @@ ACCURACY = Artifact("accuracy.json", "accuracy")
 DETECTIONS = Artifact("detections.safetensors", "accuracy")
 OPERATING_POINT = Artifact("operating-point.json", "operating-point")
 CALIBRATION_CURVE = Artifact("calibration-curve.json", "calibration")
+IMAGES = Artifact("images.json", "images")
+IMAGE_PICTURES = "images"
+"""The folder of the pictures of the images that quantization hurt most."""
+EXPLORER = Artifact("explorer.html", "explore")
+IMAGE_MAP = Artifact("image-map.json", "explore")
+"""Where each image of explorer.html lies on its map."""
+TRAINING_IMAGES = Artifact("training-images.json", "labels")
 LATENCY = Artifact("latency.json", "latency")
 REPORT = Artifact("report.json", "report")
 REPORT_TEXT = Artifact("report.md", "report")

@@ -25,10 +25,11 @@ from edgegd.errors import CalibrationError
 from edgegd.pipeline.artifacts import CALIBRATION, CALIBRATION_CURVE, DATA, PLAN, as_made
 from edgegd.pipeline.as_recorded import require_images_as_recorded
 from edgegd.pipeline.models import run_preprocessing, uncalibrated_model
-from edgegd.pipeline.run_folder import RunFolder, sha256_of
+from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import require_current
 from edgegd.pipeline.stages.ptq import CALIBRATION_BATCH, SENSED, weighs_errors
 from edgegd.pipeline.stored import adapted_reads, checkpoint_to_quantize, stored_dataset
+from edgegd.pipeline.stored_curve import SCHEMA, made_from
 from edgegd.progress import Progress
 from edgegd.quant.attach import QuantizedModel
 from edgegd.quant.calibration import collect, set_ranges
@@ -48,7 +49,6 @@ MOST_IMAGES = 512
 _MOST_SAMPLES = 4  # of one number of images
 _HEAD_IMAGES = 32  # on which heads are compared, at most a quarter of all
 _MOST_OUTLIERS, _MOST_GROUPS = 10, 5  # that are listed; an outlier's groups, the strongest
-_SCHEMA = 1
 
 
 def calibration_curve(folder: RunFolder, progress: Progress, images: int = MOST_IMAGES) -> dict[str, Any]:
@@ -75,31 +75,16 @@ def calibration_curve(folder: RunFolder, progress: Progress, images: int = MOST_
     shown = max(1, min(_HEAD_IMAGES, len(drawn) // 4))
     counting = _Counting(folder, drawn[:-shown], drawn[-shown:], progress)
     result = {
-        "schema": _SCHEMA,
+        "schema": SCHEMA,
         "title": "Calibration set",
         "sentence": "",
-        "made_from": _made_from(folder),
+        "made_from": made_from(folder),
         "calibrated_on": calibrated_on,
         **counting.curve(),
     }
     result["sentence"] = curve_sentence(result)
     folder.write_json(CALIBRATION_CURVE, result)
     return result
-
-
-def stored_curve(folder: RunFolder) -> dict[str, Any] | None:
-    """What was found last, None where nothing was, or from another model, plan or data set than the run has now."""
-    if not folder.artifact(CALIBRATION_CURVE).exists():
-        return None
-    with as_made(folder, CALIBRATION_CURVE):
-        result: dict[str, Any] = folder.read_json(CALIBRATION_CURVE)
-        is_current = result["schema"] == _SCHEMA and result["made_from"] == _made_from(folder)
-        return result if is_current else None
-
-
-def _made_from(folder: RunFolder) -> dict[str, str]:
-    artifacts = (DATA, PLAN, checkpoint_to_quantize(folder))
-    return {str(one): sha256_of(folder.artifact(one)) for one in artifacts if folder.artifact(one).exists()}
 
 
 @dataclass

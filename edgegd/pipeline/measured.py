@@ -20,7 +20,7 @@ from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.accuracy.measured import MeasuredImages
 from edgegd.bounded_read import read_bounded
 from edgegd.data.contents import current_boxes
-from edgegd.errors import MissingArtifactError, UnreadableImageError
+from edgegd.errors import MissingArtifactError, RecipeError, UnreadableImageError
 from edgegd.foreign_text import one_line
 from edgegd.json_files import load_json
 from edgegd.limits import IMAGE_BYTES
@@ -70,6 +70,17 @@ def stored_measured(folder: RunFolder) -> MeasuredImages:
         if not set(VARIANTS) <= set(measured.detections):
             raise ValueError(f"detections of {', '.join(map(one_line, measured.detections))} alone")
         return measured
+
+
+def require_measured_score(measured: MeasuredImages, conf: float) -> None:
+    """Raises RecipeError for a score threshold below which no detections were kept."""
+    if conf < measured.conf:
+        raise RecipeError(
+            f"Detections with scores up to {measured.conf:g} were not kept, so {conf:g} is no threshold to start from.",
+            expected=f"a threshold from {measured.conf:g} to 1",
+            found=f"{conf:g}",
+            mend="give a higher --conf, or measure with a lower accuracy.conf",
+        )
 
 
 def require_unchanged(folder: RunFolder, measured: MeasuredImages) -> int:

@@ -25,7 +25,7 @@ from edgegd.accuracy.operating_point import (
 from edgegd.atomic_files import write_atomically
 from edgegd.errors import RecipeError
 from edgegd.pipeline.artifacts import DETECTIONS, EDGE, OPERATING_POINT, as_made
-from edgegd.pipeline.measured import stored_measured
+from edgegd.pipeline.measured import require_measured_score, stored_measured
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.shipped import variant_to_ship
 from edgegd.report.operating_point import operating_sentence
@@ -43,13 +43,7 @@ def operating_point(folder: RunFolder, variant: str = "", conf: float = 0.25) ->
     detections were kept.
     """
     measured, variant = stored_measured(folder), variant or variant_to_ship(folder)
-    if conf < measured.conf:
-        raise RecipeError(
-            f"Detections with scores up to {measured.conf:g} were not kept, so {conf:g} is no threshold to start from.",
-            expected=f"a threshold from {measured.conf:g} to 1",
-            found=f"{conf:g}",
-            mend="give a higher --conf, or measure with a lower accuracy.conf",
-        )
+    require_measured_score(measured, conf)
     both = {
         name: found_boxes(measured.detections[name], measured.truth, measured.max_det) for name in (REFERENCE, variant)
     }

@@ -19,7 +19,7 @@ from edgegd.atomic_files import explaining_full_disk, write_atomically
 from edgegd.errors import MissingArtifactError, RunFolderBusyError, RunFolderMismatchError
 from edgegd.file_locks import lock
 from edgegd.json_files import json_bytes, read_json
-from edgegd.pipeline.artifacts import Artifact, current_names
+from edgegd.pipeline.artifacts import IMAGE_PICTURES, Artifact, current_names
 from edgegd.pipeline.target_profile import TargetProfile, resolve, resolved
 from edgegd.recipe.dump import recipe_to_yaml
 from edgegd.recipe.load import load_recipe
@@ -30,7 +30,7 @@ from edgegd.safe_outputs import open_descriptor, refuse_link
 IDENTITY = "run.json"
 RECIPE = "recipe.yaml"
 LOCK = ".lock"
-FOLDERS = ("manifests", "view")  # in which stages write
+FOLDERS = ("manifests", "view", IMAGE_PICTURES)  # in which stages and commands write
 TRAINING = ".float-"  # prefix of the folder in which Ultralytics trains
 _LONGEST_ID = 4096  # characters of a lock that are looked at
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # what write_atomically leaves when it is killed

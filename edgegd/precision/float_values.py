@@ -6,40 +6,17 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx
-import onnx_ir as ir
-import onnxruntime
 from numpy.typing import NDArray
-from onnx_ir.passes.common import ShapeInferencePass
 
 from edgegd.addresses import inner_of, owner_of
-from edgegd.export.insert.addressed_graph import nodes_by_address, results
 from edgegd.plan.attention import EXPONENT, LOWEST_EXPONENT, planned_attentions
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.ranges import counted_addresses, no_image, not_finite
 from edgegd.runtime.contract import INPUT_NAME
+from edgegd.verify.float_tensors import open_graph, tensor_names
 
 Array = NDArray[np.float32]
-
-
-def open_graph(graph: onnx.ModelProto, outputs: Iterable[str]) -> onnxruntime.InferenceSession:
-    """A session with onnxruntime's own number of threads that shows these values instead of the graph's own output."""
-    shown = onnx.ModelProto()
-    shown.CopyFrom(graph)
-    del shown.graph.output[:]
-    for name in dict.fromkeys(outputs):
-        shown.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(shown.SerializeToString(), options, ["CPUExecutionProvider"])
-
-
-def value_names(graph: onnx.ModelProto, plan: QuantPlan) -> dict[str, list[str]]:
-    """Address of every planned operation -> the names of its results in the float graph."""
-    model = ir.from_proto(graph)
-    ShapeInferencePass(check_type=False, strict_mode=False)(model)
-    nodes = nodes_by_address(model.graph, plan)
-    return {address: [str(value.name) for value in results(own)] for address, own in nodes.items()}
 
 
 def count_values(
@@ -53,7 +30,7 @@ def count_values(
     `progress(images)` is called after each batch. CalibrationError where a value is not finite, which names the first
     such tensor, or where there is no image.
     """
-    counted, names = counted_addresses(plan), _names(graph, plan)
+    counted, names = counted_addresses(plan), tensor_names(graph, plan)
     scores = {attention.softmax: names[attention.scores][0] for attention in planned_attentions(plan)}
     shown = {
         address: [scores[owner_of(address)]] if owner_of(address) in scores else names[address] for address in counted
@@ -72,14 +49,6 @@ def count_values(
     if not seen:
         raise no_image()
     return histograms
-
-
-def _names(graph: onnx.ModelProto, plan: QuantPlan) -> dict[str, list[str]]:
-    """As value_names, and the tensors inside operations."""
-    names = value_names(graph, plan)
-    gates = {node.name.rpartition("/")[0]: node.output[0] for node in graph.graph.node if node.op_type == "Sigmoid"}
-    inner = [tensor.address for tensor in plan.tensors if inner_of(tensor.address) == "sigmoid"]
-    return names | {address: [gates[owner_of(address)]] for address in inner}
 
 
 def _count(histogram: Histogram, address: str, values: Array, is_softmax: bool) -> None:

@@ -21,12 +21,12 @@ from edgegd.plan.profiles.table import HeadPaths
 from edgegd.plan.quant_plan import QuantPlan
 from edgegd.plan.traced_op import TracedOp
 from edgegd.precision.assembly import Addresses
-from edgegd.precision.float_values import open_graph, value_names
 from edgegd.precision.subject import Subject
 from edgegd.precision.switched_graph import SWITCHES, switched_graph
 from edgegd.runtime.contract import INPUT_NAME
 from edgegd.signal_to_noise import decibel
 from edgegd.verify.exact_session import load_exact
+from edgegd.verify.float_tensors import open_graph, value_names
 
 Array = NDArray[np.float32]
 

@@ -37,8 +37,8 @@ def method(gate: AccuracyGate) -> str:
     """How to read the table, and what no bound knows."""
     return (
         f"In brackets: bounds at {100 * (1 - gate.alpha):g} % each, by a bootstrap over the images, which both models "
-        f"share: PASS and REGRESSED are each wrong in at most {100 * gate.alpha:g} of 100 gates, where a loss is "
-        "spread over the images; one that is sparse, such as a few boxes lost, passes more often. *detectable*: the "
+        f"share, and the lower one also by how many images may have lost boxes of a class unseen: PASS and REGRESSED "
+        f"are each wrong in at most {100 * gate.alpha:g} of 100 gates. *detectable*: the "
         "least loss that is flagged with 95 % probability; *equal passes*: the probability that an equal model passes. "
         f"Damage of a kind that befalls less than {100 * gate.unseen_share:.1f} % of all images may be on none of "
         "these."

@@ -30,10 +30,10 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
 
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, under `profiles` that of
     `verify --profile P` by profile, under `devices` the proofs of `edgegd prove` by target, under `beside` what
-    `latency --beside` stored by target, under `operating_point` what `edgegd operating-point` found or None, under
-    `calibration_curve` likewise of `edgegd calibration`, under `tuning` a list of tune-TARGET.json, under `passes` what
-    passes.json has of the QAT file, under `diagnosis` a list of findings; where activations were swapped, under `swap`
-    that of activation (as `choice`) and of the adaptation.
+    `latency --beside` stored by target, under `operating_point`, `images` and `calibration_curve` what these commands
+    found or None, under `tuning` a list of tune-TARGET.json, under `passes` what passes.json has of the QAT file, under
+    `diagnosis` a list of findings; where activations were swapped, under `swap` that of activation (as `choice`) and of
+    the adaptation.
     What needs a stage that is absent is left out. `target` is the run's choice of a target profile
     (edgegd.pipeline.target_profile). mAPs are in 0..1, times in ms; `intervals`, `differences` and `bootstrap` of mAP
     are as in accuracy.json, and `ship` says which of PTQ and QAT to ship (edgegd.report.ship). `control` in
@@ -115,6 +115,7 @@ _PARTS: tuple[tuple[tuple[str, ...], Callable[..., dict[str, Any]]], ...] = (
     (("descent",), lambda descent: {"descent": descent}),
     (("operating_point",), lambda found: {"operating_point": found}),
     (("calibration_curve",), lambda found: {"calibration_curve": found}),
+    (("images",), lambda found: {"images": found}),
     (("tuning",), lambda tuning: {"tuning": tuning}),
     (("calibration",), _of_calibration),
     (("passes",), _of_passes),

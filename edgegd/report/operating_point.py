@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgegd.report.blocks import Block, Paragraph, Table
+from edgegd.report.picture import Panel, Picture, Series, rounded
 from edgegd.report.ship import MODEL_TITLES
 
 
@@ -28,7 +29,7 @@ def operating_sentence(result: Mapping[str, Any]) -> str:
 
 
 def operating_blocks(result: Mapping[str, Any]) -> list[Block]:
-    """The sentence, then tables: at the threshold, thresholds to use, scores, the free-response curve, sizes."""
+    """The sentence, then tables: at the threshold, thresholds to use, scores, sizes; the free-response curve drawn."""
     model = MODEL_TITLES[result["model"]]
     height, width = result["input_size"]
     return [
@@ -37,6 +38,7 @@ def operating_blocks(result: Mapping[str, Any]) -> list[Block]:
         _thresholds(result, model),
         _shifts(result, model),
         _free_response(result, model),
+        _curve(result, model),
         _sizes(result, model),
         Paragraph(
             f"A detection is true that overlaps a labelled box by IoU {result['iou']:g}. In brackets: 95 % intervals "
@@ -90,6 +92,23 @@ def _free_response(result: Mapping[str, Any], model: str) -> Table:
         for other, own in zip(curves[result["reference"]], curves[result["model"]], strict=True)
     ]
     return Table(["false detections per image, up to", "sensitivity FP32", f"sensitivity {model}"], rows)
+
+
+def _curve(result: Mapping[str, Any], model: str) -> Picture:
+    series = []
+    for kind, name in ((result["reference"], "FP32"), (result["model"], model)):
+        rows = result["free_response"][kind]
+        bounds = [row["interval"] or (None, None) for row in rows]
+        low, high = (rounded(side) for side in zip(*bounds, strict=True))
+        at = [row["false_per_image"] for row in rows]
+        series.append(Series(name, at, rounded([row["sensitivity"] for row in rows]), "points", low, high))
+    return Picture(
+        "free-response",
+        "Free-response curve",
+        "The share of the labelled boxes that is found, at the threshold that leaves at most so many false detections "
+        "per image; with 95 % intervals of each.",
+        [Panel("false detections per image", "sensitivity", series, y_limits=(0, 1))],
+    )
 
 
 def _sizes(result: Mapping[str, Any], model: str) -> Table:

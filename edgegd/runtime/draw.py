@@ -29,10 +29,16 @@ BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 def write_image(path: str | Path, image: NDArray[np.uint8]) -> None:
     """Writes a BGR image (H, W, 3) uint8 as PNG."""
-    done, content = require_opencv().imencode(".png", image)
+    Path(path).write_bytes(encoded(image, ".png"))
+
+
+def encoded(image: NDArray[np.uint8], suffix: str) -> bytes:
+    """A BGR image (H, W, 3) uint8 as a file of the kind that the suffix names (`.png`, `.jpg`)."""
+    done, content = require_opencv().imencode(suffix, image)
     if not done:
-        raise ValueError(f"OpenCV cannot encode an image of shape {image.shape} as PNG")
-    Path(path).write_bytes(content.tobytes())
+        raise ValueError(f"OpenCV cannot encode an image of shape {image.shape} as {suffix}")
+    data: bytes = content.tobytes()
+    return data
 
 
 def drawable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -60,14 +66,14 @@ def draw(image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
         color = PALETTE[class_id % len(PALETTE)]
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, line_width, cv2.LINE_AA)
         text = f"{detections.names[class_id]} {detections.scores[index]:.2f}"
-        _draw_label(canvas, text, (x1, y1), color, line_width)
+        draw_text(canvas, text, (x1, y1), color, line_width)
     return canvas
 
 
-def _draw_label(
+def draw_text(
     canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], color: tuple[int, int, int], line_width: int
 ) -> None:
-    """Write the text on a filled plate above the corner, moved inside the image where it would stick out."""
+    """Writes the text into `canvas` on a filled plate above the corner (x, y), moved inside where it would stick out."""
     cv2 = require_opencv()
     scale, stroke = max(line_width / 4, 0.4), max(line_width // 2, 1)
     (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, stroke)

@@ -32,9 +32,9 @@ def test_a_place_that_is_gone_is_named() -> None:
 
 def test_the_tables_are_all_there_and_name_their_cpu() -> None:
     speed = {"speed", "runtimes", "arm", "passes"}
-    assert set(TABLES) == {"machines", "demo", "accuracy", "families", "activations", "gate"} | speed
+    assert set(TABLES) == {"machines", "demo", "accuracy", "families", "activations", "gate", "what earned it"} | speed
     text = RESULTS.read_text()
-    for name in ("demo", "families", "activations", "gate"):
+    for name in ("demo", "families", "activations", "gate", "what earned it"):
         assert f"<!-- {name} table -->\nCPU: " in text, name
     for line in TABLES["machines"]().splitlines()[2:]:
         assert "-vnni" in line or "-avx2" in line or "arm64" in line

@@ -25,6 +25,7 @@ from edgegd.pipeline.run import run_stages
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stages import ptq
 from edgegd.pipeline.stored import stored_dataset
+from edgegd.pipeline.stored_curve import stored_curve
 from edgegd.progress import Silent
 from edgegd.recipe.load import parse_recipe
 
@@ -107,9 +108,9 @@ def test_the_curve_has_disjoint_samples_and_what_they_cost(noise: tuple[Path, Pa
 
 def test_an_older_curve_is_not_shown(noise: tuple[Path, Path], found: dict[str, Any], tmp_path: Path) -> None:
     folder = RunFolder.open_existing(Path(shutil.copytree(noise[0], tmp_path / "run", symlinks=True)))
-    assert curves.stored_curve(folder) == found
+    assert stored_curve(folder) == found
     (folder.path / "plan.json").write_text((folder.path / "plan.json").read_text() + "\n")
-    assert curves.stored_curve(folder) is None
+    assert stored_curve(folder) is None
 
 
 def test_the_report_shows_it(run_copy: Path, edgegd_command: Command) -> None:

@@ -13,6 +13,10 @@ pytest.importorskip("pycocotools")
 
 from played_accuracy import make_set, play_run
 
+from edgegd.report.draw import draw
+from edgegd.report.operating_point import operating_blocks
+from edgegd.report.picture import Picture
+
 Command = Callable[..., Any]
 
 
@@ -50,6 +54,20 @@ def test_people_get_tables(played: Path, edgegd_command: Command) -> None:
     assert outcome.code == 0 and "At scores above 0.25, QAT has" in outcome.out
     for line in ("all classes", "dust", "false detections per image, up to", "(64 x 64)"):
         assert line in outcome.out
+
+
+def test_the_free_response_curve_is_drawn_as_it_was_measured(played: Path, edgegd_command: Command) -> None:
+    result = found(edgegd_command, played, "--variant", "ptq")
+    (picture,) = [block for block in operating_blocks(result) if isinstance(block, Picture)]
+    (panel,) = picture.panels
+    for series, model in zip(panel.series, ("fp32", "ptq"), strict=True):
+        rows = result["free_response"][model]
+        assert list(series.x) == [row["false_per_image"] for row in rows]
+        assert series.y == [row["sensitivity"] for row in rows]
+        assert series.low is not None and list(series.low) == pytest.approx([row["interval"][0] for row in rows])
+    assert panel.series[0].y[0] == 1.0 and panel.series[1].y[0] == 0.75
+    svg, places = draw(picture)
+    assert "sensitivity" in svg and len(places) == 1
 
 
 def test_thresholds_that_cannot_be(played: Path, edgegd_command: Command) -> None:

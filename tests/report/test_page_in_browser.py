@@ -6,11 +6,8 @@ Chromium nor Chrome.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
-import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -24,10 +21,10 @@ pytest.importorskip("matplotlib")
 from edgegd.report.page import Live, Page, render
 from edgegd.report.serve import PageServer
 from edgegd.report.telemetry import Steps
+from tests.report.browser import NEEDS_BROWSER, answer, browse, command_line
 from tests.report.pages import Reader
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no browser: Chromium and Chrome are not installed")
+pytestmark = NEEDS_BROWSER
 EVIL = '</script><script>window.hit = 1</script><img src=x onerror="window.hit = 1"> "\'&'
 POINTER = (0.55, 0.3)
 """Where the pointer is put in each panel, as shares of it from the left and the top."""
@@ -54,10 +51,6 @@ const colours = () => [document.body, document.querySelector("figure svg text")]
 found.before = colours();
 document.getElementById("theme").click();
 found.after = colours();
-const result = document.createElement("pre");
-result.id = "result";
-result.textContent = JSON.stringify(found);
-document.body.append(result);
 """
 LIGHT, DARK = "rgb(255, 255, 255)", "rgb(22, 24, 28)"
 
@@ -84,33 +77,9 @@ def report() -> dict[str, Any]:
     return {"recipe": EVIL, "settings": {"train": train}, "steps": steps, "weakest_ranges": weakest}
 
 
-def command_line(folder: Path) -> list[str]:
-    """A browser without a screen, which asks nobody for news."""
-    return [
-        *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1000,1500"),
-        *("--disable-background-networking", "--disable-component-update", "--no-first-run"),
-        f"--user-data-dir={folder / 'profile'}",
-    ]
-
-
-def browse(address: str, folder: Path, *options: str) -> str:
-    """The page's elements once it is loaded, as HTML."""
-    command = [*command_line(folder), "--enable-logging=stderr", *options, "--dump-dom", address]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    said = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
-    assert done.returncode == 0 and not said, said or done.stderr
-    return done.stdout
-
-
 def asked(page: Page, folder: Path, theme: str) -> dict[str, Any]:
-    """What ASK finds in the page, whose policy allows that one script more."""
-    script = ASK % POINTER
-    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    html = page.html.replace("script-src '", f"script-src 'sha256-{allowed}' '", 1)
-    (folder / "page.html").write_text(html.replace("</body>", f"<script>{script}</script></body>"))
-    scheme = {"dark": 0, "light": 1}[theme]
-    shown = browse(f"file://{folder / 'page.html'}", folder, f"--blink-settings=preferredColorScheme={scheme}")
-    return dict(json.loads(Reader(shown).text.rpartition('{"values"')[2].join(['{"values"', ""])))
+    """What ASK finds in the page."""
+    return answer(page.html, ASK % POINTER, folder, theme)
 
 
 @pytest.fixture(scope="module")

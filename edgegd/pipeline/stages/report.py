@@ -14,6 +14,7 @@ from edgegd.pipeline.artifacts import (
     DATA,
     DESCENT,
     DESCENT_STEPS,
+    IMAGES,
     LATENCY,
     PASSES,
     REPORT,
@@ -25,14 +26,15 @@ from edgegd.pipeline.artifacts import (
     as_made,
 )
 from edgegd.pipeline.beside_latency import stored_beside
-from edgegd.pipeline.calibration_curve import stored_curve
 from edgegd.pipeline.diagnosis import findings
+from edgegd.pipeline.images import reported_images
 from edgegd.pipeline.operating_point import stored_operating_point
 from edgegd.pipeline.report_page import analysis_files, shown
 from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
 from edgegd.pipeline.stored import adapted_reads
+from edgegd.pipeline.stored_curve import stored_curve
 from edgegd.pipeline.tuning import tunings
 from edgegd.progress import Progress
 from edgegd.recipe.schema import Recipe
@@ -73,6 +75,7 @@ def _write_report(folder: RunFolder) -> None:
             stages["passes"] = folder.read_json(PASSES)["qat"]
     stages["operating_point"] = stored_operating_point(folder)
     stages["calibration_curve"] = stored_curve(folder)
+    stages["images"] = reported_images(folder)
     if any(folder.artifact(steps).exists() for steps in (DESCENT_STEPS, ADAPTATION_STEPS)):
         stages["diagnosis"] = findings(folder)
     if _swap_reads(folder):
@@ -115,7 +118,7 @@ def _report_sources(folder: RunFolder) -> Any:
 
 def _there(folder: RunFolder) -> list[Artifact]:
     """What the page shows where it is: folders of earlier versions do without."""
-    artifacts = (PASSES, DESCENT_STEPS, ADAPTATION_STEPS)
+    artifacts = (PASSES, DESCENT_STEPS, ADAPTATION_STEPS, IMAGES)
     return [artifact for artifact in artifacts if folder.artifact(artifact).exists()]
 
 

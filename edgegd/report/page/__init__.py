@@ -6,22 +6,19 @@ policy lets it load nothing and run no script but its own. Without scripts all o
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from edgegd import __version__
 from edgegd.foreign_text import one_line
 from edgegd.report.blocks import Block, Bullets, Code, Drawing, Paragraph, Strong, Subheading, Table
 from edgegd.report.draw import DASHES, draw
 from edgegd.report.inline_svg import inline_svg
 from edgegd.report.markdown import opening
+from edgegd.report.page.template import frame, template
 from edgegd.report.picture import Panel, Picture
 from edgegd.report.sections import missing_titles, sections_of
 
@@ -57,34 +54,17 @@ def render(report: Mapping[str, Any], folder: str, live: Live | None = None) -> 
     ]
     pictures = [block for _, _, blocks in sections for block in blocks if isinstance(block, Picture)]
     data = {"schema": SCHEMA, "pictures": {picture.name: picture.to_json() for picture in pictures}}
-    script = (_HERE / "report.js").read_text(encoding="utf-8")
-    html = _template().render(
+    html = template(_HERE / "report.html.jinja").render(
         recipe=here["recipe"],
         folder=folder,
-        version=__version__,
         opening=[_shown(block) for block in begin],
         sections=[(name, title, [_shown(block) for block in blocks]) for name, title, blocks in sections],
         missing=[*([] if complete else ["The summary"]), *missing_titles(here)],
         live=live,
         data=data,
-        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **frame([_HERE / "report.css"], [_HERE / "report.js"]),
     )
     return Page(html, data)
-
-
-def _template() -> Any:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment.get_template("report.html.jinja")
 
 
 def _shown(block: Block) -> dict[str, Any]:

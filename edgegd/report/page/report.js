@@ -1,14 +1,4 @@
-"use strict";
-// Values under the pointer, tables that sort, light or dark, and a page that reloads while its run goes on.
-
-const data = JSON.parse(document.getElementById("data").textContent);
-
-function make(parent, name, className) {
-  const element = document.createElement(name);
-  element.className = className;
-  parent.append(element);
-  return element;
-}
+// Values under the pointer, tables that sort, and a page that reloads while its run goes on.
 
 // What is written under the pointer: lines of text of one panel at x, y as shares of its area, and where that is.
 function nearest(values, wanted) {
@@ -118,31 +108,6 @@ function sortable(table) {
   });
 }
 
-// Where nothing can be stored (a file in some browsers), it holds for this page only.
-function remembered(store, key, value) {
-  try {
-    if (value !== undefined) store().setItem(key, value);
-    return store().getItem(key);
-  } catch {
-    return null;
-  }
-}
-
-function themes(button) {
-  const root = document.documentElement;
-  const choose = (theme) => { root.style.colorScheme = theme; };
-  const kept = remembered(() => localStorage, "edgegd-theme");
-  if (kept === "light" || kept === "dark") choose(kept);
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    const isDark = root.style.colorScheme
-      ? root.style.colorScheme === "dark"
-      : matchMedia("(prefers-color-scheme: dark)").matches;
-    choose(isDark ? "light" : "dark");
-    remembered(() => localStorage, "edgegd-theme", root.style.colorScheme);
-  });
-}
-
 function reloading(seconds) {
   const place = remembered(() => sessionStorage, "edgegd-scroll");
   if (place !== null) scrollTo(0, Number(place));
@@ -155,5 +120,4 @@ function reloading(seconds) {
 
 document.querySelectorAll("figure[data-picture]").forEach(follow);
 document.querySelectorAll("table").forEach(sortable);
-themes(document.getElementById("theme"));
 if (document.body.dataset.reload) reloading(Number(document.body.dataset.reload));
