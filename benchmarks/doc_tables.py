@@ -15,10 +15,12 @@ from typing import Any
 
 import accuracy_gate_error_rates
 import calibration_tables
+import damaged_layer
 import descent_tables
 import explorer
 import gate_error_rates
 import lr_range_table
+import many_images
 import what_earned_it
 from cost_tables import arm_table, passes_table
 from diagnosis_table import diagnosis_table
@@ -407,6 +409,11 @@ PAGES: dict[Path, Tables] = {
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
     ROOT / "docs/descent.md": descent_tables.TABLES,
     ROOT / "docs/calibration.md": calibration_tables.TABLES,
+    ROOT / "docs/images.md": {
+        "damaged layer summary": lambda: damaged_layer.summary(ResultFile("damaged_layer").entries),
+        "damaged layer": lambda: damaged_layer.damage_table(ResultFile("damaged_layer").entries),
+        "many images": lambda: many_images.table(ResultFile("many_images").entries),
+    },
     ROOT / "docs/explorer.md": {"explorer": explorer_table},
     TELEMETRY: {"learning rates": learning_rates_table, "optimizers": optimizers_table},
 }

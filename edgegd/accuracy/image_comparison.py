@@ -1,4 +1,4 @@
-"""All images of a measurement, between FP32 and an INT8 model: a row for each image, and totals by kind, class and size.
+"""All images of a measurement, FP32 beside an INT8 model: a row for each image, and totals by kind, class and size.
 
 Each image is looked at once, by itself, so time and memory grow as the number of images does.
 """
@@ -34,8 +34,8 @@ def compare_images(
     """Compares two models of a measurement at the score threshold `conf`, image by image.
 
     Returns, ready for `json.dumps`: `images`, a row for each image in the order of the measurement; `kinds`, errors of
-    either model by kind; `transitions`, from what became of a labelled box with FP32 to what became of it with INT8, the
-    number of boxes; `by_class` and `by_size`; `lost`, `gained`, `moved`, `crossed`, `boxes` (labelled) and
+    either model by kind; `transitions`, from what became of labelled boxes with FP32 to what became of them with INT8,
+    the number of boxes; `by_class` and `by_size`; `lost`, `gained`, `moved`, `crossed`, `boxes` (labelled) and
     `reference_boxes` (FP32's detections). `progress(done, total)` is called after each image.
     """
     names, total = distinct(measured.truth.names), len(measured.truth.image_paths)

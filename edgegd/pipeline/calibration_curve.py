@@ -73,7 +73,7 @@ def calibration_curve(folder: RunFolder, progress: Progress, images: int = MOST_
     with as_made(folder, CALIBRATION):
         calibrated_on = len(folder.read_json(CALIBRATION)["images"])
     shown = max(1, min(_HEAD_IMAGES, len(drawn) // 4))
-    counting = _Counting(folder, drawn[:-shown], drawn[-shown:], progress)
+    counting = _Counting(folder, drawn[:-shown][:images], drawn[-shown:], progress)
     result = {
         "schema": SCHEMA,
         "title": "Calibration set",

@@ -6,7 +6,7 @@ worst images the run's files run once more, with their tensors laid open, and pi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from edgegd.pipeline.shipped import variant_to_ship
 from edgegd.pipeline.stored import stored_dataset
 from edgegd.progress import Progress
 from edgegd.report.image_picture import DrawnImage, draw_changes
-from edgegd.report.images import images_sentence
+from edgegd.report.images import images_blocks, images_sentence
 from edgegd.report.ship import MODEL_TITLES
 from edgegd.runtime.draw import drawable, encoded
 from edgegd.runtime.images import read_image
@@ -55,8 +55,9 @@ def images(
     chosen, ordinary = _chosen([row["damage"] for row in compared["images"]], worst)
     absent = _absent(measured, (*chosen, *ordinary))
     shown = [index for index in chosen if index not in absent]
+    pictures = {index: _PICTURE.format(index) for index in shown}
     for index, row in enumerate(compared["images"]):
-        row["picture"] = _PICTURE.format(index) if index in shown else None
+        row["picture"] = pictures.get(index)
     result: dict[str, Any] = {
         "schema": _SCHEMA,
         "title": "Images",
@@ -83,8 +84,9 @@ def images(
         paths = [[measured.truth.image_paths[index] for index in of] for of in (shown, others)]
         result |= InnerTensors(folder, variant).look(paths[0], paths[1], progress)
     result["sentence"] = images_sentence(result)
-    _draw(folder, measured, variant, conf, shown)
+    _draw(folder, measured, variant, conf, pictures)
     folder.write_json(IMAGES, result)
+    _remove_others(folder, pictures.values())
     return result
 
 
@@ -100,13 +102,15 @@ def stored_images(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def reported_images(folder: RunFolder) -> dict[str, Any] | None:
-    """As stored_images, with the rows of the most damaged images alone: what the report shows, however many there are."""
+    """As stored_images, with the rows of the most damaged images alone: that is what the report shows."""
     result = stored_images(folder)
     if result is None:
         return None
     with as_made(folder, IMAGES):
         shown = set(result["most_damaged"])
-        return {**result, "images": [row for row in result["images"] if row["image"] in shown]}
+        reported = {**result, "images": [row for row in result["images"] if row["image"] in shown]}
+        images_blocks(reported)
+        return reported
 
 
 def _chosen(damages: Sequence[float], worst: int) -> tuple[list[int], list[int]]:
@@ -114,8 +118,8 @@ def _chosen(damages: Sequence[float], worst: int) -> tuple[list[int], list[int]]
     order = np.argsort(-np.asarray(damages), kind="stable").tolist()
     chosen = [index for index in order[:worst] if damages[index] > 0]
     others = order[len(chosen) :]
-    places = np.unique(np.linspace(0, len(others) - 1, _ORDINARY).round().astype(int)) if others else []
-    return chosen, [others[place] for place in places]
+    places = np.linspace(0, len(others) - 1, _ORDINARY).round().astype(int).tolist() if others else []
+    return chosen, [others[place] for place in dict.fromkeys(places)]
 
 
 def _absent(measured: MeasuredImages, indices: Sequence[int]) -> dict[int, str]:
@@ -134,18 +138,23 @@ def _why_not(path: Path, sha256: str) -> str:
         return str(error)
 
 
-def _draw(folder: RunFolder, measured: MeasuredImages, variant: str, conf: float, indices: Sequence[int]) -> None:
-    """The pictures of these images, in the place of those of an earlier call."""
-    place = folder.path / IMAGE_PICTURES
-    if indices:
-        own_folder(place)
-    for index in indices:
-        image = read_image(measured.truth.image_paths[index], stored_dataset(folder).channels)
+def _draw(folder: RunFolder, measured: MeasuredImages, variant: str, conf: float, pictures: Mapping[int, str]) -> None:
+    """Draws the images with these indices into the artifacts of these names."""
+    if not pictures:
+        return
+    own_folder(folder.path / IMAGE_PICTURES)
+    channels = stored_dataset(folder).channels
+    for index, name in pictures.items():
+        image = read_image(measured.truth.image_paths[index], channels)
         both = [above(measured.detections[name][index], measured.conf) for name in (REFERENCE, variant)]
         drawn = DrawnImage(measured.truth.boxes[index], both[0], both[1], changes_between(both[0], both[1], conf))
         picture = draw_changes(drawable(image), drawn, MODEL_TITLES[variant])
-        folder.write(_PICTURE.format(index), encoded(picture, ".jpg"))
-    current = {folder.artifact(_PICTURE.format(index)) for index in indices}
-    for old in place.glob("[0-9]" * 6 + ".jpg"):
+        folder.write(name, encoded(picture, ".jpg"))
+
+
+def _remove_others(folder: RunFolder, names: Iterable[str]) -> None:
+    """Removes the pictures of an earlier call."""
+    current = {folder.artifact(name) for name in names}
+    for old in (folder.path / IMAGE_PICTURES).glob("[0-9]" * 6 + ".jpg"):
         if old not in current:
             old.unlink()

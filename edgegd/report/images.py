@@ -22,8 +22,9 @@ def images_sentence(result: Mapping[str, Any]) -> str:
     mended = sum(of["found"] for state, of in changed.items() if state != "found")
     total, half = sum(row["damage"] for row in rows), _images_of_half([row["damage"] for row in rows])
     told = [
-        f"At scores above {result['conf']:g}, {model} lost {result['lost']} of FP32's {result['reference_boxes']} boxes, "
-        f"gained {result['gained']} and moved {result['moved']} on {len(rows)} images{_crossed(result['crossed'])}.",
+        f"At scores above {result['conf']:g}, {model} lost {result['lost']} of FP32's {result['reference_boxes']} "
+        f"boxes, gained {result['gained']} and moved {result['moved']} on {len(rows)} images"
+        f"{_crossed(result['crossed'])}.",
         f"Of {result['boxes']} labelled boxes it misses {lost} that FP32 found, and finds {mended} that FP32 missed.",
     ]
     if total:
@@ -31,8 +32,8 @@ def images_sentence(result: Mapping[str, Any]) -> str:
     if result["tensors"]:
         first = result["tensors"][0]
         told.append(
-            f"On the worst of them {first['address']} loses most by itself: {_db(first['own_sqnr_db'])} dB, where half of "
-            f"all tensors have more than {_db(result['median_own_sqnr_db'])}."
+            f"On the worst of them {first['address']} loses most by itself: {_db(first['own_sqnr_db'])} dB, where half "
+            f"of all tensors have more than {_db(result['median_own_sqnr_db'])}."
         )
     return " ".join(told)
 

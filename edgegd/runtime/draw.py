@@ -73,7 +73,7 @@ def draw(image: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
 def draw_text(
     canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], color: tuple[int, int, int], line_width: int
 ) -> None:
-    """Writes the text into `canvas` on a filled plate above the corner (x, y), moved inside where it would stick out."""
+    """Writes the text on a filled plate above the corner (x, y) in pixels, moved inside where it would stick out."""
     cv2 = require_opencv()
     scale, stroke = max(line_width / 4, 0.4), max(line_width // 2, 1)
     (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, stroke)

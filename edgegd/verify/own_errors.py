@@ -68,7 +68,7 @@ class _Tensor:
         for exact in (value, own):
             signal = self.reader.sees(exact.astype(np.float64))
             ratios.append(round(decibel(_power(signal), _power(seen - signal)), 2))
-        return TensorError(*ratios, clipped=self._clipped(own))
+        return TensorError(ratios[0], ratios[1], self._clipped(own))
 
     def _clipped(self, values: Array) -> float:
         low, high = ((end - self.zero_point) * float(self.scale) for end in (0, 255))
@@ -88,7 +88,8 @@ class OwnErrors:
     def __init__(
         self, float_graph: onnx.ModelProto, plan: QuantPlan, parameters: QuantizedState, file: OnnxFile
     ) -> None:
-        self._session = file.with_codes()
+        with file.in_uint8() as canonical:
+            self._session = canonical.with_codes()
         names, values, readers = tensor_names(float_graph, plan), constants(file.graph.graph), readers_of_groups(plan)
         self._tensors: dict[str, _Tensor] = {}
         for address in counted_addresses(plan):

@@ -29,6 +29,7 @@ CASES = {
     "twice": ([(BOX, 0), (shifted(0.9), 0)], ["true", "duplicate"], ["found"]),
     "true and of another class": ([(BOX, 0), (shifted(0.9), 1)], ["true", "class"], ["found"]),
     "badly placed and of another class": ([(shifted(0.4), 0), (BOX, 1)], ["place", "class"], ["class"]),
+    "of another class and, weaker, badly placed": ([(BOX, 1), (shifted(0.4), 0)], ["class", "place"], ["class"]),
     "nothing": ([], [], ["missed"]),
 }
 

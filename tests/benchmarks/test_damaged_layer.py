@@ -1,7 +1,7 @@
 """A model with one deliberately damaged layer: the images that it hurt, and that layer's tensor, come first.
 
-The model is the checkpoint that ships, quantized for small images. A damaged file's detections stand for two images, and
-those of the undamaged file for all others, so that it is known which were hurt.
+The model is the checkpoint that ships, quantized for small images. Two images have a damaged file's detections, and all
+others the undamaged file's, so that it is known which were hurt.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("pycocotools")
 pytest.importorskip("cv2")
-torch = pytest.importorskip("torch")
 
-from damaged_layer import WAYS, auc, hurt_first, layers_of, write_file
+from damaged_layer import HEAVY, HURT, LAYERS, WAYS, auc, hurt_first, layers_of, write_file
+from result_file import ResultFile
 
 from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.accuracy.image_comparison import compare_images
@@ -38,7 +39,7 @@ from edgegd.verify.opened import OnnxFile
 from edgegd.verify.own_errors import OwnErrors, TensorError, unquantized_parameters
 
 CHECKPOINT = Path(__file__).resolve().parents[2] / "models/streets-yolo26n-320.pt"
-SIDE, IMAGES, HURT = 128, 6, (1, 4)
+SIDE, IMAGES, DAMAGED = 128, 6, (1, 4)
 NAMES = ("pedestrian", "car", "traffic sign")
 
 
@@ -102,17 +103,17 @@ def test_the_images_that_a_damaged_layer_hurt_come_first(subject: Subject) -> No
     undamaged = subject.found(subject.file().path)
     for way in ("range cut to a tenth", "weights of 2 bits"):
         damaged = subject.found(subject.file(way, subject.layers[0]).path)
-        mixed = [(damaged if index in HURT else undamaged)[index] for index in range(IMAGES)]
+        mixed = [(damaged if index in DAMAGED else undamaged)[index] for index in range(IMAGES)]
         detections = {"fp32": tuple(reference), "ptq": tuple(mixed)}
         sizes = np.array([image.shape[:2] for image in subject.images], np.int32)
         inputs = dict.fromkeys(detections, (SIDE, SIDE))
         measured = MeasuredImages(subject.truth, sizes, ("",) * IMAGES, detections, inputs, 0.001, 0.7, 300)
         damages = np.array([row["damage"] for row in compare_images(measured, "ptq", "fp32", 0.25)["images"]])
-        assert set(np.argsort(-damages)[:2].tolist()) == set(HURT)
+        assert set(np.argsort(-damages)[:2].tolist()) == set(DAMAGED)
         repeated = dataclasses.replace(measured, detections={**detections, "ptq": tuple(undamaged)})
         before = [row["damage"] for row in compare_images(repeated, "ptq", "fp32", 0.25)["images"]]
-        assert [damages[index] for index in range(IMAGES) if index not in HURT] == [
-            before[index] for index in range(IMAGES) if index not in HURT
+        assert [damages[index] for index in range(IMAGES) if index not in DAMAGED] == [
+            before[index] for index in range(IMAGES) if index not in DAMAGED
         ]
 
 
@@ -120,6 +121,15 @@ def test_without_damage_every_tensor_is_good_by_itself(subject: Subject) -> None
     (errors,) = subject.errors(subject.file(), 1).values()
     assert min(one.own_sqnr_db for one in errors.values()) > 20
     assert all(one.sqnr_db < one.own_sqnr_db + 3 for one in errors.values())
+
+
+def test_the_committed_cases_are_those_that_the_documentation_tells() -> None:
+    entries = ResultFile("damaged_layer").entries
+    damaged = [one for one in entries if one["layer"]]
+    assert len(damaged) == LAYERS * len(WAYS) and len(entries) == len(damaged) + 1
+    assert {one["place"] for one in damaged} == {1}
+    heavy = [one for one in damaged if one["reference"] - one["map50_95"] >= HEAVY / 100]
+    assert min(one["auc"] for one in heavy) > 0.7 and min(one["hurt_first"] for one in heavy) > 3 * HURT * HURT / 150
 
 
 def test_what_the_benchmark_counts() -> None:

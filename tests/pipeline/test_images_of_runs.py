@@ -105,7 +105,10 @@ def test_a_finished_run_gets_tensors_pictures_and_a_section(run_copy: Path, edge
     assert edgegd_command("report", run_copy).code == 0
     text, report = (run_copy / "report.md").read_text(), json.loads((run_copy / "report.json").read_text())
     assert "## Images" in text and "Tensors of these images" in text and len(report["images"]["images"]) == 1
-    stale = json.loads((run_copy / "images.json").read_text()) | {"detections": "of other files"}
-    (run_copy / "images.json").write_text(json.dumps(stale))
+    whole = json.loads((run_copy / "images.json").read_text())
+    (run_copy / "images.json").write_text(json.dumps({key: value for key, value in whole.items() if key != "kinds"}))
+    outcome = edgegd_command("report", run_copy)
+    assert outcome.code == 53 and "images.json" in outcome.err
+    (run_copy / "images.json").write_text(json.dumps(whole | {"detections": "of other files"}))
     assert edgegd_command("report", run_copy).code == 0
     assert "## Images" not in (run_copy / "report.md").read_text()

@@ -45,10 +45,11 @@ def images() -> torch.Tensor:
     return torch.randint(0, 256, (4, 3, 16, 16), generator=torch.Generator().manual_seed(1)) / 255
 
 
-@pytest.fixture(scope="module")
-def quantized(images: torch.Tensor) -> QuantizedModel:
+@pytest.fixture(scope="module", params=["x86-vnni", "arm64"])
+def quantized(request: pytest.FixtureRequest, images: torch.Tensor) -> QuantizedModel:
+    """With uint8 and with int8 activations."""
     model = Small().eval()
-    quantized = QuantizedModel(model, plan_module(model, images[:1], "x86-vnni"))
+    quantized = QuantizedModel(model, plan_module(model, images[:1], request.param))
     calibrate(quantized, images.split(2), "minmax")
     return quantized.eval()
 
@@ -72,7 +73,8 @@ def test_against_torch(quantized: QuantizedModel, images: torch.Tensor, tmp_path
     errors, file = opened(quantized, state_of(quantized), tmp_path)
     image, model, state = images[:1], quantized.model, state_of(quantized)
     found = errors.of_image(image.numpy())
-    _, codes = run_exposed(file.with_codes(), image.numpy())
+    with file.in_uint8() as canonical:
+        _, codes = run_exposed(canonical.with_codes(), image.numpy())
 
     def given(address: str) -> torch.Tensor:
         chosen = state.range_of(quantized.plan, address)
