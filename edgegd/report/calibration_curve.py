@@ -72,14 +72,16 @@ def curve_picture(result: Mapping[str, Any]) -> Picture:
         ),
         Series("samples", [number for number, _ in samples], rounded([error for _, error in samples]), "dots"),
     ]
+    shown = (0.0, 1.03 * points[-1]["images"])
     is_positive = bool(spreads) and all(value for series in of_spread for value in series.y)
     panels = [
-        Panel("images", "spread of scales, %", of_spread, logarithmic=is_positive),
+        Panel("images", "spread of scales, %", of_spread, logarithmic=is_positive, x_limits=shown),
         Panel(
             "images",
             f"head error, {result['head_unit']}",
             of_head,
             marks=[("enough", result["limit"])] if result["limit"] is not None else (),
+            x_limits=shown,
         ),
     ]
     text = (
