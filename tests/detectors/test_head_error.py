@@ -38,18 +38,18 @@ class Disturbed(nn.Module):
 
 
 def test_it_is_the_familys_difference_image_by_image(detector: Any) -> None:
-    modes = [module.training for module in detector.modules()]
+    modes = [module.training for module in detector.eval().modules()]
     heads = HeadError(detector, IMAGES)
     assert heads.unit == "nats" and heads.of(detector) == [0, 0, 0]
     disturbed = Disturbed(detector, 0.2)
     found, family = heads.of(disturbed), family_of(detector)
+    assert [module.training for module in detector.modules()] == modes
     family.show_predictions(detector)
     with torch.no_grad():
         for image, error in zip(IMAGES, found, strict=True):
             own, wanted = (model(image)["one2many"] for model in (disturbed, detector))
             assert error == pytest.approx(float(family.head_difference(own, wanted)), rel=1e-4) and error > 1e-4
     detector.eval()
-    assert [module.training for module in detector.modules()] == modes
     assert sum(heads.of(Disturbed(detector, 0.4))) > sum(found)
 
 
