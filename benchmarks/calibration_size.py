@@ -14,7 +14,6 @@ beside. Writes benchmarks/results/calibration_size.json; a seed that is there is
 from __future__ import annotations
 
 import argparse
-import math
 import resource
 import tempfile
 import time
@@ -99,7 +98,7 @@ def maps(subject: Subject, seed: int) -> dict[str, Any]:
 
 
 def measured(subject: Subject, seed: int) -> dict[str, Any]:
-    """The curve, auto's choice, and how its head error stands beside the best number's."""
+    """The curve, auto's choice, and the head error of that."""
     folder = subject.calibrated(seed, AUTO_IMAGES)
     grown = folder.read_json(CALIBRATION)["grown"]
     started = time.perf_counter()
@@ -107,15 +106,11 @@ def measured(subject: Subject, seed: int) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     points = {point["images"]: point["head_error"] for point in curve["points"]}
     own = points[min((number for number in points if number >= grown["images"]), default=max(points))]["samples"][0]
-    best = min(points, key=lambda number: points[number]["mean"])
-    noise = curve["noise"]
     return {
-        "curve": {key: curve[key] for key in ("images", "head_images", "head_unit", "points", "recommended", "noise")},
+        "curve": {key: curve[key] for key in ("images", "head_images", "head_unit", "points")},
         "outliers_found": curve["outliers_found"],
         "auto": grown,
         "auto_head_error": own,
-        "best": {"images": best, "head_error": points[best]["mean"]},
-        "within_spread": math.log(own / points[best]["mean"]) <= 2 * noise,
         "curve_s": round(seconds, 1),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from result_file import ResultFile
 from tabulate import tabulate
+
+from edgegd.quant.stability import NOISES, enough
 
 
 def _entries(kind: str) -> list[dict[str, Any]]:
@@ -38,17 +41,20 @@ def auto_table() -> str:
     """One row per set and draw: what the curve recommends, what auto chooses, and its head error beside the best's."""
     lines = []
     for entry in _entries("curve"):
-        curve, best = entry["curve"], entry["best"]
+        errors = {point["images"]: point["head_error"] for point in entry["curve"]["points"]}
+        judged = enough({number: error["samples"] for number, error in errors.items()})
+        best = min(errors, key=lambda number: errors[number]["mean"])
+        own, noise = entry["auto_head_error"], judged.noise or 0.0
         lines.append(
             [
                 entry["set"],
                 entry["seed"],
-                curve["recommended"] or "more",
+                judged.images or "more",
                 f"{entry['auto']['images']}{'' if entry['auto']['stable'] else ' (bound)'}",
-                f"{entry['auto_head_error']:.4f}",
-                f"{best['head_error']:.4f} ({best['images']})",
-                f"{100 * curve['noise']:.0f} %",
-                "yes" if entry["within_spread"] else "no",
+                f"{own:.4f}",
+                f"{errors[best]['mean']:.4f} ({best})",
+                f"{100 * noise:.0f} %",
+                "yes" if math.log(own / errors[best]["mean"]) <= NOISES * noise else "no",
                 f"{entry['curve_s']:.0f}",
                 entry["peak_mb"],
             ]

@@ -19,6 +19,7 @@ A scale that is 10 % off adds 0.8 dB of noise to its tensor; a few groups of rar
 """
 _MOST = 0.9
 _SHOWN = 3
+_POOLED = 3
 NOISES = 2.0
 """How many times the noise of a head error a sample may be worse and still be as good."""
 
@@ -65,10 +66,11 @@ def enough(errors: Mapping[int, Sequence[float]]) -> Enough:
     """How many images are enough, from the head errors (positive) of disjoint samples by the number of images.
 
     The smallest number from which on no sample is worse than the largest number by more than NOISES times the noise:
-    the spread of the errors between disjoint samples, pooled over the two largest numbers that have several.
+    the spread of the errors between disjoint samples, pooled over the three largest numbers that have several: of fewer
+    samples it would itself be noise.
     """
     logarithms = {number: np.log(np.maximum(values, 1e-12)) for number, values in sorted(errors.items())}
-    several = [values for values in logarithms.values() if len(values) > 1][-2:]
+    several = [values for values in logarithms.values() if len(values) > 1][-_POOLED:]
     if not several:
         return Enough(None, None, None)
     freedom = sum(len(values) - 1 for values in several)

@@ -211,11 +211,12 @@ def test_within_bounds_are_the_bins_that_they_touch() -> None:
 def test_enough_is_where_no_sample_is_worse_beyond_the_noise() -> None:
     flat = {8: [3.0, 5.0], 16: [1.0, 1.1], 32: [1.05, 0.95], 64: [1.0]}
     found = enough(flat)
-    deviations = [math.log(1.1) / math.sqrt(2), math.log(1.05 / 0.95) / math.sqrt(2)]
-    assert found.images == 16 and found.noise == pytest.approx(math.hypot(*deviations) / math.sqrt(2))
+    deviations = [math.log(ratio) / math.sqrt(2) for ratio in (5 / 3, 1.1, 1.05 / 0.95)]
+    assert found.images == 16 and found.noise == pytest.approx(math.hypot(*deviations) / math.sqrt(3))
     assert found.limit == pytest.approx(math.exp(2 * found.noise))
     assert enough(flat | {8: [1.0, 1.0]}).images == 8
-    assert enough(flat | {8: [1.5, 0.5]}).images == 16  # good on the average, but one draw is not
+    uneven = {4: [1.5, 0.5], 8: [1.0, 1.01], 16: [1.0, 1.1], 32: [1.05, 0.95], 64: [1.0]}
+    assert enough(uneven).images == 8  # of 4 the average is good, but one draw is not
 
 
 def test_enough_is_one_number_from_which_all_larger_ones_are_as_good() -> None:
