@@ -14,6 +14,7 @@ from statistics import mean
 from typing import Any
 
 import accuracy_gate_error_rates
+import calibration_tables
 import damaged_layer
 import descent_tables
 import explorer
@@ -411,6 +412,7 @@ PAGES: dict[Path, Tables] = {
     ROOT / "docs/descent.md": descent_tables.TABLES,
     ROOT / "docs/labels.md": label_faults_table.TABLES,
     ROOT / "docs/scale.md": sweep_tables.TABLES,
+    ROOT / "docs/calibration.md": calibration_tables.TABLES,
     ROOT / "docs/images.md": {
         "damaged layer summary": lambda: damaged_layer.summary(ResultFile("damaged_layer").entries),
         "damaged layer": lambda: damaged_layer.damage_table(ResultFile("damaged_layer").entries),

@@ -119,7 +119,7 @@ def _rows(section: type, prefix: str) -> Iterator[str]:
             continue
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         limits, meaning = _limits(field.metadata), field.metadata["help"]
-        types = describe_kind(kind).removeprefix("a ")
+        types = describe_kind(kind, field.metadata["choices"]).removeprefix("a ")
         yield f"| `{name}` | {types} | `{_shown(default)}` | {limits} | {meaning} |"
 
 
@@ -129,12 +129,11 @@ def _shown(default: Any) -> str:
 
 
 def _limits(metadata: Any) -> str:
-    if metadata["choices"]:
-        return ", ".join(f"`{choice}`" for choice in metadata["choices"])
+    shown = [f"`{choice}`" for choice in metadata["choices"]]
     low, high = metadata["minimum"], metadata["maximum"]
-    if low is None:
-        return ""
-    return f"{low} or more" if high is None else f"{low} to {high}"
+    if low is not None:
+        shown.append(f"{low} or more" if high is None else f"{low} to {high}")
+    return ", ".join(shown)
 
 
 _PAGES = {"cli": cli_page, "errors": errors_page, "recipes": recipes_page}

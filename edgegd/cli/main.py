@@ -12,6 +12,7 @@ import click
 
 from edgegd import __version__
 from edgegd.cli.baseline import baseline
+from edgegd.cli.calibration import calibration
 from edgegd.cli.data import data
 from edgegd.cli.descent import descent
 from edgegd.cli.doctor import doctor
@@ -68,6 +69,7 @@ for command in (
     prove,
     gate,
     operating_point,
+    calibration,
     images,
     explore,
     labels,

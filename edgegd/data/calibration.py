@@ -54,15 +54,34 @@ def batches(paths: Sequence[Path], preprocessing: Preprocessing, batch: int) -> 
     Letterboxing and scaling are those of edgegd.runtime. Raises UnreadableImageError; and CalibrationError, after the
     last batch, where every image is one constant colour: the activations of such a set are no model's at work.
     """
-    has_contrast = False
-    for start in range(0, len(paths), batch):
-        images = [read_for(path, preprocessing) for path in paths[start : start + batch]]
-        has_contrast = has_contrast or any((image != image[0, 0]).any() for image in images)
-        yield np.concatenate([preprocess(image, preprocessing)[0] for image in images])
-    if paths and not has_contrast:
+    images = ImageBatches(preprocessing, batch)
+    yield from images.of(paths)
+    images.require_contrast()
+
+
+class ImageBatches:
+    """As `batches`, for images that are asked for a few at a time: what they lack is said when all were seen."""
+
+    def __init__(self, preprocessing: Preprocessing, batch: int) -> None:
+        self._preprocessing, self._batch = preprocessing, batch
+        self._first: Path | None = None
+        self._seen, self._has_contrast = 0, False
+
+    def of(self, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
+        """These images as network inputs."""
+        for start in range(0, len(paths), self._batch):
+            images = [read_for(path, self._preprocessing) for path in paths[start : start + self._batch]]
+            self._first, self._seen = self._first or paths[start], self._seen + len(images)
+            self._has_contrast = self._has_contrast or any((image != image[0, 0]).any() for image in images)
+            yield np.concatenate([preprocess(image, self._preprocessing)[0] for image in images])
+
+    def require_contrast(self) -> None:
+        """CalibrationError where every image so far is one constant colour."""
+        if self._first is None or self._has_contrast:
+            return
         raise CalibrationError(
-            f"The calibration images have no contrast: each of the {len(paths)} is one constant colour.",
+            f"The calibration images have no contrast: each of the {self._seen} is one constant colour.",
             expected="images like those that the model will see",
-            found=f"the first is {paths[0]}",
+            found=f"the first is {self._first}",
             mend="check that the training images are whole, or take more of them (quant.calibration_images)",
         )

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from edgegd.detectors.families.registry import family_of
+from edgegd.detectors.head_predictions import entering_maps, head_predictions
 
 
 class Curvature:
@@ -29,24 +30,9 @@ class Curvature:
         mean square.
         """
         if self._family.no_head_distillation:
-            maps: list[torch.Tensor] = []
-            hook = self._family.head(self._detector).register_forward_pre_hook(
-                lambda _, arguments: maps.extend(arguments[0])
-            )
-            try:
-                model(image)
-            finally:
-                hook.remove()
+            maps = entering_maps(self._detector, model, image)
             return torch.stack([(self._signs(x) * x).sum() / x.detach().square().sum().sqrt() for x in maps]).sum()
-        modes = [(module, module.training) for module in self._detector.modules()]
-        self._family.show_predictions(self._detector)
-        try:
-            predictions = model(image)
-        finally:
-            for module, mode in modes:
-                module.training = mode
-        branches = self._family.branch_weights(self._detector)
-        own = predictions[max(branches, key=branches.__getitem__)] if branches else predictions
+        own = head_predictions(self._detector, model, image)
         pairs = self._family.head_curvature(own)
         return torch.stack([(self._signs(x) * curvature.sqrt() * x).sum() for x, curvature in pairs]).sum()
 

@@ -69,6 +69,7 @@ VERIFICATION = Artifact("verify.json", "verify")
 ACCURACY = Artifact("accuracy.json", "accuracy")
 DETECTIONS = Artifact("detections.safetensors", "accuracy")
 OPERATING_POINT = Artifact("operating-point.json", "operating-point")
+CALIBRATION_CURVE = Artifact("calibration-curve.json", "calibration")
 IMAGES = Artifact("images.json", "images")
 IMAGE_PICTURES = "images"
 """The folder of the pictures of the images that quantization hurt most."""

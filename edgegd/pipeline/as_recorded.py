@@ -1,4 +1,4 @@
-"""What is trained is what stage `data` checked: image by image, box by box, before the first step."""
+"""What is trained, or looked at again, is what stage `data` checked: image by image, before anything else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from edgegd.data.contents import require_loaded, require_loaded_without_boxes
+from edgegd.data.files import hash_of_files
 from edgegd.data.view import UNLABELLED
+from edgegd.errors import MissingArtifactError
+from edgegd.foreign_text import one_line
+from edgegd.pipeline.artifacts import DATA, as_made
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stored import stored_contents, stored_dataset
 
@@ -37,3 +41,28 @@ def require_as_recorded(
         loaded = [one for one in loaded if str(one["im_file"]) not in others]
     images: tuple[Path, ...] = getattr(dataset, f"{split}_images")
     require_loaded(loaded, by_link(f"{split}.txt", images), stored_contents(folder), len(dataset.names), split)
+
+
+def require_images_as_recorded(folder: RunFolder, images: Sequence[Path]) -> None:
+    """MissingArtifactError where one of `images` is not there any more, or the data set's files have changed.
+
+    Files are compared as stage `data` compares them: by name, size and time. What has changed is named where it was
+    written after data.json.
+    """
+    mend = "run the recipe again (edgegd run ...), which looks at what is there now"
+    for image in images:
+        if not image.is_file():
+            raise MissingArtifactError(
+                f"{one_line(image)} is not there any more.", expected="the images that stage `data` read", mend=mend
+            )
+    with as_made(folder, DATA):
+        recorded = folder.read_json(DATA)["files"]
+    if hash_of_files(stored_dataset(folder)) == recorded:
+        return
+    then = folder.artifact(DATA).stat().st_mtime
+    changed = next((image for image in images if image.stat().st_mtime > then), None)
+    raise MissingArtifactError(
+        f"{one_line(changed) if changed else 'An image or a label file'} was changed since stage `data` read it.",
+        expected="the files that stage `data` read",
+        mend=mend,
+    )

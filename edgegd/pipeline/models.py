@@ -78,19 +78,29 @@ def stored_swap(folder: RunFolder) -> ActivationSwap:
     return swap
 
 
+def uncalibrated_model(folder: RunFolder) -> QuantizedModel:
+    """The run's float model under its plan, before any range is set, in evaluation mode.
+
+    Raises:
+        ActivationError: as model_to_quantize.
+        PlanError: the plan does not fit the model or model.imgsz.
+    """
+    recipe = folder.recipe
+    model, plan = model_to_quantize(folder), stored_plan(folder)
+    require_plan_fits(plan, trace_detector(model, recipe.model.size), recipe.model.size)
+    return QuantizedModel(model, plan, learned_weight_scales=recipe.quant.weight_scales == "learned").eval()
+
+
 def quantized_model(folder: RunFolder, variant: str) -> QuantizedModel:
     """The calibrated (`ptq`) or fine-tuned (`qat`) model of the run, in evaluation mode.
 
     Raises:
         ActivationError: as model_to_quantize.
-        PlanError: the plan does not fit the model or model.imgsz, or the state was stored under another plan.
+        PlanError: as uncalibrated_model, or the state was stored under another plan.
         CheckpointUnreadableError: the state is truncated, of another version of edgegd, or has values that are not
             finite.
     """
-    recipe = folder.recipe
-    model, plan = model_to_quantize(folder), stored_plan(folder)
-    require_plan_fits(plan, trace_detector(model, recipe.model.size), recipe.model.size)
-    quantized = QuantizedModel(model, plan, learned_weight_scales=recipe.quant.weight_scales == "learned")
+    quantized = uncalibrated_model(folder)
     load_state(folder.require(STATES[variant]), quantized, f"edgegd {variant} --force {folder.path}")
     return quantized.eval()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 
 from edgegd.quant.attach import QuantizedModel
+from edgegd.quant.extremes import ImageExtremes
 from edgegd.quant.histogram import Histogram
 from edgegd.quant.observers import PERCENTILE
 from edgegd.quant.ranges import Range, choose_ranges, counted_addresses, no_image, not_finite
@@ -14,13 +15,17 @@ from edgegd.quant.ranges import Range, choose_ranges, counted_addresses, no_imag
 
 @torch.no_grad()
 def collect(
-    quantized: QuantizedModel, batches: Iterable[torch.Tensor], progress: Callable[[int], None] | None = None
+    quantized: QuantizedModel,
+    batches: Iterable[torch.Tensor],
+    progress: Callable[[int], None] | None = None,
+    *,
+    extremes: ImageExtremes | None = None,
 ) -> dict[str, Histogram]:
     """Runs float images (N, C, H, W) through the float model once; the histogram of every planned tensor by address.
 
     The image itself is not counted (its codes are the pixels), nor what only hands on codes of others (movements,
-    concat). `progress(images)` is called after each batch. CalibrationError where an activation is not finite, which
-    names the first such tensor, or where there is no image.
+    concat). `progress(images)` is called after each batch; `extremes` sees what is counted, image by image.
+    CalibrationError where an activation is not finite, which names the first such tensor, or where there is no image.
     """
     plan = quantized.plan
     histograms = {address: Histogram() for address in counted_addresses(plan)}
@@ -29,6 +34,8 @@ def collect(
         try:
             if address in histograms:
                 histograms[address].add(x)
+                if extremes:
+                    extremes.add(address, x)
         except ValueError as error:
             raise not_finite(address, error) from error
 
@@ -38,6 +45,8 @@ def collect(
     try:
         for batch in batches:
             quantized(batch)
+            if extremes:
+                extremes.images += len(batch)
             seen += len(batch)
             if progress:
                 progress(seen)

@@ -43,6 +43,15 @@ class Histogram:
         result.width, result.low, result.high = self.width, self.low, self.high
         return result
 
+    def within(self, low: float, high: float) -> Histogram:
+        """What was counted in the bins that [low, high] touches; both lie within the extremes seen."""
+        result = self.times(1.0)
+        result.low, result.high = low, high
+        first, last = (HALF_BINS + math.floor(end / self.width) for end in (low, high))
+        for bins in (result.counts, result.residuals):
+            bins[:first] = bins[last + 1 :] = 0
+        return result
+
     def add(self, values: torch.Tensor, weights: torch.Tensor | None = None) -> None:
         """Counts every element of a float tensor of any shape; ValueError where one is not finite.
 

@@ -4,7 +4,8 @@ Rules: (1) an unknown key is a mistake, the nearest known one is named; (2) whol
 so is text such as "1e-4", which YAML 1.1 does not take for a number; (3) true/false is never a number, and where it is
 expected, yes, no, on and off will do, which are text everywhere else; (4) an empty section (`train:` with nothing under
 it) takes all its defaults; (5) a list or a mapping holds values of one type; (6) a field with a canonical form takes
-whatever that form can be made of; (7) a pair (`tuple[int, int]`) is written as a list of two.
+whatever that form can be made of; (7) a pair (`tuple[int, int]`) is written as a list of two; (8) choices are those of
+text: a number beside them has its limits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,19 +99,21 @@ def convert(value: Any, kind: Any, limits: Mapping[str, Any]) -> tuple[Any, str]
     if float in options and isinstance(value, int) and not isinstance(value, bool):
         # OverflowError is impossible here: YAML integers beyond float range are refused as not finite.
         value = float(value) if abs(value) < 1e308 else math.inf
+    choices, minimum, maximum = limits.get("choices", ()), limits.get("minimum"), limits.get("maximum")
     if type(value) not in options:
-        return None, f"expected {describe_kind(kind)}, found {describe(value)}"
+        return None, f"expected {describe_kind(kind, choices)}, found {describe(value)}"
     if isinstance(value, float) and not math.isfinite(value):
         return None, f"expected a finite number, found {value}"
-    choices, minimum, maximum = limits.get("choices"), limits.get("minimum"), limits.get("maximum")
-    if choices and value not in choices:
+    if isinstance(value, str) and choices and value not in choices:
         lowered = {choice.lower(): choice for choice in choices}
         close = difflib.get_close_matches(str(value).lower(), lowered, n=1)
         hint = f"; did you mean {lowered[close[0]]}?" if close else ""
-        return None, f"expected one of {', '.join(choices)}, found {value!r}{hint}"
-    if value is not None and minimum is not None and value < minimum:
+        known = f"one of {', '.join(choices)}" if str in options[:1] else describe_kind(kind, choices)
+        return None, f"expected {known}, found {value!r}{hint}"
+    is_number = isinstance(value, (int, float))
+    if is_number and minimum is not None and value < minimum:
         return None, f"expected at least {minimum}, found {value}"
-    if value is not None and maximum is not None and value > maximum:
+    if is_number and maximum is not None and value > maximum:
         return None, f"expected at most {maximum}, found {value}"
     return value, ""
 
@@ -146,13 +149,14 @@ def _convert_pair(value: Any, pair: Any, kind: Any, limits: Mapping[str, Any]) -
     return tuple(converted), ""
 
 
-def describe_kind(kind: Any) -> str:
-    """A field's type in words."""
+def describe_kind(kind: Any, choices: Sequence[str] = ()) -> str:
+    """A field's type in words; where it is a number or text, the text that it may be."""
     if typing.get_origin(kind) in (list, dict):
         many = "a list of" if typing.get_origin(kind) is list else "a mapping from text to"
         return f"{many} {KIND[typing.get_args(kind)[-1]].removeprefix('a ')}"
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    return " or ".join(PAIR if typing.get_origin(option) is tuple else KIND[option] for option in options)
+    words = KIND | {str: ", ".join(choices)} if choices and len(options) > 1 else KIND
+    return " or ".join(PAIR if typing.get_origin(option) is tuple else words[option] for option in options)
 
 
 def describe(value: Any) -> str:

@@ -22,6 +22,7 @@ AUTO_PROFILE = "auto"
 OBSERVERS = ("minmax", "percentile", "mse", "entropy")
 """How a range may be chosen: a module below edgegd.quant.observers each."""
 AUTO_OBSERVER = "auto"
+AUTO_IMAGES = "auto"
 LOCAL_HOST = "local"
 
 
@@ -122,8 +123,13 @@ class DataSection:
 class QuantSection:
     """`quant`: how the plan is calibrated."""
 
-    calibration_images: int = option(
-        128, "training images that calibration sees (a sample seeded by train.seed)", minimum=1, maximum=1_000_000
+    calibration_images: int | str = option(
+        128,
+        "training images that calibration sees (a sample seeded by train.seed); auto: as many, from 16 to 512, as it "
+        "takes until the ranges of the sample's halves agree ([calibration.md](calibration.md))",
+        choices=(AUTO_IMAGES,),
+        minimum=1,
+        maximum=1_000_000,
     )
     observer: str = option(
         "mse",

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from edgegd.accuracy.bootstrap import compare
 from edgegd.accuracy.evaluate import AccuracyResult, evaluate
-from edgegd.data.calibration import calibration_images
 from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import UnsupportedModelError
-from edgegd.pipeline.artifacts import DATA, FLOAT_MODEL, PORTABLE
+from edgegd.pipeline.artifacts import CALIBRATION, DATA, FLOAT_MODEL, PORTABLE, as_made
 from edgegd.pipeline.beside import BESIDE, Beside, accuracy_artifact, model_artifact, stage_name
 from edgegd.pipeline.run_folder import RunFolder
 from edgegd.pipeline.stage import Stage
@@ -111,8 +110,9 @@ def _calibration_yaml(folder: RunFolder, work: Path) -> Path:
     """The images that the run calibrates on, as the split on which Ultralytics' INT8 exports calibrate."""
     from edgegd.data.view import ultralytics_yaml
 
-    dataset, recipe = stored_dataset(folder), folder.recipe
-    images = calibration_images(dataset, recipe.quant.calibration_images, recipe.train.seed)
+    dataset = stored_dataset(folder)
+    with as_made(folder, CALIBRATION):
+        images = tuple(map(Path, folder.read_json(CALIBRATION)["images"]))
     return ultralytics_yaml(dataclasses.replace(dataset, val_images=images), work / "view")
 
 
@@ -159,9 +159,9 @@ def _stage(name: str) -> Stage:
     return Stage(
         stage_name(name),
         f"the model of {name} and its mAP",
-        (DATA, FLOAT_MODEL, *PORTABLE.values()),
+        (DATA, FLOAT_MODEL, CALIBRATION, *PORTABLE.values()),
         (model_artifact(name), accuracy_artifact(name)),
-        ("model.imgsz", "model.end2end", "accuracy", "quant.calibration_images", "train.seed"),
+        ("model.imgsz", "model.end2end", "accuracy"),
         partial(_run, name),
         lambda folder: {"cpu": fingerprint()["cpu"], "packages": BESIDE[name].versions()},
     )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
 
 from edgegd.data.check import DataCheck, check_contents
 from edgegd.data.dataset import Dataset, open_dataset
-from edgegd.data.labels import label_path
+from edgegd.data.files import hash_of_files
 from edgegd.foreign_text import one_line
 from edgegd.pipeline.artifacts import DATA
 from edgegd.pipeline.early_checks import require_possible
@@ -52,7 +50,7 @@ def run_data(folder: RunFolder, progress: Progress) -> None:
             "names": dataset.names,
             "channels": dataset.channels,
             "check": dataclasses.asdict(check),
-            "files": _files_of(dataset),
+            "files": hash_of_files(dataset),
             "train_images": [str(path) for path in dataset.train_images],
             "val_images": [str(path) for path in dataset.val_images],
             "unlabelled_images": [str(path) for path in dataset.unlabelled_images],
@@ -76,17 +74,7 @@ def _selection(dataset: Dataset, check: DataCheck) -> str:
 
 def _data_now(folder: RunFolder) -> str:
     """The files of the data set as they are now; empty before the first run, which may have to draw or fetch them."""
-    return _files_of(open_dataset(folder.recipe.data)) if folder.artifact(DATA).exists() else ""
-
-
-def _files_of(dataset: Dataset) -> str:
-    """Hash of the names, sizes and modification times of all images and labels."""
-    digest = hashlib.sha256()
-    for image in dataset.images:
-        for file in (image, label_path(image)):
-            stat = os.stat(file) if file.exists() else None
-            digest.update(f"{file} {(stat.st_size, stat.st_mtime_ns) if stat else None}\n".encode())
-    return digest.hexdigest()
+    return hash_of_files(open_dataset(folder.recipe.data)) if folder.artifact(DATA).exists() else ""
 
 
 STAGE = Stage("data", "open and check the data set", (), (DATA,), ("data",), run_data, _data_now)

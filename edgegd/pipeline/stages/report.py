@@ -35,6 +35,7 @@ from edgegd.pipeline.run_folder import RunFolder, sha256_of
 from edgegd.pipeline.stage import Stage, sources_hash
 from edgegd.pipeline.stages.profiles import verified_profiles
 from edgegd.pipeline.stored import adapted_reads
+from edgegd.pipeline.stored_curve import stored_curve
 from edgegd.pipeline.training_images import reported_training_images
 from edgegd.pipeline.tuning import tunings
 from edgegd.progress import Progress
@@ -75,6 +76,7 @@ def _write_report(folder: RunFolder) -> None:
         with as_made(folder, PASSES):
             stages["passes"] = folder.read_json(PASSES)["qat"]
     stages["operating_point"] = stored_operating_point(folder)
+    stages["calibration_curve"] = stored_curve(folder)
     stages["images"] = reported_images(folder)
     stages["training_images"] = reported_training_images(folder)
     if any(folder.artifact(steps).exists() for steps in (DESCENT_STEPS, ADAPTATION_STEPS)):
@@ -110,6 +112,7 @@ def _report_sources(folder: RunFolder) -> Any:
         "devices": {artifact: sha256_of(folder.artifact(artifact)) for artifact in proofs(folder)},
         "beside": stored_beside(folder),
         "operating_point": stored_operating_point(folder),
+        "calibration_curve": stored_curve(folder),
         "target": folder.target.to_json(),
         "tunings": {name: sha256_of(folder.artifact(name)) for name in tunings(folder)},
         "also": {name: sha256_of(folder.artifact(name)) for name in (*_there(folder), *analysis_files(folder))},

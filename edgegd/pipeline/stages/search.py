@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 
 import onnx
 
-from edgegd.data.calibration import batches, calibration_images
+from edgegd.data.calibration import ImageBatches, batches, calibration_images
 from edgegd.device.fingerprint import fingerprint
 from edgegd.errors import MetadataError, MissingArtifactError, OnnxUnreadableError, PlanError, PrecisionBudgetError
 from edgegd.export.traced_graph import read_trace
@@ -24,8 +26,11 @@ from edgegd.precision.search import search
 from edgegd.precision.sensitivity import head_tensors
 from edgegd.precision.subject import Subject, calibrated_state
 from edgegd.progress import Progress
+from edgegd.quant.growing_set import MOST, grow
+from edgegd.quant.histogram import Histogram
 from edgegd.quant.ranges import choose_ranges
 from edgegd.recipe.dump import section_hash
+from edgegd.recipe.schema import AUTO_IMAGES
 from edgegd.runtime.contract import Preprocessing
 from edgegd.targets.local import LocalTarget
 
@@ -123,18 +128,10 @@ def _search(folder: RunFolder, made_from: dict[str, str], progress: Progress) ->
             traced.ops, traced.head, profile, imgsz=recipe.model.size, float_patterns=patterns, rules=section.rules
         )
 
-    paths = calibration_images(
-        stored_dataset(folder), max(section.calibration_images, recipe.precision.images), recipe.train.seed
-    )
     channels = graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value
     preprocessing = Preprocessing.of_images(recipe.model.size, channels)
     plan = replan(())
-    histograms = count_values(
-        graph,
-        plan,
-        batches(paths, preprocessing, _BATCH),
-        lambda done: progress.update(done, len(paths), "calibrating"),
-    )
+    paths, histograms = _counted(folder, graph, plan, preprocessing, progress)
     ranges = choose_ranges(plan, histograms, section.observer, section.percentile)
     shown = paths[: recipe.precision.images]
     subject = Subject(
@@ -147,6 +144,35 @@ def _search(folder: RunFolder, made_from: dict[str, str], progress: Progress) ->
         replan,
     )
     return search(subject, LocalTarget(), recipe.latency, progress, images=tuple(map(str, shown)), made_from=made_from)
+
+
+def _counted(
+    folder: RunFolder, graph: onnx.ModelProto, plan: QuantPlan, preprocessing: Preprocessing, progress: Progress
+) -> tuple[Sequence[Path], dict[str, Histogram]]:
+    """The drawn images, and the histograms of what calibration's share of them shows; see stage `ptq`."""
+    recipe, dataset = folder.recipe, stored_dataset(folder)
+    section, shown = recipe.quant, recipe.precision.images
+    most = section.calibration_images if isinstance(section.calibration_images, int) else MOST
+    paths = calibration_images(dataset, max(most, shown), recipe.train.seed)
+
+    images = ImageBatches(preprocessing, _BATCH)
+
+    def count(start: int, end: int) -> dict[str, Histogram]:
+        return count_values(
+            graph,
+            plan,
+            images.of(paths[start:end]),
+            lambda done: progress.update(start + done, end, "calibrating"),
+        )
+
+    if section.calibration_images == AUTO_IMAGES:
+        grown = grow(count, len(paths), plan, section.observer, section.percentile, fewest=shown)
+        progress.note(f"calibrated on {grown.reason()}")
+        histograms = grown.histograms
+    else:
+        histograms = count(0, len(paths))
+    images.require_contrast()
+    return paths, histograms
 
 
 def _float_graph(folder: RunFolder) -> onnx.ModelProto:

@@ -14,6 +14,7 @@ from edgegd.report.blocks import Block
 from edgegd.report.sections import (
     activation_swap,
     beside,
+    calibration_set,
     census,
     classes,
     descent,
@@ -44,6 +45,7 @@ SECTIONS = (
     threads,
     activation_swap,
     descent,
+    calibration_set,
     refinement,
     ranges,
     census,
