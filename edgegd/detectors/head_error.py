@@ -42,6 +42,6 @@ class HeadError:
 
     def _difference(self, own: Any, wanted: Any) -> float:
         if self._family.no_head_distillation:
-            noises = [feature_difference(x, target) for x, target in zip(own, wanted, strict=True)]
+            noises = [feature_difference(x, target)[0] for x, target in zip(own, wanted, strict=True)]
             return float(torch.stack(noises).mean())
-        return max(0.0, float(self._family.head_difference(own, wanted)))  # rounding may leave less than nothing
+        return max(0.0, float(self._family.head_difference(own, wanted)[0]))  # rounding may leave less than nothing
