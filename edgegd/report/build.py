@@ -31,9 +31,9 @@ def build_report(recipe: Recipe, name: str, stages: dict[str, Any], target: dict
     `stages` holds the JSON of data, calibration, descent, verify, accuracy and latency, under `profiles` that of
     `verify --profile P` by profile, under `devices` the proofs of `edgegd prove` by target, under `beside` what
     `latency --beside` stored by target, under `operating_point`, `images`, `training_images` and `calibration_curve`
-    what their commands found or None, under `tuning` a list of tune-TARGET.json, under `passes` what passes.json has of the
-    QAT file, under `diagnosis` a list of findings; where activations were swapped, under `swap` that of activation (as
-    `choice`) and of the adaptation. What is absent is left out. `target` is the run's choice of a target profile
+    what their commands found or None, under `tuning` a list of tune-TARGET.json, under `passes` what passes.json has of
+    the QAT file, under `diagnosis` a list of findings; where activations were swapped, under `swap` that of activation
+    (as `choice`) and of the adaptation. What is absent is left out. `target` is the run's choice of a target profile
     (edgegd.pipeline.target_profile). mAPs are in 0..1, times in ms; `intervals`, `differences` and `bootstrap` of mAP
     are as in accuracy.json, and `ship` says which of PTQ and QAT to ship (edgegd.report.ship). `control` in `accuracy`
     and `differences` is the float model after the steps of QAT in float (train.control). `selection` says where epochs
