@@ -22,7 +22,7 @@ import gate_error_rates
 import label_faults_table
 import lr_range_table
 import many_images
-import sweep_tables
+import scale_tables
 import what_earned_it
 from cost_tables import arm_table, passes_table
 from diagnosis_table import diagnosis_table
@@ -411,7 +411,7 @@ PAGES: dict[Path, Tables] = {
     DESIGN: {"loss": loss_table, "refinements": refinements_table, "descent choices": descent_choices_table},
     ROOT / "docs/descent.md": descent_tables.TABLES,
     ROOT / "docs/labels.md": label_faults_table.TABLES,
-    ROOT / "docs/scale.md": sweep_tables.TABLES,
+    ROOT / "docs/scale.md": scale_tables.TABLES,
     ROOT / "docs/calibration.md": calibration_tables.TABLES,
     ROOT / "docs/images.md": {
         "damaged layer summary": lambda: damaged_layer.summary(ResultFile("damaged_layer").entries),

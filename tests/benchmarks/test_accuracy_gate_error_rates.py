@@ -16,7 +16,6 @@ from edgegd.accuracy.ground_truth import GroundTruth
 from edgegd.accuracy.weighted import mean_precisions
 
 ENTRIES: list[dict[str, Any]] = ResultFile("accuracy_gate_error_rates").entries
-SPARSE = ("failing", "dropped")
 
 
 def key(entry: dict[str, Any]) -> str:
@@ -32,25 +31,29 @@ def test_every_row_was_counted() -> None:
 def test_no_row_is_wrong_more_often_than_chance_allows(entry: dict[str, Any]) -> None:
     """5 % of the row's gates, and two and a half standard deviations of such a count."""
     most = 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / entry["sets"])
-    assert entry["bounds"]["gate"]["false_regressed"] <= most
-    if not entry["pair"].startswith(SPARSE):
-        assert entry["bounds"]["gate"]["false_pass"] <= most
-
-
-def test_all_rows_together_keep_the_claim_and_percentiles_of_few_images_do_not() -> None:
-    spread = [entry for entry in ENTRIES if not entry["pair"].startswith(SPARSE)]
-    sets = sum(entry["sets"] for entry in spread)
     for name in ("false_pass", "false_regressed"):
-        assert sum(entry["bounds"]["gate"][name] * entry["sets"] for entry in spread) / sets <= 0.05
+        assert entry["bounds"]["gate"][name] <= most
+
+
+def test_no_row_of_real_pairs_is_wrong_in_more_than_5_of_100() -> None:
+    """docs/gate.md says so."""
+    real = [entry for entry in ENTRIES if not entry["population"].startswith("made-up")]
+    assert {entry["images"] for entry in real} == {30, 87} and len(real) > 20
+    for name in ("false_pass", "false_regressed"):
+        assert max(entry["bounds"]["gate"][name] for entry in real) <= 0.05
+
+
+def test_percentiles_of_few_images_do_not_hold() -> None:
     (six,) = [entry for entry in ENTRIES if entry["images"] == 6]
     for method in ("percentile", "bca"):
         assert six["bounds"][method]["false_pass"] + six["bounds"][method]["false_regressed"] > 0.15
 
 
-def test_a_pass_is_known_to_miss_damage_that_is_sparse() -> None:
-    """docs/gate.md says so: 2 % of the detections left out, and nothing else changed, passes too often on 30 images."""
-    (dropped,) = [entry for entry in ENTRIES if entry["pair"].startswith("dropped")]
-    assert dropped["bounds"]["gate"]["false_pass"] > 0.05, "better than docs/gate.md says: change it"
+def test_draws_alone_miss_damage_that_is_sparse() -> None:
+    """Which is why the gate has a rule for it."""
+    for entry in ENTRIES:
+        if entry["images"] == 30 and entry["pair"].startswith(("dropped 0.02", "class", "failing")):
+            assert entry["bounds"]["bootstrap"]["false_pass"] > 0.15, key(entry)
 
 
 def test_known_damage_is_found_and_an_equal_model_is_not_regressed() -> None:

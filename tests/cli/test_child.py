@@ -16,9 +16,9 @@ from edgegd.cli import child
 from edgegd.cli.stop import sigterm_interrupts
 
 def waits():
-    print("began", flush=True)
     with sigterm_interrupts():
         try:
+            print("began", flush=True)
             time.sleep(300)
         except KeyboardInterrupt:
             print("a checkpoint is kept", flush=True)

@@ -118,12 +118,12 @@ class JobProcess:
 def _error_of(job: Job, code: int) -> EdgegdError:
     """The error that a run printed as JSON, or one that says how it ended."""
     try:
-        told = json.loads(job.output.read_text().strip().splitlines()[-1])
+        told = json.loads(job.output.read_text(encoding="utf-8").strip().splitlines()[-1])
         kind = getattr(errors, told["error"], UnexpectedError)
         return _made(kind, **{key: str(told[key]) for key in ("what", "expected", "found", "mend")})
     except (OSError, ValueError, IndexError, KeyError, TypeError):
         log = job.output.with_suffix(".log")
-        words = log.read_text(errors="replace")[-_LAST_WORDS:].strip() if log.exists() else ""
+        words = log.read_text(encoding="utf-8", errors="replace")[-_LAST_WORDS:].strip() if log.exists() else ""
         how = f"it was ended by signal {-code}" if code < 0 else f"it exited with status {code}"
         return UnexpectedError(
             f"The run of {job.name} ended without a result.",

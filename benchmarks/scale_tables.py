@@ -1,11 +1,12 @@
-"""The tables of docs/scale.md on sweeps."""
+"""The tables of docs/scale.md."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from result_file import ResultFile
+from result_file import ROOT, ResultFile, cpu_and_profile
 from tabulate import tabulate
 
 TITLES = {"recipe": "the recipe", "sweep": "the best trial's values"}
@@ -53,6 +54,31 @@ def kills_table() -> str:
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
+def steps_table() -> str:
+    """A step in two processes, and in four parts, over one of a single process with two threads."""
+    result = json.loads((ROOT / "benchmarks/results/data_parallel.json").read_text())
+    lines = []
+    for row in result["rows"]:
+        alone, memory = row["median_ms"]["one process"], row["peak_mb"]
+        for name, found in row["over_one_process"].items():
+            parts = name.partition(" parts")[0] if name.endswith("parts") else "1"
+            before, most = memory[parts]
+            lines.append(
+                [
+                    row["imgsz"],
+                    name,
+                    f"{row['median_ms'][name]:.0f}",
+                    f"{alone:.0f}",
+                    f"{found['ratio']:.2f} [{found['low']:.2f}, {found['high']:.2f}]",
+                    f"{most - before:.0f}" if name.endswith("parts") else "-",
+                    f"{memory['1'][1] - memory['1'][0]:.0f}",
+                ]
+            )
+    headers = ["px", "the step in", "ms", "ms in one process", "ratio", "MB of the steps", "MB in one process"]
+    machine = f"CPU: {cpu_and_profile(result['machine'])}; {result['machine']['usable_cores']} virtual cores.\n\n"
+    return machine + tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+
+
 def _title(name: str) -> str:
     return f"mAP50-95 {name.split('.')[1].upper()}"
 
@@ -64,4 +90,4 @@ def _points(mean: Mapping[str, Any] | None) -> str:
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
-TABLES = {"sweep gain": gain_table, "sweep kills": kills_table}
+TABLES = {"steps": steps_table, "sweep gain": gain_table, "sweep kills": kills_table}
