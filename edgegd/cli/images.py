@@ -11,14 +11,12 @@ import click
 from edgegd.cli.json_output import json_text
 from edgegd.cli.numbers import FiniteFloat
 from edgegd.cli.progress import TerminalProgress
-from edgegd.variants import QUANTIZED
+from edgegd.cli.variant import VARIANT
 
 
 @click.command("images")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option(
-    "--variant", type=click.Choice(QUANTIZED), help="Which model.  [default: the one that the report says to ship]"
-)
+@VARIANT
 @click.option(
     "--conf",
     type=FiniteFloat(0, 1),

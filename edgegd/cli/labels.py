@@ -11,7 +11,7 @@ import click
 from edgegd.cli.json_output import json_text
 from edgegd.cli.numbers import FiniteFloat
 from edgegd.cli.progress import TerminalProgress
-from edgegd.variants import QUANTIZED
+from edgegd.cli.variant import VARIANT
 
 
 @click.command()
@@ -30,9 +30,7 @@ from edgegd.variants import QUANTIZED
     show_default=True,
     help="How labels are judged: by the detections that support them, or by the scores of ObjectLab.",
 )
-@click.option(
-    "--variant", type=click.Choice(QUANTIZED), help="Which INT8 model.  [default: the one that the report says to ship]"
-)
+@VARIANT
 @click.option(
     "--conf",
     type=FiniteFloat(0.05, 1),

@@ -10,7 +10,7 @@ import click
 
 from edgegd.cli.json_output import json_text
 from edgegd.cli.numbers import FiniteFloat
-from edgegd.variants import QUANTIZED
+from edgegd.cli.variant import VARIANT
 
 
 @click.command("operating-point")
@@ -22,9 +22,7 @@ from edgegd.variants import QUANTIZED
     show_default=True,
     help="The score threshold at which the float model is used.",
 )
-@click.option(
-    "--variant", type=click.Choice(QUANTIZED), help="Which model.  [default: the one that the report says to ship]"
-)
+@VARIANT
 @click.option(
     "--embed",
     type=click.Path(path_type=Path),

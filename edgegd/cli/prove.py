@@ -12,15 +12,13 @@ from edgegd.cli.json_output import json_text
 from edgegd.cli.numbers import FiniteFloat
 from edgegd.cli.progress import TerminalProgress
 from edgegd.cli.trust import TRUST
-from edgegd.variants import QUANTIZED
+from edgegd.cli.variant import VARIANT
 
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--target", help="A name of `edgegd target ls`, or a URL.  [default: the recipe's target.host]")
-@click.option(
-    "--variant", type=click.Choice(QUANTIZED), help="Which quantized file.  [default: the one the report says to ship]"
-)
+@VARIANT
 @click.option(
     "--budget",
     "budget_mb",
