@@ -5,20 +5,20 @@
 Each seed is one run of the recipe with `data.select: holdout`: epochs are chosen on a share of the training images, on
 which nothing is trained or calibrated, and mAP in onnxruntime is of the validation images. Differences are paired, with
 a 95 % interval by the bootstrap over images; the last rows are of the mean over the seeds, under the same draws of
-images, so that their intervals are of the images and not of the seeds. Runs are kept in --work: a killed one goes on.
+images, so that their intervals are of the images and not of the seeds. Runs are those of `edgegd sweep --recipes`, kept
+in --work: a killed one goes on. The committed rows are of 2026-12-01, when this file started the same runs itself.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from result_file import ROOT, ResultFile
+from result_file import ResultFile
+from sweep_gain import sweep
 from tabulate import tabulate
 
 from edgegd.accuracy.bootstrap import draw_images, percentile_interval
@@ -27,6 +27,7 @@ from edgegd.json_files import load_json
 from edgegd.pipeline.artifacts import CONTROL, DESCENT
 from edgegd.pipeline.measured import stored_measured
 from edgegd.pipeline.run_folder import RunFolder
+from edgegd.pipeline.sweep.folder import SweepFolder
 
 MODELS = ("fp32", "ptq", "control", "qat")
 PAIRS = (("ptq", "fp32"), ("control", "fp32"), ("qat", "fp32"), ("qat", "control"))
@@ -63,21 +64,20 @@ def entry(recipe: str, seeds: Sequence[int], maps: dict[str, np.ndarray], more: 
     }
 
 
-def run_seed(recipe: str, seed: int, arguments: argparse.Namespace) -> RunFolder:
-    """One run, in a process of its own."""
-    path = arguments.work / f"seed{seed}"
+def run_seeds(arguments: argparse.Namespace) -> dict[int, RunFolder]:
+    """The run of each seed, by `edgegd sweep --recipes`."""
     settings = {
         "model.weights": arguments.weights,
         "data.path": arguments.data,
         "data.select": "holdout",
         "data.holdout_share": SHARE,
         "train.control": "true",
-        "train.seed": seed,
     }
     sets = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-m", "edgegd.cli.main", "run", recipe, "--run-dir", str(path), "--until", "accuracy"]
-    subprocess.run([*command, *sets], cwd=ROOT, check=True, stdout=sys.stderr)
-    return RunFolder.open_existing(path)
+    where = ["--seeds", ",".join(map(str, arguments.seeds)), "--sweep-dir", str(arguments.work)]
+    found = sweep("--recipes", arguments.recipe, *where, *sets)
+    runs = SweepFolder(arguments.work)
+    return {run["seed"]: RunFolder.open_existing(runs.run_dir(run["name"])) for run in found["runs"]}
 
 
 def table(entries: Sequence[dict[str, Any]], style: str = "simple") -> str:
@@ -104,8 +104,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     results, found = ResultFile("what_earned_it"), []
-    for seed in arguments.seeds:
-        folder = run_seed(arguments.recipe, seed, arguments)
+    for seed, folder in run_seeds(arguments).items():
         maps = sampled(folder)
         found.append(maps)
         if not results.find(recipe=arguments.recipe, seeds=[seed]):
