@@ -69,6 +69,14 @@ def _read_boxes(image_path: Path, classes: int, channels: int) -> tuple[NDArray[
     if not len(rows):
         return np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
     height, width = read_image(image_path, channels).shape[:2]
-    side = np.array([width, height], dtype=np.float64)
+    return boxes_in_pixels(rows, (height, width)), rows[:, 0].astype(np.int64)
+
+
+def boxes_in_pixels(rows: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Rows of a label file (N, 5), class x y w h in 0..1, as x1 y1 x2 y2 (N, 4) in pixels.
+
+    `size` is the image's (height, width) in pixels.
+    """
+    side = np.array([size[1], size[0]], dtype=np.float64)
     centers, half_sizes = rows[:, 1:3] * side, rows[:, 3:5] * side / 2
-    return np.concatenate((centers - half_sizes, centers + half_sizes), axis=1), rows[:, 0].astype(np.int64)
+    return np.concatenate((centers - half_sizes, centers + half_sizes), axis=1)

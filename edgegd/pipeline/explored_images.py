@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edgegd.accuracy.ground_truth import boxes_in_pixels
 from edgegd.accuracy.measured import MeasuredImages
 from edgegd.accuracy.object_sizes import SIZES
 from edgegd.data.contents import ImageContent, current_boxes
@@ -71,7 +72,7 @@ def _shown_measured(
     ]
     for one in tensors.get(row["image"], ())[:_TENSORS]:
         own, typical = one["own_sqnr_db"], one["typical_own_sqnr_db"]
-        facts.append(f"{one['address']}: codes within {own:.1f} dB by its own error, usually {typical:.1f} dB")
+        facts.append(f"{one['address']}: its own error leaves {own:.1f} dB here, usually {typical:.1f} dB")
     return Shown(
         _name(path, dataset),
         "test" if dataset.test_images else "val",
@@ -125,7 +126,7 @@ def _shown_training(
         labels = current_boxes(path, content, len(dataset.names))
     except (LabelError, MissingArtifactError):
         labels = np.zeros((0, 5))
-    boxes, ids, losses = _pixels(labels, size), labels[:, 0].astype(int).tolist(), _losses(row)
+    boxes, ids, losses = boxes_in_pixels(labels, size), labels[:, 0].astype(int).tolist(), _losses(row)
     facts = [f"{row['kind']}; {len(ids)} labels"]
     if losses:
         facts.append(f"loss {losses[0]:.3g} in the first epoch, {losses[-1]:.3g} in the last")
@@ -164,13 +165,6 @@ def _rows(found: Detections, conf: float) -> Iterator[list[Any]]:
     for box, score, kind in zip(found.xyxy.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True):
         if score >= conf:
             yield [*box, f"{found.names[kind]} {score:.2f}"]
-
-
-def _pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Rows class, x, y, w, h in 0..1 as x1 y1 x2 y2 in pixels of an image of (height, width) `size`."""
-    side = np.array([size[1], size[0]], np.float64)
-    centers, half = labels[:, 1:3] * side, labels[:, 3:5] * side / 2
-    return np.concatenate((centers - half, centers + half), axis=1)
 
 
 def _sizes(boxes: np.ndarray, scale: float) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgegd.accuracy.found_boxes import found_boxes
-from edgegd.accuracy.ground_truth import GroundTruth
+from edgegd.accuracy.ground_truth import GroundTruth, boxes_in_pixels
 from edgegd.accuracy.image_learning import last_losses, learning_kinds
 from edgegd.accuracy.label_quality import label_quality, own_thresholds
 from edgegd.accuracy.label_suspects import Suspicions, suspects
@@ -150,9 +150,7 @@ def _truth(folder: RunFolder) -> tuple[GroundTruth, list[ImageContent]]:
     boxes, class_ids = [], []
     for image, content in zip(dataset.train_images, contents, strict=True):
         rows = current_boxes(image, content, len(dataset.names))
-        side = np.array([content.width, content.height], np.float64)
-        centers, halves = rows[:, 1:3] * side, rows[:, 3:5] * side / 2
-        boxes.append(np.concatenate([centers - halves, centers + halves], axis=1))
+        boxes.append(boxes_in_pixels(rows, (content.height, content.width)))
         class_ids.append(rows[:, 0].astype(np.int64))
     return GroundTruth(dataset.train_images, tuple(boxes), tuple(class_ids), dataset.names), contents
 
